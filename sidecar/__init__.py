@@ -1,0 +1,1 @@
+"""An authorization sidecar for Envoy: Zervi tokens, route permissions, Looma health."""

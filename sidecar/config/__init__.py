@@ -1,0 +1,1 @@
+"""YAML to validated configuration, with file:line:column in every error."""

@@ -1,0 +1,1 @@
+"""The registry: register, report, leave; and the probing of the upstream."""

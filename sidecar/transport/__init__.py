@@ -1,0 +1,1 @@
+"""How bytes arrive: gRPC servers that know no message but health."""

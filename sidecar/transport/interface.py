@@ -1,0 +1,75 @@
+"""The boundary between transports and services: bytes in, bytes out.
+
+A transport knows method names and bytes, never a message; a service knows messages, never a connection.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a Check that Envoy sends with a buffered body stays far below
+
+# What a unary method is: the message and the deadline (the event loop's clock in seconds, None where the
+# caller named none) in, the answer's message out. It may answer at once or be awaited.
+Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
+
+# What a server stream is: one message in, messages out until it ends or the caller leaves.
+ServerStream = Callable[[bytes], AsyncIterator[bytes]]
+
+
+class RpcError(Exception):
+    """A method's own gRPC error (never used by Check: a gRPC error may be an allow in Envoy).
+
+    ``code`` is the number of https://grpc.io/docs/guides/status-codes/.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Methods(NamedTuple):
+    """What a server serves, by full method name, such as ``/grpc.health.v1.Health/Check``."""
+
+    unary: Mapping[str, Unary]
+    streams: Mapping[str, ServerStream]
+
+
+class Tls(NamedTuple):
+    """PEM contents. With ``client_ca`` a client must show a certificate that it signed."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None = None
+
+
+class Listener(NamedTuple):
+    """Where to listen: ``host:port``, ``[v6]:port`` or ``unix:/path``; ``socket_mode`` for the latter."""
+
+    address: str
+    tls: Tls | None = None
+    socket_mode: int = 0o660
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message is one clear line for the operator."""
+
+
+class Transport(Protocol):
+    """A gRPC server on one address."""
+
+    async def start(self) -> str:
+        """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
+
+    async def drain(self, grace: float) -> None:
+        """Stop: take no new connection, finish what runs, end within ``grace`` seconds."""
+
+
+class HealthSource(Protocol):
+    """Where the health service finds its answers; ops implements it."""
+
+    def statuses(self) -> Mapping[str, bool | None]:
+        """Every service's state by name: True serving, False not serving, None unknown."""
+
+    def changed(self) -> Awaitable[None]:
+        """Wait for the next change of any state."""

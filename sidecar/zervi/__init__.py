@@ -1,0 +1,1 @@
+"""Key sets over HTTP, and their refreshing."""
