@@ -1,10 +1,11 @@
 """The route table: which route a request falls to, at a cost that does not grow with the table."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """One entry of the table: what it matches and what it requires.
 
     ``methods`` and ``hosts`` empty mean every one. ``owner`` is the index of the path's segment that must be the
