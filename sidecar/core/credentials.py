@@ -1,11 +1,86 @@
-"""Where a request carries its token."""
+"""Where a request carries its token, and that it carries one alone."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
+
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+from sidecar.core.tokens import TokenError
 
 
 class TokenSource(NamedTuple):
-    """One place where a token may stand; ``name`` of a header is lower-case. ``scheme`` is for headers alone."""
+    """One place where a token may stand.
+
+    ``name`` of a header is lower-case. ``scheme`` is for headers alone, compared without case;
+    None: the header's value is the token itself.
+    """
 
     kind: Literal["header", "cookie", "query"]
     name: str
     scheme: str | None = None
+
+    def __str__(self) -> str:
+        """Name the place as the operator and the client know it."""
+        return f"{self.kind} {self.name}"
+
+
+def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
+    """Return the request's one token.
+
+    The same token in two places is one credential. Two values of one header are two whatever they
+    say: which of them the upstream would read is unknown.
+
+    Raises TokenError: token_missing, token_malformed (an empty token, another scheme),
+    multiple_credentials.
+    """
+    token: bytes | None = None
+    for source in sources:
+        for found in _FINDERS[source.kind](request, source):
+            if not found:
+                raise TokenError(Reason.TOKEN_MALFORMED, f"{source} holds an empty token")
+            if token is not None and found != token:
+                raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source} holds another token")
+            token = found
+    if token is None:
+        raise TokenError(Reason.TOKEN_MISSING, "no token in " + ", ".join(map(str, sources)))
+    return token
+
+
+def _in_header(request: Request, source: TokenSource) -> Iterator[bytes]:
+    values = request.headers.get(source.name)
+    if values is None:
+        return
+    # Envoy joins the values of a repeated header with a comma, and no token holds one.
+    if len(values) > 1 or b"," in values[0]:
+        raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source} has more than one value")
+    value = values[0].strip(b" \t")
+    if source.scheme is None:
+        yield value
+        return
+    scheme, _, token = value.partition(b" ")
+    if scheme.lower() != source.scheme.lower().encode():
+        raise TokenError(Reason.TOKEN_MALFORMED, f"{source} is not of scheme {source.scheme}")
+    yield token.strip(b" ")
+
+
+def _in_cookie(request: Request, source: TokenSource) -> Iterator[bytes]:
+    name = source.name.encode()
+    for value in request.headers.get("cookie", ()):
+        # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several
+        # headers by `,`.
+        for pair in value.replace(b",", b";").split(b";"):
+            key, equals, token = pair.strip(b" \t").partition(b"=")
+            if key == name and equals:
+                yield token
+
+
+def _in_query(request: Request, source: TokenSource) -> Iterator[bytes]:
+    name = source.name.encode()
+    query = request.target.partition(b"?")[2]
+    for pair in query.split(b"&"):
+        key, equals, token = pair.partition(b"=")
+        if key == name and equals:
+            yield token
+
+
+_FINDERS = {"header": _in_header, "cookie": _in_cookie, "query": _in_query}

@@ -1,11 +1,20 @@
 """The decision: one request, one snapshot, one answer."""
 
+import re
+from collections.abc import MutableMapping
+from hashlib import sha256
 from typing import NamedTuple
 
+from sidecar.core.credentials import find_token
+from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.principal import permits
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import Route
-from sidecar.core.tokens import Verified
+from sidecar.core.routes import NotAllowed, Route
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens import NeedsKey, TokenError, Verified, recheck, verify
+
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")  # a token: RFC 9110 section 9.1
 
 
 class Allow(NamedTuple):
@@ -19,8 +28,8 @@ class Allow(NamedTuple):
 class Deny(NamedTuple):
     """The request may not pass.
 
-    ``needs`` names what is missing (permissions, roles, methods, ...), for the client. ``detail`` is for the
-    operator's log alone.
+    ``needs`` names what is missing (permissions, roles, methods) or what is wrong with the request
+    itself, for the client. ``detail`` is for the operator's log alone.
     """
 
     reason: Reason
@@ -30,14 +39,22 @@ class Deny(NamedTuple):
     detail: str = ""
 
 
+class Undecided(NamedTuple):
+    """No decision yet: the issuer's key set lacks the token's key, a fresh one may have it."""
+
+    key: NeedsKey
+    route: Route
+
+
 Decision = Allow | Deny
 
 
 class DecisionRecord(NamedTuple):
     """One decision as metrics and the decision log take it, after the answer is on its way.
 
-    ``time`` is seconds since the epoch, ``seconds`` what the Check took. ``request`` is None where the message
-    could not be read. ``cached`` says whether the token was verified before; None where no token was looked at.
+    ``time`` is seconds since the epoch, ``seconds`` what the Check took. ``request`` is None where
+    the message could not be read. ``cached`` says whether the token was verified before; None where
+    no token was looked at.
     """
 
     time: float
@@ -50,3 +67,92 @@ class DecisionRecord(NamedTuple):
     destination: str = ""
     context: tuple[tuple[str, str], ...] = ()
     cached: bool | None = None
+
+
+def decide(
+    request: Request, snapshot: Snapshot, verified: MutableMapping[bytes, Verified], now: float
+) -> Allow | Deny | Undecided:
+    """Decide on one request; ``now`` is seconds since the epoch.
+
+    ``verified`` holds tokens that were verified before by the SHA-256 of the whole token; a token
+    verified here is added to it. A path that is read in several ways (``policy.allow_paths``) gets
+    the strictest decision of all.
+    """
+    if _METHOD.fullmatch(request.method) is None:
+        return Deny(Reason.MALFORMED_REQUEST, needs=("the method is no token",))
+    policy = snapshot.policy
+    try:
+        path = canonicalise(request.target, faithful=request.faithful, allow=policy.allow_paths)
+    except PathError as error:
+        return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
+    strictest: Allow | Undecided | None = None
+    for segments in path.readings:
+        decision = _decide_reading(request, segments, snapshot, verified, now)
+        if isinstance(decision, Deny):
+            return decision
+        if strictest is None or _strictness(decision) > _strictness(strictest):
+            strictest = decision
+    return strictest or Deny(Reason.INTERNAL, detail="the path has no reading")
+
+
+def _strictness(decision: Allow | Undecided) -> int:
+    if isinstance(decision, Undecided):
+        return 2
+    return 0 if decision.verified is None else 1
+
+
+def _decide_reading(
+    request: Request,
+    segments: tuple[str, ...],
+    snapshot: Snapshot,
+    verified: MutableMapping[bytes, Verified],
+    now: float,
+) -> Allow | Deny | Undecided:
+    policy = snapshot.policy
+    asked_method = _preflight_method(request) if policy.cors_preflight else None
+    route = policy.match(request.host, asked_method or request.method, segments)
+    if route is None:
+        return Deny(Reason.NO_ROUTE)
+    if isinstance(route, NotAllowed):
+        return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
+    if asked_method is not None:
+        return Allow(Reason.PREFLIGHT, route)
+    if route.public:
+        return Allow(Reason.PUBLIC, route)
+    try:
+        entry = _authenticate(request, snapshot, verified, now)
+    except TokenError as error:
+        return Deny(error.reason, route, detail=error.detail)
+    if isinstance(entry, NeedsKey):
+        return Undecided(entry, route)
+    refusal = permits(entry.principal, route, segments)
+    if refusal is not None:
+        return Deny(refusal.reason, route, entry, refusal.needs)
+    return Allow(Reason.OK, route, entry)
+
+
+def _preflight_method(request: Request) -> str | None:
+    """Return the method a CORS preflight asks for (Fetch standard, section 4.8), None otherwise."""
+    if request.method != "OPTIONS":
+        return None
+    origins = request.headers.get("origin", ())
+    methods = request.headers.get("access-control-request-method", ())
+    # One of each: Envoy joins repeated headers by a comma, which neither value may hold.
+    if len(origins) != 1 or len(methods) != 1 or b"," in origins[0] or not origins[0]:
+        return None
+    method = methods[0].decode("latin-1")
+    return method if _METHOD.fullmatch(method) else None
+
+
+def _authenticate(
+    request: Request, snapshot: Snapshot, verified: MutableMapping[bytes, Verified], now: float
+) -> Verified | NeedsKey:
+    token = find_token(request, snapshot.token_sources)
+    digest = sha256(token).digest()
+    entry = verified.get(digest)
+    if entry is not None and recheck(entry, snapshot, now):
+        return entry
+    found = verify(token, snapshot, now)
+    if isinstance(found, Verified):
+        verified[digest] = found
+    return found

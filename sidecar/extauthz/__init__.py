@@ -1,1 +1,1 @@
-"""Envoy's external authorization: CheckRequest bytes to a request, a decision to CheckResponse bytes."""
+"""Envoy's external authorization: CheckRequest bytes in, CheckResponse bytes out."""

@@ -1,15 +1,16 @@
 """The boundary between transports and services: bytes in, bytes out.
 
-A transport knows method names and bytes, never a message; a service knows messages, never a connection.
+A transport knows method names and bytes, never a message; a service knows messages, never a
+connection.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a Check that Envoy sends with a buffered body stays far below
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a Check with a buffered body stays far below
 
-# What a unary method is: the message and the deadline (the event loop's clock in seconds, None where the
-# caller named none) in, the answer's message out. It may answer at once or be awaited.
+# What a unary method is: the message and the deadline (seconds of time.monotonic(), None
+# where the caller named none) in, the answer's message out. It may answer at once or be awaited.
 Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
 
 # What a server stream is: one message in, messages out until it ends or the caller leaves.
@@ -44,7 +45,7 @@ class Tls(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """Where to listen: ``host:port``, ``[v6]:port`` or ``unix:/path``; ``socket_mode`` for the latter."""
+    """``host:port``, ``[v6]:port`` or ``unix:/path``, the latter with ``socket_mode``."""
 
     address: str
     tls: Tls | None = None

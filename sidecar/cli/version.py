@@ -1,0 +1,17 @@
+"""Print the version of the sidecar and of the Python that runs it."""
+
+import argparse
+import platform
+from importlib.metadata import version
+
+EXAMPLE = "zervi-sidecar version"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no arguments."""
+
+
+def run(args: argparse.Namespace) -> int:  # noqa: ARG001 -- every command is run alike
+    """Print one line."""
+    print(f"zervi-sidecar {version('zervi-sidecar')} (Python {platform.python_version()})")
+    return 0

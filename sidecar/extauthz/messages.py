@@ -1,0 +1,140 @@
+"""What a denied client is told: HTTP status, code and a sentence, in English or Chinese."""
+
+from typing import NamedTuple
+
+from sidecar.core.reasons import Reason
+
+
+class Answer(NamedTuple):
+    """How a reason is told. ``{needs}`` in a sentence stands for what is missing."""
+
+    status: int
+    code: str
+    english: str
+    chinese: str
+
+
+# One line a code: what JobFirst's clients read as `error`.
+TITLES = {
+    "BAD_REQUEST": "bad request",
+    "NO_ROUTE": "no route",
+    "METHOD_NOT_ALLOWED": "method not allowed",
+    "AUTH_REQUIRED": "authentication required",
+    "INVALID_AUTH_FORMAT": "invalid authorization format",
+    "INVALID_TOKEN": "invalid token",
+    "INSUFFICIENT_PERMISSIONS": "insufficient permissions",
+    "AUTH_UNAVAILABLE": "authorization unavailable",
+}
+
+ANSWERS = {
+    Reason.MALFORMED_REQUEST: Answer(
+        400, "BAD_REQUEST", "the request is malformed: {needs}", "请求格式有误：{needs}"
+    ),
+    Reason.NO_ROUTE: Answer(403, "NO_ROUTE", "no route matches this path", "没有匹配该路径的路由"),
+    Reason.METHOD_NOT_ALLOWED: Answer(
+        405, "METHOD_NOT_ALLOWED", "this path allows only {needs}", "该路径只允许 {needs} 方法"
+    ),
+    Reason.TOKEN_MISSING: Answer(401, "AUTH_REQUIRED", "a token is required", "需要提供令牌"),
+    Reason.TOKEN_MALFORMED: Answer(
+        401, "INVALID_AUTH_FORMAT", "the token is malformed", "令牌格式有误"
+    ),
+    Reason.MULTIPLE_CREDENTIALS: Answer(
+        401,
+        "INVALID_AUTH_FORMAT",
+        "the request carries more than one credential",
+        "请求携带了多个凭证",
+    ),
+    Reason.TOKEN_EXPIRED: Answer(401, "INVALID_TOKEN", "the token has expired", "令牌已过期"),
+    Reason.TOKEN_NOT_YET_VALID: Answer(
+        401, "INVALID_TOKEN", "the token is not valid yet", "令牌尚未生效"
+    ),
+    Reason.TOKEN_SIGNATURE: Answer(
+        401, "INVALID_TOKEN", "the token's signature is not valid", "令牌签名无效"
+    ),
+    Reason.TOKEN_KEY_UNKNOWN: Answer(
+        401, "INVALID_TOKEN", "the token is signed with an unknown key", "令牌使用了未知的签名密钥"
+    ),
+    Reason.TOKEN_ALGORITHM: Answer(
+        401, "INVALID_TOKEN", "the token's algorithm is not accepted", "令牌的签名算法不被接受"
+    ),
+    Reason.TOKEN_ISSUER: Answer(
+        401, "INVALID_TOKEN", "the token's issuer is not accepted", "令牌的签发者不被接受"
+    ),
+    Reason.TOKEN_AUDIENCE: Answer(
+        401, "INVALID_TOKEN", "the token is meant for another audience", "令牌的受众不符"
+    ),
+    Reason.TOKEN_CLAIMS: Answer(
+        401, "INVALID_TOKEN", "the token's claims are not acceptable", "令牌的声明不符合要求"
+    ),
+    Reason.TOKEN_KIND: Answer(
+        401, "INVALID_TOKEN", "this kind of token gives no access", "此类令牌不能用于访问"
+    ),
+    Reason.PERMISSION_DENIED: Answer(
+        403, "INSUFFICIENT_PERMISSIONS", "needs permission {needs}", "需要权限 {needs}"
+    ),
+    Reason.ROLE_DENIED: Answer(
+        403, "INSUFFICIENT_PERMISSIONS", "needs role {needs}", "需要角色 {needs}"
+    ),
+    Reason.NOT_OWNER: Answer(
+        403, "INSUFFICIENT_PERMISSIONS", "only the owner may do this", "只有所有者可以执行此操作"
+    ),
+    Reason.WRONG_PRINCIPAL_KIND: Answer(
+        403, "INSUFFICIENT_PERMISSIONS", "only for a {needs} token", "仅限 {needs} 类型的令牌"
+    ),
+    Reason.WRONG_ISSUER: Answer(
+        403,
+        "INSUFFICIENT_PERMISSIONS",
+        "only for tokens issued by {needs}",
+        "仅限由 {needs} 签发的令牌",
+    ),
+    Reason.NOT_READY: Answer(
+        503,
+        "AUTH_UNAVAILABLE",
+        "the token cannot be judged at the moment; try again",
+        "暂时无法验证令牌，请稍后重试",
+    ),
+    Reason.OVERLOADED: Answer(
+        503,
+        "AUTH_UNAVAILABLE",
+        "too many requests at the moment; try again",
+        "请求过多，请稍后重试",
+    ),
+    Reason.INTERNAL: Answer(
+        503, "AUTH_UNAVAILABLE", "authorization failed; try again", "授权服务出错，请稍后重试"
+    ),
+}
+
+_MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's list is shorter
+
+# Between the names of what is missing: all of the permissions, but any one of the rest.
+_JOINERS = {Reason.PERMISSION_DENIED: (", ", "、"), Reason.METHOD_NOT_ALLOWED: (", ", "、")}
+_ANY = (" or ", " 或 ")
+
+
+def sentence(reason: Reason, needs: tuple[str, ...], *, chinese: bool) -> str:
+    """Return what a client is told, with what is missing named."""
+    answer = ANSWERS[reason]
+    joiner = _JOINERS.get(reason, _ANY)[chinese]
+    return (answer.chinese if chinese else answer.english).replace("{needs}", joiner.join(needs))
+
+
+def prefers_chinese(accept_language: str) -> bool:
+    """Say whether Chinese is wanted before English (RFC 9110 section 12.5.4), the default."""
+    best, chinese = 0.0, False
+    for item in accept_language[:_MAX_LANGUAGES].split(","):
+        tag, _, parameter = item.partition(";")
+        language = tag.strip().lower().split("-")[0]
+        weight = _weight(parameter)
+        if language in {"zh", "en", "*"} and weight > best:
+            best, chinese = weight, language == "zh"
+    return chinese
+
+
+def _weight(parameter: str) -> float:
+    name, equals, value = parameter.replace(" ", "").partition("=")
+    if not name:
+        return 1.0
+    try:
+        return float(value) if name.lower() == "q" and equals else 0.0
+    except ValueError:
+        return 0.0

@@ -1,0 +1,171 @@
+"""A decision to CheckResponse bytes: one function builds that message, and it starts from deny.
+
+What Envoy does with each field was tried on Envoy 1.40: an empty CheckResponse is an allow, removal
+runs after setting, `raw_value` arrives empty, and `append` is left unset because unset overwrites
+and collapses doubles.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sidecar.core.credentials import TokenSource
+from sidecar.core.decision import Allow, Decision, Deny
+from sidecar.core.principal import IdentityHeaders
+from sidecar.core.reasons import Reason
+from sidecar.extauthz.envelope import Envelope
+from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
+from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
+
+RETRY_AFTER_SECONDS = 1  # what can heal is retried by the sidecar within about that time
+
+# google.rpc.Code
+_OK = 0
+_INVALID_ARGUMENT = 3
+_PERMISSION_DENIED = 7
+_UNIMPLEMENTED = 12
+
+# Envoy would tell a gRPC client INTERNAL for 400 and UNKNOWN for 405; a `grpc-status` header
+# overrides it.
+_GRPC_STATUS = {400: _INVALID_ARGUMENT, 405: _UNIMPLEMENTED}
+
+_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+_UNCOMMON = re.compile(
+    r"[^a-z0-9\-:\n]"
+)  # in names joined by \n; `:` begins Envoy's pseudo-headers
+_SEPARATOR = re.compile(r"[^a-z0-9]")
+
+# Protobuf's wire format for what `addendum` appends: (field number << 3) | 2, a length-delimited
+# field.
+_OK_RESPONSE = b"\x1a"
+_HEADERS_TO_REMOVE = b"\x2a"
+_DYNAMIC_METADATA = b"\x22"
+_FIELDS = b"\x0a"
+_KEY = b"\x0a"
+_VALUE = b"\x12"
+_STRING_VALUE = b"\x1a"
+
+
+class AnswerSettings(NamedTuple):
+    """What an allowed request is stripped of, beside the identity headers; names are lower-case."""
+
+    identity_headers: IdentityHeaders = IdentityHeaders()
+    remove_headers: tuple[str, ...] = ()
+    forward_authorization: bool = True
+    token_sources: tuple[TokenSource, ...] = ()
+
+
+class Responder:
+    """Builds CheckResponses."""
+
+    def __init__(self, settings: AnswerSettings) -> None:
+        removed = {*settings.identity_headers, *settings.remove_headers}
+        withheld = () if settings.forward_authorization else settings.token_sources
+        removed.update(source.name for source in withheld if source.kind == "header")
+        self._removed = sorted(removed)
+        self._removed_queries = sorted(source.name for source in withheld if source.kind == "query")
+        self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
+
+    def build(
+        self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""
+    ) -> bytes:
+        """Return a whole denial, or the part of an allow that principal and route alone decide.
+
+        To the latter append ``addendum``: protobuf merges messages that follow each other.
+        ``envelope`` is None where the message could not be read.
+        """
+        response = CheckResponse()
+        response.status.code = _PERMISSION_DENIED
+        response.denied_response.status.code = ANSWERS[Reason.INTERNAL].status
+        if isinstance(decision, Deny):
+            _deny(response, decision, envelope, decision_id)
+        elif isinstance(decision, Allow) and decision.reason in _ALLOWING:
+            self._allow(response, decision)
+        for name, value in _metadata(decision, decision_id):
+            response.dynamic_metadata.fields[name].string_value = value
+        return response.SerializeToString()
+
+    def addendum(self, header_names: Iterable[str], decision_id: str) -> bytes:
+        """Return what one request adds to an allow: decision id, odd spellings of removed headers.
+
+        Many upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule), Envoy removes only the
+        exact name. ``decision_id`` is ASCII.
+        """
+        value = _field(_STRING_VALUE, decision_id.encode("ascii"))
+        entry = _field(_KEY, b"decision_id") + _field(_VALUE, value)
+        added = _field(_DYNAMIC_METADATA, _field(_FIELDS, entry))
+        if _UNCOMMON.search("\n".join(header_names)):
+            odd = [name for name in header_names if _SEPARATOR.sub("-", name) in self._protected]
+            removals = b"".join(
+                _field(_HEADERS_TO_REMOVE, name.encode()) for name in odd if _UNCOMMON.search(name)
+            )
+            added += _field(_OK_RESPONSE, removals)
+        return added
+
+    def _allow(self, response: CheckResponse, decision: Allow) -> None:
+        response.status.code = _OK
+        answer = response.ok_response
+        identity = decision.verified.identity if decision.verified is not None else ()
+        for name, value in identity:
+            _set(answer.headers.add(), name, value)
+        # A name in both lists would be gone.
+        kept = {name for name, _ in identity}
+        answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
+        answer.query_parameters_to_remove.extend(self._removed_queries)
+
+
+def _deny(
+    response: CheckResponse, decision: Deny, envelope: Envelope | None, decision_id: str
+) -> None:
+    told = ANSWERS[decision.reason]
+    chinese = envelope is not None and prefers_chinese(envelope.first("accept-language"))
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    if told.status == 401:
+        error = "" if decision.reason is Reason.TOKEN_MISSING else ', error="invalid_token"'
+        headers["www-authenticate"] = f'Bearer realm="zervi"{error}'  # RFC 6750 section 3
+    elif told.status == 405:
+        headers["allow"] = ", ".join(decision.needs)
+    elif told.status == 503:
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if envelope is not None and envelope.is_grpc and told.status in _GRPC_STATUS:
+        headers["grpc-status"] = str(_GRPC_STATUS[told.status])
+    body = {
+        "error": TITLES[told.code],
+        "code": told.code,
+        "message": sentence(decision.reason, decision.needs, chinese=chinese),
+        "reason": decision.reason,
+        "decision_id": decision_id,
+    }
+    denied = response.denied_response
+    denied.status.code = told.status
+    denied.body = json.dumps(body, ensure_ascii=False)
+    for name, value in headers.items():
+        _set(denied.headers.add(), name, value)
+
+
+def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]:
+    yield "reason", decision.reason
+    if decision.route is not None:
+        yield "route", decision.route.name
+        yield "target", decision.route.target
+    if decision.verified is not None:
+        yield "subject", decision.verified.principal.subject
+    if decision_id:
+        yield "decision_id", decision_id
+
+
+def _set(option: HeaderValueOption, name: str, value: str) -> None:
+    option.header.key = name
+    option.header.value = value
+    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def _field(tag: bytes, payload: bytes) -> bytes:
+    size = len(payload)
+    length = bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return tag + length + payload

@@ -1,0 +1,243 @@
+"""The Check service: bytes in, bytes out, and never an error.
+
+To Envoy an exception, an abort or a gRPC status is an error, which `failure_mode_allow` turns into
+an allow. So whatever happens here, the answer is a CheckResponse, and where anything went wrong a
+denial.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from traceback import extract_tb
+from typing import NamedTuple, Protocol
+from uuid import uuid4
+
+from cachetools import LRUCache
+
+from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Undecided, decide
+from sidecar.core.reasons import Reason
+from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.envelope import Envelope, MalformedCheckError, address_of, open_envelope
+from sidecar.extauthz.respond import Responder
+from sidecar.extauthz.token_cache import TokenCache
+from sidecar.transport.interface import Methods
+
+CHECK = "/envoy.service.auth.v3.Authorization/Check"
+
+ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline: what an answer needs to arrive in time
+MAX_WAITING = (
+    1000  # Checks that wait for a key at once; past that they are denied, so memory stays bounded
+)
+
+_log = logging.getLogger(__name__)
+
+
+class KeySource(Protocol):
+    """Who can fetch a key set on demand."""
+
+    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
+        """Refresh an issuer's keys.
+
+        True: a good set came for this or shortly before; False: none could be had.
+        """
+
+
+class ServiceSettings(NamedTuple):
+    """``cached_tokens`` counts entries; ``unknown_key_wait`` is seconds."""
+
+    cached_tokens: int = 10_000
+    unknown_key_wait: float = 0.25
+
+
+class _Check(NamedTuple):
+    """A Check on its way; ``started`` and ``deadline`` are seconds of ``time.monotonic()``."""
+
+    started: float
+    deadline: float | None
+    decision_id: str
+    envelope: Envelope | None
+    cached: bool | None = None
+
+
+class CheckService:
+    """Answers Check from the snapshot of the moment.
+
+    ``record`` gets the decisions of one turn of the event loop at once, after their answers were
+    handed over; ``defer`` is what puts that off (the loop's ``call_soon``).
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        responder: Responder,
+        keys: KeySource,
+        record: Callable[[Sequence[DecisionRecord]], None],
+        defer: Callable[[Callable[[], None]], object],
+        settings: ServiceSettings,
+    ) -> None:
+        self._responder = responder
+        self._keys = keys
+        self._record = record
+        self._defer = defer
+        self._settings = settings
+        self._verified = TokenCache(settings.cached_tokens)
+        self._internal = responder.build(Deny(Reason.INTERNAL))
+        self._waiting = 0
+        self._unrecorded: list[tuple[_Check, Decision, float]] = []
+        self.swap(snapshot)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many verified tokens are held."""
+        return len(self._verified)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What decisions rest on now."""
+        return self._snapshot
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Decide by another snapshot from now on; the answers of the old one go with it."""
+        self._snapshot = snapshot
+        self._answers: LRUCache[tuple[object, ...], bytes] = LRUCache(self._settings.cached_tokens)
+
+    def methods(self) -> Methods:
+        """Return what a transport serves."""
+        return Methods(unary={CHECK: self.check}, streams={})
+
+    def check(self, message: bytes, deadline: float | None = None) -> bytes | Awaitable[bytes]:
+        """Answer one Check, awaitable where a key has to be waited for; never raises.
+
+        ``deadline`` is seconds of ``time.monotonic()``.
+        """
+        check = _Check(time.monotonic(), deadline, "", None)
+        try:
+            try:
+                envelope = open_envelope(message)
+            except MalformedCheckError as error:
+                check = check._replace(decision_id=uuid4().hex)
+                return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
+            check = _Check(check.started, deadline, envelope.request_id or uuid4().hex, envelope)
+            if deadline is not None and check.started >= deadline:
+                return self._answer(
+                    check, Deny(Reason.OVERLOADED, detail="the deadline had passed")
+                )
+            hits, misses = self._verified.hits, self._verified.misses
+            decision = decide(envelope.request, self._snapshot, self._verified, time.time())
+            if self._verified.hits > hits:
+                check = check._replace(cached=True)
+            elif self._verified.misses > misses:
+                check = check._replace(cached=False)
+            if isinstance(decision, Undecided):
+                return self._refresh(check, envelope, decision)
+            return self._answer(check, decision)
+        except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
+            return self._fail(check, error)
+
+    def _refresh(
+        self, check: _Check, envelope: Envelope, undecided: Undecided
+    ) -> bytes | Awaitable[bytes]:
+        if self._waiting >= MAX_WAITING:
+            denial = Deny(
+                Reason.OVERLOADED, undecided.route, detail="too many requests wait for a key"
+            )
+            return self._answer(check, denial)
+        fetched = self._keys.refresh_for(undecided.key.issuer, undecided.key.kid)
+        if isinstance(fetched, Awaitable):
+            return self._wait(check, envelope, fetched)
+        return self._answer(check, self._decide_again(envelope, fetched=fetched))
+
+    async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
+        patience = self._settings.unknown_key_wait
+        if check.deadline is not None:
+            patience = min(patience, check.deadline - ANSWER_MARGIN_SECONDS - time.monotonic())
+        self._waiting += 1
+        try:
+            try:
+                async with asyncio.timeout(max(patience, 0)):
+                    fetched = await refresh
+            except TimeoutError:
+                fetched = False
+            return self._answer(check, self._decide_again(envelope, fetched=fetched))
+        except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
+            return self._fail(check, error)
+        finally:
+            self._waiting -= 1
+
+    def _decide_again(self, envelope: Envelope, *, fetched: bool) -> Decision:
+        decision = decide(envelope.request, self._snapshot, self._verified, time.time())
+        if not isinstance(decision, Undecided):
+            return decision
+        if fetched is True:
+            return Deny(
+                Reason.TOKEN_KEY_UNKNOWN, decision.route, detail="the key set lacks the token's key"
+            )
+        return Deny(
+            Reason.NOT_READY,
+            decision.route,
+            detail="no key set could be fetched for the token's key",
+        )
+
+    def _answer(self, check: _Check, decision: Decision) -> bytes:
+        if isinstance(decision, Allow) and check.envelope is not None:
+            verified = decision.verified
+            key = (verified and verified.digest, decision.route.index, decision.reason)
+            constant = self._answers.get(key)
+            if constant is None:
+                constant = self._answers[key] = self._responder.build(decision)
+            added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
+            answer = constant + added
+        else:
+            answer = self._responder.build(decision, check.envelope, check.decision_id)
+        if not isinstance(answer, bytes) or not answer:
+            raise TypeError("an answer is bytes, and an empty one would be an allow")
+        self._remember(check, decision)
+        return answer
+
+    def _fail(self, check: _Check, error: Exception) -> bytes:
+        # Neither the error's text nor the values in its frames: they may hold what the client sent.
+        where = " < ".join(
+            f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
+        )
+        _log.error("a Check failed inside and was denied: %s in %s", type(error).__name__, where)
+        denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
+        check = check._replace(decision_id=check.decision_id or uuid4().hex)
+        try:
+            self._remember(check, denial)
+            return (
+                self._responder.build(denial, check.envelope, check.decision_id) or self._internal
+            )
+        except Exception:  # noqa: BLE001 -- what failed may be just these
+            return self._internal
+
+    def _remember(self, check: _Check, decision: Decision) -> None:
+        if not self._unrecorded:
+            self._defer(self._deliver)
+        self._unrecorded.append((check, decision, time.monotonic() - check.started))
+
+    def _deliver(self) -> None:
+        unrecorded, self._unrecorded = self._unrecorded, []
+        now = time.time()
+        self._record([_record(self._snapshot.policy.digest, now, *entry) for entry in unrecorded])
+
+
+def _record(
+    digest: str, now: float, check: _Check, decision: Decision, seconds: float
+) -> DecisionRecord:
+    envelope = check.envelope
+    if envelope is None:
+        return DecisionRecord(now, seconds, check.decision_id, decision, None, digest)
+    attributes = envelope.attributes
+    return DecisionRecord(
+        now,
+        seconds,
+        check.decision_id,
+        decision,
+        envelope.request,
+        digest,
+        source=address_of(attributes.source),
+        destination=address_of(attributes.destination),
+        context=tuple(attributes.context_extensions.items()),
+        cached=check.cached,
+    )
