@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.tokens import TokenError
+from sidecar.core.token_error import TokenError
 
 
 class TokenSource(NamedTuple):

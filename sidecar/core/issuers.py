@@ -6,13 +6,28 @@ from typing import NamedTuple
 from sidecar.core.keys import KeySet
 from sidecar.core.principal import ClaimNames
 
+MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least the size of the hash
+
+# Secrets that stand in JobFirst's public repositories.
+PUBLIC_SECRETS = frozenset(
+    {
+        b"jobfirst-unified-auth-secret-key-2024",
+        b"zervigo-mvp-secret-key-2025",
+        b"jobfirst-basic-secret-key-2024",
+        b"jobfirst_jwt_secret_2024",
+    }
+)
+
+# How keys begin in PEM and OpenSSH files. A public key as the secret would let anyone sign.
+_KEY_BEGINNINGS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-")
+
 
 class Issuer(NamedTuple):
     """Who signs tokens, with the keys or the secrets known at this moment.
 
-    Either ``secrets`` is filled and ``algorithms`` is HS256 alone, or it is empty and ``keys`` counts: None until
-    a first good key set came. ``audiences`` empty means that a token's audience is not checked.
-    ``role_permissions`` says what a role grants beside the token's own permissions.
+    Either ``secrets`` is filled and ``algorithms`` is HS256 alone, or it is empty and ``keys``
+    counts: None until a first good key set came. ``audiences`` empty means that a token's audience
+    is not checked. ``role_permissions`` says what a role grants beside the token's own permissions.
     """
 
     name: str
@@ -23,3 +38,14 @@ class Issuer(NamedTuple):
     keys: KeySet | None = None
     claims: ClaimNames = ClaimNames()
     role_permissions: Mapping[str, tuple[str, ...]] = {}
+
+
+def check_secret(secret: bytes) -> str | None:
+    """Say why a secret must not be used (public, a key, too short); None when it is fine."""
+    if secret.strip() in PUBLIC_SECRETS:
+        return "it is publicly known: it stands in JobFirst's public repositories"
+    if secret.lstrip().startswith(_KEY_BEGINNINGS) or b'"kty"' in secret:
+        return "it is a key in PEM, OpenSSH or JWK form, not a secret"
+    if len(secret) < MIN_SECRET_BYTES:
+        return f"it has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed"
+    return None

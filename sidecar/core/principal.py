@@ -1,7 +1,27 @@
 """Who the claims prove, what that principal may do, and what the upstream is told of it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+from sidecar.core.reasons import Reason
+from sidecar.core.routes import Route
+from sidecar.core.token_error import TokenError
+
+if TYPE_CHECKING:
+    from sidecar.core.issuers import Issuer  # which imports ClaimNames from here
+
+MAX_IDENTITY_BYTES: Final = (
+    8 * 1024
+)  # names and values together; servers often refuse longer headers
+ALL_PERMISSIONS: Final = "*"
+
+# What stands for itself in an identity header: visible ASCII but for the escape itself.
+_VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+_VISIBLE_IN_LIST: Final = _VISIBLE.replace(",", "")
 
 
 class Kind(StrEnum):
@@ -25,7 +45,7 @@ class Principal(NamedTuple):
 
 
 class ClaimNames(NamedTuple):
-    """Which claims hold what, the first that is there counting (all of them for roles and permissions)."""
+    """Which claims hold what; the first that says something counts, and all of them for lists."""
 
     subject: tuple[str, ...] = ("user_id", "sub")
     username: tuple[str, ...] = ("username",)
@@ -44,3 +64,151 @@ class IdentityHeaders(NamedTuple):
     permissions: str = "x-user-permissions"
     issuer: str = "x-user-issuer"
     service: str = "x-service-id"
+
+
+class Refusal(NamedTuple):
+    """Why a principal may not use a route; ``needs`` names what would do, for the client.
+
+    It holds the permissions that are missing, or the permissions, roles, kinds or issuers of which
+    one is needed.
+    """
+
+    reason: Reason
+    needs: tuple[str, ...]
+
+
+def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
+    """Return whom the claims of a verified token name.
+
+    A token with ``service_id`` is a service's, whatever else it carries; it has no username or
+    email. Raises TokenError(token_claims) without a proper subject, and when its roles or
+    permissions could never fit into the identity headers.
+    """
+    names = issuer.claims
+    if claims.get("service_id") is not None:
+        kind = Kind.SERVICE
+        subject = _subject(claims["service_id"])
+        username = email = None
+    else:
+        kind = Kind.USER
+        subject = _subject(_first(claims, names.subject))
+        username = _text(_first(claims, names.username))
+        email = _text(_first(claims, names.email))
+    roles = _union(_listed(claims.get(name), text_counts=True) for name in names.roles)
+    own = (_listed(claims.get(name), text_counts=False) for name in names.permissions)
+    by_role = (issuer.role_permissions.get(role, ()) for role in roles)
+    permissions = _union(part for parts in (own, by_role) for part in parts)
+    return Principal(
+        kind, subject, issuer.name, username, email, roles, permissions, frozenset(permissions)
+    )
+
+
+def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refusal | None:
+    """Return why the principal may not use the route with this path, None where it may.
+
+    ``*`` among the principal's permissions grants every permission, but no role, and does not make
+    it the owner.
+    """
+    if principal.kind not in route.principals:
+        return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(route.principals)))
+    if route.issuers and principal.issuer not in route.issuers:
+        return Refusal(Reason.WRONG_ISSUER, tuple(sorted(route.issuers)))
+    granted = principal.granted
+    if ALL_PERMISSIONS not in granted:
+        missing = tuple(name for name in route.permissions if name not in granted)
+        if missing:
+            return Refusal(Reason.PERMISSION_DENIED, missing)
+        if route.any_permissions and granted.isdisjoint(route.any_permissions):
+            return Refusal(Reason.PERMISSION_DENIED, route.any_permissions)
+    if route.roles and not any(role in principal.roles for role in route.roles):
+        return Refusal(Reason.ROLE_DENIED, route.roles)
+    if route.owner is not None and granted.isdisjoint(route.owner_unless):
+        owns = (
+            principal.kind is Kind.USER
+            and route.owner < len(segments)
+            and segments[route.owner] == principal.subject
+        )
+        if not owns:
+            return Refusal(Reason.NOT_OWNER, ())
+    return None
+
+
+def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple[str, str], ...]:
+    """Return the headers that tell the upstream who asks: those that have a value.
+
+    Values are UTF-8, percent-encoded where not visible ASCII, and ``%``, and ``,`` inside lists.
+    Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
+    """
+    subject = names.subject if principal.kind is Kind.USER else names.service
+    values = (
+        (subject, _escaped(principal.subject)),
+        (names.username, _escaped(principal.username or "")),
+        (names.email, _escaped(principal.email or "")),
+        (names.roles, _escaped_list(principal.roles)),
+        (names.permissions, _escaped_list(principal.permissions)),
+        (names.issuer, _escaped(principal.issuer)),
+    )
+    headers = tuple((name, value) for name, value in values if value)
+    if sum(len(name) + len(value) for name, value in headers) > MAX_IDENTITY_BYTES:
+        raise _too_large()
+    return headers
+
+
+def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
+    """Return the first claim that says something."""
+    for name in names:
+        value: object = claims.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _subject(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TokenError(Reason.TOKEN_CLAIMS, "no subject that is text or an integer")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _listed(value: object, *, text_counts: bool) -> Iterable[str]:
+    if isinstance(value, str):
+        return (value,) if text_counts else ()
+    if isinstance(value, list):
+        return (item for item in value if isinstance(item, str))
+    return ()
+
+
+def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Return what is in any of ``parts``, each once, in order; up to a header's size."""
+    union: dict[str, None] = {}
+    size = 0
+    for part in parts:
+        for item in part:
+            if item and item not in union:
+                size += len(item) + 1
+                if size > MAX_IDENTITY_BYTES:
+                    raise _too_large()
+                union[item] = None
+    return tuple(union)
+
+
+def _escaped(text: str, visible: str = _VISIBLE) -> str:
+    try:
+        return quote(text, safe=visible)
+    except UnicodeEncodeError:
+        # The reader lets no lone surrogate through; an issuer's or role's name comes from
+        # elsewhere.
+        raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
+
+
+def _escaped_list(items: tuple[str, ...]) -> str:
+    return ",".join(_escaped(item, _VISIBLE_IN_LIST) for item in items)
+
+
+def _too_large() -> TokenError:
+    return TokenError(Reason.TOKEN_CLAIMS, f"identity headers over {MAX_IDENTITY_BYTES} bytes")

@@ -1,18 +1,27 @@
 """Tokens: a strict reader before any cryptography, then the signature, then what the claims say."""
 
-from typing import NamedTuple
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-from sidecar.core.principal import Principal
+from jwt import PyJWS
+
+from sidecar.core import jws
+from sidecar.core.issuers import Issuer
+from sidecar.core.keys import Key, KeySet
+from sidecar.core.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.reasons import Reason
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.token_error import TokenError
 
+__all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
 
-class TokenError(Exception):
-    """A token that proves nothing. ``detail`` is for the operator's log, never for the client."""
+MAX_TIME: Final = (
+    253402300799  # 9999-12-31T23:59:59Z, the last second that every date library knows
+)
+SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 -- an algorithm's name
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
+_PYJWS = PyJWS()
 
 
 class NeedsKey(NamedTuple):
@@ -28,9 +37,9 @@ class NeedsKey(NamedTuple):
 class Verified(NamedTuple):
     """A token that was verified: its principal, and how long that may be relied on.
 
-    ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot. ``thumbprint`` is that of
-    the key that verified it, None for a secret. Times are seconds since the epoch; leeway is already in them.
-    ``identity`` holds the upstream's headers, ready to send.
+    ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
+    ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
+    the epoch; leeway is already in them. ``identity`` holds the upstream's headers, ready to send.
     """
 
     digest: bytes
@@ -41,3 +50,168 @@ class Verified(NamedTuple):
     valid_until: float
     cached_until: float
     identity: tuple[tuple[str, str], ...]
+
+
+class _Times(NamedTuple):
+    """When a token is good: from ``start`` to just before ``end``, leeway included."""
+
+    start: float
+    end: float
+
+
+def verify(token: bytes, snapshot: Snapshot, now: float) -> Verified | NeedsKey:
+    """Verify a token against the snapshot at ``now`` (seconds since the epoch).
+
+    Raises TokenError with the reason of the first condition that does not hold: form, issuer,
+    algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
+    cryptography.
+    """
+    unverified = jws.read(token)
+    claims = unverified.claims
+    index, issuer = _select_issuer(claims, unverified.alg, snapshot.issuers)
+    times = _check_times(claims, now, snapshot.leeway)
+    _check_audience(claims, issuer)
+    _check_kind(claims)
+    if issuer.secrets:
+        thumbprint = None
+        _check_secrets(unverified, issuer.secrets)
+    else:
+        key = _select_key(unverified, _usable(issuer.keys, snapshot, now))
+        if key is None:
+            return NeedsKey(index, unverified.kid)
+        thumbprint = key.thumbprint
+        if not _signed(unverified, key.public_key):
+            raise TokenError(Reason.TOKEN_SIGNATURE, "the signature does not verify")
+    principal = principal_from_claims(claims, issuer)
+    return Verified(
+        digest=hashlib.sha256(token).digest(),
+        principal=principal,
+        issuer=index,
+        thumbprint=thumbprint,
+        valid_from=times.start,
+        valid_until=times.end,
+        cached_until=min(times.end, now + snapshot.cache_ttl),
+        identity=identity_values(principal, snapshot.identity_headers),
+    )
+
+
+def recheck(verified: Verified, snapshot: Snapshot, now: float) -> Reason | None:
+    """Say why a cached token counts no longer at ``now`` (epoch seconds); None while it does.
+
+    Whatever the reason, the entry is dead and the token is to be verified afresh, which says the
+    last word: its key may be back under another kid, stale keys may have been fetched again. The
+    snapshot may hold other keys than the token was verified with, but the same issuers otherwise.
+    """
+    if now >= verified.valid_until:
+        return Reason.TOKEN_EXPIRED
+    if now < verified.valid_from:
+        return Reason.TOKEN_NOT_YET_VALID
+    if now >= verified.cached_until:
+        return Reason.TOKEN_KEY_UNKNOWN
+    if verified.thumbprint is None:
+        return None
+    keys = snapshot.issuers[verified.issuer].keys
+    if keys is None or now - keys.fetched_at > snapshot.max_stale:
+        return Reason.NOT_READY
+    if verified.thumbprint not in keys.thumbprints:
+        return Reason.TOKEN_KEY_UNKNOWN
+    return None
+
+
+def _select_issuer(
+    claims: Mapping[str, Any], alg: str, issuers: tuple[Issuer, ...]
+) -> tuple[int, Issuer]:
+    name = claims.get("iss")
+    known = False
+    for index, issuer in enumerate(issuers):
+        if issuer.allow_missing_issuer if name is None else issuer.name == name:
+            known = True
+            if alg in issuer.algorithms:
+                return index, issuer
+    if known:
+        raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not among the issuer's algorithms")
+    raise TokenError(
+        Reason.TOKEN_ISSUER,
+        "no iss, and no issuer may be left out" if name is None else "iss is no configured issuer",
+    )
+
+
+def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> _Times:
+    # PyJWT's own checks read the wall clock and round; here the caller's ``now`` counts.
+    for name in ("exp", "nbf", "iat"):
+        if name in claims:
+            _check_time(name, claims[name])
+        elif name == "exp":
+            raise TokenError(Reason.TOKEN_CLAIMS, "no exp")
+    times = _Times(claims["nbf"] - leeway if "nbf" in claims else 0.0, claims["exp"] + leeway)
+    if now >= times.end:
+        raise TokenError(Reason.TOKEN_EXPIRED, f"expired {now - claims['exp']:.0f} s ago")
+    if now < times.start:
+        raise TokenError(Reason.TOKEN_NOT_YET_VALID, f"valid in {claims['nbf'] - now:.0f} s")
+    return times
+
+
+def _check_time(name: str, value: object) -> None:
+    # A boolean is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenError(Reason.TOKEN_CLAIMS, f"{name} is not a number")
+    if not 0 <= value <= MAX_TIME:
+        raise TokenError(Reason.TOKEN_CLAIMS, f"{name} is not from 0 to {MAX_TIME}")
+
+
+def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    if not issuer.audiences:
+        return
+    aud = claims.get("aud")
+    named = aud if isinstance(aud, list) else [aud]
+    if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
+        raise TokenError(Reason.TOKEN_AUDIENCE, "aud names none of the issuer's audiences")
+
+
+def _check_kind(claims: Mapping[str, Any]) -> None:
+    """Refuse refresh tokens; JobFirst's differ from access tokens by the claim ``token`` alone."""
+    marker = claims.get("token")
+    refresh = isinstance(marker, str) and marker.startswith("refresh-")
+    for name in ("token_type", "token_use", "typ"):
+        value = claims.get(name)
+        refresh = refresh or (
+            isinstance(value, str) and value.lower() in {"refresh", "refresh_token"}
+        )
+    if refresh:
+        raise TokenError(Reason.TOKEN_KIND, "a refresh token")
+
+
+def _usable(keys: KeySet | None, snapshot: Snapshot, now: float) -> KeySet:
+    if keys is None or not keys.keys:
+        raise TokenError(Reason.NOT_READY, "the issuer has no keys yet")
+    if now - keys.fetched_at > snapshot.max_stale:
+        raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
+    return keys
+
+
+def _select_key(token: jws.UnverifiedToken, keys: KeySet) -> Key | None:
+    if token.kid is not None:
+        key = keys.by_kid.get(token.kid)
+        if key is not None and token.alg not in key.algorithms:
+            raise TokenError(Reason.TOKEN_ALGORITHM, "alg does not fit the key that kid names")
+        return key
+    fitting = [key for key in keys.keys if token.alg in key.algorithms]
+    if len(fitting) > 1:
+        raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no kid, and several keys fit")
+    return fitting[0] if fitting else None
+
+
+def _check_secrets(token: jws.UnverifiedToken, secrets: tuple[bytes, ...]) -> None:
+    # A secret is never used with another algorithm, nor a key set's key with this one (jwk.py knows
+    # none of the HS family), whatever an issuer's list of algorithms says: so no public key can
+    # serve as a secret.
+    if token.alg != SECRET_ALGORITHM:
+        raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not for a shared secret")
+    if not any(_signed(token, secret) for secret in secrets):
+        raise TokenError(Reason.TOKEN_SIGNATURE, "no secret of the issuer's verifies the signature")
+
+
+def _signed(token: jws.UnverifiedToken, key: object) -> bool:
+    # ``key`` fits ``alg``: its JWK was read for it (jwk.py), or it is a secret.
+    algorithm = _PYJWS.get_algorithm_by_name(token.alg)
+    return algorithm.verify(token.signing_input, key, token.signature)

@@ -1,0 +1,90 @@
+"""JSON read strictly (RFC 8259, RFC 7493): what two readers could read differently is refused."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+MAX_DEPTH = 16  # objects and lists inside each other; tokens of the field use three
+MAX_INTEGER_CHARS = 64  # identifiers need 20; from 4,300 digits on Python itself refuses
+
+# A string (or one that never ends: then json refuses it), or a bracket. Each match consumes what it
+# looked at, so that the scan is linear whatever is sent.
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class StrictJsonError(ValueError):
+    """The document is refused; the message names the rule and quotes nothing of the document."""
+
+
+def loads(document: bytes) -> Any:
+    """Return the value of a JSON document.
+
+    Raises StrictJsonError for what is not UTF-8 (a byte order mark included), not JSON, nested
+    deeper than MAX_DEPTH, or holds a key twice in one object, NaN or Infinity (also by a float's
+    overflow), an integer of more than MAX_INTEGER_CHARS, or half a surrogate pair.
+    """
+    try:
+        text = document.decode("utf-8")
+    except UnicodeDecodeError:
+        raise StrictJsonError("not UTF-8") from None
+    _check_depth(text)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise StrictJsonError("not JSON") from None
+    if _ESCAPED_SURROGATE.search(text):
+        _check_surrogates(value)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    # Before parsing: json's parser calls itself for each level until Python raises RecursionError.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _STRUCTURE.finditer(text):
+        first = match.group()[0]
+        if first in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise StrictJsonError(f"nested deeper than {MAX_DEPTH}")
+        elif first in "]}":
+            depth -= 1
+
+
+def _check_surrogates(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise StrictJsonError("half a surrogate pair") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise StrictJsonError("a key twice in one object")
+    return members
+
+
+def _integer(literal: str) -> int:
+    if len(literal) > MAX_INTEGER_CHARS:
+        raise StrictJsonError(f"an integer of more than {MAX_INTEGER_CHARS} characters")
+    return int(literal)
+
+
+def _float(literal: str) -> float:
+    number = float(literal)
+    if not math.isfinite(number):
+        raise StrictJsonError("a number too large")
+    return number
+
+
+def _constant(_literal: str) -> NoReturn:
+    raise StrictJsonError("NaN or Infinity")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
