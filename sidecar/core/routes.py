@@ -1,35 +1,233 @@
 """The route table: which route a request falls to, at a cost that does not grow with the table."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sidecar.core.patterns import Pattern, default_name, parse_pattern
+from sidecar.core.route import (
+    NotAllowed,
+    Route,
+    RouteProblem,
+    hosts_of,
+    methods_of,
+    normalise_host,
+)
+from sidecar.core.route_checks import check_names, check_owner, check_rivals, check_route
+
+__all__ = [
+    "MAX_STEPS",
+    "NotAllowed",
+    "Pattern",
+    "Policy",
+    "PolicyError",
+    "Route",
+    "RouteProblem",
+    "compile_policy",
+    "default_name",
+    "normalise_host",
+    "parse_pattern",
+]
+
+MAX_STEPS = 512
+"""Nodes that looking up one path may visit: some 50 microseconds. Real tables need a few dozen."""
+
+
+class PolicyError(Exception):
+    """A table that cannot be a policy, with every problem in it."""
+
+    def __init__(self, problems: tuple[RouteProblem, ...]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class _Group:
+    """The routes of one path for one host: by method, or what every other method gets."""
+
+    __slots__ = ("by_method", "otherwise")
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.by_method = {method: route for route in routes for method in methods_of(route)}
+        self.otherwise: Route | NotAllowed = (
+            NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]
+        )
+
+
+class _Place:
+    """Where a path ends: the routes there, by host."""
+
+    __slots__ = ("any_host", "by_host")
+
+    def __init__(self) -> None:
+        self.by_host: dict[str, _Group] = {}
+        self.any_host: _Group | None = None
+
+
+class _Node:
+    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends."""
+
+    __slots__ = ("here", "literals", "one", "tail")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.one: _Node | None = None
+        self.tail: _Node | None = None
+        self.here: _Place | None = None
+
+    def steps(self) -> int:
+        """Return how many nodes a lookup from here visits at most."""
+        return (
+            1
+            + max((node.steps() for node in self.literals.values()), default=0)
+            + (self.one.steps() if self.one else 0)
+            + (1 if self.tail else 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One entry of the table: what it matches and what it requires.
+class Policy:
+    """The compiled route table, and what is decided for all routes alike.
 
-    ``methods`` and ``hosts`` empty mean every one. ``owner`` is the index of the path's segment that must be the
-    principal's subject, None where nobody owns it.
+    ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
     """
 
-    index: int
-    name: str
-    path: str
-    target: str = ""
-    methods: frozenset[str] = frozenset()
-    hosts: frozenset[str] = frozenset()
-    public: bool = False
-    permissions: tuple[str, ...] = ()
-    any_permissions: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    owner: int | None = None
-    owner_unless: tuple[str, ...] = ()
-    principals: frozenset[str] = frozenset({"user"})
-    issuers: frozenset[str] = frozenset()
+    digest: str
+    routes: tuple[Route, ...]
+    cors_preflight: bool
+    ignore_case: bool
+    allow_paths: frozenset[str]
+    _root: _Node = field(repr=False)
+    _everything: _Node | None = field(repr=False)
+    _has_hosts: bool = field(repr=False)
+
+    def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
+        """Return the route of the most specific path, None where no path matches.
+
+        ``host`` is the request's own, as it came; ``segments`` are one reading of its path.
+        """
+        if self._has_hosts:
+            host = normalise_host(host)
+        if self.ignore_case:
+            segments = tuple([segment.casefold() for segment in segments])
+        end = len(segments)
+        depth = 0
+        node = self._root
+        # The wider paths to come back to, the narrowest last.
+        wider = [(self._everything, end)] if self._everything else []
+        while True:
+            while depth < end:
+                if node.tail is not None:
+                    wider.append((node.tail, end))
+                literal = node.literals.get(segments[depth])
+                depth += 1
+                if literal is not None:
+                    if node.one is not None:
+                        wider.append((node.one, depth))
+                    node = literal
+                elif node.one is not None:
+                    node = node.one
+                else:
+                    break
+            else:
+                place = node.here
+                if place is not None:
+                    group = place.by_host.get(host) or place.any_host
+                    if group is not None:
+                        return group.by_method.get(method) or group.otherwise
+            if not wider:
+                return None
+            node, depth = wider.pop()
 
 
-class NotAllowed(NamedTuple):
-    """The path has a route, but not for this method; ``methods`` are those it has, sorted."""
+def compile_policy(
+    routes: Sequence[Route],
+    *,
+    digest: str,
+    cors_preflight: bool = True,
+    ignore_case: bool = False,
+    allow_paths: frozenset[str] = frozenset(),
+) -> Policy:
+    """Compile a table.
 
-    route: Route
-    methods: tuple[str, ...]
+    Raises PolicyError, with every problem at once, for one that has any.
+    """
+    problems: list[RouteProblem] = []
+    patterns: list[tuple[Route, Pattern]] = []
+    for route in routes:
+        problems += check_route(route)
+        try:
+            pattern = parse_pattern(route.path)
+        except ValueError as error:
+            problems.append(RouteProblem(route.index, "path", str(error)))
+            continue
+        problems += check_owner(route, pattern)
+        patterns.append((route, _folded(pattern) if ignore_case else pattern))
+    problems += check_names(routes)
+    root = _Node()
+    everything = None
+    places: dict[tuple[tuple[str | None, ...], bool], list[Route]] = {}
+    for route, pattern in patterns:
+        places.setdefault(pattern[:2], []).append(route)
+    for (segments, tail), rivals in places.items():
+        problems += check_rivals(rivals)
+        if tail and not segments:
+            everything = _Node()
+            everything.here = _place(rivals)
+        else:
+            _insert(root, segments, tail).here = _place(rivals)
+    if (steps := root.steps()) > MAX_STEPS:
+        problems.append(_too_many_steps(patterns, steps))
+    if problems:
+        raise PolicyError(tuple(sorted(problems, key=lambda problem: problem.route)))
+    return Policy(
+        digest=digest,
+        routes=tuple(routes),
+        cors_preflight=cors_preflight,
+        ignore_case=ignore_case,
+        allow_paths=allow_paths,
+        _root=root,
+        _everything=everything,
+        _has_hosts=any(route.hosts for route in routes),
+    )
+
+
+def _folded(pattern: Pattern) -> Pattern:
+    return pattern._replace(
+        segments=tuple(segment and segment.casefold() for segment in pattern.segments)
+    )
+
+
+def _insert(node: _Node, segments: tuple[str | None, ...], tail: bool) -> _Node:
+    for segment in segments:
+        if segment is not None:
+            node = node.literals.setdefault(segment, _Node())
+        else:
+            node.one = node.one or _Node()
+            node = node.one
+    if tail:
+        node.tail = node.tail or _Node()
+        node = node.tail
+    return node
+
+
+def _place(routes: Sequence[Route]) -> _Place:
+    place = _Place()
+    hostless = [route for route in routes if not route.hosts]
+    if hostless:
+        place.any_host = _Group(hostless)
+    by_host: dict[str, list[Route]] = {}
+    for route in routes:
+        for host in hosts_of(route):
+            by_host.setdefault(host, []).append(route)
+    place.by_host = {host: _Group(group) for host, group in by_host.items()}
+    return place
+
+
+def _too_many_steps(patterns: Sequence[tuple[Route, Pattern]], steps: int) -> RouteProblem:
+    widest, _ = max(patterns, key=lambda pair: pair[1].segments.count(None))
+    return RouteProblem(
+        widest.index,
+        "path",
+        f"the table's wildcards make looking up one path take up to {steps} steps, "
+        f"more than {MAX_STEPS}",
+        "write literals where paths branch, instead of {name} and *",
+    )

@@ -1,0 +1,69 @@
+"""One route: what it matches and what it requires."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of the table: what it matches and what it requires.
+
+    ``methods`` and ``hosts`` empty mean every one. ``owner`` is the index of the path's segment
+    that must be the principal's subject, None where nobody owns it.
+    """
+
+    index: int
+    name: str
+    path: str
+    target: str = ""
+    methods: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    public: bool = False
+    permissions: tuple[str, ...] = ()
+    any_permissions: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    owner: int | None = None
+    owner_unless: tuple[str, ...] = ()
+    principals: frozenset[str] = frozenset({"user"})
+    issuers: frozenset[str] = frozenset()
+
+
+class NotAllowed(NamedTuple):
+    """The path has a route, but not for this method; ``methods`` are those it has, sorted."""
+
+    route: Route
+    methods: tuple[str, ...]
+
+
+class RouteProblem(NamedTuple):
+    """Something wrong with the route at index ``route``, under its YAML key ``key``.
+
+    ``help`` says what would be right. ``other`` is the index of the other route in a conflict.
+    """
+
+    route: int
+    key: str
+    message: str
+    help: str = ""
+    other: int | None = None
+
+
+def methods_of(route: Route) -> frozenset[str]:
+    """Return the methods that a route answers; empty means every one. GET includes HEAD."""
+    return route.methods | {"HEAD"} if "GET" in route.methods else route.methods
+
+
+def hosts_of(route: Route) -> frozenset[str]:
+    """Return the hosts of a route as they are compared; empty means every one."""
+    return frozenset(map(normalise_host, route.hosts))
+
+
+_PORT = re.compile(r":[0-9]*\Z")
+
+
+def normalise_host(host: str) -> str:
+    """Return a host as hosts are compared: lower-case, without port and trailing dot."""
+    if not host.isascii():
+        return host  # no route's host; lower() would make a k of the Kelvin sign
+    return _PORT.sub("", host.lower()).removesuffix(".")
