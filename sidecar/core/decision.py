@@ -150,7 +150,7 @@ def _authenticate(
     token = find_token(request, snapshot.token_sources)
     digest = sha256(token).digest()
     entry = verified.get(digest)
-    if entry is not None and recheck(entry, snapshot, now):
+    if entry is not None and recheck(entry, snapshot, now) is None:
         return entry
     found = verify(token, snapshot, now)
     if isinstance(found, Verified):

@@ -94,10 +94,12 @@ class Process:
         self.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                return await self.wait()
+                await self.wait()
         except TimeoutError:
-            self.signal(signal.SIGKILL)
-            return await self.wait()
+            pass
+        finally:
+            self.signal(signal.SIGKILL)  # also where the wait was cancelled
+        return await self.wait()
 
 
 def _die_with_parent() -> None:

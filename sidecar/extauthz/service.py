@@ -212,9 +212,9 @@ class CheckService:
             return self._internal
 
     def _remember(self, check: _Check, decision: Decision) -> None:
-        if not self._unrecorded:
-            self._defer(self._deliver)
         self._unrecorded.append((check, decision, time.monotonic() - check.started))
+        if len(self._unrecorded) == 1:
+            self._defer(self._deliver)
 
     def _deliver(self) -> None:
         unrecorded, self._unrecorded = self._unrecorded, []

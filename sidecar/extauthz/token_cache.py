@@ -20,7 +20,7 @@ class TokenCache(LRUCache[bytes, Verified]):
         self.hits = 0
         self.misses = 0
 
-    def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment, override]  # -- the stub's overloads say the same at length
+    def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Look a token up and count it."""
         try:
             found = self[digest]

@@ -1,0 +1,72 @@
+"""Where a request's token is found, and that it is one."""
+
+import pytest
+
+from sidecar.core.credentials import TokenSource, find_token
+from sidecar.core.reasons import Reason
+from sidecar.core.tokens import TokenError
+from tests.support.policies import BEARER, request
+
+RAW_HEADER = TokenSource("header", "accesstoken")
+COOKIE = TokenSource("cookie", "token")
+QUERY = TokenSource("query", "token")
+ALL = (BEARER, RAW_HEADER, COOKIE, QUERY)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"/", {"authorization": [b"Bearer abc"]}),
+        (b"/", {"authorization": [b"bEaReR   abc"]}),
+        (b"/", {"authorization": [b"\t Bearer abc \t"]}),
+        (b"/", {"accesstoken": [b"abc"]}),
+        (b"/", {"cookie": [b"a=1; token=abc; b=2"]}),
+        (b"/", {"cookie": [b"a=1", b"token=abc"]}),
+        (b"/", {"cookie": [b"a=1,token=abc"]}),
+        (b"/?a=1&token=abc&b=2", {}),
+        (b"/?token=abc", {"authorization": [b"Bearer abc"], "cookie": [b"token=abc"]}),
+    ],
+)
+def test_a_token_is_found_in_every_configured_place(
+    target: bytes, headers: dict[str, list[bytes]]
+) -> None:
+    """Header with and without a scheme, cookie, query; one token in several is one credential."""
+    assert find_token(request(target, headers=headers), ALL) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "reason"),
+    [
+        (b"/", {}, Reason.TOKEN_MISSING),
+        (b"/?tokens=abc", {"cookie": [b"xtoken=abc"]}, Reason.TOKEN_MISSING),
+        (b"/?token", {"cookie": [b"token"]}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b""]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"authorization": [b"Bearer"]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"authorization": [b"Bearer   "]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"authorization": [b"Basic abc"]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"authorization": [b"abc"]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"accesstoken": [b""]}, Reason.TOKEN_MALFORMED),
+        (b"/", {"cookie": [b"token="]}, Reason.TOKEN_MALFORMED),
+        (b"/?token=", {}, Reason.TOKEN_MALFORMED),
+        (b"/", {"authorization": [b"Bearer a", b"Bearer a"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"authorization": [b"Bearer a,Bearer a"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"authorization": [b"Bearer a,"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"cookie": [b"token=a; token=b"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/?token=a&token=b", {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/?token=a", {"authorization": [b"Bearer b"]}, Reason.MULTIPLE_CREDENTIALS),
+    ],
+)
+def test_what_is_no_single_token_is_refused(
+    target: bytes, headers: dict[str, list[bytes]], reason: Reason
+) -> None:
+    """Missing, empty, of another scheme, or more than one."""
+    with pytest.raises(TokenError) as caught:
+        find_token(request(target, headers=headers), ALL)
+    assert caught.value.reason is reason
+
+
+def test_a_place_that_is_not_configured_is_not_looked_at() -> None:
+    """A query token counts only where the configuration says so."""
+    with pytest.raises(TokenError) as caught:
+        find_token(request(b"/?token=abc"), (BEARER,))
+    assert caught.value.reason is Reason.TOKEN_MISSING

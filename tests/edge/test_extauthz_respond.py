@@ -1,0 +1,225 @@
+"""A decision to CheckResponse bytes."""
+
+import json
+
+import pytest
+
+from sidecar.core.credentials import TokenSource
+from sidecar.core.decision import Allow, Deny, decide
+from sidecar.core.principal import IdentityHeaders
+from sidecar.core.reasons import Reason
+from sidecar.core.tokens import Verified
+from sidecar.extauthz.envelope import open_envelope
+from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
+from sidecar.extauthz.respond import AnswerSettings, Responder
+from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
+from tests.support.checks import PERMISSION_DENIED, check_request
+from tests.support.policies import (
+    BEARER,
+    NOW,
+    PROTECTED,
+    PUBLIC,
+    bearer,
+    request,
+    snapshot,
+)
+
+SETTINGS = AnswerSettings(IdentityHeaders(), ("x-original-url",), True, (BEARER,))
+RESPONDER = Responder(SETTINGS)
+DENYING = sorted(set(Reason) - {Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+
+
+def read(message: bytes) -> CheckResponse:
+    """Read an answer as Envoy does."""
+    return CheckResponse.FromString(message)
+
+
+def denied(decision: Deny, **headers: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
+    """Return status, headers and body of a denial."""
+    sent = {name.replace("_", "-"): [value] for name, value in headers.items()}
+    envelope = open_envelope(check_request(headers=sent))
+    response = read(RESPONDER.build(decision, envelope, "an-id"))
+    assert response.status.code == PERMISSION_DENIED
+    told = response.denied_response
+    fields = {option.header.key: option.header.value for option in told.headers}
+    return told.status.code, fields, json.loads(told.body)
+
+
+def verified() -> Verified:
+    """Return a verified token of user 7."""
+    decision = decide(
+        request(headers=bearer(permissions=["closed:read"], username="李雷")), snapshot(), {}, NOW
+    )
+    assert isinstance(decision, Allow)
+    assert decision.verified is not None
+    return decision.verified
+
+
+@pytest.mark.parametrize("reason", DENYING)
+def test_every_denying_reason_has_a_whole_answer(reason: Reason) -> None:
+    """Status, JSON body with all five keys, no caching, in both languages."""
+    for language in (b"en", b"zh-CN"):
+        status, headers, body = denied(Deny(reason, needs=("x",)), accept_language=language)
+        assert status == ANSWERS[reason].status
+        assert headers["content-type"] == "application/json"
+        assert headers["cache-control"] == "no-store"
+        assert list(body) == ["error", "code", "message", "reason", "decision_id"]
+        assert body["reason"] == reason
+        assert body["decision_id"] == "an-id"
+        assert body["error"] == TITLES[body["code"]]
+        assert ("www-authenticate" in headers) == (status == 401)
+        assert ("retry-after" in headers) == (status == 503)
+        assert ("allow" in headers) == (status == 405)
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in body["message"]) == (
+            language != b"en"
+        )
+
+
+def test_a_missing_permission_is_named() -> None:
+    """In the client's language."""
+    denial = Deny(Reason.PERMISSION_DENIED, PROTECTED, needs=("cluster:manage",))
+    assert denied(denial)[2]["message"] == "needs permission cluster:manage"
+    assert denied(denial, accept_language=b"zh")[2]["message"] == "需要权限 cluster:manage"
+
+
+@pytest.mark.parametrize(
+    ("reason", "challenge"),
+    [
+        (Reason.TOKEN_MISSING, 'Bearer realm="zervi"'),
+        (Reason.TOKEN_EXPIRED, 'Bearer realm="zervi", error="invalid_token"'),
+        (Reason.TOKEN_MALFORMED, 'Bearer realm="zervi", error="invalid_token"'),
+    ],
+)
+def test_the_challenge_names_an_error_only_where_a_token_came(
+    reason: Reason, challenge: str
+) -> None:
+    """RFC 6750 section 3.1."""
+    assert denied(Deny(reason))[1]["www-authenticate"] == challenge
+
+
+def test_the_methods_that_are_allowed_are_listed() -> None:
+    """RFC 9110 section 15.5.6."""
+    denial = Deny(Reason.METHOD_NOT_ALLOWED, needs=("GET", "HEAD"))
+    assert denied(denial)[1]["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("reason", "grpc_status"),
+    [
+        (Reason.MALFORMED_REQUEST, "3"),
+        (Reason.METHOD_NOT_ALLOWED, "12"),
+        (Reason.TOKEN_MISSING, None),
+        (Reason.NO_ROUTE, None),
+    ],
+)
+def test_a_grpc_client_is_told_what_envoy_would_translate_wrongly(
+    reason: Reason, grpc_status: str | None
+) -> None:
+    """Only for gRPC requests; 401, 403 and 503 Envoy translates rightly."""
+    denial = Deny(reason, needs=("x",))
+    assert denied(denial, content_type=b"application/grpc")[1].get("grpc-status") == grpc_status
+    assert "grpc-status" not in denied(denial)[1]
+
+
+def test_an_allow_sets_what_has_a_value_and_removes_the_rest() -> None:
+    """No name is in both lists: Envoy would remove what it had just set."""
+    response = read(RESPONDER.build(Allow(Reason.OK, PROTECTED, verified())))
+    set_headers = {o.header.key: o.header.value for o in response.ok_response.headers}
+    assert set_headers == {
+        "x-user-id": "7",
+        "x-username": "%E6%9D%8E%E9%9B%B7",
+        "x-user-permissions": "closed:read",
+        "x-user-issuer": "jobfirst-auth",
+    }
+    assert list(response.ok_response.headers_to_remove) == [
+        "x-original-url",
+        "x-service-id",
+        "x-user-email",
+        "x-user-role",
+    ]
+    actions = {option.append_action for option in response.ok_response.headers}
+    assert actions == {HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
+
+
+def test_a_public_route_removes_every_identity_header() -> None:
+    """A client's own copy never passes."""
+    response = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)))
+    assert not response.ok_response.headers
+    assert {*IdentityHeaders()} <= {*response.ok_response.headers_to_remove}
+
+
+def test_other_spellings_of_a_removed_header_are_removed() -> None:
+    """``x_user_id`` and ``x-user-id`` are two names to Envoy, and one to many upstreams."""
+    names = ["x_user_id", "x-user_id", "x.user.id", "x-user-id", "x_other", "x_original_url"]
+    added = RESPONDER.addendum(names, "id")
+    response = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)) + added)
+    removed = list(response.ok_response.headers_to_remove)
+    assert removed[-4:] == ["x_user_id", "x-user_id", "x.user.id", "x_original_url"]
+    assert "x_other" not in removed
+
+
+def test_the_addendum_says_the_decision_id_and_leaves_the_rest() -> None:
+    """Protobuf merges messages that follow each other."""
+    constant = RESPONDER.build(Allow(Reason.OK, PROTECTED, verified()))
+    whole = read(constant + RESPONDER.addendum(["a"], "0a0b0c0d-1111-2222-3333-444455556666"))
+    metadata = {name: field.string_value for name, field in whole.dynamic_metadata.fields.items()}
+    assert metadata == {
+        "reason": "ok",
+        "route": "protected",
+        "target": "inner",
+        "subject": "7",
+        "decision_id": "0a0b0c0d-1111-2222-3333-444455556666",
+    }
+    assert whole.ok_response == read(constant).ok_response
+    assert whole.status.code == 0
+
+
+def test_long_odd_names_are_removed_too() -> None:
+    """Lengths over 127 take more than one byte on the wire."""
+    settings = SETTINGS._replace(remove_headers=("x-" + "a" * 300,))
+    responder = Responder(settings)
+    odd = "x_" + "a" * 300
+    response = read(responder.addendum([odd], "id"))
+    assert list(response.ok_response.headers_to_remove) == [odd]
+
+
+def test_credentials_stay_here_where_they_are_not_to_be_forwarded() -> None:
+    """The header and the query parameter that may hold the token go."""
+    sources = (BEARER, TokenSource("query", "token"))
+    responder = Responder(SETTINGS._replace(forward_authorization=False, token_sources=sources))
+    response = read(responder.build(Allow(Reason.PUBLIC, PUBLIC)))
+    assert "authorization" in response.ok_response.headers_to_remove
+    assert list(response.ok_response.query_parameters_to_remove) == ["token"]
+    kept = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)))
+    assert "authorization" not in kept.ok_response.headers_to_remove
+
+
+@pytest.mark.parametrize("reason", DENYING)
+def test_an_allow_for_a_denying_reason_is_a_denial(reason: Reason) -> None:
+    """The answer starts from deny, and only three reasons leave it."""
+    response = read(RESPONDER.build(Allow(reason, PUBLIC)))
+    assert response.status.code == PERMISSION_DENIED
+    assert response.denied_response.status.code == 503
+
+
+@pytest.mark.parametrize(
+    ("accept_language", "chinese"),
+    [
+        ("", False),
+        ("zh", True),
+        ("zh-CN,zh;q=0.9,en;q=0.8", True),
+        ("en-US,en;q=0.9,zh;q=0.8", False),
+        ("en;q=0.1, zh;q=0.9", True),
+        ("fr, zh;q=0.5", True),
+        ("fr", False),
+        ("*", False),
+        ("zh;q=0", False),
+        ("zh;q=x", False),
+        ("zh;q", False),
+        ("zh;q=nan", False),
+        (";;;,,,=", False),
+    ],
+)
+def test_the_language_is_the_one_preferred(accept_language: str, chinese: bool) -> None:
+    """RFC 9110 section 12.5.4; whatever is not understood counts as English."""
+    assert prefers_chinese(accept_language) is chinese

@@ -1,0 +1,245 @@
+"""The Check service: an answer to everything, and never an error."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+
+import pytest
+
+from sidecar.core.decision import DecisionRecord
+from sidecar.core.issuers import Issuer
+from sidecar.core.keys import parse_key_set
+from sidecar.demo import minting
+from sidecar.extauthz import service as service_module
+from sidecar.extauthz.service import CheckService
+from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
+from tests.support.policies import PROTECTED, claims, live_bearer, snapshot
+
+GOOD = {"permissions": ["closed:read"]}
+ES256 = frozenset({"ES256"})
+
+
+def test_an_allowed_request_is_allowed_and_recorded() -> None:
+    """With what the decision log wants of it."""
+    records: list[DecisionRecord] = []
+    checks = service(snapshot(), records=records)
+    message = check_request(headers={**live_bearer(**GOOD), "x-request-id": [b"an-id"]})
+    assert allowed(ask(checks, message))
+    assert allowed(ask(checks, message))
+    assert [record.cached for record in records] == [False, True]
+    record = records[0]
+    assert record.decision_id == "an-id"
+    assert record.decision.route == PROTECTED
+    assert record.source == "10.0.0.9:4711"
+    assert record.policy_digest == "test"
+    assert record.seconds > 0
+
+
+def test_two_requests_get_their_own_decision_ids() -> None:
+    """Though the rest of the answer was built once."""
+    checks = service(snapshot())
+    for name in ("first", "second"):
+        message = check_request(headers={**live_bearer(**GOOD), "x-request-id": [name.encode()]})
+        assert ask(checks, message).dynamic_metadata.fields["decision_id"].string_value == name
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"", "malformed_request"),
+        (b"\xff" * 100, "malformed_request"),
+        (check_request(b""), "malformed_request"),
+        (check_request(b"*"), "malformed_request"),
+        (check_request(b"http://a/closed/1"), "malformed_request"),
+        (check_request(b"?a"), "malformed_request"),
+        (check_request(b"/closed/\xff"), "malformed_request"),
+        (check_request(b"/closed/\xff", raw=False), "malformed_request"),
+        (check_request(headers={"a": [b"x" * 1_000_000]}), "token_missing"),
+        (check_request(headers={f"a{n}": [b"x"] for n in range(10_000)}), "token_missing"),
+        (check_request(headers={"authorization": [b""]}), "token_malformed"),
+        (check_request(headers={"authorization": [b"Bearer x"]}), "token_malformed"),
+        (check_request(headers={"authorization": [b"Bearer a.b.c.d.e.f"]}), "token_malformed"),
+        (check_request(headers={"authorization": [b"Bearer " + b"x" * 10**6]}), "token_malformed"),
+        (check_request(headers={"authorization": [b"Bearer W10.W10.W10"]}), "token_malformed"),
+        (
+            check_request(headers={"authorization": [b"Bearer a", b"Bearer b"]}),
+            "multiple_credentials",
+        ),
+        (
+            check_request(headers={"authorization": [b"Bearer a", b"Bearer b"]}, raw=False),
+            "multiple_credentials",
+        ),
+    ],
+)
+def test_bad_input_is_a_proper_denial(message: bytes, reason: str) -> None:
+    """A CheckResponse with a denied_response, whatever the input."""
+    response = ask(service(snapshot()), message)
+    assert not allowed(response)
+    assert response.denied_response.status.code >= 400
+    assert reason_of(response) == reason
+
+
+@pytest.mark.parametrize("permissions", [None, {"closed:read": True}, 7, "closed:read", [7, None]])
+def test_permissions_of_a_wrong_shape_grant_nothing(permissions: object) -> None:
+    """Null, an object, a number, text, a list of other things."""
+    response = ask(service(snapshot()), check_request(headers=live_bearer(permissions=permissions)))
+    assert reason_of(response) == "permission_denied"
+
+
+@pytest.mark.parametrize("name", ["open_envelope", "decide"])
+@pytest.mark.parametrize("result", [RuntimeError, None, True, "allow", b"", object()])
+def test_a_fault_inside_is_a_denial(
+    name: str, result: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that raises or returns nonsense: 503, recorded as internal, nothing of it told."""
+
+    def faulty(*_: object) -> object:
+        if result is RuntimeError:
+            raise RuntimeError("the secret is 42")
+        return result
+
+    records: list[DecisionRecord] = []
+    checks = service(snapshot(), records=records)
+    monkeypatch.setattr(service_module, name, faulty)
+    with caplog.at_level(logging.ERROR):
+        response = ask(checks, check_request(headers=live_bearer(**GOOD)))
+    assert not allowed(response)
+    assert response.denied_response.status.code == 503
+    assert [record.decision.reason for record in records] == ["internal"]
+    assert "a Check failed inside" in caplog.text
+    assert "secret" not in caplog.text + str(response)
+
+
+def test_a_fault_in_everything_is_still_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer was built before anything could go wrong."""
+    checks = service(snapshot())
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError
+
+    monkeypatch.setattr(checks._responder, "build", broken)
+    monkeypatch.setattr(checks, "_remember", broken)
+    response = ask(checks, check_request())
+    assert response.denied_response.status.code == 503
+
+
+def test_an_empty_answer_is_never_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To Envoy it would be an allow."""
+    checks = service(snapshot())
+    monkeypatch.setattr(checks._responder, "build", lambda *_: b"")
+    assert not allowed(ask(checks, check_request()))
+
+
+def test_work_whose_deadline_has_passed_is_dropped() -> None:
+    """The caller has left: a token is not verified for it."""
+    checks = service(snapshot())
+    message = check_request(headers=live_bearer(**GOOD))
+    response = asyncio.run(answer(checks, message, deadline=time.monotonic() - 1))
+    assert reason_of(response) == "overloaded"
+    assert checks.cached_tokens == 0
+
+
+OLD, FRESH = minting.new_key("old", "ES256"), minting.new_key("fresh", "ES256")
+
+
+def with_keys(*keys: minting.SigningKey) -> Issuer:
+    """Return the issuer with these keys, fetched just now."""
+    found = parse_key_set(minting.jwks(*keys), algorithms=ES256, fetched_at=time.time())
+    return Issuer(minting.JWKS_ISSUER, ES256, keys=found)
+
+
+def signed_by_fresh_key() -> bytes:
+    """Return a request whose token the key set does not know yet."""
+    good = claims(time.time(), iss=minting.JWKS_ISSUER, **GOOD)
+    token = minting.sign(good, FRESH).encode()
+    return check_request(headers={"authorization": [b"Bearer " + token]})
+
+
+class Keys:
+    """A key source whose refresh is finished by the test."""
+
+    def __init__(self, at_once: bool | None = None) -> None:
+        self.at_once = at_once
+        self.fetched: asyncio.Future[bool] = asyncio.Future() if at_once is None else None  # type: ignore[assignment]  # -- only for waiting
+        self.asked: list[tuple[int, str | None]] = []
+        self.was_asked = asyncio.Event()
+
+    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
+        """Note who asked."""
+        self.asked.append((issuer, kid))
+        self.was_asked.set()
+        return self.fetched if self.at_once is None else self.at_once
+
+
+async def test_a_request_with_a_fresh_key_waits_and_is_allowed() -> None:
+    """A rotated key causes no denied request."""
+    keys = Keys()
+    checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
+    waiting = asyncio.ensure_future(answer(checks, signed_by_fresh_key()))
+    await keys.was_asked.wait()
+    checks.swap(snapshot(issuers=(with_keys(OLD, FRESH),)))
+    keys.fetched.set_result(True)
+    assert allowed(await waiting)
+    assert keys.asked == [(0, "fresh")]
+
+
+@pytest.mark.parametrize(("fetched", "reason"), [(True, "token_key_unknown"), (False, "not_ready")])
+async def test_a_key_that_stays_unknown_is_denied(fetched: bool, reason: str) -> None:
+    """401 only where a good key set lacked it; else the client keeps its session (503)."""
+    for keys in (Keys(at_once=fetched), Keys()):
+        if keys.at_once is None:
+            keys.fetched.set_result(fetched)
+        checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
+        assert reason_of(await answer(checks, signed_by_fresh_key())) == reason
+
+
+async def test_a_key_is_waited_for_only_so_long() -> None:
+    """Until 30 ms before the caller's own deadline, and then it is no key set that came."""
+    checks = service(snapshot(issuers=(with_keys(OLD),)), Keys())
+    deadline = time.monotonic() + service_module.ANSWER_MARGIN_SECONDS
+    assert reason_of(await answer(checks, signed_by_fresh_key(), deadline)) == "not_ready"
+
+
+async def test_a_key_source_that_fails_is_a_denial() -> None:
+    """An exception while waiting is an answer like any other fault."""
+    keys = Keys()
+    keys.fetched.set_exception(RuntimeError())
+    checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
+    assert reason_of(await answer(checks, signed_by_fresh_key())) == "internal"
+
+
+async def test_only_so_many_requests_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past that they are denied, so that memory stays bounded; afterwards all is as before."""
+    monkeypatch.setattr(service_module, "MAX_WAITING", 1)
+    keys = Keys()
+    checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
+    waiting = asyncio.ensure_future(answer(checks, signed_by_fresh_key()))
+    await keys.was_asked.wait()
+    assert reason_of(await answer(checks, signed_by_fresh_key())) == "overloaded"
+    keys.fetched.set_result(True)
+    assert reason_of(await waiting) == "token_key_unknown"
+    assert reason_of(await answer(checks, signed_by_fresh_key())) == "token_key_unknown"
+
+
+def test_the_answers_of_one_snapshot_go_with_it() -> None:
+    """A new policy is never answered from the old one's cache."""
+    checks: CheckService = service(snapshot())
+    message = check_request(headers=live_bearer(**GOOD))
+    assert allowed(ask(checks, message))
+    renamed = PROTECTED.__class__(0, "renamed", PROTECTED.path, permissions=PROTECTED.permissions)
+    checks.swap(snapshot((renamed,)))
+    assert ask(checks, message).dynamic_metadata.fields["route"].string_value == "renamed"
+
+
+def test_decisions_are_recorded_after_the_answers_of_a_turn() -> None:
+    """All at once, off the way of the request."""
+    later: list[object] = []
+    records: list[DecisionRecord] = []
+    checks = service(snapshot(), records=records, defer=later.append)
+    ask(checks, check_request())
+    ask(checks, check_request())
+    assert not records
+    assert len(later) == 1
+    later[0]()  # type: ignore[operator]  # -- what was deferred
+    assert len(records) == 2
