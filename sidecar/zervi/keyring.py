@@ -1,0 +1,81 @@
+"""The key sets of every issuer, kept fresh in the background."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from random import Random
+
+from sidecar.core.keys import KeySet
+from sidecar.zervi.interface import Fetcher, JwksFile, JwksUrl, RefreshSettings, Source
+from sidecar.zervi.local_file import FILE_REFRESH, FileFetcher
+from sidecar.zervi.refresher import Refresher
+from sidecar.zervi.report import Report
+
+OnKeys = Callable[[int, KeySet], None]
+OnRefresh = Callable[[int, str, str], None]
+
+
+class KeyRing:
+    """Keeps the key sets; ``sources`` stand in the order of the issuers, None where a secret signs.
+
+    ``on_keys(index, key_set)`` is called with every good set, to swap it in whole.
+    ``on_refresh(index, result, detail)`` is called after every fetch, for metrics and health:
+    ``result`` is success, not_modified or failure, ``detail`` a short text free of secrets.
+    ``clock`` gives seconds since the epoch. Belongs to one running event loop.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source | None],
+        settings: RefreshSettings,
+        *,
+        on_keys: OnKeys,
+        on_refresh: OnRefresh,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+    ) -> None:
+        self._refreshers: dict[int, Refresher] = {}
+        for index, source in enumerate(sources):
+            if source is None:
+                continue
+            fetcher, pace = _fetcher(source, settings)
+            self._refreshers[index] = Refresher(
+                fetcher,
+                source.algorithms,
+                pace,
+                on_keys=partial(on_keys, index),
+                on_refresh=partial(on_refresh, index),
+                report=Report(source.issuer, fetcher.where),
+                clock=clock,
+                random=random or Random(),  # noqa: S311 -- jitter, no secret
+            )
+
+    async def start(self) -> None:
+        """Begin fetching; returns without waiting for any answer."""
+        for refresher in self._refreshers.values():
+            refresher.start()
+
+    async def close(self) -> None:
+        """End every fetch, leave no task, timer or socket; a second call does nothing."""
+        await asyncio.gather(*(refresher.close() for refresher in self._refreshers.values()))
+
+    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
+        """Look for a key that an issuer's set lacks; see ``Refresher.refresh_for``.
+
+        False for an issuer without a key set.
+        """
+        refresher = self._refreshers.get(issuer)
+        return False if refresher is None else refresher.refresh_for(kid)
+
+
+def _fetcher(source: Source, settings: RefreshSettings) -> tuple[Fetcher, RefreshSettings]:
+    match source:
+        case JwksFile(path=path):
+            pace = settings._replace(refresh=min(settings.refresh, FILE_REFRESH))
+            return FileFetcher(path), pace
+        case JwksUrl(url=url, ca_file=ca_file):
+            # aiohttp costs memory and start time that files and secrets alone need not pay.
+            from sidecar.zervi.fetch import HttpFetcher
+
+            return HttpFetcher(url, ca_file), settings

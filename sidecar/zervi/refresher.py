@@ -1,0 +1,196 @@
+"""One issuer's key set, kept fresh: one fetch at a time, in the background and on demand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from sidecar.core.keys import KeySet, KeySetError, parse_key_set
+from sidecar.zervi.interface import Fetcher, FetchError, RefreshSettings
+from sidecar.zervi.report import Report
+from sidecar.zervi.schedule import RETRY_FLOOR, Cooldown, Schedule
+
+SUCCESS = "success"
+NOT_MODIFIED = "not_modified"
+FAILURE = "failure"
+
+
+class Refresher:
+    """Fetches one issuer's key set, hands each good one on, and keeps the last good one.
+
+    A fetch is a task of its own: who waits for it may go away without ending it. Fetches are
+    numbered, so that a waiter knows whether one began after its question: only such a fetch can
+    prove that a key does not exist.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        algorithms: frozenset[str],
+        settings: RefreshSettings,
+        *,
+        on_keys: Callable[[KeySet], None],
+        on_refresh: Callable[[str, str], None],
+        report: Report,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self._fetcher = fetcher
+        self._algorithms = algorithms
+        self._settings = settings
+        self._on_keys = on_keys
+        self._on_refresh = on_refresh
+        self._report = report
+        self._clock = clock
+        self._schedule = Schedule(settings.refresh, random)
+        self._cooldown = Cooldown(settings.cooldown)
+        self._keys: KeySet | None = None
+        self._validator: str | None = None  # of the document that _keys came from
+        self._begun = 0  # the number of the latest fetch
+        self._good = 0  # the number of the latest fetch that brought a good set
+        self._good_at = 0.0  # when that one began, by the loop's clock
+        self._flight: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def restore(self, keys: KeySet) -> None:
+        """Begin with a set that was good in an earlier run."""
+        self._on_keys(keys)
+        self._keys = keys
+        self._report.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
+
+    def start(self) -> None:
+        """Fetch now, and from then on when it is due; returns at once."""
+        self._begin()
+
+    async def close(self) -> None:
+        """End every fetch and plan no more; who waits gets False."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+
+    def refresh_for(self, kid: str | None) -> Awaitable[bool] | bool:
+        """Look for a key that the set lacks, with one fetch for all who ask.
+
+        True: a good set was fetched for this, or within the cooldown; the key is in it or does not
+        exist. False: none could be had.
+        """
+        if self._closed:
+            return False
+        wanted = self._begun + 1
+        if self._flight is None and not self._begin_on_demand():
+            return self._fetched_lately()
+        return self._wait(kid, wanted)
+
+    async def _wait(self, kid: str | None, wanted: int) -> bool:
+        joined = self._begun
+        await self._landing()
+        if self._good < joined:
+            return False
+        if joined >= wanted or (self._keys is not None and kid in self._keys.by_kid):
+            return True
+        # The fetch that was under way may have been answered before the key was published.
+        if self._flight is None and (self._closed or not self._begin_on_demand()):
+            return self._fetched_lately()
+        await self._landing()
+        return self._good >= wanted
+
+    async def _landing(self) -> None:
+        if self._flight is not None:
+            await asyncio.wait([self._flight])  # cancelling the waiter leaves the fetch alone
+
+    def _fetched_lately(self) -> bool:
+        """Whether the latest fetch was good and is younger than the cooldown."""
+        age = asyncio.get_running_loop().time() - self._good_at
+        return 0 < self._good == self._begun and age <= self._settings.cooldown
+
+    def _begin_on_demand(self) -> bool:
+        if not self._cooldown.take(asyncio.get_running_loop().time()):
+            return False
+        self._begin(on_demand=True)
+        return True
+
+    def _begin(self, *, on_demand: bool = False) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._begun += 1
+        self._flight = asyncio.get_running_loop().create_task(self._fly(on_demand=on_demand))
+
+    async def _fly(self, *, on_demand: bool) -> None:
+        """Fetch once, whatever comes of it, and plan the next time."""
+        number, known, max_age = self._begun, self._keys, None
+        try:
+            max_age = await self._fetch()
+        except FetchError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 -- whatever went wrong, the next fetch must come
+            cause = f"{type(error).__name__} in the sidecar itself"
+            self._fail(FetchError(cause, "please report this as a bug"))
+        finally:
+            self._flight = None
+            if not self._closed:
+                delay = self._delay(max_age, good=self._good == number)
+                self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
+        if on_demand and self._good == number and self._has_new_key(known):
+            self._cooldown.give_back()
+
+    async def _fetch(self) -> float | None:
+        """Fetch, read and hand on one key set; return its max-age. Raises FetchError."""
+        # The set is as old as the question: what changes while the answer travels is not in it.
+        fetched_at, began = self._clock(), asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                answer = await self._fetcher.fetch(self._validator)
+        except TimeoutError:
+            cause = f"no whole answer within {self._settings.timeout:g} s"
+            raise FetchError(cause, "check that Zervi is well and near") from None
+        previous = self._keys
+        if answer.body is None and previous is not None:
+            keys, result = previous._replace(fetched_at=fetched_at), NOT_MODIFIED
+        else:
+            keys, result = await self._read(answer.body or b"", fetched_at), SUCCESS
+        self._on_keys(keys)
+        self._keys, self._validator = keys, answer.validator
+        self._good, self._good_at = self._begun, began
+        self._report.good(keys, previous)
+        self._on_refresh(result, f"{len(keys.keys)} keys")
+        return answer.max_age
+
+    async def _read(self, document: bytes, fetched_at: float) -> KeySet:
+        try:
+            return await asyncio.to_thread(
+                parse_key_set, document, algorithms=self._algorithms, fetched_at=fetched_at
+            )
+        except KeySetError as error:
+            advice = "look at what is served there; it must be a JWKS with keys for verifying"
+            raise FetchError(f"its document is refused: {error}", advice) from error
+
+    def _fail(self, error: FetchError) -> None:
+        left = self._left()
+        self._report.bad(error, left, asyncio.get_running_loop().time())
+        stale = "; its keys are older than max_stale" if left is not None and left <= 0 else ""
+        self._on_refresh(FAILURE, error.cause + stale)
+
+    def _left(self) -> float | None:
+        """For how many seconds the keys still count; None where there are none."""
+        if self._keys is None:
+            return None
+        return self._keys.fetched_at + self._settings.max_stale - self._clock()
+
+    def _delay(self, max_age: float | None, *, good: bool) -> float:
+        left = self._left()
+        usable = left is not None and left > 0
+        if good:
+            delay = self._schedule.after_success(max_age)
+        else:
+            delay = self._schedule.after_failure(urgent=not usable)
+        # A last try falls on the moment at which the keys stop counting, so that health knows it.
+        return min(delay, max(left, RETRY_FLOOR)) if left is not None and usable else delay
+
+    def _has_new_key(self, known: KeySet | None) -> bool:
+        if self._keys is None:
+            return False
+        return known is None or not self._keys.thumbprints <= known.thumbprints

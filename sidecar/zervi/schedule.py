@@ -1,0 +1,84 @@
+"""When to fetch: pure arithmetic over a clock and a random source that others hold.
+
+Kept apart from sockets and tasks so that a fleet of thousands can be simulated on a made-up clock.
+"""
+
+from random import Random
+
+# A fetch falls this far around its interval, so that pods started by one rollout spread out
+# within a few rounds.
+JITTER = 0.15
+
+# The least that `max-age` may shorten the interval to: an issuer that says `max-age=0` by habit
+# (frameworks do) is not asked each second by thousands of pods. `refresh` itself may be shorter.
+MIN_MAX_AGE = 30.0
+
+# Back-off with full jitter: a try falls between RETRY_FLOOR and a ceiling that doubles from
+# RETRY_FIRST. Pods that lost Zervi at one instant must not all come back at one instant.
+RETRY_FLOOR = 0.1  # never a busy loop, even where the dice fall on nothing
+RETRY_FIRST = 0.5  # a Zervi that starts beside this pod is there in a second or so
+
+# Without usable keys every request is denied, so a try comes within this time of Zervi's return;
+# 10,000 pods in that state are some 1,300 small requests a second.
+RETRY_CAP_URGENT = 15.0
+
+# With usable keys nothing hurts yet: the ceiling grows to the refresh interval, at most to this. An
+# outage makes a fleet ask about twice as often as usual, not more.
+RETRY_CAP = 300.0
+
+# How many fetches for unknown keys may follow each other before `cooldown` counts: one for a stray
+# token, one for a rotation that comes right after it.
+BURST = 2
+
+
+class Schedule:
+    """When an issuer's next background fetch is due, told after each fetch how it went."""
+
+    def __init__(self, refresh: float, random: Random) -> None:
+        """Take the wanted interval in seconds."""
+        self._refresh = refresh
+        self._random = random
+        self._failures = 0
+
+    def after_success(self, max_age: float | None) -> float:
+        """Give the seconds to the next fetch.
+
+        ``max_age`` (seconds) may shorten the interval, never lengthen it.
+        """
+        self._failures = 0
+        interval = self._refresh
+        if max_age is not None:
+            interval = min(interval, max(max_age, MIN_MAX_AGE))
+        return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+
+    def after_failure(self, *, urgent: bool) -> float:
+        """Give the seconds to the next try; ``urgent`` says that no usable key is left."""
+        cap = RETRY_CAP_URGENT
+        if not urgent:
+            cap = max(cap, min(self._refresh, RETRY_CAP))
+        ceiling = min(cap, RETRY_FIRST * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        return self._random.uniform(RETRY_FLOOR, ceiling)
+
+
+class Cooldown:
+    """The ration of fetches for unknown keys: BURST of them, one more each ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._level = float(BURST)
+        self._counted_at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Ask for one fetch at ``now`` (a steady clock, in seconds); True grants it."""
+        grown = (now - self._counted_at) / self._seconds
+        self._level = min(float(BURST), self._level + grown)
+        self._counted_at = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+    def give_back(self) -> None:
+        """Return what was taken: the fetch brought a new key, so no stray token had asked."""
+        self._level = min(float(BURST), self._level + 1.0)
