@@ -1,0 +1,98 @@
+"""Watch real requests pass through a real Envoy, some allowed, some denied with the reason why."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.demo.ports import Ports
+    from sidecar.demo.process import Process
+
+EXAMPLE = "zervi-sidecar demo --once --base-port 20000"
+
+_BASE_PORT = 10000
+_USAGE_ERROR = 2
+_INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take whether to stay, and where to listen."""
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="end after the scenario; exit 0 only if every row is as expected",
+    )
+    parser.add_argument(
+        "--base-port",
+        type=int,
+        default=_BASE_PORT,
+        metavar="N",
+        help="Envoy's port; every other part takes one of the next (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; return 0 if every row was as expected or Ctrl-C ended it, 1 otherwise."""
+    from sidecar.demo.ports import FIRST_BASE, LAST_BASE, Ports
+
+    if not FIRST_BASE <= args.base_port <= LAST_BASE:
+        print(f"--base-port is a number from {FIRST_BASE} to {LAST_BASE}", file=sys.stderr)
+        return _USAGE_ERROR
+    return asyncio.run(_until_told(Ports.from_base(args.base_port), once=args.once))
+
+
+async def _until_told(ports: "Ports", *, once: bool) -> int:
+    """Run the demo; Ctrl-C and SIGTERM end it in order, whatever it is doing."""
+    from sidecar.demo.envoy import EnvoyMissingError
+    from sidecar.demo.ports import PortInUseError
+    from sidecar.demo.process import ProcessError
+    from sidecar.demo.stack import NoCheckoutError
+
+    demo = asyncio.create_task(_demo(ports, once=once))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, demo.cancel)
+    try:
+        return await demo
+    except asyncio.CancelledError:
+        return _INTERRUPTED if once else 0
+    except (EnvoyMissingError, NoCheckoutError, PortInUseError, ProcessError) as error:
+        print(f"zervi-sidecar demo: {error}", file=sys.stderr)
+        return 1
+
+
+async def _demo(ports: "Ports", *, once: bool) -> int:
+    from rich.console import Console
+
+    from sidecar.demo import report, scenario
+    from sidecar.demo.envoy import program
+    from sidecar.demo.stack import running
+
+    console = Console(highlight=False)
+    program()
+    ports.check_free()
+    with tempfile.TemporaryDirectory(prefix="zervi-sidecar-demo-") as directory:
+        console.print("Starting Zervi, Looma, a Basic Server, the sidecar and a real Envoy ...\n")
+        async with running(ports, Path(directory)) as stack:
+            report.print_way(console, stack)
+            results = [result async for result in scenario.run(stack)]
+            report.print_scenario(console, results)
+            report.print_verdict(console, results)
+            if once:
+                return 0 if all(result.passed for result in results) else 1
+            report.print_listening(console, stack)
+            report.print_lines_to_copy(console, stack)
+            console.print("\nCtrl-C ends everything.", style="bold")
+            await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
+            await asyncio.Event().wait()
+    return 0
+
+
+async def _tell_end(process: "Process") -> None:
+    """Say so if a process ends while the demo stays up; someone may have ended it to see."""
+    code = await process.wait()
+    print(f"{process.name} has ended (exit {code})", file=sys.stderr)

@@ -1,0 +1,105 @@
+"""What the demo prints: the scenario as a table, what listens where, lines to copy."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from sidecar.demo.ports import NAMES
+from sidecar.demo.scenario import Result
+from sidecar.demo.stack import Stack
+
+_WIDTHS = (36, 23, 10, 9)  # in cells, of every column but the last
+
+_ABOUT = {
+    "envoy": "send requests here",
+    "admin": "/stats /clusters /config_dump",
+    "authz": "gRPC: Check, and grpc.health.v1",
+    "ops": "/livez /readyz /metrics",
+    "basic_server": "no auth code; tells what reached it",
+    "zervi": "/.well-known/jwks.json /api/v1/auth/login",
+    "looma": "/cluster/services /cluster/status",
+}
+
+
+def print_way(console: Console, stack: Stack) -> None:
+    """Say which way every request goes."""
+    ports = stack.ports
+    console.print(
+        f"Every request goes  client → Envoy :{ports.envoy} → Basic Server :{ports.basic_server}\n"
+        f"and Envoy asks the sidecar :{ports.authz} first.\n"
+    )
+
+
+def print_scenario(console: Console, results: Sequence[Result]) -> None:
+    """Print a line a request; below it what the client, or the Basic Server, was told."""
+    console.print(_line("request", "who", "expected", "got", "reason"), style="bold underline")
+    section = ""
+    for result in results:
+        row = result.row
+        if row.section != section:
+            section = row.section
+            console.print(f"\n[bold cyan]{escape(section)}[/]")
+        mark, style = ("✓", "green") if result.passed else ("✗", "bold red")
+        got = Text(f"{mark} {_word(result.status)}", style=style)
+        console.print(_line(row.request, row.who, _word(row.status), got, result.reason))
+        if result.told:
+            console.print(Text(f"  → {result.told}", style="dim"))
+        for problem in result.wrong:
+            console.print(Text(f"  ✗ {problem}", style="red"))
+
+
+def print_verdict(console: Console, results: Sequence[Result]) -> None:
+    """Sum up in one line."""
+    failed = sum(not result.passed for result in results)
+    if failed:
+        line = f"{failed} of {len(results)} requests did not get the answer that they must get."
+    else:
+        line = f"All {len(results)} requests got the answer that they must get."
+    console.print(Text(f"\n{line}", style="bold red" if failed else "bold green"))
+
+
+def print_listening(console: Console, stack: Stack) -> None:
+    """Say what listens where, and with which files."""
+    console.print("\nIt stays up:", style="bold")
+    for name, port in stack.ports._asdict().items():
+        scheme = "" if name == "authz" else "http://"
+        line = Text(f"  {NAMES[name]:<32}{f'{scheme}127.0.0.1:{port}':<24}")
+        console.print(line.append(_ABOUT[name], style="dim"))
+    console.print(f"  {'sidecar.yaml, routes.yaml, logs':<32}{stack.directory}", soft_wrap=True)
+
+
+def print_lines_to_copy(console: Console, stack: Stack) -> None:
+    """Print tokens and curl lines; never broken, so that they can be copied whole."""
+    zervi, url = stack.zervi, stack.envoy.url
+    bearer = '-H "Authorization: Bearer ${}"'
+    console.print("\nTry it in another terminal:", style="bold")
+    for token in (f"alice={zervi.token('alice')}", f"bob={zervi.token('bob', 'unified-auth')}"):
+        console.print(Text(token, style="dim"), soft_wrap=True)
+    commands = {
+        f"curl -i {url}/api/cluster/nodes": "401: no token",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('alice')}": "403: not permitted",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('bob')}": "200: see what arrived",
+        f"curl -s {stack.ops_url}/readyz": "why the sidecar is ready",
+        f"curl -s -X POST {zervi.url}/demo/rotate": "Zervi signs with a new key",
+    }
+    width = max(map(len, commands)) + 2
+    for command, comment in commands.items():
+        console.print(
+            Text(f"{command:<{width}}").append(f"# {comment}", style="dim"), soft_wrap=True
+        )
+
+
+def _word(status: int) -> str:
+    return "allow" if status < 400 else str(status)
+
+
+def _line(request: str, who: str, expected: str, got: str | Text, reason: str) -> Text:
+    """Set the cells in columns; a Chinese character is two cells wide."""
+    line = Text(no_wrap=True, overflow="ignore")
+    for cell, width in zip((request, who, expected, got), _WIDTHS, strict=True):
+        text = cell if isinstance(cell, Text) else Text(cell)
+        line.append_text(text)
+        line.append(" " * max(1, width - text.cell_len))
+    return line.append(reason)
