@@ -1,0 +1,144 @@
+"""The readings of a path: what upstreams make of one that ``policy.allow_paths`` let in.
+
+Servers, proxies and frameworks rewrite a path before they look at it, each in its own order. So
+every rewriting that is known is applied to what every other one left, until nothing new comes
+of it; whatever an upstream does, what it sees is among the results.
+"""
+
+import re
+from collections.abc import Callable
+
+from sidecar.core.escapes import (
+    DOT,
+    HASH,
+    QUESTION,
+    SEMICOLON,
+    SLASH,
+    PathError,
+    decode_again,
+    unmark,
+)
+
+MAX_SEGMENTS = 64
+"""Segments of a path, as of a route."""
+
+MAX_READINGS = 64
+"""Readings of one path. Honest paths have two to ten; this bounds the work that one can cause."""
+
+_AMBIGUOUS = re.compile("[\x01-\x06;]|//")
+
+
+def readings(text: str, allow: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    """Return every reading of a decoded, marked path, the plainest first.
+
+    Raises PathError where one of them is not acceptable itself, or where they are too many.
+    """
+    found = {text: _segments(text, allow)}
+    if _AMBIGUOUS.search(text):
+        texts = [text]
+        for known in texts:
+            for rewrite in _REWRITINGS:
+                other = rewrite(known, allow)
+                if other not in found:
+                    if len(found) == MAX_READINGS:
+                        raise PathError(f"the path has more than {MAX_READINGS} readings")
+                    found[other] = _segments(other, allow)
+                    texts.append(other)
+    return tuple(dict.fromkeys(found.values()))
+
+
+def _segments(text: str, allow: frozenset[str]) -> tuple[str, ...]:
+    segments = [unmark(segment) for segment in text.split("/")[1:]]
+    if not segments[-1]:
+        segments.pop()  # a trailing slash counts for nothing
+    if len(segments) > MAX_SEGMENTS:
+        raise PathError(f"the path has more than {MAX_SEGMENTS} segments")
+    if "" in segments and "double_slash" not in allow:
+        raise PathError("the path holds a double slash")
+    if ("." in segments or ".." in segments) and "encoded_dot" not in allow:
+        raise PathError("the path holds a dot segment")
+    return tuple(segments)
+
+
+def _split_at_encoded_slashes(text: str, _: frozenset[str]) -> str:
+    """Decode before splitting, as most frameworks do."""
+    return text.replace(SLASH, "/")
+
+
+def _decode_semicolons(text: str, _: frozenset[str]) -> str:
+    """Decode before parameters are looked for."""
+    return text.replace(SEMICOLON, ";")
+
+
+_PARAMETERS = re.compile(";[^/]*")
+_LAST_PARAMETERS = re.compile(r";[^/]*\Z")
+
+
+def _strip_parameters(text: str, _: frozenset[str]) -> str:
+    """Drop each segment's parameters, as Tomcat, Jetty, Spring and JAX-RS do."""
+    return _PARAMETERS.sub("", text)
+
+
+def _strip_last_parameters(text: str, _: frozenset[str]) -> str:
+    """Drop the last segment's parameters alone, as RFC 1808 and Python's urlparse have it."""
+    return _LAST_PARAMETERS.sub("", text)
+
+
+def _cut_at_parameters(text: str, _: frozenset[str]) -> str:
+    """Drop all that follows the first parameter, as old servlet containers do."""
+    return text.partition(";")[0]
+
+
+def _cut_at_question(text: str, _: frozenset[str]) -> str:
+    """Decode before the query is looked for, as behind a proxy that sends a decoded path on."""
+    return text.partition(QUESTION)[0]
+
+
+def _cut_at_hash(text: str, _: frozenset[str]) -> str:
+    """Decode before the fragment is looked for."""
+    return text.partition(HASH)[0]
+
+
+_SLASHES = re.compile("//+")
+_AUTHORITY = re.compile(r"\A//+[^/]*")
+
+
+def _merge_slashes(text: str, _: frozenset[str]) -> str:
+    """Read several slashes as one, as nginx, Tomcat and Go's ServeMux do."""
+    return _SLASHES.sub("/", text)
+
+
+def _drop_authority(text: str, _: frozenset[str]) -> str:
+    """Read ``//a/b`` as the path ``/b`` on a host ``a``, as PHP's parse_url and WHATWG's URL do."""
+    return _AUTHORITY.sub("", text) or "/"
+
+
+def _resolve_dots(text: str, _: frozenset[str]) -> str:
+    """Resolve dot segments (RFC 3986, 5.2.4); nothing lies above the root."""
+    resolved: list[str] = []
+    for segment in text.split("/")[1:]:
+        match segment.replace(DOT, "."):
+            case ".":
+                pass
+            case "..":
+                if not resolved:
+                    raise PathError("the path climbs above the root")
+                resolved.pop()
+            case _:
+                resolved.append(segment)
+    return "/" + "/".join(resolved)
+
+
+_REWRITINGS: tuple[Callable[[str, frozenset[str]], str], ...] = (
+    decode_again,
+    _split_at_encoded_slashes,
+    _decode_semicolons,
+    _strip_parameters,
+    _strip_last_parameters,
+    _cut_at_parameters,
+    _cut_at_question,
+    _cut_at_hash,
+    _merge_slashes,
+    _drop_authority,
+    _resolve_dots,
+)
