@@ -1,0 +1,62 @@
+"""``${NAME}`` under ``looma.service``: one ConfigMap serves every pod."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar.config.findings import Place, Problem, quoted
+from sidecar.config.raw import at, mapping
+
+PLACE: Place = ("looma", "service")
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def expand_service(document: object, environ: Mapping[str, str]) -> tuple[object, list[Problem]]:
+    """Return the document with ``looma.service`` filled in from the environment, and what went wrong.
+
+    A value that could not be filled in is left as it stands.
+    """
+    service = mapping(at(document, *map(str, PLACE)))
+    problems: list[Problem] = []
+    filled: dict[str, object] = {}
+    for key, value in service.items():
+        filled[key] = value
+        if isinstance(value, str) and "$" in value:
+            try:
+                filled[key] = _expand(key, value, environ)
+            except LookupError as error:
+                problems.append(
+                    Problem((*PLACE, key), "environment", str(error.args[0]), _hint(value))
+                )
+    if not service:
+        return document, problems
+    whole: dict[str, Any] = dict(mapping(document))
+    whole["looma"] = {**mapping(whole["looma"]), "service": filled}
+    return whole, problems
+
+
+def _expand(key: str, value: str, environ: Mapping[str, str]) -> object:
+    if "$" in _REFERENCE.sub("", value):
+        raise LookupError(f"`{key}` holds a $ that begins no ${{NAME}}")
+
+    def look_up(found: re.Match[str]) -> str:
+        held = environ.get(found[1])
+        if not held:
+            state = "is not set" if held is None else "is empty"
+            raise LookupError(f"`{key}` needs the environment variable {found[1]}, which {state}")
+        if not held.isprintable():
+            raise LookupError(f"the environment variable {found[1]} holds a control character")
+        return held
+
+    text = _REFERENCE.sub(look_up, value)
+    if key != "port":
+        return text
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        raise LookupError(f"`port` is filled in as {quoted(text)}, which is no port")
+    return int(text)
+
+
+def _hint(value: str) -> str:
+    names = [name for name in re.findall(r"\$([A-Za-z_][A-Za-z0-9_]*)", value) if name]
+    return f"write ${{{names[0]}}}" if names else ""

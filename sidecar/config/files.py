@@ -1,0 +1,109 @@
+"""The files that ``sidecar.yaml`` names: that they are there, and hold what they should."""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sidecar.config.findings import BadValueError, Place, Problem
+from sidecar.config.raw import at, mapping, sequence, texts
+from sidecar.config.types import ALGORITHMS
+from sidecar.core.keys import KeySetError, parse_key_set
+
+MAX_PEM_BYTES = 1024 * 1024  # a system's whole trust store has a quarter of it
+MAX_KEY_SET_BYTES = 256 * 1024  # as for one that is fetched
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return a file's content. Raises BadValueError, whose message follows what the file is for."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+        raise BadValueError(f"cannot be read: {reason}", str(path)) from None
+    except ValueError:  # a NUL in the path
+        raise BadValueError("cannot be read: its name holds a NUL") from None
+    if len(content) > limit:
+        raise BadValueError(f"is larger than {limit // 1024} KiB", str(path))
+    return content
+
+
+def problems(document: object, base: Path) -> Iterator[Problem]:
+    """Everything that is wrong with the certificates, keys and key sets that a ``sidecar.yaml`` names."""
+    yield from _tls(mapping(at(document, "listen", "tls")), base)
+    for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+        place: Place = ("zervi", "issuers", index)
+        yield from _authorities(mapping(issuer), (*place, "ca_file"), base)
+        yield from _key_set(mapping(issuer), (*place, "jwks_file"), base)
+    snapshot = at(document, "zervi", "jwks", "snapshot_file")
+    if isinstance(snapshot, str) and not Path(base, snapshot).parent.is_dir():
+        message = "the directory of `snapshot_file` does not exist"
+        yield Problem(
+            ("zervi", "jwks", "snapshot_file"), "file", message, str(Path(base, snapshot).parent)
+        )
+
+
+def _tls(tls: Mapping[str, object], base: Path) -> Iterator[Problem]:
+    readable = []
+    for key in ("cert_file", "key_file"):
+        name = tls.get(key)
+        if isinstance(name, str):
+            try:
+                read_file(Path(base, name), MAX_PEM_BYTES)
+                readable.append(Path(base, name))
+            except BadValueError as wrong:
+                yield Problem(("listen", "tls", key), "file", f"`{key}` {wrong}", wrong.help)
+    if len(readable) == 2:
+        yield from _pair(*readable)
+    yield from _authorities(tls, ("listen", "tls", "client_ca_file"), base)
+
+
+def _pair(certificate: Path, key: Path) -> Iterator[Problem]:
+    def refuse() -> str:
+        raise BadValueError("`key_file` is encrypted", "the sidecar asks nobody for a passphrase")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
+    except BadValueError as wrong:
+        yield Problem(("listen", "tls", "key_file"), "file", str(wrong), wrong.help)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            message = "the key in `key_file` is not that of the certificate in `cert_file`"
+            yield Problem(("listen", "tls", "key_file"), "file", message)
+        else:
+            message = "`cert_file` and `key_file` are not a certificate and its key in PEM form"
+            yield Problem(("listen", "tls", "cert_file"), "file", message)
+
+
+def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:
+    for name in texts(section.get(str(place[-1]))):
+        try:
+            content = read_file(Path(base, name), MAX_PEM_BYTES)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+                cadata=content.decode("ascii")
+            )
+        except BadValueError as wrong:
+            yield Problem(place, "file", f"`{place[-1]}` {wrong}", wrong.help)
+        except (ssl.SSLError, ValueError):
+            yield Problem(
+                place,
+                "file",
+                f"`{place[-1]}` holds no certificates in PEM form",
+                str(Path(base, name)),
+            )
+
+
+def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:
+    for name in texts(issuer.get("jwks_file")):
+        try:
+            content = read_file(Path(base, name), MAX_KEY_SET_BYTES)
+            parse_key_set(content, algorithms=frozenset(ALGORITHMS), fetched_at=0.0)
+        except BadValueError as wrong:
+            yield Problem(place, "file", f"`jwks_file` {wrong}", wrong.help)
+        except KeySetError as error:
+            yield Problem(
+                place,
+                "file",
+                f"`jwks_file` holds no usable key set: {error}",
+                str(Path(base, name)),
+            )

@@ -1,0 +1,78 @@
+"""What is wrong with a file, where, and what would be right."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+Place = tuple[str | int, ...]  # the way to a value in a document: keys and list indexes
+
+MAX_QUOTED = 80  # characters of an operator's own text that a message repeats
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error stops the start, a warning fails ``check --strict``."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Finding(NamedTuple):
+    """One thing found in one file. ``line`` and ``column`` count from 1; both 0 mean the file as a whole."""
+
+    code: str
+    severity: Severity
+    file: str
+    line: int
+    column: int
+    message: str
+    help: str = ""
+
+    def __str__(self) -> str:
+        position = f":{self.line}:{self.column}" if self.line else ""
+        hint = f" ({self.help})" if self.help else ""
+        return f"{self.file}{position}: {self.severity}: {self.message}{hint}"
+
+
+class Problem(NamedTuple):
+    """A finding before its place in the document is turned into a position in the file."""
+
+    place: Place
+    code: str
+    message: str
+    help: str = ""
+    severity: Severity = Severity.ERROR
+    other: Place | None = None  # what it is at odds with, told by its line
+
+
+class ConfigError(Exception):
+    """The configuration or the policy cannot be used; ``findings`` says all that is wrong at once."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(map(str, self.findings)))
+
+
+class BadValueError(ValueError):
+    """A value that cannot be used.
+
+    The message follows the key's name ("`refresh` must be …"); ``help`` says what would be right.
+    """
+
+    def __init__(self, message: str, help: str = "") -> None:  # noqa: A002 -- the word that findings use
+        super().__init__(message)
+        self.help = help
+
+
+def quoted(text: str) -> str:
+    """An operator's own text for a message: one line, printable, of bounded length, in backticks."""
+    shown = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    return f"`{shown}`"
+
+
+def one_of(words: Iterable[str]) -> str:
+    """A choice for a message: ``a, b or c``."""
+    *rest, last = words
+    return f"{', '.join(rest)} or {last}" if rest else last

@@ -1,0 +1,215 @@
+"""Load ``sidecar.yaml`` and the policy it names: everything at once, right or with all that is wrong."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sidecar.config import cautions, files, lint, rules, wording
+from sidecar.config.environment import expand_service
+from sidecar.config.findings import BadValueError, ConfigError, Finding, Problem, Severity
+from sidecar.config.model import Claims, Settings
+from sidecar.config.policy_file import PolicySettings, compile_document, digest_of
+from sidecar.config.raw import at, mapping, sequence, texts
+from sidecar.config.secrets import Secrets
+from sidecar.config.yaml_source import MAX_BYTES, Document, read_yaml
+from sidecar.core.credentials import TokenSource
+from sidecar.core.issuers import Issuer
+from sidecar.core.principal import ClaimNames, IdentityHeaders
+from sidecar.core.routes import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that a sidecar is told: the settings as written, and what was made of them.
+
+    ``issuers`` stand in the order of ``settings.zervi.issuers``; they hold secrets and no keys yet.
+    ``registry_secret`` is the value of ``looma.token``'s environment variable: a token, or a service's secret.
+    """
+
+    settings: Settings
+    policy: Policy
+    policy_settings: PolicySettings
+    issuers: tuple[Issuer, ...] = field(repr=False)
+    token_sources: tuple[TokenSource, ...]
+    identity_headers: IdentityHeaders
+    registry_secret: str | None = field(repr=False)
+    warnings: tuple[Finding, ...]
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read, check and resolve a configuration with its policy.
+
+    Raises ConfigError with every error of both files, and nothing else whatever the files hold.
+    """
+    document = _read(path)
+    base = path.parent
+    value, problems = expand_service(document.value, environ)
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(value, context={"base": base})
+    except ValidationError as error:
+        unfilled = {problem.place for problem in problems}
+        told = wording.problems(error, Settings, document.texts)
+        problems += [problem for problem in told if problem.place not in unfilled]
+    secrets = Secrets(value, base, environ)
+    misspelt = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
+    problems += [
+        problem
+        for problem in rules.problems(value)
+        if problem.code != "missing-key" or problem.place not in misspelt
+    ]
+    problems += [*files.problems(value, base), *secrets.problems]
+    problems += cautions.problems(value)
+    policy_settings = _policy_settings(value, settings)
+    policy, findings = _policy(value, base, policy_settings, problems)
+    findings = _located(path, document, problems) + findings
+    if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
+        raise ConfigError(_sorted(findings))
+    zervi = settings.zervi
+    return Config(
+        settings=settings,
+        policy=policy,
+        policy_settings=policy_settings,
+        issuers=_issuers(settings, secrets),
+        token_sources=tuple(_token_source(source.model_dump()) for source in zervi.token_sources),
+        identity_headers=IdentityHeaders(**settings.policy.identity_headers.model_dump()),
+        registry_secret=secrets.registry,
+        warnings=tuple(_sorted(findings)),
+    )
+
+
+def load_policy(path: Path, settings: PolicySettings) -> Policy:
+    """Read and compile a policy by itself. Raises ConfigError with every error in it."""
+    try:
+        content = files.read_file(path, MAX_BYTES)
+    except BadValueError as wrong:
+        raise ConfigError([_of_file(path, wrong)]) from None
+    policy, findings = _compile(path, content, settings)
+    if policy is None:
+        raise ConfigError(_sorted(findings))
+    return policy
+
+
+def _read(path: Path) -> Document:
+    try:
+        document = read_yaml(files.read_file(path, MAX_BYTES))
+    except BadValueError as wrong:
+        raise ConfigError([_of_file(path, wrong)]) from None
+    if not document.complete:
+        raise ConfigError(_located(path, document, []))
+    return document
+
+
+def _of_file(path: Path, wrong: BadValueError) -> Finding:
+    return Finding("file", Severity.ERROR, str(path), 0, 0, f"the file {wrong}")
+
+
+def _policy_settings(value: object, settings: Settings | None) -> PolicySettings:
+    """What the policy is compiled with; the defaults where the settings are wrong, so that it is checked all the same."""
+    names = frozenset(
+        name
+        for issuer in sequence(at(value, "zervi", "issuers"))
+        for name in texts(mapping(issuer).get("issuer"))
+    )
+    if settings is None:
+        return PolicySettings(names)
+    policy = settings.policy
+    return PolicySettings(
+        names, policy.cors_preflight, policy.ignore_case, frozenset(policy.allow_paths)
+    )
+
+
+def _policy(
+    value: object, base: Path, settings: PolicySettings, problems: list[Problem]
+) -> tuple[Policy | None, list[Finding]]:
+    name = at(value, "policy", "file")
+    if not isinstance(name, str) or not name.strip():
+        return None, []  # the schema says so
+    path = base / name
+    try:
+        content = files.read_file(path, MAX_BYTES)
+    except BadValueError as wrong:
+        problems.append(Problem(("policy", "file"), "file", f"the policy {wrong}", wrong.help))
+        return None, []
+    return _compile(path, content, settings)
+
+
+def _compile(
+    path: Path, content: bytes, settings: PolicySettings
+) -> tuple[Policy | None, list[Finding]]:
+    document = read_yaml(content)
+    if not document.complete:
+        return None, _located(path, document, [])
+    policy, problems = compile_document(document, settings, digest_of(content))
+    if policy is not None:
+        problems += lint.problems(policy)
+    findings = _located(path, document, problems)
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        return None, findings
+    return policy, findings
+
+
+def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:
+    """Turn what the reader refused and what was found afterwards into findings of one file.
+
+    Where the reader refused something, nothing more is said of the same place.
+    """
+    faults = {fault.mark for fault in document.faults}
+    findings = [
+        Finding(fault.code, Severity.ERROR, str(path), *fault.mark, fault.message, fault.help)
+        for fault in document.faults
+    ]
+    for problem in problems:
+        mark = document.mark(problem.place)
+        if mark in faults:
+            continue
+        hint = problem.help
+        if problem.other is not None:
+            where = f"see line {document.mark(problem.other).line}"
+            hint = f"{hint}; {where}" if hint else where
+        findings.append(
+            Finding(problem.code, problem.severity, str(path), *mark, problem.message, hint)
+        )
+    return findings
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    """In the order of the files and their lines, the configuration's own first."""
+    unique = list(dict.fromkeys(findings))
+    order = {file: number for number, file in enumerate(dict.fromkeys(f.file for f in unique))}
+    return sorted(unique, key=lambda f: (order[f.file], f.line, f.column))
+
+
+def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
+    return tuple(
+        Issuer(
+            name=issuer.issuer,
+            algorithms=frozenset({"HS256"} if held else issuer.algorithms),
+            audiences=frozenset(issuer.audiences or ()),
+            allow_missing_issuer=issuer.allow_missing_issuer,
+            secrets=held,
+            claims=_claims(settings.zervi.claims, issuer.claims),
+            role_permissions=(
+                settings.zervi.role_permissions
+                if issuer.role_permissions is None
+                else issuer.role_permissions
+            ),
+        )
+        for issuer, held in zip(settings.zervi.issuers, secrets.issuers, strict=True)
+    )
+
+
+def _claims(shared: Claims, own: Claims | None) -> ClaimNames:
+    """What an issuer's own claims leave out is as for all issuers."""
+    given = {} if own is None else own.model_dump(exclude_unset=True)
+    return ClaimNames(**{**shared.model_dump(), **given})
+
+
+def _token_source(source: Mapping[str, str | None]) -> TokenSource:
+    if source["header"] is not None:
+        return TokenSource("header", source["header"], source["scheme"])
+    if source["cookie"] is not None:
+        return TokenSource("cookie", source["cookie"])
+    return TokenSource("query", str(source["query"]))

@@ -1,0 +1,266 @@
+"""What the schema cannot say: how keys of ``sidecar.yaml`` must fit each other.
+
+Rules read plain values, not the model, so that they speak even where some other key is wrong.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from sidecar.config.findings import Place, Problem, quoted
+from sidecar.config.model import IdentityHeaderNames, Jwks, Listen, PolicySection, Probe
+from sidecar.config.raw import at, duration, mapping, sequence, texts
+
+KEY_SOURCES = ("jwks_url", "jwks_file")
+SECRET_SOURCES = ("secret_env", "secret_file")
+_LOGIN = ("login_url", "service_id", "secret_env")
+
+
+def problems(document: object) -> Iterator[Problem]:
+    """Every way in which the keys of a whole ``sidecar.yaml`` do not fit each other."""
+    yield from _addresses(mapping(at(document, "listen")))
+    issuers = [mapping(issuer) for issuer in sequence(at(document, "zervi", "issuers"))]
+    for index, issuer in enumerate(issuers):
+        if issuer:
+            yield from _issuer(issuer, ("zervi", "issuers", index))
+    yield from _issuers_together(issuers)
+    for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
+        if isinstance(source, dict):
+            yield from _token_source(source, ("zervi", "token_sources", index))
+    yield from _jwks(mapping(at(document, "zervi", "jwks")))
+    yield from _headers(document)
+    if looma := mapping(at(document, "looma")):
+        yield from _looma(looma)
+
+
+def _given(section: Mapping[str, object], *keys: str) -> list[str]:
+    return [key for key in keys if section.get(key) is not None]
+
+
+def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    for key in ("authz", "health", "ops"):
+        address = listen.get(key, Listen.model_fields[key].default)
+        if not isinstance(address, str) or address.endswith(":0"):  # port 0: one that is free
+            continue
+        other = taken.setdefault(address.lower(), key)
+        if other != key:
+            place: Place = ("listen", key if key in listen else other)
+            yield Problem(
+                place,
+                "same-address",
+                f"`{other}` and `{key}` have the same address, {quoted(address)}",
+            )
+
+
+def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
+    given = _given(issuer, *KEY_SOURCES, *SECRET_SOURCES)
+    if not given:
+        yield Problem(
+            place,
+            "missing-key",
+            "this issuer has neither keys nor a secret",
+            "give one of `jwks_url`, `jwks_file`, `secret_env` and `secret_file`",
+        )
+    for key in given[1:]:
+        yield Problem(
+            (*place, key),
+            "exclusive-keys",
+            f"`{key}` cannot stand beside `{given[0]}`",
+            "an issuer has keys or a secret, from one source; a second entry of the same name may have the other",
+        )
+    if given and given[0] in SECRET_SOURCES:
+        for key in _given(issuer, "algorithms", "ca_file"):
+            hint = (
+                "with a secret it is HS256"
+                if key == "algorithms"
+                else "it is for an https `jwks_url`"
+            )
+            yield Problem(
+                (*place, key), "no-effect", f"`{key}` cannot stand beside `{given[0]}`", hint
+            )
+    elif given:
+        url = issuer.get("jwks_url")
+        if issuer.get("ca_file") is not None and not str(url).lower().startswith("https:"):
+            yield Problem(
+                (*place, "ca_file"), "no-effect", "`ca_file` is for an https `jwks_url` alone"
+            )
+        if issuer.get("unsafe_allow_weak_secret") is True:
+            yield Problem(
+                (*place, "unsafe_allow_weak_secret"),
+                "no-effect",
+                "`unsafe_allow_weak_secret` is for secrets alone",
+            )
+
+
+def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
+    first: dict[tuple[str, bool], int] = {}
+    without_name: int | None = None
+    for index, issuer in enumerate(issuers):
+        place: Place = ("zervi", "issuers", index)
+        name, has_secret = issuer.get("issuer"), bool(_given(issuer, *SECRET_SOURCES))
+        if isinstance(name, str) and _given(issuer, *KEY_SOURCES, *SECRET_SOURCES):
+            other = first.setdefault((name, has_secret), index)
+            if other != index:
+                yield Problem(
+                    (*place, "issuer"),
+                    "duplicate-issuer",
+                    f"a second issuer {quoted(name)} with {'a secret' if has_secret else 'keys'}",
+                    "two entries may share a name where one has keys and the other a secret",
+                    other=("zervi", "issuers", other),
+                )
+        if issuer.get("allow_missing_issuer") is True:
+            if without_name is not None:
+                yield Problem(
+                    (*place, "allow_missing_issuer"),
+                    "duplicate-issuer",
+                    "`allow_missing_issuer` can be true for one issuer alone",
+                    "a token that names no issuer must belong to one",
+                    other=("zervi", "issuers", without_name, "allow_missing_issuer"),
+                )
+            else:
+                without_name = index
+
+
+def _token_source(source: Mapping[str, object], place: Place) -> Iterator[Problem]:
+    given = _given(source, "header", "cookie", "query")
+    if not given:
+        yield Problem(
+            place, "missing-key", "a token source is one of `header`, `cookie` and `query`"
+        )
+    for key in given[1:]:
+        yield Problem(
+            (*place, key),
+            "exclusive-keys",
+            f"`{key}` cannot stand beside `{given[0]}`",
+            "write each source as an item of its own",
+        )
+    if source.get("scheme") is not None and given and "header" not in given:
+        yield Problem((*place, "scheme"), "no-effect", "`scheme` is for a header alone")
+
+
+def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
+    defaults = Jwks()
+    refresh = duration(jwks.get("refresh"), defaults.refresh)
+    stale = duration(jwks.get("max_stale"), defaults.max_stale)
+    if refresh is not None and stale is not None and stale < refresh:
+        yield Problem(
+            ("zervi", "jwks", "max_stale" if "max_stale" in jwks else "refresh"),
+            "bad-value",
+            "`max_stale` must not be shorter than `refresh`",
+            "else every key set would be too old before the next is fetched",
+        )
+    wait = duration(jwks.get("unknown_key_wait"), defaults.unknown_key_wait)
+    timeout = duration(jwks.get("timeout"), defaults.timeout)
+    if wait is not None and timeout is not None and wait > timeout:
+        yield Problem(
+            ("zervi", "jwks", "unknown_key_wait" if "unknown_key_wait" in jwks else "timeout"),
+            "bad-value",
+            "`unknown_key_wait` must not be longer than `timeout`",
+            "a fetch is over after `timeout`",
+        )
+
+
+def _headers(document: object) -> Iterator[Problem]:
+    identity = mapping(at(document, "policy", "identity_headers"))
+    names = {
+        part: str(identity.get(part, field.default)).lower()
+        for part, field in IdentityHeaderNames.model_fields.items()
+    }
+    first: dict[str, str] = {}
+    for part, name in names.items():
+        other = first.setdefault(name, part)
+        if other != part:
+            key = part if part in identity else other
+            yield Problem(
+                ("policy", "identity_headers", key),
+                "same-header",
+                f"`{other}` and `{part}` have the same header, {quoted(name)}",
+            )
+    removed = at(document, "policy", "remove_headers")
+    defaults = PolicySection.model_fields["remove_headers"].default
+    for index, name in enumerate(texts(defaults if removed is None else removed)):
+        if name.lower().replace("_", "-") in first:
+            part = first[name.lower().replace("_", "-")]
+            place: Place = ("policy", "remove_headers", index)
+            yield Problem(
+                place if removed is not None else ("policy", "identity_headers", part),
+                "same-header",
+                f"{quoted(name)} is both removed and the identity header of `{part}`",
+                "a client's own identity headers are removed in any case",
+            )
+    for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
+        header = mapping(source).get("header")
+        if isinstance(header, str) and header.lower() in first:
+            yield Problem(
+                ("zervi", "token_sources", index, "header"),
+                "same-header",
+                f"{quoted(header)} is also the identity header of `{first[header.lower()]}`",
+                "the upstream could not tell a token from an identity",
+            )
+
+
+def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
+    probe = mapping(looma.get("probe"))
+    interval = duration(probe.get("interval"), Probe.model_fields["interval"].default)
+    timeout = duration(probe.get("timeout"), 0.0)
+    if interval is not None and timeout is not None and timeout > interval:
+        yield Problem(
+            ("looma", "probe", "timeout"),
+            "bad-value",
+            "`timeout` must not be longer than `interval`",
+            "one probe runs at a time",
+        )
+    if looma.get("kind") in {"etcd", "consul"} and looma.get("paths") is not None:
+        yield Problem(("looma", "paths"), "no-effect", "`paths` is for `kind: http` alone")
+    yield from _paths(mapping(looma.get("paths")))
+    token = looma.get("token")
+    if isinstance(token, dict):
+        yield from _token(token)
+
+
+def _paths(paths: Mapping[str, object]) -> Iterator[Problem]:
+    for key, path in paths.items():
+        if not isinstance(path, str):
+            continue
+        place: Place = ("looma", "paths", key)
+        rest = path.replace("{service_id}", "")
+        if not path.startswith("/") or not path.isascii() or set(rest) & set(" ?#{}"):
+            yield Problem(
+                place,
+                "bad-value",
+                f"`{key}` must be a path such as /cluster/{key}/{{service_id}}, not {quoted(path)}",
+                "it begins with / and has no query; {service_id} is all that is filled in",
+            )
+        elif key != "register" and "{service_id}" not in path:
+            yield Problem(
+                place,
+                "bad-value",
+                f"`{key}` must contain {{service_id}}",
+                "the registry must know whose it is",
+            )
+
+
+def _token(token: Mapping[str, object]) -> Iterator[Problem]:
+    place: Place = ("looma", "token")
+    ways = [("file",), ("env",), _LOGIN]
+    begun = [way for way in ways if _given(token, *way)]
+    if not begun:
+        yield Problem(
+            place,
+            "missing-key",
+            "`token` does not say where the token comes from",
+            "give `file`, or `env`, or `login_url`, `service_id` and `secret_env`",
+        )
+        return
+    for way in begun[1:]:
+        key = _given(token, *way)[0]
+        first = _given(token, *begun[0])[0]
+        yield Problem((*place, key), "exclusive-keys", f"`{key}` cannot stand beside `{first}`")
+    if begun[0] is _LOGIN:
+        for key in _LOGIN:
+            if token.get(key) is None:
+                yield Problem(
+                    place,
+                    "missing-key",
+                    f"`token` lacks the key `{key}`",
+                    "a login needs all three keys",
+                )
