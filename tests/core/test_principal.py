@@ -1,0 +1,252 @@
+"""Who the claims prove."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.issuers import Issuer
+from sidecar.core.principal import ClaimNames, Kind, Principal, principal_from_claims
+from sidecar.core.reasons import Reason
+from sidecar.core.token_error import TokenError
+
+ISSUER = Issuer(
+    "zervi",
+    frozenset({"RS256"}),
+    role_permissions={"admin": ("cluster:manage", "data:read"), "super_admin": ("*",)},
+)
+
+
+def principal(issuer: Issuer = ISSUER, **claims: Any) -> Principal:
+    return principal_from_claims({"user_id": 7} | claims, issuer)
+
+
+def refused(**claims: Any) -> bool:
+    with pytest.raises(TokenError) as caught:
+        principal_from_claims(claims, ISSUER)
+    return caught.value.reason is Reason.TOKEN_CLAIMS
+
+
+# Design 6: what Zervi's services issue today.
+UNIFIED_AUTH = {
+    "user_id": 42,
+    "username": "alice",
+    "email": "alice@jobfirst.local",
+    "role": "admin",
+    "level": 3,
+    "permissions": None,
+    "iss": "jobfirst-auth",
+    "sub": "42",
+}
+USER_SERVICE = {"user_id": 42, "username": "alice", "role": "user"}
+GATEWAY = {"user_id": "42", "roles": ["user", "editor"], "metadata": {"a": [1]}}
+COMMON_JWT = {"user_id": 42, "aud": ["jobfirst-users"], "iss": "jobfirst", "role": "user"}
+SERVICE = {
+    "service_id": "resume-service",
+    "service_name": "Resume",
+    "allowed_apis": ["/api/*"],
+    "iss": "zervigo-service-auth",
+}
+OBJECT_PERMISSIONS = {"user_id": 42, "permissions": {"data:read": True}, "exp": 1.5e9}
+
+
+@pytest.mark.parametrize(
+    ("claims", "wanted"),
+    [
+        pytest.param(
+            UNIFIED_AUTH,
+            Principal(
+                Kind.USER,
+                "42",
+                "zervi",
+                "alice",
+                "alice@jobfirst.local",
+                ("admin",),
+                ("cluster:manage", "data:read"),
+                frozenset({"cluster:manage", "data:read"}),
+            ),
+            id="unified-auth",
+        ),
+        pytest.param(
+            USER_SERVICE,
+            Principal(Kind.USER, "42", "zervi", "alice", roles=("user",)),
+            id="user-service",
+        ),
+        pytest.param(
+            GATEWAY, Principal(Kind.USER, "42", "zervi", roles=("user", "editor")), id="gateway"
+        ),
+        pytest.param(
+            COMMON_JWT, Principal(Kind.USER, "42", "zervi", roles=("user",)), id="common/jwt"
+        ),
+        pytest.param(SERVICE, Principal(Kind.SERVICE, "resume-service", "zervi"), id="a service"),
+        pytest.param(
+            OBJECT_PERMISSIONS, Principal(Kind.USER, "42", "zervi"), id="permissions an object"
+        ),
+    ],
+)
+def test_today_s_tokens_name_their_principals(claims: dict[str, Any], wanted: Principal) -> None:
+    """Every variant that is known from JobFirst's code."""
+    assert principal_from_claims(claims, ISSUER) == wanted
+
+
+@pytest.mark.parametrize(
+    ("claims", "subject"),
+    [
+        ({"user_id": "u-1", "sub": "other"}, "u-1"),
+        ({"user_id": 1, "sub": "other"}, "1"),
+        ({"user_id": 0}, "0"),
+        ({"user_id": -1}, "-1"),
+        ({"user_id": 10**63}, "1" + "0" * 63),
+        ({"user_id": None, "sub": "s"}, "s"),
+        ({"user_id": "", "sub": "s"}, "s"),
+        ({"sub": "s"}, "s"),
+        ({"sub": 5}, "5"),
+        ({"sub": " "}, " "),
+        ({"sub": "用户"}, "用户"),
+    ],
+)
+def test_the_subject_is_the_first_claim_that_says_something(
+    claims: dict[str, Any], subject: str
+) -> None:
+    """Text as it is, an integer as text."""
+    assert principal_from_claims(claims, ISSUER).subject == subject
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, [], ["u"], {}, {"id": "u"}])
+def test_a_subject_that_is_neither_text_nor_integer_is_refused(value: object) -> None:
+    """The next claim does not step in: the issuer meant this one."""
+    assert refused(user_id=value, sub="s")
+    assert refused(sub=value)
+
+
+@pytest.mark.parametrize("claims", [{}, {"user_id": None, "sub": ""}, {"username": "alice"}])
+def test_a_token_without_a_subject_is_refused(claims: dict[str, Any]) -> None:
+    """Nobody is nobody's default."""
+    assert refused(**claims)
+
+
+def test_claims_are_found_under_the_names_of_the_issuer() -> None:
+    """Subject, username and email: the first; roles and permissions: all."""
+    names = ClaimNames(("uid",), ("nick", "name"), ("mail",), ("groups", "role"), ("scp", "perms"))
+    issuer = Issuer("other", frozenset({"RS256"}), claims=names)
+    claims = {
+        "uid": "u",
+        "user_id": 1,
+        "nick": "",
+        "name": "n",
+        "mail": "m",
+        "groups": ["g"],
+        "role": "r",
+        "roles": ["not"],
+        "scp": ["a"],
+        "perms": ["b", "a"],
+        "permissions": ["not"],
+    }
+    assert principal_from_claims(claims, issuer) == Principal(
+        Kind.USER, "u", "other", "n", "m", ("g", "r"), ("a", "b"), frozenset({"a", "b"})
+    )
+
+
+def test_a_service_is_a_service_whatever_else_it_carries() -> None:
+    """Its subject is service_id, and it is given no user's name."""
+    found = principal(service_id="svc", sub="42", username="alice", email="a@b", role="admin")
+    assert found == Principal(
+        Kind.SERVICE,
+        "svc",
+        "zervi",
+        roles=("admin",),
+        permissions=("cluster:manage", "data:read"),
+        granted=frozenset({"cluster:manage", "data:read"}),
+    )
+    assert principal(service_id=5).subject == "5"
+
+
+def test_a_service_id_of_null_is_none() -> None:
+    """So says a Go struct whose field is empty."""
+    assert principal(service_id=None).kind is Kind.USER
+
+
+@pytest.mark.parametrize("value", ["", False, True, 1.5, [], {}, ["svc"]])
+def test_a_service_without_a_proper_id_is_refused(value: object) -> None:
+    """It never falls back to being a user."""
+    assert refused(service_id=value, user_id=42, sub="42")
+
+
+@pytest.mark.parametrize(
+    ("claims", "roles"),
+    [
+        ({"role": "a", "roles": ["b", "a", "c", "b"]}, ("a", "b", "c")),
+        ({"roles": "b"}, ("b",)),
+        ({"role": ["a"]}, ("a",)),
+        ({"role": "", "roles": ["", "a"]}, ("a",)),
+        ({"role": "a,b c"}, ("a,b c",)),
+        ({"role": None, "roles": None}, ()),
+        ({"role": 1, "roles": {"a": True}}, ()),
+        ({"role": True, "roles": [1, None, ["a"], {"a": 1}, "b"]}, ("b",)),
+    ],
+)
+def test_roles_are_the_union_of_role_and_roles(
+    claims: dict[str, Any], roles: tuple[str, ...]
+) -> None:
+    """Each once, in order; what is no text counts for nothing."""
+    assert principal(**claims).roles == roles
+
+
+@pytest.mark.parametrize(
+    "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1, ["*"], {}]]
+)
+def test_permissions_that_are_no_list_of_text_are_none(value: object) -> None:
+    """Above all, text is no list of one."""
+    found = principal(permissions=value)
+    assert (found.permissions, found.granted) == ((), frozenset())
+
+
+def test_permissions_are_the_token_s_own_and_those_of_its_roles() -> None:
+    """Each once, the token's own first."""
+    found = principal(permissions=["x", "data:read", 5, "x", ""], roles=["admin", "super_admin"])
+    assert found.permissions == ("x", "data:read", "cluster:manage", "*")
+    assert found.granted == set(found.permissions)
+
+
+@pytest.mark.parametrize("value", [5, True, [], {}, ["alice"]])
+def test_a_name_that_is_no_text_is_none(value: object) -> None:
+    """It is no reason to refuse the token."""
+    found = principal(username=value, email=value)
+    assert (found.username, found.email) == (None, None)
+
+
+def test_roles_that_grant_100_000_permissions_are_refused() -> None:
+    """No header could hold them; counting stops at once."""
+    many = Issuer("big", frozenset(), role_permissions={"all": tuple(map(str, range(100_000)))})
+    with pytest.raises(TokenError) as caught:
+        principal(many, role="all")
+    assert caught.value.reason is Reason.TOKEN_CLAIMS
+
+
+claim_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+names = ("user_id", "sub", "service_id", "username", "email", "role", "roles", "permissions")
+
+
+@given(st.dictionaries(st.sampled_from(names), claim_values))
+def test_any_claims_give_a_well_formed_principal_or_a_refusal(claims: dict[str, Any]) -> None:
+    """Nothing else is raised, and every field is of its type."""
+    try:
+        found = principal_from_claims(claims, ISSUER)
+    except TokenError:
+        return
+    assert found.subject
+    assert all(
+        isinstance(value, str) for value in (found.subject, *found.roles, *found.permissions)
+    )
+    assert (found.kind is Kind.SERVICE) == (claims.get("service_id") is not None)
+    assert found.granted == set(found.permissions)
+    own = claims.get("permissions")
+    if not found.roles:
+        assert found.granted <= set(map(str, own if isinstance(own, list) else ()))
