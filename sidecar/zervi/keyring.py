@@ -11,6 +11,7 @@ from sidecar.zervi.interface import Fetcher, JwksFile, JwksUrl, RefreshSettings,
 from sidecar.zervi.local_file import FILE_REFRESH, FileFetcher
 from sidecar.zervi.refresher import Refresher
 from sidecar.zervi.report import Report
+from sidecar.zervi.snapshot_file import SnapshotFile
 
 OnKeys = Callable[[int, KeySet], None]
 OnRefresh = Callable[[int, str, str], None]
@@ -35,7 +36,10 @@ class KeyRing:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
+        self._on_keys = on_keys
+        self._clock = clock
         self._refreshers: dict[int, Refresher] = {}
+        self._snapshot_file = _snapshot_file(sources, settings)
         for index, source in enumerate(sources):
             if source is None:
                 continue
@@ -44,7 +48,7 @@ class KeyRing:
                 fetcher,
                 source.algorithms,
                 pace,
-                on_keys=partial(on_keys, index),
+                on_keys=partial(self._good_keys, index),
                 on_refresh=partial(on_refresh, index),
                 report=Report(source.issuer, fetcher.where),
                 clock=clock,
@@ -52,13 +56,19 @@ class KeyRing:
             )
 
     async def start(self) -> None:
-        """Begin fetching; returns without waiting for any answer."""
+        """Take what the snapshot file holds and begin fetching; waits for no answer."""
+        if self._snapshot_file is not None:
+            for index, keys in (await self._snapshot_file.load(self._clock())).items():
+                self._on_keys(index, keys)
+                self._refreshers[index].restore(keys)
         for refresher in self._refreshers.values():
             refresher.start()
 
     async def close(self) -> None:
         """End every fetch, leave no task, timer or socket; a second call does nothing."""
         await asyncio.gather(*(refresher.close() for refresher in self._refreshers.values()))
+        if self._snapshot_file is not None:
+            await self._snapshot_file.close()
 
     def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
         """Look for a key that an issuer's set lacks; see ``Refresher.refresh_for``.
@@ -67,6 +77,20 @@ class KeyRing:
         """
         refresher = self._refreshers.get(issuer)
         return False if refresher is None else refresher.refresh_for(kid)
+
+    def _good_keys(self, index: int, keys: KeySet) -> None:
+        self._on_keys(index, keys)
+        if self._snapshot_file is not None and index in self._snapshot_file.sources:
+            self._snapshot_file.put(index, keys)
+
+
+def _snapshot_file(
+    sources: Sequence[Source | None], settings: RefreshSettings
+) -> SnapshotFile | None:
+    if settings.snapshot_file is None:
+        return None
+    fetched = {index: source for index, source in enumerate(sources) if isinstance(source, JwksUrl)}
+    return SnapshotFile(settings.snapshot_file, fetched, settings.max_stale)
 
 
 def _fetcher(source: Source, settings: RefreshSettings) -> tuple[Fetcher, RefreshSettings]:

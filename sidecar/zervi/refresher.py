@@ -53,8 +53,7 @@ class Refresher:
         self._closed = False
 
     def restore(self, keys: KeySet) -> None:
-        """Begin with a set that was good in an earlier run."""
-        self._on_keys(keys)
+        """Begin with a set that was good in an earlier run; call before ``start``."""
         self._keys = keys
         self._report.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
 
