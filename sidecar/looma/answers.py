@@ -1,0 +1,102 @@
+"""What an HTTP answer means, read as if a stranger had written it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from sidecar.looma.calls import MAX_BODY_BYTES, Answer
+from sidecar.looma.registry import Failed, Ok, Outcome, RetryAfter, Unauthorized, Unregistered
+from sidecar.looma.schedule import MAX_INTERVAL, MAX_TTL, MIN_INTERVAL, MIN_TTL
+
+# Nacos answers 200 with this code, or with words, where others answer 404.
+NACOS_UNKNOWN_INSTANCE = 20404
+UNKNOWN_INSTANCE_WORDS = ("unknown instance", "instance not found", "not registered")
+
+DEFAULT_RETRY_AFTER = 5.0  # for a 429 or 503 that names no time
+
+# Told of what is ignored: a short name for the kind, and a line for the operator.
+Complain = Callable[[str, str], None]
+
+
+def outcome_of(answer: Answer, complain: Complain) -> Outcome:
+    """Return what the answer means; what it holds of wrong type or size is ignored, and said."""
+    body = answer.json()
+    if answer.status == 404 or _unknown_instance(body):
+        return Unregistered()
+    if 200 <= answer.status < 300:
+        return _success(answer, body, complain)
+    return refusal_of(answer, body)
+
+
+def refusal_of(answer: Answer, body: Any) -> Outcome:
+    """Return what an answer other than 2xx and 404 means; ``body`` is its JSON, if it is one."""
+    detail = f"HTTP status {answer.status}{_code(body)}"
+    if answer.status in (401, 403):
+        return Unauthorized(detail)
+    if answer.status in (429, 503):
+        seconds = DEFAULT_RETRY_AFTER if answer.retry_after is None else answer.retry_after
+        return RetryAfter(seconds, detail)
+    return Failed(detail)
+
+
+def bounded_seconds(
+    value: object, name: str, minimum: float, maximum: float, complain: Complain
+) -> float | None:
+    """Return a number of seconds within bounds, None where it is none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        complain(f"{name} type", f"{name} is no number of seconds: it is ignored")
+        return None
+    if value <= 0:
+        complain(f"{name} sign", f"{name} is not above 0: it is ignored")
+        return None
+    bounded = min(max(float(value), minimum), maximum)
+    if bounded != value:
+        complain(f"{name} bound", f"{name} is out of bounds: {bounded:g} s is used")
+    return bounded
+
+
+def _success(answer: Answer, body: Any, complain: Complain) -> Outcome:
+    if answer.body is None:
+        complain("length", f"the answer is longer than {MAX_BODY_BYTES} bytes: it is ignored")
+        return Ok()
+    if not isinstance(body, dict):
+        if answer.body.strip():
+            complain("shape", "the answer is no JSON object: it is ignored")
+        return Ok()
+    if body.get("success") is False:
+        return Failed(f"HTTP status {answer.status} with success: false{_code(body)}")
+    return Ok(
+        bounded_seconds(body.get("ttl_seconds"), "ttl_seconds", MIN_TTL, MAX_TTL, complain),
+        bounded_seconds(
+            body.get("heartbeat_interval_seconds"),
+            "heartbeat_interval_seconds",
+            MIN_INTERVAL,
+            MAX_INTERVAL,
+            complain,
+        ),
+    )
+
+
+def _unknown_instance(body: Any) -> bool:
+    if not isinstance(body, dict):
+        return False
+    if body.get("code") == NACOS_UNKNOWN_INSTANCE:
+        return True
+    told = [body.get("message"), body.get("error")]
+    words = " ".join(text.lower() for text in told if isinstance(text, str))
+    return any(phrase in words for phrase in UNKNOWN_INSTANCE_WORDS)
+
+
+def _code(body: Any) -> str:
+    """Return the answer's error code for a log line, where it is a plain short word.
+
+    Nothing longer: a registry may repeat in its message what we sent it, and that was a token.
+    """
+    code = body.get("code") if isinstance(body, dict) else None
+    if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 1_000_000:
+        return f", code {code}"
+    if isinstance(code, str) and len(code) <= 40 and code.replace("_", "").isascii():
+        return f", code {code}" if code.replace("_", "").isalnum() else ""
+    return ""

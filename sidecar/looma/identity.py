@@ -1,0 +1,52 @@
+"""Who a node is to the registry: a service id that is fit for a URL's path and for a key."""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+MAX_ID_CHARACTERS = 128  # Looma's table, Consul and etcd all take more; a person reads no more
+_DIGEST_CHARACTERS = 8
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+class Service(NamedTuple):
+    """What this node registers as; ``id`` comes from ``service_id``.
+
+    ``address`` and ``port`` are Envoy's listener as others reach it.
+    """
+
+    id: str
+    name: str
+    type: str
+    address: str
+    port: int
+    node: str = ""
+    cluster: str = ""
+    version: str = ""
+    environment: str = ""
+
+
+def service_id(template: str, *, name: str, host: str, port: int) -> str:
+    """Fill ``{name}``, ``{host}`` and ``{port}`` in, and make the result fit for a path.
+
+    What is not a letter of ASCII, a digit, ``.``, ``_`` or ``-`` becomes ``-``. Two ids must not
+    become one by that, so a changed id ends with a digest of what it was. Raises ValueError for
+    another placeholder or an empty id.
+    """
+    values = {"name": name, "host": host, "port": str(port)}
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise ValueError(f"{found[0]} is none of {{name}}, {{host}} and {{port}}")
+        return values[found[1]]
+
+    wanted = _PLACEHOLDER.sub(value, template)
+    if not wanted:
+        raise ValueError("the service id is empty")
+    fit = _UNFIT.sub("-", wanted)
+    if fit == wanted and len(fit) <= MAX_ID_CHARACTERS and fit.strip("."):
+        return fit
+    digest = hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()
+    suffix = f"-{digest[:_DIGEST_CHARACTERS]}"
+    return fit[: MAX_ID_CHARACTERS - len(suffix)] + suffix

@@ -1,0 +1,136 @@
+"""Probing the upstream: over HTTP, TCP or gRPC health, one probe at a time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import aiohttp
+
+from sidecar.looma.calls import describe
+from sidecar.looma.grpc_probe import probe_grpc
+from sidecar.looma.health import UpstreamHealth, UpstreamState, after_probe
+
+JITTER = 0.1  # so that thousands of probers on one machine don't fall into step
+
+_log = logging.getLogger(__name__)
+
+
+class ProbeFailedError(Exception):
+    """The upstream did not say that it can work; the message is for the operator."""
+
+
+class ProbeSettings(NamedTuple):
+    """What is probed, and how often; times are seconds.
+
+    ``url`` is ``http(s)://…`` (a status of 2xx is good; the body is not read), ``tcp://host:port``
+    (a connection is good) or ``grpc://host:port[/service]`` (``grpc.health.v1`` says SERVING).
+    """
+
+    url: str
+    interval: float = 10.0
+    timeout: float = 3.0
+
+
+class Prober:
+    """Probes the upstream from ``start`` to ``close`` and tells each change of its state."""
+
+    def __init__(
+        self,
+        settings: ProbeSettings,
+        on_change: Callable[[UpstreamState], None],
+        random: Random,
+    ) -> None:
+        """Raise ValueError where the URL is none of the kinds."""
+        self._settings = settings
+        self._probe = _probe_for(urlsplit(settings.url))
+        self._on_change = on_change
+        self._random = random
+        self._health = UpstreamHealth()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> UpstreamState:
+        """The upstream's state after the last probe."""
+        return self._health.state
+
+    def start(self) -> None:
+        """Probe from now on, the first time at once."""
+        self._task = asyncio.create_task(self._run(), name="looma-probe")
+
+    async def close(self) -> None:
+        """Stop; a probe that runs is cut off."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            problem = await self._problem()
+            before, self._health = self._health, after_probe(self._health, problem is None)
+            if self._health.state is not before.state:
+                self._changed(before.state, problem)
+            jitter = self._random.uniform(1 - JITTER, 1 + JITTER)
+            await asyncio.sleep(self._settings.interval * jitter)
+
+    async def _problem(self) -> str | None:
+        """Probe once; return what is wrong, None where nothing is."""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                await self._probe()
+        except TimeoutError:
+            return f"no answer within {self._settings.timeout:g} s"
+        except ProbeFailedError as error:
+            return str(error)
+        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
+            return describe(error)
+        return None
+
+    def _changed(self, before: UpstreamState, problem: str | None) -> None:
+        state = self._health.state
+        if problem is None:
+            _log.info("the upstream is %s (was %s)", state, before)
+        else:
+            _log.warning("the upstream is %s (was %s): %s", state, before, problem)
+        self._on_change(state)
+
+
+def _probe_for(url: SplitResult) -> Callable[[], Awaitable[None]]:
+    """Return the function that probes once and raises where the upstream is not well."""
+    if url.scheme in ("http", "https") and url.hostname:
+        return lambda: _probe_http(url.geturl())
+    host, port = url.hostname, url.port
+    if url.scheme in ("tcp", "grpc") and host and port:
+        if url.scheme == "tcp":
+            return lambda: _probe_tcp(host, port)
+        service = url.path.strip("/")
+        return lambda: _probe_grpc(host, port, service)
+    raise ValueError("a probe's URL is http(s)://…, tcp://host:port or grpc://host:port[/service]")
+
+
+async def _probe_http(url: str) -> None:
+    """Ask over a connection of its own, as a new client would, and leave the body unread."""
+    connector = aiohttp.TCPConnector(force_close=True)
+    no_cookies = aiohttp.DummyCookieJar()
+    async with (
+        aiohttp.ClientSession(connector=connector, cookie_jar=no_cookies) as session,
+        session.get(url, allow_redirects=False) as response,
+    ):
+        status = response.status
+        response.close()
+    if not 200 <= status < 300:
+        raise ProbeFailedError(f"HTTP status {status}")
+
+
+async def _probe_tcp(host: str, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, host, port)
+    transport.abort()
+
+
+async def _probe_grpc(host: str, port: int, service: str) -> None:
+    answer = await probe_grpc(host, port, service)
+    if answer != "SERVING":
+        raise ProbeFailedError(f"gRPC health says {answer}")

@@ -1,0 +1,124 @@
+"""What a node says of itself to a registry: no secret, no user's data."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sidecar.looma.health import UpstreamState
+from sidecar.looma.identity import Service
+
+# What a node brings to the cluster beside its Basic Server, in Looma's column of that name.
+CAPABILITIES = ("zervi-authorization", "upstream-health")
+
+
+class NodeMetrics(NamedTuple):
+    """Counts since the sidecar started; ``p99_seconds`` is None until there was a Check."""
+
+    checks: int = 0
+    denials: int = 0
+    p99_seconds: float | None = None
+
+
+class NodeState(NamedTuple):
+    """What the sidecar knows of itself at one moment.
+
+    ``key_set_age`` is that of the oldest key set in seconds, None where no issuer has one.
+    ``not_ready_reason`` is for people, and empty when ``ready``.
+    """
+
+    policy_digest: str
+    policy_generation: int
+    key_set_age: float | None
+    ready: bool
+    not_ready_reason: str = ""
+    metrics: NodeMetrics = NodeMetrics()
+
+
+class Report(NamedTuple):
+    """One report, whichever registry it goes to; ``time`` is in seconds since the epoch."""
+
+    service: Service
+    sidecar_version: str
+    state: NodeState
+    upstream: UpstreamState
+    time: float
+
+
+def registration(report: Report) -> dict[str, Any]:
+    """Return the node as Looma registers it, with the names of Looma's own table."""
+    service = report.service
+    return {
+        "service_id": service.id,
+        "instance_id": service.id,
+        "service_name": service.name,
+        "service_type": service.type,
+        "node_id": service.node,
+        "cluster_id": service.cluster,
+        "address": service.address,
+        "port": service.port,
+        "service_url": f"http://{_url_host(service.address)}:{service.port}",
+        "capabilities": list(CAPABILITIES),
+        "status": "registered",
+        "health_status": report.upstream.value,
+        "metadata": {
+            "version": service.version,
+            "environment": service.environment,
+            "sidecar_version": report.sidecar_version,
+        },
+    }
+
+
+def heartbeat(report: Report) -> dict[str, Any]:
+    """Return what a heartbeat says."""
+    return {
+        "timestamp": timestamp(report),
+        **standing(report),
+        "key_set_age_seconds": _rounded(report.state.key_set_age, 1),
+        "metrics": _numbers(report),
+    }
+
+
+def standing(report: Report) -> dict[str, Any]:
+    """Return the part of a heartbeat that stays the same until something happens."""
+    state = report.state
+    return {
+        "status": "active" if state.ready else "inactive",
+        "health_status": report.upstream.value,
+        "ready": state.ready,
+        "not_ready_reason": state.not_ready_reason,
+        "policy_digest": state.policy_digest,
+        "policy_generation": state.policy_generation,
+        "sidecar_version": report.sidecar_version,
+    }
+
+
+def metrics(report: Report) -> dict[str, Any]:
+    """Return the body for the registry's metrics."""
+    return {
+        "timestamp": timestamp(report),
+        "upstream_state": report.upstream.value,
+        **_numbers(report),
+    }
+
+
+def timestamp(report: Report) -> str:
+    """Return the report's time as RFC 3339 has it, in UTC."""
+    moment = datetime.fromtimestamp(report.time, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _numbers(report: Report) -> dict[str, Any]:
+    numbers = report.state.metrics
+    return {
+        "checks_total": numbers.checks,
+        "denials_total": numbers.denials,
+        "check_p99_seconds": _rounded(numbers.p99_seconds, 6),
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def _url_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,199 @@
+"""The node's side of the registry: register, report, leave."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from sidecar.looma.calls import CALL_SECONDS
+from sidecar.looma.health import UpstreamState
+from sidecar.looma.identity import Service
+from sidecar.looma.quiet import QuietLog
+from sidecar.looma.registry import RESULTS, Failed, Ok, Operation, Outcome, Registry, Unregistered
+from sidecar.looma.report import NodeState, Report
+from sidecar.looma.schedule import Pace
+
+LEAVE_SECONDS = CALL_SECONDS  # a pod that ends has no more time for this
+
+_log = logging.getLogger(__name__)
+
+
+class ReporterSettings(NamedTuple):
+    """``heartbeat`` is the interval in seconds, unless the registry asks for another."""
+
+    service: Service
+    sidecar_version: str
+    heartbeat: float = 30.0
+    metrics: bool = False
+
+
+class Events(NamedTuple):
+    """Whom to tell: each call's operation and result, and whether the node is registered."""
+
+    on_request: Callable[[str, str], None]
+    on_registered: Callable[[bool], None]
+
+
+class Reporter:
+    """Keeps one node registered, and the registry informed.
+
+    Nothing waits for it but ``leave``, and a registry that fails costs it one call at a time.
+    """
+
+    def __init__(
+        self,
+        settings: ReporterSettings,
+        registry: Registry,
+        node_state: Callable[[], NodeState],
+        events: Events,
+        *,
+        random: Random,
+        clock: Callable[[], float],
+    ) -> None:
+        """``clock`` tells the time of day in seconds since the epoch, for timestamps alone."""
+        self._settings = settings
+        self._registry = registry
+        self._node_state = node_state
+        self._events = events
+        self._random = random
+        self._clock = clock
+        self._quiet = QuietLog(_log)
+        self._upstream = UpstreamState.UNKNOWN
+        self._told = UpstreamState.UNKNOWN
+        self._changed = asyncio.Event()
+        self._registered = False
+        self._failing_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[bool] | None = None
+        self._left = False
+
+    def start(self) -> None:
+        """Register, and report from then on; to be called once, when the sidecar is ready."""
+        if self._leaving is None:
+            self._task = asyncio.create_task(self._run(), name="looma-report")
+
+    def upstream(self, state: UpstreamState) -> None:
+        """Take note of the upstream's state; a change is reported at once."""
+        self._upstream = state
+        self._changed.set()
+
+    async def leave(self) -> bool:
+        """Stop reporting and deregister, within ``LEAVE_SECONDS``; return whether that is done.
+
+        May be called again: calls at the same time share one attempt, a later one tries again what
+        failed, and what is done is done.
+        """
+        if self._leaving is None or (self._leaving.done() and not self._left):
+            self._leaving = asyncio.create_task(self._leave(), name="looma-leave")
+        return await asyncio.shield(self._leaving)
+
+    async def close(self) -> None:
+        """Stop at once, without deregistering."""
+        for task in (self._task, self._leaving):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        now = asyncio.get_running_loop().time
+        pace = Pace(self._settings.heartbeat, self._random, now())
+        while True:
+            await self._wait_until_due(pace)
+            pace.sent(now())
+            operation = pace.operation
+            outcome = await self._ask(operation)
+            pace.done(outcome, now())
+            self._note(operation, outcome, pace.due - now())
+            self._set_registered(pace.registered)
+            if self._settings.metrics and pace.registered and isinstance(outcome, Ok):
+                await self._ask(Operation.METRICS)
+
+    async def _wait_until_due(self, pace: Pace) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            self._changed.clear()
+            if self._upstream is not self._told:
+                pace.change(now())
+            wait = pace.due - now()
+            if wait <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+
+    async def _ask(self, operation: Operation) -> Outcome:
+        outcome: Outcome
+        try:
+            outcome = await self._call(operation)
+        except Exception as error:  # noqa: BLE001 -- a fault may cost a report, never the reporter
+            outcome = Failed(f"a fault in the sidecar: {type(error).__name__}: {error}")
+        self._events.on_request(operation.value, RESULTS[type(outcome)])
+        return outcome
+
+    async def _call(self, operation: Operation) -> Outcome:
+        if operation is Operation.DEREGISTER:
+            return await self._registry.deregister()
+        settings = self._settings
+        report = Report(
+            settings.service,
+            settings.sidecar_version,
+            self._node_state(),
+            self._upstream,
+            self._clock(),
+        )
+        if operation is Operation.METRICS:
+            return await self._registry.metrics(report)
+        self._told = report.upstream
+        if operation is Operation.REGISTER:
+            return await self._registry.register(report)
+        return await self._registry.heartbeat(report)
+
+    async def _leave(self) -> bool:
+        if self._task is None:
+            self._left = True  # never registered
+            return True
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                outcome = await self._ask(Operation.DEREGISTER)
+        except TimeoutError:
+            outcome = Failed(f"not done within {LEAVE_SECONDS:g} s")
+            self._events.on_request(Operation.DEREGISTER.value, RESULTS[Failed])
+        self._left = isinstance(outcome, Ok)
+        if self._left:
+            _log.info("deregistered %s", self._settings.service.id)
+        else:
+            _log.warning("could not deregister: %s", _because(outcome))
+        self._set_registered(registered=False)
+        return self._left
+
+    def _note(self, operation: Operation, outcome: Outcome, wait: float) -> None:
+        """Log what an operator would ask about, each kind of line at most once a minute."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(outcome, Ok):
+            if self._failing_since is not None:
+                lasted = now - self._failing_since
+                self._quiet.info("recovered", f"the registry accepts again, after {lasted:.0f} s")
+                self._failing_since = None
+            if operation is Operation.REGISTER:
+                self._quiet.info("registered", f"registered as {self._settings.service.id}")
+        elif isinstance(outcome, Unregistered):
+            self._quiet.warning("unknown", "the registry does not know this node: register again")
+        else:
+            if self._failing_since is None:
+                self._failing_since = now
+            text = f"{operation}: {_because(outcome)}; next attempt in {wait:.1f} s"
+            self._quiet.warning(f"failed {operation}", text)
+
+    def _set_registered(self, registered: bool) -> None:
+        if registered is not self._registered:
+            self._registered = registered
+            self._events.on_registered(registered)
+
+
+def _because(outcome: Outcome) -> str:
+    detail = getattr(outcome, "detail", "")
+    return f"{type(outcome).__name__}: {detail}" if detail else type(outcome).__name__

@@ -1,0 +1,117 @@
+"""The room's front door: from settings to a prober and a reporter that work together."""
+
+import logging
+import time
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Literal, NamedTuple
+
+from sidecar.looma.calls import Caller, HttpCaller
+from sidecar.looma.health import UpstreamState
+from sidecar.looma.http import HttpRegistry, Paths
+from sidecar.looma.probe import Prober, ProbeSettings
+from sidecar.looma.quiet import QuietLog
+from sidecar.looma.registry import Registry
+from sidecar.looma.report import NodeState
+from sidecar.looma.reporter import Events, Reporter, ReporterSettings
+from sidecar.looma.token import EnvTokens, FileTokens, Login, LoginTokens, Tokens, WithToken
+
+Kind = Literal["http", "etcd", "consul"]
+
+# How a registry of each kind wants its token.
+TOKEN_HEADERS: dict[Kind, tuple[str, str]] = {
+    "http": ("Authorization", "Bearer "),
+    "etcd": ("Authorization", ""),
+    "consul": ("X-Consul-Token", ""),
+}
+
+# etcd's lease and Consul's check live for ten heartbeats, as Looma's 300 s are to its 30.
+HEARTBEATS_PER_OWN_TTL = 10
+
+_log = logging.getLogger(__name__)
+
+
+class RegistrySettings(NamedTuple):
+    """Which registry, and with which service token (None: none is sent)."""
+
+    kind: Kind
+    url: str
+    paths: Paths = Paths()
+    token: FileTokens | EnvTokens | Login | None = None
+
+
+class Reporting:
+    """Probes the upstream and keeps the registry informed, for one node."""
+
+    def __init__(
+        self,
+        registry: RegistrySettings,
+        reporter: ReporterSettings,
+        probe: ProbeSettings,
+        node_state: Callable[[], NodeState],
+        events: Events,
+        on_upstream: Callable[[UpstreamState], None],
+    ) -> None:
+        """Raise ValueError where the probe's URL is of no known kind."""
+        random = SystemRandom()
+        self._http = HttpCaller()
+        self._login: LoginTokens | None = None
+        self._on_upstream = on_upstream
+        self._prober = Prober(probe, self._upstream_changed, random)
+        self._reporter = Reporter(
+            reporter,
+            self._registry(registry, reporter),
+            node_state,
+            events,
+            random=random,
+            clock=time.time,
+        )
+
+    def probe(self) -> None:
+        """Probe the upstream from now on."""
+        self._prober.start()
+
+    def report(self) -> None:
+        """Register and report from now on; to be called once, when the sidecar is ready."""
+        self._reporter.start()
+
+    async def leave(self) -> bool:
+        """Deregister, as ``Reporter.leave`` does; the upstream is probed on."""
+        return await self._reporter.leave()
+
+    async def close(self) -> None:
+        """Stop everything at once, without deregistering."""
+        await self._prober.close()
+        await self._reporter.close()
+        if self._login is not None:
+            await self._login.close()
+        await self._http.close()
+
+    def _upstream_changed(self, state: UpstreamState) -> None:
+        self._reporter.upstream(state)
+        self._on_upstream(state)
+
+    def _registry(self, settings: RegistrySettings, reporter: ReporterSettings) -> Registry:
+        call = self._caller(settings)
+        service_id = reporter.service.id
+        ttl = HEARTBEATS_PER_OWN_TTL * reporter.heartbeat
+        if settings.kind == "http":
+            return HttpRegistry(settings.url, settings.paths, service_id, call, QuietLog(_log))
+        if settings.kind == "etcd":
+            from sidecar.looma.etcd import EtcdRegistry
+
+            return EtcdRegistry(settings.url, service_id, ttl, call, QuietLog(_log))
+        from sidecar.looma.consul import ConsulRegistry
+
+        return ConsulRegistry(settings.url, service_id, ttl, call)
+
+    def _caller(self, settings: RegistrySettings) -> Caller:
+        if settings.token is None:
+            return self._http
+        header, prefix = TOKEN_HEADERS[settings.kind]
+        tokens: Tokens
+        if isinstance(settings.token, Login):
+            tokens = self._login = LoginTokens(settings.token, self._http, QuietLog(_log))
+        else:
+            tokens = settings.token
+        return WithToken(self._http, tokens, header, prefix)

@@ -1,0 +1,206 @@
+"""The service token that a registry may demand: from a file, the environment, or Zervi's login."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sidecar.looma.answers import bounded_seconds
+from sidecar.looma.calls import Answer, Caller
+from sidecar.looma.quiet import QuietLog
+from sidecar.looma.registry import Failed
+
+MAX_TOKEN_BYTES = 8 * 1024
+RENEW_AT = 0.8  # of a token's life
+MIN_LIFE, MAX_LIFE = 10.0, 30 * 24 * 3600.0
+DEFAULT_LIFE = 300.0  # where the answer names none
+REFUSED_PAUSE = 60.0  # a registry that refuses fresh tokens too must not cost a login each time
+
+
+class NoTokenError(Exception):
+    """There is no service token to send; the message is for the operator."""
+
+
+class Tokens(Protocol):
+    """Where the service token comes from."""
+
+    async def token(self) -> str:
+        """Return the token to send now. Raises NoTokenError."""
+
+    async def other_than(self, rejected: str) -> str | None:
+        """Return a token to try instead of one that was refused, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileTokens:
+    """A file that is read each time, so that a token that Kubernetes rotates is never stale."""
+
+    path: Path
+
+    async def token(self) -> str:
+        """Read the file."""
+        try:
+            content = await asyncio.to_thread(self._read)
+        except OSError as error:
+            raise NoTokenError(f"the service token's file: {error.strerror}") from error
+        return _checked(content, "the service token's file")
+
+    async def other_than(self, rejected: str) -> str | None:
+        """Return what the file holds by now, if that is another token."""
+        token = await self.token()
+        return None if token == rejected else token
+
+    def _read(self) -> bytes:
+        with self.path.open("rb") as file:
+            return file.read(MAX_TOKEN_BYTES + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvTokens:
+    """An environment variable."""
+
+    name: str
+
+    async def token(self) -> str:
+        """Return the variable's value."""
+        return _checked(os.environb.get(self.name.encode(), b""), f"the variable {self.name}")
+
+    async def other_than(self, rejected: str) -> str | None:  # noqa: ARG002 -- a protocol's method
+        """Return None: a process's environment does not change."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What Zervi's service login is asked with."""
+
+    url: str
+    service_id: str
+    secret: str = field(repr=False)
+
+
+class LoginTokens:
+    """Zervi's ``POST /api/v1/auth/service/login``: one login at a time, renewed before the end."""
+
+    def __init__(self, login: Login, call: Caller, log: QuietLog) -> None:
+        self._login = login
+        self._call = call
+        self._log = log
+        self._token: str | None = None
+        self._renew_at = 0.0
+        self._ends_at = 0.0
+        self._running: asyncio.Task[str] | None = None
+
+    async def token(self) -> str:
+        """Return the token; log in where there is none or it ends soon."""
+        now = asyncio.get_running_loop().time()
+        if self._token is not None and now < self._renew_at:
+            return self._token
+        try:
+            return await self._fresh()
+        except NoTokenError as error:
+            if self._token is None or now >= self._ends_at:
+                raise
+            self._log.warning("token renewal", f"{error}: the old service token is used on")
+            return self._token
+
+    async def other_than(self, rejected: str) -> str | None:
+        """Log in again, unless that was done meanwhile."""
+        if self._token is not None and self._token != rejected:
+            return self._token
+        return await self._fresh()
+
+    async def close(self) -> None:
+        """End a login that runs."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _fresh(self) -> str:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._log_in(), name="looma-login")
+        return await asyncio.shield(self._running)
+
+    async def _log_in(self) -> str:
+        login = self._login
+        body = {"service_id": login.service_id, "service_secret": login.secret}
+        answer = await self._call("POST", login.url, body)
+        if isinstance(answer, Failed):
+            raise NoTokenError(f"Zervi's service login: {answer.detail}")
+        token, life = self._read(answer)
+        now = asyncio.get_running_loop().time()
+        self._token, self._renew_at, self._ends_at = token, now + RENEW_AT * life, now + life
+        return token
+
+    def _read(self, answer: Answer) -> tuple[str, float]:
+        body = answer.json()
+        data = body.get("data") if isinstance(body, dict) else None
+        if answer.status != 200 or body.get("success") is False or not isinstance(data, dict):
+            raise NoTokenError(f"Zervi's service login was refused: HTTP status {answer.status}")
+        token = data.get("service_token")
+        if not isinstance(token, str):
+            raise NoTokenError("Zervi's service login: the answer holds no data.service_token")
+        life = bounded_seconds(
+            data.get("expires_in"), "expires_in", MIN_LIFE, MAX_LIFE, self._complain
+        )
+        checked = _checked(token.encode("utf-8", "surrogatepass"), "Zervi's service token")
+        return checked, life or DEFAULT_LIFE
+
+    def _complain(self, kind: str, text: str) -> None:
+        self._log.warning(f"login {kind}", f"Zervi's service login: {text}")
+
+
+class WithToken:
+    """Adds the service token to each call, and repeats a refused one once with a fresh token."""
+
+    def __init__(self, call: Caller, tokens: Tokens, header: str, prefix: str) -> None:
+        self._call = call
+        self._tokens = tokens
+        self._header = header
+        self._prefix = prefix
+        self._no_other_before = 0.0
+
+    async def __call__(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer | Failed:
+        """Make the call, twice where the first token was refused and there is another."""
+        try:
+            token = await self._tokens.token()
+            answer = await self._with(token, method, url, body, headers)
+            now = asyncio.get_running_loop().time()
+            if not _refused(answer) or now < self._no_other_before:
+                return answer
+            other = await self._tokens.other_than(token)
+        except NoTokenError as error:
+            return Failed(str(error))
+        if other is None:
+            return answer
+        answer = await self._with(other, method, url, body, headers)
+        if _refused(answer):
+            self._no_other_before = now + REFUSED_PAUSE
+        return answer
+
+    async def _with(
+        self, token: str, method: str, url: str, body: Any, headers: Mapping[str, str] | None
+    ) -> Answer | Failed:
+        return await self._call(
+            method, url, body, {**(headers or {}), self._header: self._prefix + token}
+        )
+
+
+def _refused(answer: Answer | Failed) -> bool:
+    return isinstance(answer, Answer) and answer.status in (401, 403)
+
+
+def _checked(content: bytes, source: str) -> str:
+    """Return the token as text that a header may carry. Raises NoTokenError."""
+    token = content.strip()
+    if not token:
+        raise NoTokenError(f"{source} is empty")
+    if len(token) > MAX_TOKEN_BYTES:
+        raise NoTokenError(f"{source} is longer than {MAX_TOKEN_BYTES} bytes")
+    if not all(0x21 <= byte <= 0x7E for byte in token):
+        raise NoTokenError(f"{source} holds characters that no header may carry")
+    return token.decode("ascii")
