@@ -57,7 +57,9 @@ class Image:
         subprocess.run([sys.executable, "-m", "venv", python], check=True, timeout=60)
 
     def _env(self, argument: str) -> None:
-        self._environment.update(pair.split("=", 1) for pair in argument.split())
+        for pair in argument.split():
+            name, _, value = pair.partition("=")
+            self._environment[name] = value
 
     def _workdir(self, argument: str) -> None:
         self._directory = Path(self._here(argument))

@@ -1,0 +1,120 @@
+"""The Kubernetes manifests: Kubernetes' schemas and the sidecar take them, and the parts fit."""
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from sidecar.config import Config, load
+from sidecar.demo.stack import BOOTSTRAPS
+
+MANIFESTS = list(yaml.safe_load_all((BOOTSTRAPS / "kubernetes.yaml").read_text()))
+
+Manifest = dict[str, Any]
+
+
+def _manifest(kind: str, name: str) -> Manifest:
+    (found,) = [m for m in MANIFESTS if m["kind"] == kind and m["metadata"]["name"] == name]
+    manifest: Manifest = found
+    return manifest
+
+
+POD: Manifest = _manifest("Deployment", "basic-server")["spec"]["template"]["spec"]
+CONTAINERS = {entry["name"]: entry for entry in (*POD["initContainers"], *POD["containers"])}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Load the ConfigMap as the sidecar does, with the Deployment's environment."""
+    for name, text in _manifest("ConfigMap", "zervi-sidecar")["data"].items():
+        (tmp_path / name).write_text(text)
+    environment = {
+        entry["name"]: f"a made-up value of {entry['name']}, long enough for a secret"
+        for entry in CONTAINERS["zervi-sidecar"]["env"]
+    }
+    return load(tmp_path / "sidecar.yaml", {**environment, "POD_IP": "10.0.0.7"})
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=lambda m: f"{m['kind']}-{m['metadata']['name']}"
+)
+def test_kubernetes_knows_every_field(manifest: Manifest, version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_envoys_bootstrap_is_the_one_in_envoy_uds_yaml() -> None:
+    deployed = _manifest("ConfigMap", "envoy")["data"]["envoy.yaml"]
+    assert yaml.safe_load(deployed) == yaml.safe_load((BOOTSTRAPS / "envoy-uds.yaml").read_text())
+
+
+def test_the_sidecar_takes_its_configuration_without_a_warning(config: Config) -> None:
+    assert config.warnings == ()
+    assert len(config.policy.routes) == 3
+
+
+def test_the_sidecar_and_envoy_meet_at_one_socket(config: Config) -> None:
+    address = config.settings.listen.authz
+    bootstrap = yaml.safe_load(_manifest("ConfigMap", "envoy")["data"]["envoy.yaml"])
+    (cluster,) = [
+        cluster
+        for cluster in bootstrap["static_resources"]["clusters"]
+        if cluster["name"] == "authz"
+    ]
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    path = Path(endpoint["address"]["pipe"]["path"])
+    assert address == f"unix:{path}"
+    for name in ("zervi-sidecar", "envoy"):
+        mounts = {m["mountPath"]: m["name"] for m in CONTAINERS[name]["volumeMounts"]}
+        assert mounts[str(path.parent)] == "zervi-run"
+    assert "volumeMounts" not in CONTAINERS["basic-server"]
+
+
+def test_probes_from_outside_the_pod_find_the_health_address(config: Config) -> None:
+    assert config.settings.listen.health == "0.0.0.0:9003"
+    probes = [
+        container[probe]["grpc"]
+        for container in (CONTAINERS["zervi-sidecar"], CONTAINERS["basic-server"])
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+        if probe in container
+    ]
+    assert {probe["port"] for probe in probes} == {9003}
+    assert {probe.get("service", "") for probe in probes} == {"", "liveness", "upstream"}
+
+
+def test_the_sidecar_starts_before_envoy_and_so_stops_after_it() -> None:
+    assert [entry["name"] for entry in POD["initContainers"]] == ["zervi-sidecar", "envoy"]
+    assert {entry["restartPolicy"] for entry in POD["initContainers"]} == {"Always"}
+
+
+def test_there_is_time_to_drain(config: Config) -> None:
+    leave = CONTAINERS["basic-server"]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert leave + config.settings.drain + 20 < POD["terminationGracePeriodSeconds"]
+
+
+def test_the_basic_server_is_on_loopback_and_nothing_points_at_it() -> None:
+    basic_server = CONTAINERS["basic-server"]
+    assert {"name": "HOST", "value": "127.0.0.1"} in basic_server["env"]
+    assert "ports" not in basic_server
+    (port,) = _manifest("Service", "basic-server")["spec"]["ports"]
+    assert port["targetPort"] == "http"
+    assert {"name": "http", "containerPort": 10000} in CONTAINERS["envoy"]["ports"]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_no_container_is_root_or_can_become_it(name: str) -> None:
+    context = CONTAINERS[name]["securityContext"]
+    assert context["runAsUser"] >= 65532
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert set(CONTAINERS[name]["resources"]) == {"requests", "limits"}
+
+
+def test_secrets_come_from_a_secret() -> None:
+    entries = {entry["name"]: entry for entry in CONTAINERS["zervi-sidecar"]["env"]}
+    for name in ("ZERVI_JWT_SECRET", "ZERVI_SERVICE_SECRET"):
+        assert "secretKeyRef" in entries[name]["valueFrom"]
+    assert "Secret" not in {manifest["kind"] for manifest in MANIFESTS}
