@@ -62,6 +62,9 @@ class Transport(Protocol):
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
 
+    async def idle(self) -> None:
+        """Wait until no connection is left; for ever where a transport cannot tell."""
+
     async def drain(self, grace: float) -> None:
         """Stop: take no new connection, finish what runs, end within ``grace`` seconds."""
 

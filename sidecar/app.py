@@ -1,0 +1,215 @@
+"""Everything wired together: the only place that knows all the rooms.
+
+Start: policy, listen (health says not serving), first key sets, ready. SIGTERM or Ctrl-C: not
+serving, answer on while Envoy drains, stop. A second signal ends the draining.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from sidecar import wiring
+from sidecar.config import Config, ConfigError, load
+from sidecar.core.decision import DecisionRecord
+from sidecar.core.keys import KeySet
+from sidecar.extauthz.respond import Responder
+from sidecar.extauthz.service import CheckService
+from sidecar.ops.decision_log import DecisionLog
+from sidecar.ops.health import Health, State
+from sidecar.ops.logs import configure_logging
+from sidecar.ops.metrics import Metrics
+from sidecar.ops.server import OpsServer, ops_routes
+from sidecar.transport.health import health_methods
+from sidecar.transport.interface import Listener, ListenError, Methods, Transport
+from sidecar.transport.sockets import listen
+from sidecar.zervi.keyring import KeyRing
+
+_log = logging.getLogger(__name__)
+
+STOP_SECONDS = 2.0  # for calls that still run when the draining is over
+
+
+def serve(path: Path) -> int:
+    """Run the sidecar with the configuration at ``path``.
+
+    Returns 0 after a clean end, 1 where nothing could be started; why is on standard error.
+    """
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        for finding in error.findings:
+            print(finding, file=sys.stderr)  # noqa: T201 -- the log is not configured yet
+        return 1
+    log = configure_logging(config.settings.log.level)
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    try:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(Sidecar(config).run())
+    except ListenError as error:
+        _log.error("cannot start: %s", error)
+        return 1
+    finally:
+        log.close()
+    return 0
+
+
+class Sidecar:
+    """One running sidecar."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        settings = config.settings
+        self._issuers = [issuer.name for issuer in config.issuers]
+        self._health = Health(self._issuers)
+        self._decisions = DecisionLog(settings.log.decisions)
+        self._metrics = Metrics(
+            version("zervi-sidecar"),
+            token_cache_entries=lambda: self._service.cached_tokens,
+            ready=lambda: {n: c.state.usable for n, c in self._health.components.items()},
+            decision_log_dropped=lambda: self._decisions.dropped,
+        )
+        self._keys = KeyRing(
+            wiring.key_sources(config),
+            wiring.key_refreshing(config),
+            on_keys=self._on_keys,
+            on_refresh=self._on_refresh,
+        )
+        self._service = CheckService(
+            wiring.snapshot(config),
+            Responder(wiring.answers(config)),
+            self._keys,
+            self._record,
+            lambda deliver: asyncio.get_running_loop().call_soon(deliver),
+            wiring.service(config),
+        )
+
+    async def run(self) -> None:
+        """Serve until a signal, drain, stop. Raises ListenError where nothing was started."""
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._decisions.close)
+            servers = await self._listen(stack)
+            self._note_policy()
+            await self._keys.start()
+            stack.push_async_callback(self._keys.close)
+            gc.collect()
+            gc.freeze()  # what was made by now stays: no collection need look at it again
+            number = await signals.get()
+            self._health.drain(f"draining since {number.name}")
+            await self._wait_for_envoy(servers, signals)
+
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> list[Transport]:
+        addresses = self._config.settings.listen
+        health = health_methods(self._health)
+        checks = self._service.methods()
+        both = Methods({**checks.unary, **health.unary}, {**checks.streams, **health.streams})
+        servers = [await self._serve("authz", addresses.authz, both, stack)]
+        if addresses.health is not None:
+            servers.append(await self._serve("health", addresses.health, health, stack))
+        try:
+            ops = await listen(addresses.ops)
+        except ListenError as error:
+            raise ListenError(f"listen.ops: {error}") from None
+        stack.callback(ops.close)
+        server = OpsServer(ops.sockets, ops_routes(self._health, self._metrics))
+        await server.start()
+        stack.push_async_callback(server.close)
+        _log.info("listen.ops: %s", ops.address)
+        return servers
+
+    async def _serve(
+        self, key: str, address: str, methods: Methods, stack: contextlib.AsyncExitStack
+    ) -> Transport:
+        server = _transport(
+            self._config.settings.listen.transport,
+            wiring.listener(self._config, address),
+            methods,
+        )
+        try:
+            bound = await server.start()
+        except ListenError as error:
+            raise ListenError(f"listen.{key}: {error}") from None
+        stack.push_async_callback(server.drain, STOP_SECONDS)
+        _log.info("listen.%s: %s", key, bound)
+        return server
+
+    async def _wait_for_envoy(
+        self, servers: Sequence[Transport], signals: asyncio.Queue[signal.Signals]
+    ) -> None:
+        """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
+        drain = self._config.settings.drain
+        _log.info("draining for at most %g s; a second signal ends it now", drain)
+        ends = {asyncio.ensure_future(asyncio.gather(*(server.idle() for server in servers)))}
+        ends.add(asyncio.ensure_future(signals.get()))
+        _, pending = await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+        for end in pending:
+            end.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    def _note_policy(self) -> None:
+        policy = self._service.snapshot.policy
+        self._metrics.policy_loaded(policy.digest, time.time())
+        self._health.set("policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}")
+        for index, issuer in enumerate(self._config.issuers):
+            if issuer.secrets:
+                self._health.set(self._health.issuers[index], State.READY, "a shared secret")
+
+    def _on_keys(self, index: int, keys: KeySet) -> None:
+        snapshot = self._service.snapshot
+        issuers = list(snapshot.issuers)
+        issuers[index] = issuers[index]._replace(keys=keys)
+        self._service.swap(snapshot._replace(issuers=tuple(issuers)))
+        self._metrics.jwks_keys(self._issuers[index], len(keys.keys), keys.fetched_at)
+        self._health.set(self._health.issuers[index], State.READY, f"{len(keys.keys)} keys")
+
+    def _on_refresh(self, index: int, result: str, detail: str) -> None:
+        self._metrics.jwks_refresh(self._issuers[index], result)
+        if result != "failure":
+            return
+        keys = self._service.snapshot.issuers[index].keys
+        if keys is None:
+            self._health.set(self._health.issuers[index], State.WAITING, detail)
+            return
+        age = time.time() - keys.fetched_at
+        stale = age > self._service.snapshot.max_stale
+        self._health.set(
+            self._health.issuers[index],
+            State.FAILED if stale else State.DEGRADED,
+            f"keys are {age:.0f} s old: {detail}",
+        )
+
+    def _record(self, records: Sequence[DecisionRecord]) -> None:
+        self._metrics.records(records)
+        self._decisions.records(records)
+
+
+def _transport(name: str, listener: Listener, methods: Methods) -> Transport:
+    """Return the transport of that name; each is imported where it is chosen."""
+    if name == "h2":
+        from sidecar.transport.h2 import Server as H2Server
+
+        return H2Server(listener, methods)
+    from sidecar.transport.grpcio import Server as GrpcioServer
+
+    return GrpcioServer(listener, methods)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where there is one: it exists for CPython on Unix alone."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

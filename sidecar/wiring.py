@@ -1,0 +1,76 @@
+"""The configuration as each room wants it: every room has small settings of its own."""
+
+from sidecar.config import Config
+from sidecar.config.model import Issuer
+from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.respond import AnswerSettings
+from sidecar.extauthz.service import ServiceSettings
+from sidecar.transport.interface import Listener, Tls
+from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
+
+
+def snapshot(config: Config) -> Snapshot:
+    """Return what decisions rest on at the start: no issuer has keys yet."""
+    zervi = config.settings.zervi
+    return Snapshot(
+        policy=config.policy,
+        issuers=config.issuers,
+        token_sources=config.token_sources,
+        identity_headers=config.identity_headers,
+        leeway=zervi.leeway,
+        max_stale=zervi.jwks.max_stale,
+        cache_ttl=zervi.token_cache.max_ttl,
+    )
+
+
+def answers(config: Config) -> AnswerSettings:
+    """Return what an allowed request is stripped of."""
+    policy = config.settings.policy
+    return AnswerSettings(
+        identity_headers=config.identity_headers,
+        remove_headers=policy.remove_headers,
+        forward_authorization=policy.forward_authorization,
+        token_sources=config.token_sources,
+    )
+
+
+def service(config: Config) -> ServiceSettings:
+    """Return the Check service's bounds."""
+    zervi = config.settings.zervi
+    return ServiceSettings(zervi.token_cache.max_entries, zervi.jwks.unknown_key_wait)
+
+
+def key_sources(config: Config) -> tuple[Source | None, ...]:
+    """Return where each issuer's keys come from; None where a secret signs."""
+    return tuple(map(_key_source, config.settings.zervi.issuers))
+
+
+def _key_source(issuer: Issuer) -> Source | None:
+    algorithms = frozenset(issuer.algorithms)
+    if issuer.jwks_url is not None:
+        return JwksUrl(issuer.issuer, algorithms, issuer.jwks_url, issuer.ca_file)
+    if issuer.jwks_file is not None:
+        return JwksFile(issuer.issuer, algorithms, issuer.jwks_file)
+    return None
+
+
+def key_refreshing(config: Config) -> RefreshSettings:
+    """Return how key sets are kept fresh."""
+    jwks = config.settings.zervi.jwks
+    return RefreshSettings(
+        jwks.refresh, jwks.timeout, jwks.max_stale, jwks.cooldown, jwks.snapshot_file
+    )
+
+
+def listener(config: Config, address: str) -> Listener:
+    """Return where to listen, with the certificates read. Raises OSError."""
+    listen = config.settings.listen
+    if listen.tls is None:
+        return Listener(address, socket_mode=listen.socket_mode)
+    authorities = listen.tls.client_ca_file
+    tls = Tls(
+        listen.tls.cert_file.read_bytes(),
+        listen.tls.key_file.read_bytes(),
+        None if authorities is None else authorities.read_bytes(),
+    )
+    return Listener(address, tls, listen.socket_mode)
