@@ -99,7 +99,7 @@ def sign(alg: str, key: PrivateKey | bytes, message: bytes) -> bytes:
     if isinstance(key, bytes):
         if family != "HS":
             return b""
-        return hmac.digest(key, message, {"256": "sha256", "384": "sha384", "512": "sha512"}[size])
+        return hmac.digest(key, message, f"sha{size}" if size in HASHES else "sha256")
     if isinstance(key, rsa.RSAPrivateKey):
         digest = HASHES.get(size, hashes.SHA256())
         if family == "PS":
