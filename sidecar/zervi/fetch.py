@@ -18,8 +18,8 @@ READ_BYTES = 64 * 1024  # what aiohttp buffers before it stops reading from the 
 # 0x7E. The length is ours: a longer one only costs the server its 304.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
 # Ten digits are three hundred years; longer numbers say no more than that.
-_MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.IGNORECASE)
-_AGE = re.compile(r"\d{1,10}")
+_MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.ASCII | re.IGNORECASE)
+_AGE = re.compile(r"\d{1,10}", re.ASCII)
 
 _REQUEST_HEADERS = {
     "accept": "application/jwk-set+json, application/json",
