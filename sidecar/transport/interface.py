@@ -5,6 +5,7 @@ connection.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a Check with a buffered body stays far below
@@ -30,10 +31,15 @@ class RpcError(Exception):
 
 
 class Methods(NamedTuple):
-    """What a server serves, by full method name, such as ``/grpc.health.v1.Health/Check``."""
+    """What a server serves, by full method name, such as ``/grpc.health.v1.Health/Check``.
+
+    ``oversized`` is what a message answers that is larger than a transport takes. A method that is
+    not in it answers RESOURCE_EXHAUSTED, which for a Check may be an allow in Envoy.
+    """
 
     unary: Mapping[str, Unary]
     streams: Mapping[str, ServerStream]
+    oversized: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Tls(NamedTuple):

@@ -1,0 +1,113 @@
+"""The gRPC server on one address: listening, draining, and the one timer."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+
+from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
+from sidecar.transport.h2.protocol import H2Protocol
+from sidecar.transport.h2.stream import Budget
+from sidecar.transport.h2.tls import server_context
+from sidecar.transport.interface import Listener, Methods
+from sidecar.transport.sockets import BACKLOG, Listening, listen
+
+
+class Server:
+    """Serves ``methods`` on ``listener``. Satisfies ``Transport``."""
+
+    def __init__(self, listener: Listener, methods: Methods) -> None:
+        self._listener = listener
+        self._methods = methods
+        self._budget = Budget()
+        self._listening: Listening | None = None
+        self._servers: list[asyncio.AbstractServer] = []
+        self._connections: set[H2Protocol] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._empty = asyncio.Event()  # no connection is open
+        self._empty.set()
+
+    async def start(self) -> str:
+        """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
+        tls = self._listener.tls
+        context = None if tls is None else server_context(tls)
+        self._listening = await listen(
+            self._listener.address, socket_mode=self._listener.socket_mode
+        )
+        for sock in self._listening.sockets:
+            self._servers.append(await self._serve(sock, context))
+        self._tick()
+        return self._listening.address
+
+    async def drain(self, grace: float) -> None:
+        """Stop listening, let the peers go elsewhere, finish what runs within ``grace`` seconds.
+
+        Two GOAWAYs, as RFC 9113 6.8 has it: requests that cross the first are served.
+        """
+        if self._listening is None:
+            return
+        deadline = time.monotonic() + grace
+        self._draining = True
+        for server in self._servers:
+            server.close()
+        self._listening.close()
+        for connection in list(self._connections):
+            connection.announce_end()
+        await self._wait_empty(min(DRAIN_NOTICE, grace))
+        for connection in list(self._connections):
+            connection.end()
+        await self._wait_empty(deadline - time.monotonic())
+        for connection in list(self._connections):
+            connection.abort()
+        await self._empty.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _wait_empty(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+
+    async def _serve(
+        self, sock: socket.socket, context: ssl.SSLContext | None
+    ) -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        handshake = None if context is None else HANDSHAKE_TIMEOUT
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(
+                self._protocol,
+                sock=sock,
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=handshake,
+            )
+        return await loop.create_server(
+            self._protocol,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=handshake,
+        )
+
+    def _protocol(self) -> H2Protocol:
+        return H2Protocol(self._methods, self._budget, self._opened, self._closed)
+
+    def _opened(self, connection: H2Protocol) -> bool:
+        if self._draining or len(self._connections) >= MAX_CONNECTIONS:
+            return False
+        self._connections.add(connection)
+        self._empty.clear()
+        return True
+
+    def _closed(self, connection: H2Protocol) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            connection.tick(now)
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)

@@ -1,0 +1,103 @@
+"""Frames and error codes of HTTP/2 (RFC 9113, sections 4, 6 and 7)."""
+
+from enum import IntEnum
+from struct import Struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
+MAX_STREAM_ID = 2**31 - 1
+MAX_WINDOW = 2**31 - 1  # 6.9.1
+
+FRAME_HEADER = Struct(">IBI")  # 4.1: length (24 bits) and type (8), flags, stream
+FRAME_HEADER_BYTES = 9
+UINT32 = Struct(">I")
+SETTING = Struct(">HI")  # 6.5.1
+PRIORITY_BYTES = 5  # 6.3
+PING_BYTES = 8  # 6.7
+LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
+
+# Types, section 6. Plain integers: they are compared for every frame.
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+
+# Flags.
+END_STREAM = ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+HAS_PRIORITY = 0x20
+
+# Settings, 6.5.2.
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
+INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
+
+
+class ErrorCode(IntEnum):
+    """Section 7."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    SETTINGS_TIMEOUT = 4
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    CONNECT_ERROR = 10
+    ENHANCE_YOUR_CALM = 11
+    INADEQUATE_SECURITY = 12
+    HTTP_1_1_REQUIRED = 13
+
+
+class H2ConnectionError(Exception):
+    """The peer broke a rule that the connection cannot outlive (5.4.1); ``args`` say which."""
+
+    def __init__(self, code: ErrorCode, rule: str) -> None:
+        super().__init__(code, rule)
+        self.code = code
+        self.rule = rule
+
+
+class H2StreamError(Exception):
+    """The peer broke a rule on one stream alone (5.4.2)."""
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+    """Return a frame as it goes over the wire."""
+    return FRAME_HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
+
+
+def settings(values: dict[int, int]) -> bytes:
+    """Return a SETTINGS frame (6.5)."""
+    return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*value) for value in values.items()))
+
+
+def window_update(stream: int, increment: int) -> bytes:
+    """Return a WINDOW_UPDATE frame (6.9); stream 0 is the connection."""
+    return frame(WINDOW_UPDATE, 0, stream, UINT32.pack(increment))
+
+
+def rst_stream(stream: int, code: ErrorCode) -> bytes:
+    """Return a RST_STREAM frame (6.4)."""
+    return frame(RST_STREAM, 0, stream, UINT32.pack(code))
+
+
+def goaway(last: int, code: ErrorCode, rule: str = "") -> bytes:
+    """Return a GOAWAY frame (6.8): streams up to ``last`` are or will be answered."""
+    return frame(GOAWAY, 0, 0, UINT32.pack(last) + UINT32.pack(code) + rule.encode())
+
+
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """Strip the padding of DATA (6.1) or HEADERS (6.2). Raises H2ConnectionError."""
+    if not flags & PADDED:
+        return payload
+    if not payload:
+        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PADDED without a length")
+    end = len(payload) - payload[0]
+    if end < 1:
+        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1:end]
