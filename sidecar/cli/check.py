@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print findings one a line and a summary last; return 0 good, 1 errors or, if strict, warnings."""
+    """Print findings and a summary; return 1 for errors and, if strict, for warnings."""
     from sidecar.config import ConfigError, Severity, load  # --help needs none of it
 
     try:

@@ -1,11 +1,8 @@
-"""Addresses, hosts and URLs as the configuration names them."""
+"""Addresses, hosts and URLs as a configuration names them."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import Annotated
-from urllib.parse import urlsplit
-
-from pydantic import AfterValidator
+from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config.findings import BadValueError, one_of, quoted
 
@@ -15,27 +12,26 @@ _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z
 
 
 def check_host(host: str) -> None:
-    """Raise BadValueError unless ``host`` is a host name, an IPv4 address or an IPv6 address in brackets."""
+    """Raise BadValueError for what is no host name, no IPv4 address and no IPv6 in brackets."""
     if not host:
         raise BadValueError("lacks the host")
+    shown = quoted(host)
     if not host.isascii():
-        raise BadValueError(
-            f"has a host that is not ASCII, {quoted(host)}", "write it in Punycode: xn--…"
-        )
+        raise BadValueError(f"has a host that is not ASCII, {shown}", "write it in Punycode: xn--…")
     if host.startswith("[") or host.count(":") > 1:
         if not (host.startswith("[") and host.endswith("]")):
-            raise BadValueError(f"has an IPv6 address without its brackets, {quoted(host)}")
+            raise BadValueError(f"has an IPv6 address without its brackets, {shown}")
         if not _is_address(IPv6Address, host[1:-1]):
-            raise BadValueError(f"has a host that is no IPv6 address, {quoted(host)}")
+            raise BadValueError(f"has a host that is no IPv6 address, {shown}")
     elif re.fullmatch(r"[0-9.]+", host):
         if not _is_address(IPv4Address, host):
-            raise BadValueError(f"has a host that is no IPv4 address, {quoted(host)}")
+            raise BadValueError(f"has a host that is no IPv4 address, {shown}")
     elif not _HOST_NAME.fullmatch(host):
-        raise BadValueError(f"has a host that is no host name, {quoted(host)}")
+        raise BadValueError(f"has a host that is no host name, {shown}")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` (an IPv6 address bare or in brackets) is this machine as seen from itself."""
+    """Whether a host (IPv6 bare or in brackets) is this machine as seen from itself."""
     bare = host.strip("[]").lower()
     if _is_address(IPv6Address, bare):
         return IPv6Address(bare).is_loopback
@@ -45,21 +41,95 @@ def is_loopback(host: str) -> bool:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host (IPv6 in brackets) and port of ``host:port``. Raises BadValueError."""
+    """Return host (IPv6 in brackets) and port of ``host:port``. Raises BadValueError."""
     host, colon, port = address.rpartition(":")
     if not colon or address.endswith("]"):
-        raise BadValueError(
-            f"must be host:port, not {quoted(address)}", "such as 127.0.0.1:9001 or [::1]:9001"
-        )
+        hint = "such as 127.0.0.1:9001 or [::1]:9001"
+        raise BadValueError(f"must be host:port, not {quoted(address)}", hint)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise BadValueError(f"has the port {quoted(port)}", "a port is a number from 0 to 65535")
     if not host:
-        raise BadValueError(
-            "lacks the host",
-            f"0.0.0.0:{port} for every address, 127.0.0.1:{port} for this machine alone",
-        )
+        hint = f"0.0.0.0:{port} for every address, 127.0.0.1:{port} for this machine alone"
+        raise BadValueError("lacks the host", hint)
     check_host(host)
     return host, int(port)
+
+
+def tcp_address(text: str) -> str:
+    """Return ``host:port`` as it is. Raises BadValueError."""
+    if text.startswith("unix:"):
+        raise BadValueError("must be host:port, it is not served on a unix socket")
+    split_address(text)
+    return text
+
+
+def address(text: str) -> str:
+    """Return ``host:port`` or ``unix:/path`` as it is. Raises BadValueError."""
+    if not text.startswith("unix:"):
+        return tcp_address(text)
+    path = text.removeprefix("unix:")
+    if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
+        raise BadValueError(
+            f"must name a socket by its full path, not {quoted(path)}",
+            "such as unix:/run/zervi/authz.sock",
+        )
+    size = len(path.encode())
+    if size > MAX_SOCKET_PATH:
+        raise BadValueError(
+            f"has a path of {size} bytes, at most {MAX_SOCKET_PATH} fit a unix socket"
+        )
+    return text
+
+
+def service_address(text: str) -> str:
+    """Return a host or an IP address, without port, as it is. Raises BadValueError."""
+    check_host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
+    return text
+
+
+def http_url(text: str) -> str:
+    """Return a URL of http or https as it is. Raises BadValueError."""
+    _split_url(text, "http", "https")
+    return text
+
+
+def base_url(text: str) -> str:
+    """Return a URL that paths can be appended to as it is. Raises BadValueError."""
+    if _split_url(text, "http", "https").query or "?" in text:
+        raise BadValueError("must not have a query, what follows ?")
+    return text
+
+
+def probe_url(text: str) -> str:
+    """Return a URL that can be probed as it is. Raises BadValueError."""
+    url = _split_url(text, "http", "https", "tcp", "grpc")
+    bare = url.port is not None and "?" not in text
+    if url.scheme == "tcp" and not (bare and not url.path):
+        raise BadValueError("must be of the form tcp://host:port")
+    if url.scheme == "grpc" and not (bare and url.path != "/" and url.path.count("/") <= 1):
+        raise BadValueError("must be of the form grpc://host:port or grpc://host:port/service")
+    return text
+
+
+def _split_url(text: str, *schemes: str) -> SplitResult:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise BadValueError("must be a URL of printable ASCII characters without spaces")
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        hint = f"such as {schemes[0]}://host:8080/path"
+        raise BadValueError("is no URL that can be read", hint) from None
+    if url.scheme not in schemes:
+        raise BadValueError(f"must begin with {one_of(f'{scheme}://' for scheme in schemes)}")
+    if "@" in url.netloc:  # not shown: it may be a password
+        raise BadValueError("must not hold a user name or password")
+    check_host(f"[{host}]" if ":" in host else host)
+    if port == 0:
+        raise BadValueError("has the port 0, where nothing can listen")
+    if "#" in text:
+        raise BadValueError("must not have a fragment, what follows #")
+    return url
 
 
 def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:
@@ -68,63 +138,3 @@ def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:
     except AddressValueError:
         return False
     return True
-
-
-def _tcp_address(value: str) -> str:
-    if value.startswith("unix:"):
-        raise BadValueError("must be host:port, it is not served on a unix socket")
-    split_address(value)
-    return value
-
-
-def _address(value: str) -> str:
-    if not value.startswith("unix:"):
-        return _tcp_address(value)
-    path = value.removeprefix("unix:")
-    if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
-        raise BadValueError(
-            f"must name a socket by its full path, not {quoted(path)}",
-            "such as unix:/run/zervi/authz.sock",
-        )
-    if len(path.encode()) > MAX_SOCKET_PATH:
-        raise BadValueError(
-            f"has a path of {len(path.encode())} bytes, at most {MAX_SOCKET_PATH} fit a unix socket"
-        )
-    return value
-
-
-def _url(*schemes: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise BadValueError("must be a URL of printable ASCII characters without spaces")
-        try:
-            url = urlsplit(value)
-            host, port = url.hostname or "", url.port
-        except ValueError:
-            raise BadValueError(
-                "is no URL that can be read", f"such as {schemes[0]}://host:8080/path"
-            ) from None
-        if url.scheme not in schemes:
-            raise BadValueError(f"must begin with {one_of(f'{scheme}://' for scheme in schemes)}")
-        if "@" in url.netloc:  # not shown: it may be a password
-            raise BadValueError("must not hold a user name or password")
-        check_host(f"[{host}]" if ":" in host else host)
-        if port == 0:
-            raise BadValueError("has the port 0, where nothing can listen")
-        if "#" in value:
-            raise BadValueError("must not have a fragment, what follows #")
-        if url.scheme == "tcp" and (port is None or "?" in value or url.path):
-            raise BadValueError("must be of the form tcp://host:port")
-        if url.scheme == "grpc" and (
-            port is None or "?" in value or url.path == "/" or url.path.count("/") > 1
-        ):
-            raise BadValueError("must be of the form grpc://host:port or grpc://host:port/service")
-        return value
-
-    return AfterValidator(check)
-
-
-TcpAddress = Annotated[str, AfterValidator(_tcp_address)]
-Address = Annotated[str, AfterValidator(_address)]
-HttpUrl = Annotated[str, _url("http", "https")]
-ProbeUrl = Annotated[str, _url("http", "https", "tcp", "grpc")]

@@ -13,7 +13,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def expand_service(document: object, environ: Mapping[str, str]) -> tuple[object, list[Problem]]:
-    """Return the document with ``looma.service`` filled in from the environment, and what went wrong.
+    """Return the document with ``looma.service`` filled in, and what went wrong.
 
     A value that could not be filled in is left as it stands.
     """

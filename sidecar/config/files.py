@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.config.findings import BadValueError, Place, Problem
 from sidecar.config.raw import at, mapping, sequence, texts
-from sidecar.config.types import ALGORITHMS
+from sidecar.config.values import ALGORITHMS
 from sidecar.core.keys import KeySetError, parse_key_set
 
 MAX_PEM_BYTES = 1024 * 1024  # a system's whole trust store has a quarter of it
@@ -29,7 +29,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def problems(document: object, base: Path) -> Iterator[Problem]:
-    """Everything that is wrong with the certificates, keys and key sets that a ``sidecar.yaml`` names."""
+    """Yield what is wrong with the certificates, keys and key sets that a configuration names."""
     yield from _tls(mapping(at(document, "listen", "tls")), base)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         place: Place = ("zervi", "issuers", index)

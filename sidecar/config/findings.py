@@ -18,7 +18,10 @@ class Severity(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One thing found in one file. ``line`` and ``column`` count from 1; both 0 mean the file as a whole."""
+    """One thing found in one file.
+
+    ``code`` is stable. ``line`` and ``column`` count from 1; both 0 mean the file as a whole.
+    """
 
     code: str
     severity: Severity
@@ -46,7 +49,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """The configuration or the policy cannot be used; ``findings`` says all that is wrong at once."""
+    """The configuration or the policy cannot be used; ``findings`` is all that was found."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
@@ -65,7 +68,7 @@ class BadValueError(ValueError):
 
 
 def quoted(text: str) -> str:
-    """An operator's own text for a message: one line, printable, of bounded length, in backticks."""
+    """Return an operator's own text for a message: printable, of bounded length, in backticks."""
     shown = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
@@ -73,6 +76,6 @@ def quoted(text: str) -> str:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """A choice for a message: ``a, b or c``."""
+    """Return a choice for a message: ``a, b or c``."""
     *rest, last = words
     return f"{', '.join(rest)} or {last}" if rest else last

@@ -1,66 +1,75 @@
-"""Names that stand in HTTP messages: headers, schemes, cookies, methods."""
+"""Names that stand in HTTP messages: headers, schemes, cookies, parameters, methods."""
 
 import re
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 from sidecar.config.findings import BadValueError, quoted
 
 # RFC 9110, section 5.6.2: a token, which header names, schemes and methods are.
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_QUERY_NAME = re.compile(r"[A-Za-z0-9._~-]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PARAMETER = re.compile(r"[A-Za-z0-9._~-]+")
 
-# Headers that frame the message or belong to one connection: Envoy refuses or misreads changes to them.
-# Authorization has its own switch, policy.forward_authorization.
+# Headers that frame the message or belong to one connection: Envoy refuses or misreads changes to
+# them. Authorization has its own switch, policy.forward_authorization.
 RESERVED_HEADERS = frozenset(
     {
-        "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "grpc-timeout",
-        "host", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "grpc-timeout", "host", "http2-settings", "keep-alive", "proxy-connection", "te",
+        "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
 
 
-def _header(value: str) -> str:
-    if value.startswith(":"):
-        raise BadValueError(f"must be a header name, and {quoted(value)} is a pseudo-header")
-    if not TOKEN.fullmatch(value):
-        raise BadValueError(f"must be a header name, and {quoted(value)} is not")
-    return value.lower()
+def header(text: str) -> str:
+    """Return a header's name in lower case. Raises BadValueError."""
+    if text.startswith(":"):
+        raise BadValueError(f"must be a header name, and {quoted(text)} is a pseudo-header")
+    if not _TOKEN.fullmatch(text):
+        raise BadValueError(f"must be a header name, and {quoted(text)} is not")
+    return text.lower()
 
 
-def _changeable(value: str) -> str:
-    if value == "authorization":
-        raise BadValueError(
-            "must not be `authorization`",
-            "`forward_authorization` decides whether it reaches the upstream",
-        )
-    if value in RESERVED_HEADERS:
-        raise BadValueError(f"must not be {quoted(value)}", "that header frames the message")
-    return value
+def changeable_header(text: str) -> str:
+    """Return the name, in lower case, of a header that may be set or removed.
+
+    Raises BadValueError.
+    """
+    name = header(text)
+    if name == "authorization":
+        hint = "`forward_authorization` decides whether it reaches the upstream"
+        raise BadValueError("must not be `authorization`", hint)
+    if name in RESERVED_HEADERS:
+        raise BadValueError(f"must not be {quoted(name)}", "that header frames the message")
+    return name
 
 
-def _identity(value: str) -> str:
-    if "_" in value:
-        hint = f"many servers read `_` as `-`: write {value.replace('_', '-')}"
-        raise BadValueError(f"must not have an underscore, as {quoted(value)} has", hint)
-    return value
+def identity_header(text: str) -> str:
+    """Return the name, in lower case, of a header for the upstream. Raises BadValueError."""
+    name = changeable_header(text)
+    if "_" in name:
+        hint = f"many servers read `_` as `-`: write {name.replace('_', '-')}"
+        raise BadValueError(f"must not have an underscore, as {quoted(name)} has", hint)
+    return name
 
 
-def _token(value: str) -> str:
-    if not TOKEN.fullmatch(value):
-        raise BadValueError(f"must be letters, digits and -, and {quoted(value)} is not")
-    return value
+def word(text: str) -> str:
+    """Return a scheme or a cookie's name as it is. Raises BadValueError."""
+    if not _TOKEN.fullmatch(text):
+        raise BadValueError(f"must be letters, digits and -, and {quoted(text)} is not")
+    return text
 
 
-def _query_name(value: str) -> str:
-    if not _QUERY_NAME.fullmatch(value):
-        raise BadValueError(f"must be letters, digits and . _ ~ -, and {quoted(value)} is not")
-    return value
+def parameter(text: str) -> str:
+    """Return the name of a query's parameter as it is. Raises BadValueError."""
+    if not _PARAMETER.fullmatch(text):
+        raise BadValueError(f"must be letters, digits and . _ ~ -, and {quoted(text)} is not")
+    return text
 
 
-HeaderName = Annotated[str, AfterValidator(_header)]
-RemovedHeader = Annotated[HeaderName, AfterValidator(_changeable)]
-IdentityHeader = Annotated[HeaderName, AfterValidator(_changeable), AfterValidator(_identity)]
-TokenWord = Annotated[str, AfterValidator(_token)]
-QueryName = Annotated[str, AfterValidator(_query_name)]
+def method(text: str) -> str:
+    """Return a request's method as it is. Raises BadValueError."""
+    if not _TOKEN.fullmatch(text):
+        raise BadValueError(f"is no method: {quoted(text)}", "such as GET")
+    if text != text.upper():
+        message = f"is {quoted(text)}, did you mean {text.upper()}?"
+        raise BadValueError(message, "methods are told apart by case")
+    return text

@@ -17,7 +17,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 
 class _Node:
-    """A prefix of the paths of public wildcards; ``routes`` are those whose wildcard begins here."""
+    """A prefix of public wildcards' paths; ``routes`` are those whose wildcard begins here."""
 
     __slots__ = ("literals", "one", "routes")
 

@@ -1,17 +1,18 @@
-"""Load ``sidecar.yaml`` and the policy it names: everything at once, right or with all that is wrong."""
+"""Load ``sidecar.yaml`` and the policy it names, or say all that is wrong with them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sidecar.config import cautions, files, lint, rules, wording
+from sidecar.config import cautions, files, lint, rules
 from sidecar.config.environment import expand_service
 from sidecar.config.findings import BadValueError, ConfigError, Finding, Problem, Severity
-from sidecar.config.model import Claims, Settings
+from sidecar.config.kinds import Notes, RefusedError
+from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
 from sidecar.config.policy_file import PolicySettings, compile_document, digest_of
 from sidecar.config.raw import at, mapping, sequence, texts
+from sidecar.config.schema import read_section
 from sidecar.config.secrets import Secrets
 from sidecar.config.yaml_source import MAX_BYTES, Document, read_yaml
 from sidecar.core.credentials import TokenSource
@@ -25,7 +26,8 @@ class Config:
     """All that a sidecar is told: the settings as written, and what was made of them.
 
     ``issuers`` stand in the order of ``settings.zervi.issuers``; they hold secrets and no keys yet.
-    ``registry_secret`` is the value of ``looma.token``'s environment variable: a token, or a service's secret.
+    ``registry_secret`` is what ``looma.token`` names in the environment: a token, or the secret for
+    a login.
     """
 
     settings: Settings
@@ -46,13 +48,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     document = _read(path)
     base = path.parent
     value, problems = expand_service(document.value, environ)
+    notes = Notes(base, document.texts)
     settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(value, context={"base": base})
-    except ValidationError as error:
-        unfilled = {problem.place for problem in problems}
-        told = wording.problems(error, Settings, document.texts)
-        problems += [problem for problem in told if problem.place not in unfilled]
+    with suppress(RefusedError):
+        settings = read_section(Settings, value, (), notes)
+    unfilled = {problem.place for problem in problems}
+    problems += [problem for problem in notes.problems if problem.place not in unfilled]
     secrets = Secrets(value, base, environ)
     misspelt = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
     problems += [
@@ -73,8 +74,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         policy=policy,
         policy_settings=policy_settings,
         issuers=_issuers(settings, secrets),
-        token_sources=tuple(_token_source(source.model_dump()) for source in zervi.token_sources),
-        identity_headers=IdentityHeaders(**settings.policy.identity_headers.model_dump()),
+        token_sources=tuple(map(_token_source, zervi.token_sources)),
+        identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
         registry_secret=secrets.registry,
         warnings=tuple(_sorted(findings)),
     )
@@ -107,7 +108,10 @@ def _of_file(path: Path, wrong: BadValueError) -> Finding:
 
 
 def _policy_settings(value: object, settings: Settings | None) -> PolicySettings:
-    """What the policy is compiled with; the defaults where the settings are wrong, so that it is checked all the same."""
+    """Return what the policy is compiled with.
+
+    The defaults where the settings are wrong, so that the policy is checked all the same.
+    """
     names = frozenset(
         name
         for issuer in sequence(at(value, "zervi", "issuers"))
@@ -163,7 +167,7 @@ def _located(path: Path, document: Document, problems: Iterable[Problem]) -> lis
     ]
     for problem in problems:
         mark = document.mark(problem.place)
-        if mark in faults:
+        if mark in faults or problem.place in document.refused:
             continue
         hint = problem.help
         if problem.other is not None:
@@ -201,15 +205,15 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
     )
 
 
-def _claims(shared: Claims, own: Claims | None) -> ClaimNames:
-    """What an issuer's own claims leave out is as for all issuers."""
-    given = {} if own is None else own.model_dump(exclude_unset=True)
-    return ClaimNames(**{**shared.model_dump(), **given})
+def _claims(shared: Claims, own: IssuerClaims) -> ClaimNames:
+    """Return an issuer's claims; what its own leave out is as for every issuer."""
+    given = {part: names for part, names in asdict(own).items() if names is not None}
+    return ClaimNames(**{**asdict(shared), **given})
 
 
-def _token_source(source: Mapping[str, str | None]) -> TokenSource:
-    if source["header"] is not None:
-        return TokenSource("header", source["header"], source["scheme"])
-    if source["cookie"] is not None:
-        return TokenSource("cookie", source["cookie"])
-    return TokenSource("query", str(source["query"]))
+def _token_source(source: TokenPlace) -> TokenSource:
+    if source.header is not None:
+        return TokenSource("header", source.header, source.scheme)
+    if source.cookie is not None:
+        return TokenSource("cookie", source.cookie)
+    return TokenSource("query", str(source.query))

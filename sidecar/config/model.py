@@ -1,150 +1,190 @@
-"""The schema of ``sidecar.yaml``: every key with its type and default. docs/configuration.md says what each means.
+"""The schema of ``sidecar.yaml``: every key with its kind and its default.
 
-Durations are seconds here, files are paths relative to the configuration's directory, header names are lower-case.
-What concerns more than one key at a time is in ``rules``.
+What each key means is in docs/configuration.md. Durations are seconds here, files are relative to
+the configuration's directory, header names are lower-case. What concerns more than one key at a
+time is in ``rules``.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from sidecar.config.addresses import Address, HttpUrl, ProbeUrl, TcpAddress
-from sidecar.config.headers import HeaderName, IdentityHeader, QueryName, RemovedHeader, TokenWord
-from sidecar.config.types import (
-    Algorithm,
-    EnvironmentName,
-    FilePath,
-    Listed,
-    NonEmpty,
-    OctalText,
-    Text,
-    UpToThree,
-    between,
+from sidecar.config.addresses import (
+    address,
+    base_url,
+    http_url,
+    probe_url,
+    service_address,
+    tcp_address,
 )
+from sidecar.config.headers import changeable_header, header, identity_header, parameter, word
+from sidecar.config.kinds import (
+    Choice,
+    Duration,
+    File,
+    Flag,
+    Kind,
+    Listed,
+    Mapped,
+    Optional,
+    Text,
+    Whole,
+)
+from sidecar.config.schema import Section
+from sidecar.config.values import algorithm, environment_name, file_mode, id_template
+from sidecar.core.paths import ALLOWABLE
 
-AllowedPath = Literal[
-    "semicolon",
-    "encoded_slash",
-    "double_slash",
-    "encoded_hash",
-    "encoded_question",
-    "encoded_percent",
-    "encoded_dot",
-]
-
-
-class Section(BaseModel):
-    """A mapping in the file: known keys alone, no conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Tls(Section):
-    """``listen.tls``; with ``client_ca_file`` a client must show a certificate that it signed."""
-
-    cert_file: FilePath
-    key_file: FilePath
-    client_ca_file: FilePath | None = None
+_TEXTS = Listed(Text(), least=1)
+_GRANTS = Mapped(Listed(Text()))
 
 
-class Listen(Section):
+def _names(name: Kind) -> Optional:
+    """Return up to three names, or one by itself: an old secret, a new one, and one to spare."""
+    return Optional(Listed(name, least=1, most=3, or_one=True, distinct=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """``listen.tls``; with ``client_ca_file`` a client must show a certificate signed by it."""
+
+    cert_file: Annotated[Path, File()]
+    key_file: Annotated[Path, File()]
+    client_ca_file: Annotated[Path | None, Optional(File())] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listen:
     """``listen``: where the sidecar is reached. ``socket_mode`` is a file mode."""
 
-    authz: Address = "127.0.0.1:9001"
-    transport: Literal["grpcio", "h2"] = "grpcio"
-    health: Address | None = None
-    ops: TcpAddress = "127.0.0.1:9002"
-    socket_mode: OctalText = 0o660
-    tls: Tls | None = None
+    authz: Annotated[str, Text(address)] = "127.0.0.1:9001"
+    transport: Annotated[Literal["grpcio", "h2"], Choice(("grpcio", "h2"))] = "grpcio"
+    health: Annotated[str | None, Optional(Text(address))] = None
+    ops: Annotated[str, Text(tcp_address)] = "127.0.0.1:9002"
+    socket_mode: Annotated[int, Text(file_mode)] = 0o660
+    tls: Annotated[Tls | None, Optional(Section(Tls))] = None
 
 
-class Claims(Section):
-    """``zervi.claims`` and an issuer's own: which claims hold what, in order of preference."""
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """``zervi.claims``: which claims hold what, in order of preference."""
 
-    subject: NonEmpty[Text] = ("user_id", "sub")
-    username: NonEmpty[Text] = ("username",)
-    email: NonEmpty[Text] = ("email",)
-    roles: NonEmpty[Text] = ("role", "roles")
-    permissions: NonEmpty[Text] = ("permissions",)
-
-
-class Issuer(Section):
-    """One of ``zervi.issuers``: exactly one of the two ``jwks_*`` and the two ``secret_*`` is given."""
-
-    issuer: Text
-    jwks_url: HttpUrl | None = None
-    jwks_file: FilePath | None = None
-    secret_env: UpToThree[EnvironmentName] | None = None
-    secret_file: UpToThree[FilePath] | None = None
-    audiences: NonEmpty[Text] | None = None
-    algorithms: NonEmpty[Algorithm] = ("RS256", "ES256", "EdDSA")
-    ca_file: FilePath | None = None
-    allow_missing_issuer: bool = False
-    claims: Claims | None = None
-    role_permissions: dict[Text, Listed[Text]] | None = None
-    unsafe_allow_weak_secret: bool = False
+    subject: Annotated[tuple[str, ...], _TEXTS] = ("user_id", "sub")
+    username: Annotated[tuple[str, ...], _TEXTS] = ("username",)
+    email: Annotated[tuple[str, ...], _TEXTS] = ("email",)
+    roles: Annotated[tuple[str, ...], _TEXTS] = ("role", "roles")
+    permissions: Annotated[tuple[str, ...], _TEXTS] = ("permissions",)
 
 
-class TokenPlace(Section):
-    """One of ``zervi.token_sources``: exactly one of ``header``, ``cookie`` and ``query`` is given."""
+@dataclass(frozen=True, kw_only=True)
+class IssuerClaims:
+    """An issuer's own ``claims``; None: as for every issuer."""
 
-    header: HeaderName | None = None
-    scheme: TokenWord | None = None
-    cookie: TokenWord | None = None
-    query: QueryName | None = None
+    subject: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
+    username: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
+    email: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
+    roles: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
+    permissions: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
 
 
-class Jwks(Section):
+@dataclass(frozen=True, kw_only=True)
+class Issuer:
+    """One of ``zervi.issuers``: exactly one of the two ``jwks_*`` and ``secret_*`` is given."""
+
+    issuer: Annotated[str, Text()]
+    jwks_url: Annotated[str | None, Optional(Text(http_url))] = None
+    jwks_file: Annotated[Path | None, Optional(File())] = None
+    secret_env: Annotated[tuple[str, ...] | None, _names(Text(environment_name, shown=False))] = (
+        None
+    )
+    secret_file: Annotated[tuple[Path, ...] | None, _names(File())] = None
+    audiences: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
+    algorithms: Annotated[tuple[str, ...], Listed(Text(algorithm), least=1, distinct=True)] = (
+        "RS256",
+        "ES256",
+        "EdDSA",
+    )
+    ca_file: Annotated[Path | None, Optional(File())] = None
+    allow_missing_issuer: Annotated[bool, Flag()] = False
+    claims: Annotated[IssuerClaims, Section(IssuerClaims)] = IssuerClaims()
+    role_permissions: Annotated[Mapping[str, tuple[str, ...]] | None, Optional(_GRANTS)] = None
+    unsafe_allow_weak_secret: Annotated[bool, Flag()] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPlace:
+    """One of ``zervi.token_sources``: exactly one of ``header``, ``cookie`` and ``query``."""
+
+    header: Annotated[str | None, Optional(Text(header))] = None
+    scheme: Annotated[str | None, Optional(Text(word))] = None
+    cookie: Annotated[str | None, Optional(Text(word))] = None
+    query: Annotated[str | None, Optional(Text(parameter))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jwks:
     """``zervi.jwks``: how key sets are fetched. Seconds."""
 
-    refresh: Annotated[float, between("1s", "24h")] = 300.0
-    timeout: Annotated[float, between("100ms", "1m")] = 3.0
-    max_stale: Annotated[float, between("1s", "720h")] = 86400.0
-    cooldown: Annotated[float, between("1s", "1h")] = 30.0
-    unknown_key_wait: Annotated[float, between("0s", "10s")] = 0.25
-    snapshot_file: FilePath | None = None
+    refresh: Annotated[float, Duration("1s", "24h")] = 300.0
+    timeout: Annotated[float, Duration("100ms", "1m")] = 3.0
+    max_stale: Annotated[float, Duration("1s", "720h")] = 86400.0
+    cooldown: Annotated[float, Duration("1s", "1h")] = 30.0
+    unknown_key_wait: Annotated[float, Duration("0s", "10s")] = 0.25
+    snapshot_file: Annotated[Path | None, Optional(File())] = None
 
 
-class TokenCache(Section):
-    """``zervi.token_cache``: how many verified tokens are remembered, and for how many seconds at most."""
+@dataclass(frozen=True, kw_only=True)
+class TokenCache:
+    """``zervi.token_cache``: how many verified tokens are kept; ``max_ttl`` in seconds."""
 
-    max_entries: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    max_ttl: Annotated[float, between("1s", "24h")] = 300.0
+    max_entries: Annotated[int, Whole(1, 1_000_000)] = 10_000
+    max_ttl: Annotated[float, Duration("1s", "24h")] = 300.0
 
 
-class Zervi(Section):
+@dataclass(frozen=True, kw_only=True)
+class Zervi:
     """``zervi``: who signs tokens, and how they are read. ``leeway`` in seconds."""
 
-    issuers: NonEmpty[Issuer]
-    leeway: Annotated[float, between("0s", "5m")] = 30.0
-    claims: Claims = Claims()
-    role_permissions: dict[Text, Listed[Text]] = {}
-    token_sources: NonEmpty[TokenPlace] = (TokenPlace(header="authorization", scheme="Bearer"),)
-    jwks: Jwks = Jwks()
-    token_cache: TokenCache = TokenCache()
+    issuers: Annotated[tuple[Issuer, ...], Listed(Section(Issuer), least=1)]
+    leeway: Annotated[float, Duration("0s", "5m")] = 30.0
+    claims: Annotated[Claims, Section(Claims)] = Claims()
+    role_permissions: Annotated[Mapping[str, tuple[str, ...]], _GRANTS] = field(
+        default_factory=dict
+    )
+    token_sources: Annotated[
+        tuple[TokenPlace, ...], Listed(Section(TokenPlace), least=1, distinct=True)
+    ] = (TokenPlace(header="authorization", scheme="Bearer"),)
+    jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
+    token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
 
 
-class IdentityHeaderNames(Section):
-    """``policy.identity_headers``: the header that carries each part of the principal to the upstream."""
+@dataclass(frozen=True, kw_only=True)
+class IdentityHeaderNames:
+    """``policy.identity_headers``: what carries each part of the principal to the upstream."""
 
-    subject: IdentityHeader = "x-user-id"
-    username: IdentityHeader = "x-username"
-    email: IdentityHeader = "x-user-email"
-    roles: IdentityHeader = "x-user-role"
-    permissions: IdentityHeader = "x-user-permissions"
-    issuer: IdentityHeader = "x-user-issuer"
-    service: IdentityHeader = "x-service-id"
+    subject: Annotated[str, Text(identity_header)] = "x-user-id"
+    username: Annotated[str, Text(identity_header)] = "x-username"
+    email: Annotated[str, Text(identity_header)] = "x-user-email"
+    roles: Annotated[str, Text(identity_header)] = "x-user-role"
+    permissions: Annotated[str, Text(identity_header)] = "x-user-permissions"
+    issuer: Annotated[str, Text(identity_header)] = "x-user-issuer"
+    service: Annotated[str, Text(identity_header)] = "x-service-id"
 
 
-class PolicySection(Section):
+@dataclass(frozen=True, kw_only=True)
+class PolicySection:
     """``policy``: the route table, and how requests are held against it."""
 
-    file: FilePath
-    cors_preflight: bool = True
-    ignore_case: bool = False
-    allow_paths: Listed[AllowedPath] = ()
-    identity_headers: IdentityHeaderNames = IdentityHeaderNames()
-    remove_headers: Listed[RemovedHeader] = (
+    file: Annotated[Path, File()]
+    cors_preflight: Annotated[bool, Flag()] = True
+    ignore_case: Annotated[bool, Flag()] = False
+    allow_paths: Annotated[
+        tuple[str, ...], Listed(Choice(tuple(sorted(ALLOWABLE))), distinct=True)
+    ] = ()
+    identity_headers: Annotated[IdentityHeaderNames, Section(IdentityHeaderNames)] = (
+        IdentityHeaderNames()
+    )
+    remove_headers: Annotated[tuple[str, ...], Listed(Text(changeable_header), distinct=True)] = (
         "x-service-token",
         "x-http-method-override",
         "x-http-method",
@@ -152,78 +192,87 @@ class PolicySection(Section):
         "x-original-url",
         "x-rewrite-url",
     )
-    forward_authorization: bool = True
+    forward_authorization: Annotated[bool, Flag()] = True
 
 
-class Service(Section):
-    """``looma.service``: the upstream as the registry lists it, after ``${NAME}`` was replaced."""
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """``looma.service``: the upstream as the registry lists it, once ``${NAME}`` is filled in."""
 
-    name: Text
-    type: Text = "basic-server"
-    id: Text = "{name}-{host}-{port}"
-    address: Text
-    port: Annotated[int, Field(ge=1, le=65535)]
-    node: Text = ""
-    cluster: Text = ""
-    version: Text = ""
-    environment: Text = ""
+    name: Annotated[str, Text()]
+    type: Annotated[str, Text()] = "basic-server"
+    id: Annotated[str, Text(id_template)] = "{name}-{host}-{port}"
+    address: Annotated[str, Text(service_address)]
+    port: Annotated[int, Whole(1, 65535)]
+    node: Annotated[str, Text()] = ""
+    cluster: Annotated[str, Text()] = ""
+    version: Annotated[str, Text()] = ""
+    environment: Annotated[str, Text()] = ""
 
 
-class Probe(Section):
+@dataclass(frozen=True, kw_only=True)
+class Probe:
     """``looma.probe``: how the upstream's health is found out. Seconds."""
 
-    url: ProbeUrl
-    interval: Annotated[float, between("1s", "1h")] = 10.0
-    timeout: Annotated[float, between("10ms", "1m")] = Field(
-        default_factory=lambda before: min(3.0, before.get("interval", 3.0))
+    url: Annotated[str, Text(probe_url)]
+    interval: Annotated[float, Duration("1s", "1h")] = 10.0
+    timeout: Annotated[float, Duration("10ms", "1m")] = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryToken:
+    """``looma.token``: ``file``, ``env``, or the three keys of a login at Zervi."""
+
+    file: Annotated[Path | None, Optional(File())] = None
+    env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
+    login_url: Annotated[str | None, Optional(Text(http_url))] = None
+    service_id: Annotated[str | None, Optional(Text())] = None
+    secret_env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryPaths:
+    """``looma.paths``: where the registry's operations are, for ``kind: http``."""
+
+    register: Annotated[str, Text()] = "/cluster/register"
+    heartbeat: Annotated[str, Text()] = "/cluster/heartbeat/{service_id}"
+    deregister: Annotated[str, Text()] = "/cluster/deregister/{service_id}"
+    metrics: Annotated[str, Text()] = "/cluster/metrics/{service_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looma:
+    """``looma``: whom to tell of the upstream's health. ``heartbeat`` in seconds."""
+
+    kind: Annotated[Literal["http", "etcd", "consul"], Choice(("http", "etcd", "consul"))] = "http"
+    url: Annotated[str, Text(base_url)]
+    service: Annotated[Service, Section(Service)]
+    probe: Annotated[Probe, Section(Probe)]
+    heartbeat: Annotated[float, Duration("1s", "100s")] = 30.0
+    token: Annotated[RegistryToken | None, Optional(Section(RegistryToken))] = None
+    paths: Annotated[RegistryPaths, Section(RegistryPaths)] = RegistryPaths()
+    metrics: Annotated[bool, Flag()] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """``log``: what is written of operation (standard error) and decisions (standard output)."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Choice(("debug", "info", "warning", "error"))
+    ] = "info"
+    decisions: Annotated[Literal["all", "denied", "none"], Choice(("all", "denied", "none"))] = (
+        "denied"
     )
 
 
-class RegistryToken(Section):
-    """``looma.token``: ``file``, ``env``, or the three keys of a login at Zervi."""
-
-    file: FilePath | None = None
-    env: EnvironmentName | None = None
-    login_url: HttpUrl | None = None
-    service_id: Text | None = None
-    secret_env: EnvironmentName | None = None
-
-
-class RegistryPaths(Section):
-    """``looma.paths``: where the registry's operations are, for ``kind: http``."""
-
-    registration: Text = Field(default="/cluster/register", alias="register")
-    heartbeat: Text = "/cluster/heartbeat/{service_id}"
-    deregister: Text = "/cluster/deregister/{service_id}"
-    metrics: Text = "/cluster/metrics/{service_id}"
-
-
-class Looma(Section):
-    """``looma``: whom to tell of the upstream's health. ``heartbeat`` in seconds."""
-
-    kind: Literal["http", "etcd", "consul"] = "http"
-    url: HttpUrl
-    service: Service
-    probe: Probe
-    heartbeat: Annotated[float, between("1s", "100s")] = 30.0
-    token: RegistryToken | None = None
-    paths: RegistryPaths = RegistryPaths()
-    metrics: bool = False
-
-
-class Log(Section):
-    """``log``: what is written, to standard error (operation) and standard output (decisions)."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    decisions: Literal["all", "denied", "none"] = "denied"
-
-
-class Settings(Section):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """The whole of ``sidecar.yaml``. ``drain`` in seconds."""
 
-    listen: Listen = Listen()
-    zervi: Zervi
-    policy: PolicySection
-    looma: Looma | None = None
-    drain: Annotated[float, between("0s", "1h")] = 15.0
-    log: Log = Log()
+    listen: Annotated[Listen, Section(Listen)] = Listen()
+    zervi: Annotated[Zervi, Section(Zervi)]
+    policy: Annotated[PolicySection, Section(PolicySection)]
+    looma: Annotated[Looma | None, Optional(Section(Looma))] = None
+    drain: Annotated[float, Duration("0s", "1h")] = 15.0
+    log: Annotated[Log, Section(Log)] = Log()

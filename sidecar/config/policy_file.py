@@ -3,18 +3,17 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
-
-from sidecar.config import wording
 from sidecar.config.addresses import check_host
 from sidecar.config.findings import BadValueError, Place, Problem, quoted
-from sidecar.config.headers import TOKEN
-from sidecar.config.model import Section
+from sidecar.config.headers import method
+from sidecar.config.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
 from sidecar.config.raw import at, mapping, sequence
-from sidecar.config.types import Distinct, NonEmpty, Text
+from sidecar.config.schema import Section, read_section
 from sidecar.config.yaml_source import Document
 from sidecar.core.patterns import MAX_NAME, default_name
 from sidecar.core.routes import (
@@ -29,70 +28,84 @@ from sidecar.core.routes import (
 ROUTES: Place = ("api_gateway", "routes")
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+_PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 
 
-def _method(value: str) -> str:
-    if not TOKEN.fullmatch(value):
-        raise BadValueError(f"is no method: {quoted(value)}", "such as GET")
-    if value != value.upper():
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
         raise BadValueError(
-            f"is {quoted(value)}, did you mean {value.upper()}?", "methods are told apart by case"
-        )
-    return value
-
-
-def _host(value: str) -> str:
-    check_host(value.removesuffix(":") if value.startswith("[") else value.partition(":")[0])
-    if re.search(r"(?:^[^:]*|\]):[0-9]*$", value):
-        raise BadValueError("must not have a port", "a host matches with every port")
-    return value.lower()
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise BadValueError(
-            f"must be up to {MAX_NAME} letters, digits and . _ -, and {quoted(value)} is not",
+            f"must be up to {MAX_NAME} letters, digits and . _ -, and {quoted(text)} is not",
             "the first a letter or a digit",
         )
-    return value
+    return text
 
 
-Method = Annotated[str, AfterValidator(_method)]
-Host = Annotated[str, AfterValidator(_host)]
+def _host(text: str) -> str:
+    if _PORT.search(text):
+        raise BadValueError(
+            f"must not have a port, as {quoted(text)} has", "a host matches with every port"
+        )
+    check_host(text)
+    return text.lower()
 
 
-class RouteEntry(Section):
-    """One entry of ``api_gateway.routes``. Empty stands for what is not given; nothing empty can be given."""
-
-    path: Text
-    target: Text = ""
-    auth_required: bool = True
-    permissions: Annotated[NonEmpty[Text], Distinct] = ()
-    name: Annotated[str, AfterValidator(_name)] = ""
-    methods: Annotated[NonEmpty[Method], Distinct] = ()
-    hosts: Annotated[NonEmpty[Host], Distinct] = ()
-    any_permissions: Annotated[NonEmpty[Text], Distinct] = ()
-    roles: Annotated[NonEmpty[Text], Distinct] = ()
-    owner: Text = ""
-    owner_unless: Annotated[NonEmpty[Text], Distinct] = ()
-    principals: Annotated[NonEmpty[Literal["user", "service"]], Distinct] = ("user",)
-    issuers: Annotated[NonEmpty[Text], Distinct] = ()
+_TEXTS = Listed(Text(), least=1, distinct=True)
 
 
-class Gateway(Section):
-    """``api_gateway``; its routes are looked at one by one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteEntry:
+    """One of ``api_gateway.routes``. Empty is what is not given; nothing empty can be given."""
 
-    routes: Annotated[list[object], Field(min_length=1)]
+    path: Annotated[str, Text()]
+    target: Annotated[str, Text()] = ""
+    auth_required: Annotated[bool, Flag()] = True
+    permissions: Annotated[tuple[str, ...], _TEXTS] = ()
+    name: Annotated[str, Text(_name)] = ""
+    methods: Annotated[tuple[str, ...], Listed(Text(method), least=1, distinct=True)] = ()
+    hosts: Annotated[tuple[str, ...], Listed(Text(_host), least=1, distinct=True)] = ()
+    any_permissions: Annotated[tuple[str, ...], _TEXTS] = ()
+    roles: Annotated[tuple[str, ...], _TEXTS] = ()
+    owner: Annotated[str, Text()] = ""
+    owner_unless: Annotated[tuple[str, ...], _TEXTS] = ()
+    principals: Annotated[
+        tuple[str, ...], Listed(Choice(("user", "service")), least=1, distinct=True)
+    ] = ("user",)
+    issuers: Annotated[tuple[str, ...], _TEXTS] = ()
 
 
-class RouteFile(Section):
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """Keeps the entries that are right, by their index, so that the others hide nothing."""
+
+    def read(self, value: object, place: Place, notes: Notes) -> dict[int, RouteEntry]:
+        """Read what can be read."""
+        if not isinstance(value, list):
+            raise notes.wrong_type(value, place, "a list")
+        if not value:
+            raise notes.refuse(place, "bad-value", "is an empty list")
+        entries = {}
+        for index, entry in enumerate(value):
+            with suppress(RefusedError):
+                entries[index] = read_section(RouteEntry, entry, (*place, index), notes)
+        return entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """``api_gateway``: the routes that are right, by their index."""
+
+    routes: Annotated[Mapping[int, RouteEntry], _Each()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFile:
     """The whole of ``routes.yaml``."""
 
-    api_gateway: Gateway
+    api_gateway: Annotated[Gateway, Section(Gateway)]
 
 
 class PolicySettings(NamedTuple):
-    """What of ``sidecar.yaml`` a policy is compiled with. ``issuers`` are the names a route may give."""
+    """What a policy is compiled with; ``issuers`` are the names that a route may give."""
 
     issuers: frozenset[str]
     cors_preflight: bool = True
@@ -108,18 +121,13 @@ def digest_of(content: bytes) -> str:
 def compile_document(
     document: Document, settings: PolicySettings, digest: str
 ) -> tuple[Policy | None, list[Problem]]:
-    """Compile the table in a document. Without a policy there is at least one problem that is an error."""
-    problems: list[Problem] = []
-    try:
-        RouteFile.model_validate(document.value)
-    except ValidationError as error:
-        problems += wording.problems(error, RouteFile, document.texts)
-    entries: dict[int, RouteEntry] = {}
+    """Compile the table in a document; where there is no policy, the problems say why."""
+    notes = Notes(written=document.texts)
+    entries: Mapping[int, RouteEntry] = {}
+    with suppress(RefusedError):
+        entries = read_section(RouteFile, document.value, (), notes).api_gateway.routes
+    problems = notes.problems
     for index, value in enumerate(sequence(at(document.value, *map(str, ROUTES)))):
-        try:
-            entries[index] = RouteEntry.model_validate(value)
-        except ValidationError as error:
-            problems += wording.problems(error, RouteEntry, document.texts, (*ROUTES, index))
         problems += _unknown_issuers(mapping(value), settings.issuers, (*ROUTES, index))
     names = _names(entries)
     routes = []
@@ -155,7 +163,7 @@ def _unknown_issuers(
 
 
 def _names(entries: Mapping[int, RouteEntry]) -> dict[int, str]:
-    """Give each route a name: its own, or one from its path, with its methods where several share that."""
+    """Name each route: its own name, or one from its path, and its methods where that is shared."""
     taken = {entry.name for entry in entries.values() if entry.name}
     plain = {index: default_name(entry.path) for index, entry in entries.items() if not entry.name}
     shared = Counter(plain.values())
@@ -192,7 +200,7 @@ def _route(index: int, name: str, entry: RouteEntry) -> Route:
 
 
 def _owner(entry: RouteEntry) -> int | None:
-    """The index of the owner's segment; any at all where the path is wrong, which compiling tells."""
+    """Return the index of the owner's segment; any where the path is wrong, as compiling tells."""
     if not entry.owner:
         return None
     try:
@@ -200,7 +208,7 @@ def _owner(entry: RouteEntry) -> int | None:
     except ValueError:
         return 0
     if entry.owner not in names:
-        known: Sequence[str] = [f"{{{name}}}" for name in names]
+        known = [f"{{{name}}}" for name in names]
         hint = (
             f"the path has {', '.join(known)}"
             if known

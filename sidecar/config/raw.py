@@ -1,4 +1,4 @@
-"""A document's plain values, read without trust: what has another type than expected counts as absent.
+"""A document's plain values, read without trust: a value of another type counts as absent.
 
 For what must be said even where other keys are wrong; their types are the schema's business.
 """
@@ -6,7 +6,7 @@ For what must be said even where other keys are wrong; their types are the schem
 from collections.abc import Mapping, Sequence
 
 from sidecar.config.findings import BadValueError
-from sidecar.config.types import seconds
+from sidecar.config.values import seconds
 
 
 def mapping(value: object) -> Mapping[str, object]:
@@ -26,7 +26,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def duration(value: object, default: float) -> float | None:
-    """Seconds of a duration, ``default`` where it is absent, None where it is none."""
+    """Return a duration's seconds, ``default`` where it is absent, None where it is none."""
     if value is None:
         return default
     try:
@@ -36,7 +36,7 @@ def duration(value: object, default: float) -> float | None:
 
 
 def at(value: object, *keys: str) -> object:
-    """What lies at the end of these keys; None where the way breaks off."""
+    """Return what lies at the end of these keys, None where the way breaks off."""
     for key in keys:
         value = mapping(value).get(key)
     return value

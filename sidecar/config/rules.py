@@ -4,6 +4,7 @@ Rules read plain values, not the model, so that they speak even where some other
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 from sidecar.config.findings import Place, Problem, quoted
 from sidecar.config.model import IdentityHeaderNames, Jwks, Listen, PolicySection, Probe
@@ -38,7 +39,7 @@ def _given(section: Mapping[str, object], *keys: str) -> list[str]:
 def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
     taken: dict[str, str] = {}
     for key in ("authz", "health", "ops"):
-        address = listen.get(key, Listen.model_fields[key].default)
+        address = listen.get(key, getattr(Listen, key))
         if not isinstance(address, str) or address.endswith(":0"):  # port 0: one that is free
             continue
         other = taken.setdefault(address.lower(), key)
@@ -65,7 +66,7 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
             (*place, key),
             "exclusive-keys",
             f"`{key}` cannot stand beside `{given[0]}`",
-            "an issuer has keys or a secret, from one source; a second entry of the same name may have the other",
+            "an issuer has one source; a second entry of its name may have keys or a secret too",
         )
     if given and given[0] in SECRET_SOURCES:
         for key in _given(issuer, "algorithms", "ca_file"):
@@ -162,8 +163,8 @@ def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
 def _headers(document: object) -> Iterator[Problem]:
     identity = mapping(at(document, "policy", "identity_headers"))
     names = {
-        part: str(identity.get(part, field.default)).lower()
-        for part, field in IdentityHeaderNames.model_fields.items()
+        part: str(identity.get(part, name)).lower()
+        for part, name in asdict(IdentityHeaderNames()).items()
     }
     first: dict[str, str] = {}
     for part, name in names.items():
@@ -176,7 +177,7 @@ def _headers(document: object) -> Iterator[Problem]:
                 f"`{other}` and `{part}` have the same header, {quoted(name)}",
             )
     removed = at(document, "policy", "remove_headers")
-    defaults = PolicySection.model_fields["remove_headers"].default
+    defaults = PolicySection.remove_headers
     for index, name in enumerate(texts(defaults if removed is None else removed)):
         if name.lower().replace("_", "-") in first:
             part = first[name.lower().replace("_", "-")]
@@ -200,7 +201,7 @@ def _headers(document: object) -> Iterator[Problem]:
 
 def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
     probe = mapping(looma.get("probe"))
-    interval = duration(probe.get("interval"), Probe.model_fields["interval"].default)
+    interval = duration(probe.get("interval"), Probe.interval)
     timeout = duration(probe.get("timeout"), 0.0)
     if interval is not None and timeout is not None and timeout > interval:
         yield Problem(

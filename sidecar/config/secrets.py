@@ -7,7 +7,7 @@ from sidecar.config.files import read_file
 from sidecar.config.findings import BadValueError, Place, Problem, Severity
 from sidecar.config.raw import at, mapping, sequence
 from sidecar.config.rules import SECRET_SOURCES
-from sidecar.config.types import ENVIRONMENT_NAME
+from sidecar.config.values import ENVIRONMENT_NAME
 from sidecar.core.issuers import check_secret
 
 MAX_SECRET_BYTES = (
@@ -43,7 +43,7 @@ class Secrets:
         return tuple(secrets)
 
     def _of_registry(self, token: Mapping[str, object]) -> str | None:
-        """Return ``looma.token``'s value from the environment: the token itself, or the secret for a login."""
+        """Return what ``looma.token`` names in the environment: a token, or a login's secret."""
         found: str | None = None
         for key in ("env", "secret_env"):
             for at_fault, name in _named(token.get(key), ("looma", "token", key)):
@@ -99,7 +99,7 @@ def _named(value: object, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _shown(name: str) -> str:
-    """An environment variable's name, unless it could be a secret that was put there by mistake."""
+    """Return a variable's name, unless it could be a secret that was put there by mistake."""
     return name if name.isupper() else "named here"
 
 

@@ -1,13 +1,14 @@
 """YAML as plain values with their positions, without YAML's surprises.
 
-Only what a configuration needs is read: mappings, lists, text, whole numbers, decimal fractions, ``true``, ``false``
-and ``null``. What is not a number in JSON's grammar is text, so ``no``, ``on``, ``0660`` and ``2026-01-01`` mean what
-they say. Anchors, aliases, merge keys, tags and a second document are refused: none is needed here, and each is a way
-to make a short file mean something large or strange.
+Only what a configuration needs is read: mappings, lists, text, numbers, ``true``, ``false`` and
+``null``. What is not a number in JSON's grammar is text, so ``no``, ``on``, ``0660`` and
+``2026-01-01`` mean what they say. Anchors, aliases, merge keys, tags and a second document are
+refused: none is needed here, and each lets a short file mean something large or strange.
 """
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -54,25 +55,27 @@ class Fault(NamedTuple):
 class Document:
     """The one document of a file.
 
-    ``marks`` has the position of each key and of each list item; ``texts`` how a number, boolean or null was
-    written. ``complete`` is False where the reader had to stop, so that ``value`` is not worth judging.
+    ``marks`` has the position of each key and of each list item; ``texts`` tells how what is no
+    text was written. ``refused`` are the places whose value the reader did not take. ``complete``
+    is False where the reader had to stop, so that ``value`` is not worth judging.
     """
 
     value: object = None
     marks: dict[Place, Mark] = field(default_factory=dict)
     texts: dict[Place, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    refused: set[Place] = field(default_factory=set)
     complete: bool = False
 
     def mark(self, place: Place) -> Mark:
-        """The position of ``place``, or of the nearest thing around it that stands in the file."""
+        """Return the position of a place, or of the nearest around it that stands in the file."""
         while place and place not in self.marks:
             place = place[:-1]
         return self.marks.get(place, Mark(1, 1))
 
 
 def read_yaml(data: bytes) -> Document:
-    """Read the one YAML document in ``data``; whatever is wrong with it is in the document's faults."""
+    """Read the one YAML document in ``data``; what is wrong with it is in its faults."""
     document = Document()
     text = _decode(data, document.faults)
     if text is not None:
@@ -114,7 +117,7 @@ def _events(text: str) -> Iterable[Any]:
 
 
 def _resolve(text: str) -> object:
-    """A plain scalar's value."""
+    """Return a plain scalar's value."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] in "-0123456789":
@@ -125,16 +128,12 @@ def _resolve(text: str) -> object:
     return text
 
 
-class Unreadable:
-    """Stands for a value that the reader refused; its fault is already told."""
-
-
 class _EnoughError(Exception):
     """Enough is wrong."""
 
 
 class _Frame(NamedTuple):
-    """An open mapping or list. ``key`` holds the key whose value comes next; a mapping without expects a key."""
+    """An open mapping or list. ``key`` holds the mapping's key whose value comes next."""
 
     place: Place
     into: dict[str, object] | list[object]
@@ -151,18 +150,17 @@ class _Composer:
         self.ignored = 0  # how many collections are open inside one that is refused
 
     def compose(self, events: Iterable[Any]) -> None:
-        try:
-            for event in events:
-                self._take(event)
-        except _EnoughError:
-            return
-        except yaml.YAMLError as error:
-            self._syntax(error)
-            return
-        if not self.documents or self.document.value is None:
-            self._fault(Mark(1, 1), "yaml-empty", "the file is empty")
-            return
-        self.document.complete = True
+        with suppress(_EnoughError):
+            try:
+                for event in events:
+                    self._take(event)
+            except yaml.YAMLError as error:
+                self._syntax(error)
+                return
+            if self.document.value is None:
+                self._fault(Mark(1, 1), "yaml-empty", "the file is empty")
+                return
+            self.document.complete = True
 
     def _take(self, event: Any) -> None:
         mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
@@ -175,13 +173,10 @@ class _Composer:
         elif isinstance(event, yaml.CollectionEndEvent):
             self.frames.pop()
         elif isinstance(event, yaml.AliasEvent):
-            self._fault(
-                mark,
-                "yaml-alias",
-                f"the alias {quoted(f'*{event.anchor}')} is not supported",
-                'write the value out; text that begins with * needs quotes, as in "*"',
-            )
-            self._place_key(mark, "") if self._expects_key() else self._put(Unreadable(), mark)
+            message = f"the alias {quoted(f'*{event.anchor}')} is not supported"
+            hint = 'write the value out; text that begins with * needs quotes, as in "*"'
+            self._fault(mark, "yaml-alias", message, hint)
+            self._refuse(mark)
         elif isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
@@ -190,14 +185,16 @@ class _Composer:
                 raise _EnoughError
 
     def _scalar(self, event: Any, mark: Mark) -> None:
-        self._refuse_extras(event, mark)
         text: str = event.value
+        accepted = self._accepts_extras(event, mark)
         if strange := _NOT_IN_A_VALUE.search(text):
             message = f"the control character {quoted(strange[0])} cannot stand in a value"
             self._fault(mark, "yaml-value", message)
-            self._place_key(mark, "") if self._expects_key() else self._put(Unreadable(), mark)
+            accepted = False
+        if not accepted:
+            self._refuse(mark)
             return
-        value = _resolve(text) if not event.style and event.tag is None else text
+        value = text if event.style else _resolve(text)
         if self._expects_key():
             if text == "<<" and not event.style:
                 message = "the merge key `<<` is not supported"
@@ -207,23 +204,22 @@ class _Composer:
             elif not isinstance(value, str):
                 message = f"a key must be text, and {quoted(text)} is not"
                 self._fault(mark, "yaml-key", message, f'put it in quotes: "{text}"')
-            self._place_key(mark, text)
+            self._begin(text, mark)
             return
         place = self._put(value, mark)
         if not isinstance(value, str):
             self.document.texts[place] = text
 
     def _open(self, event: Any, mark: Mark) -> None:
-        self._refuse_extras(event, mark)
+        self._accepts_extras(event, mark)
         if len(self.frames) >= MAX_DEPTH:
             message = f"values are nested more than {MAX_DEPTH} levels deep"
             self._fault(mark, "yaml-depth", message)
             raise _EnoughError
         if self._expects_key():
             message = "a key must be text, not a list or a mapping"
-            self._fault(
-                mark, "yaml-key", message, 'text that begins with [ or { needs quotes: "{x}"'
-            )
+            hint = 'text that begins with [ or { needs quotes, as in "{x}"'
+            self._fault(mark, "yaml-key", message, hint)
             self.ignored = 1
             return
         into: dict[str, object] | list[object]
@@ -238,12 +234,19 @@ class _Composer:
             if not self.ignored:
                 self.frames[-1].key.append("")
 
+    def _refuse(self, mark: Mark) -> None:
+        """Leave a key or a value out, whose fault is told."""
+        if self._expects_key():
+            self._begin("", mark)
+        else:
+            self.document.refused.add(self._put(None, mark))
+
     def _expects_key(self) -> bool:
         return (
             bool(self.frames) and isinstance(self.frames[-1].into, dict) and not self.frames[-1].key
         )
 
-    def _place_key(self, mark: Mark, key: str) -> None:
+    def _begin(self, key: str, mark: Mark) -> None:
         frame = self.frames[-1]
         place = (*frame.place, key)
         if isinstance(frame.into, dict) and key in frame.into:
@@ -256,7 +259,7 @@ class _Composer:
         frame.key.append(key)
 
     def _put(self, value: object, mark: Mark) -> Place:
-        """Put a value where it belongs; the empty key stands for a value that counts for nothing."""
+        """Put a value where it belongs; under the empty key it counts for nothing."""
         if not self.frames:
             self.document.value = value
             self.document.marks[()] = mark
@@ -272,13 +275,14 @@ class _Composer:
             frame.into[key] = value
         return (*frame.place, key)
 
-    def _refuse_extras(self, event: Any, mark: Mark) -> None:
+    def _accepts_extras(self, event: Any, mark: Mark) -> bool:
         if event.anchor is not None:
-            message = f"the anchor {quoted('&' + event.anchor)} is not supported"
+            message = f"the anchor {quoted(f'&{event.anchor}')} is not supported"
             self._fault(mark, "yaml-alias", message, "write the value out where it is needed")
         if event.tag is not None:
             message = f"the tag {quoted(event.tag)} is not supported"
             self._fault(mark, "yaml-tag", message, "text that begins with ! needs quotes")
+        return event.tag is None
 
     def _syntax(self, error: yaml.YAMLError) -> None:
         position = getattr(error, "problem_mark", None)

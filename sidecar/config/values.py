@@ -1,0 +1,78 @@
+"""Single values: what a text must look like, and what it becomes."""
+
+import re
+
+from sidecar.config.findings import BadValueError, one_of, quoted
+
+MAX_TEXT = 512  # characters: longer names would only fill logs and metrics
+
+# RFC 7518 and RFC 8037; those that a public key verifies.
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_OCTAL = re.compile(r"0?[0-7]{3}")
+_PLACEHOLDER = re.compile(r"\{(name|host|port)\}")
+
+
+def text_that_says_something(text: str) -> str:
+    """Return a text as it is. Raises BadValueError for blank, padded or overlong text."""
+    if not text.strip():
+        raise BadValueError("is empty")
+    if text != text.strip():
+        raise BadValueError("begins or ends with a space")
+    if len(text) > MAX_TEXT:
+        raise BadValueError(f"has {len(text)} characters, at most {MAX_TEXT} are taken")
+    return text
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of ``250ms``, ``30s``, ``5m`` or ``1h``. Raises BadValueError."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise BadValueError(
+            f"must be a duration, not {quoted(text)}", "such as 250ms, 30s, 5m or 1h"
+        )
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def file_mode(text: str) -> int:
+    """Return the mode of octal digits such as ``0660``. Raises BadValueError."""
+    if not _OCTAL.fullmatch(text):
+        raise BadValueError(f"must be three octal digits, not {quoted(text)}", 'such as "0660"')
+    return int(text, 8)
+
+
+def environment_name(text: str) -> str:
+    """Return the name of an environment variable as it is. Raises BadValueError."""
+    if not ENVIRONMENT_NAME.fullmatch(text):  # it may be the secret itself, so it is not shown
+        raise BadValueError(
+            "must be the name of an environment variable", "such as ZERVI_JWT_SECRET"
+        )
+    return text
+
+
+def algorithm(text: str) -> str:
+    """Return an algorithm that public keys verify. Raises BadValueError."""
+    if text in ALGORITHMS:
+        return text
+    if text.lower() == "none":
+        raise BadValueError("must never be none", "an unsigned token proves nothing")
+    if text.upper().startswith("HS"):
+        hint = "with `secret_env` or `secret_file` it is HS256, and no key can serve as the secret"
+        raise BadValueError(f"must not be {quoted(text)}", hint)
+    raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
+
+
+def id_template(text: str) -> str:
+    """Return a service id's template as it is. Raises BadValueError for another placeholder."""
+    text_that_says_something(text)
+    if set(_PLACEHOLDER.sub("", text)) & set("{}"):
+        raise BadValueError(
+            f"has a placeholder that is not known, in {quoted(text)}",
+            "{name}, {host} and {port} are filled in",
+        )
+    return text
