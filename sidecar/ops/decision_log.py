@@ -1,0 +1,97 @@
+"""The decision log: one JSON line a decision on standard output."""
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.ops import redact
+from sidecar.ops.writer import LineWriter
+
+_log = logging.getLogger(__name__)
+
+# ASCII alone: safe on any terminal.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+# Characters. A client chooses most of these values; a line stays under about 8 KiB whatever it
+# sends.
+MAX_PATH = 1024
+MAX_TEXT = 256
+MAX_DETAIL = 512
+MAX_ITEMS = 16
+
+Mode = Literal["all", "denied", "none"]
+
+
+class DecisionLog:
+    """Writes the decisions that ``mode`` asks for to ``fd``, never waiting for its reader."""
+
+    def __init__(self, mode: Mode, *, fd: int = 1) -> None:
+        self._mode = mode
+        self._writer = LineWriter(fd)
+
+    @property
+    def dropped(self) -> int:
+        """The number of decisions that found no room, or whose writing failed."""
+        return self._writer.dropped
+
+    def records(self, records: Sequence[DecisionRecord]) -> None:
+        """Log what was decided."""
+        if self._mode == "none":
+            return
+        lines = [
+            render(record)
+            for record in records
+            if self._mode == "all" or isinstance(record.decision, Deny)
+        ]
+        if lines and not self._writer.put(b"".join(lines), len(lines)):
+            _log.warning("decisions are not logged: standard output is not read fast enough")
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is left, for at most ``timeout`` seconds."""
+        if not self._writer.close(timeout):
+            _log.warning("the decision log was not read to its end")
+
+
+def render(record: DecisionRecord) -> bytes:
+    """Render one decision as a JSON line."""
+    decision, request = record.decision, record.request
+    route = decision.route
+    principal = None if decision.verified is None else decision.verified.principal
+    at = datetime.fromtimestamp(record.time, UTC)
+    line: dict[str, object] = {
+        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "decision_id": redact.text(record.decision_id, MAX_TEXT),
+        "decision": "allow" if isinstance(decision, Allow) else "deny",
+        "reason": decision.reason,
+        "route": None if route is None else route.name,
+        "host": None if request is None else redact.text(request.host, MAX_TEXT),
+        "method": None if request is None else redact.text(request.method, MAX_TEXT),
+        "path": None if request is None else redact.path(request.target, MAX_PATH),
+        "subject": None if principal is None else redact.text(principal.subject, MAX_TEXT),
+        "principal_kind": None if principal is None else principal.kind,
+        "issuer": None if principal is None else redact.text(principal.issuer, MAX_TEXT),
+        "policy_digest": record.policy_digest,
+        "source": redact.text(record.source, MAX_TEXT),
+        "microseconds": round(record.seconds * 1e6),
+    }
+    if record.destination:
+        line["destination"] = redact.text(record.destination, MAX_TEXT)
+    if record.context:
+        line["context"] = {
+            redact.text(name, MAX_TEXT): redact.text(value, MAX_TEXT)
+            for name, value in record.context[:MAX_ITEMS]
+        }
+    if isinstance(decision, Deny):
+        if decision.needs:
+            line["needs"] = decision.needs[:MAX_ITEMS]
+        if decision.detail:
+            line["detail"] = redact.text(decision.detail, MAX_DETAIL)
+    return _encode(line).encode("ascii") + b"\n"
+
+
+def _rfc3339(seconds: float) -> str:
+    at = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return at.replace("+00:00", "Z")

@@ -1,0 +1,160 @@
+"""The metrics in Prometheus's text format.
+
+Imported when the first scraper comes, and run off the event loop: rendering thousands of series
+takes a while.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import TypeVar
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from sidecar.ops.metrics import CHECK_BUCKETS, UPSTREAM_STATES, Values
+
+_Labels = TypeVar("_Labels", bound=tuple[str, ...])
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4  # which every scraper reads: no negotiation
+
+
+def render(values: Values) -> bytes:
+    """Render every metric, those of the process included."""
+    return generate_latest(_Collector(values))
+
+
+class _Collector(Collector):
+    """Hands the numbers to prometheus_client under their names."""
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def collect(self) -> Iterable[Metric]:
+        values = self._values
+        yield _gauge("build_info", "The version that runs.", ["version"], {(values.version,): 1})
+        yield from _checks(values)
+        yield from _jwks(values)
+        yield from _policy(values)
+        yield from _registry(values)
+        yield _gauge(
+            "ready",
+            "Whether a component does its work.",
+            ["component"],
+            {(name,): ready for name, ready in values.ready.items()},
+        )
+        yield _counter(
+            "decision_log_dropped",
+            "Decisions that standard output did not take.",
+            [],
+            {(): values.decision_log_dropped},
+        )
+        yield from ProcessCollector(registry=None).collect()
+
+
+def _checks(values: Values) -> Iterator[Metric]:
+    yield _counter(
+        "checks",
+        "Decisions, by what was decided, why, and the route.",
+        ["decision", "reason", "route"],
+        values.checks,
+    )
+    bounds = [*(str(bound) for bound in CHECK_BUCKETS), "+Inf"]
+    yield HistogramMetricFamily(
+        "zervi_sidecar_check_seconds",
+        "What a Check took, from its message to its answer.",
+        buckets=list(zip(bounds, accumulate(values.check_buckets), strict=True)),
+        sum_value=values.check_seconds,
+    )
+    yield _counter(
+        "token_cache_requests",
+        "Tokens looked up among those verified before.",
+        ["result"],
+        {("hit",): values.token_cache_hits, ("miss",): values.token_cache_misses},
+    )
+    yield _gauge(
+        "token_cache_entries", "Verified tokens remembered.", [], {(): values.token_cache_entries}
+    )
+
+
+def _jwks(values: Values) -> Iterator[Metric]:
+    yield _counter(
+        "jwks_refreshes",
+        "Fetches of an issuer's key set, by result.",
+        ["issuer", "result"],
+        values.jwks_refreshes,
+    )
+    yield _gauge(
+        "jwks_keys",
+        "Usable keys in an issuer's key set.",
+        ["issuer"],
+        {(issuer,): keys for issuer, keys in values.jwks_keys.items()},
+    )
+    yield _gauge(
+        "jwks_last_success_timestamp_seconds",
+        "When an issuer's key set was last fetched.",
+        ["issuer"],
+        {(issuer,): at for issuer, at in values.jwks_last_success.items()},
+    )
+
+
+def _policy(values: Values) -> Iterator[Metric]:
+    yield _counter(
+        "policy_reloads",
+        "Loadings of the policy, by result.",
+        ["result"],
+        {(result,): count for result, count in values.policy_reloads.items()},
+    )
+    if values.policy_digest is not None and values.policy_last_success is not None:
+        yield _gauge(
+            "policy_last_success_timestamp_seconds",
+            "When the policy was last loaded.",
+            [],
+            {(): values.policy_last_success},
+        )
+        digest = (values.policy_digest,)
+        yield _gauge("policy_info", "The policy that runs.", ["digest"], {digest: 1})
+
+
+def _registry(values: Values) -> Iterator[Metric]:
+    yield _counter(
+        "looma_requests",
+        "Calls of the registry, by operation and result.",
+        ["operation", "result"],
+        values.looma_requests,
+    )
+    if values.looma_registered is not None:
+        yield _gauge(
+            "looma_registered",
+            "Whether the registry has this instance.",
+            [],
+            {(): values.looma_registered},
+        )
+    if values.upstream_state is not None:
+        yield _gauge(
+            "upstream_state",
+            "The Basic Server's state as probed: 1 for the one that holds.",
+            ["state"],
+            {(state,): state == values.upstream_state for state in UPSTREAM_STATES},
+        )
+
+
+def _counter(name: str, help_text: str, labels: list[str], counts: Mapping[_Labels, int]) -> Metric:
+    family = CounterMetricFamily(f"zervi_sidecar_{name}", help_text, labels=labels)
+    for key, count in counts.items():
+        family.add_metric(key, count)
+    return family
+
+
+def _gauge(
+    name: str, help_text: str, labels: list[str], numbers: Mapping[_Labels, float]
+) -> Metric:
+    family = GaugeMetricFamily(f"zervi_sidecar_{name}", help_text, labels=labels)
+    for key, number in numbers.items():
+        family.add_metric(key, number)
+    return family

@@ -1,0 +1,160 @@
+"""What works and what does not: one state a component, and what the services' health follows."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+AUTHORIZATION = "envoy.service.auth.v3.Authorization"
+
+
+class State(StrEnum):
+    """How a component is."""
+
+    WAITING = "waiting"  # has not worked yet
+    READY = "ready"
+    DEGRADED = "degraded"  # does its work on what it had before, or only in part
+    FAILED = "failed"
+
+    @property
+    def usable(self) -> bool:
+        """Whether the component does its work."""
+        return self in _USABLE
+
+
+_USABLE = frozenset({State.READY, State.DEGRADED})
+
+
+class Component(NamedTuple):
+    """A component's state, ``since`` in seconds since the epoch, what an operator should know."""
+
+    state: State
+    since: float
+    detail: str = ""
+
+
+class Health:
+    """The states of all components, and the services' health that follows from them.
+
+    The components are ``policy``, ``issuer:<name>`` for each issuer and, where there is a registry,
+    ``looma`` and ``upstream``. The service is ready once a policy is loaded and one issuer has
+    usable keys; that is not lost again until ``drain``. Neither the registry nor the upstream
+    counts. Satisfies the transport's ``HealthSource``.
+    """
+
+    def __init__(
+        self,
+        issuers: Sequence[str],
+        *,
+        looma: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._ready_since: float | None = None
+        self._draining: Component | None = None
+        self._change = asyncio.Event()
+        self.issuers = _component_names(issuers)
+        names = ["policy", *self.issuers, *(("looma", "upstream") if looma else ())]
+        self._components = {name: Component(State.WAITING, self._started) for name in names}
+
+    def set(self, component: str, state: State, detail: str = "") -> None:
+        """Say how a component is; ``since`` moves only when the state does. Raises KeyError."""
+        former = self._components[component]
+        if former.state is state and former.detail == detail:
+            return
+        since = former.since if former.state is state else self._clock()
+        self._components[component] = Component(state, since, detail)
+        if self._ready_since is None and self._can_serve():
+            self._ready_since = self._clock()
+        if former.state is not state:
+            self._notify()
+
+    def drain(self, detail: str = "") -> None:
+        """Turn not ready for good, while the process goes on answering. May be called again."""
+        if self._draining is None:
+            self._draining = Component(State.FAILED, self._clock(), detail)
+            self._notify()
+
+    @property
+    def draining(self) -> bool:
+        """Whether ``drain`` was called."""
+        return self._draining is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return self._ready_since is not None and self._draining is None
+
+    @property
+    def overall(self) -> Component:
+        """The sidecar's own state, with what it waits for."""
+        if self._draining is not None:
+            return self._draining
+        if self._ready_since is None:
+            return Component(State.WAITING, self._started, self._waits_for())
+        degraded = [
+            name
+            for name in ("policy", *self.issuers)
+            if self._components[name].state is not State.READY
+        ]
+        if degraded:
+            since = max(self._components[name].since for name in degraded)
+            return Component(State.DEGRADED, since, ", ".join(degraded))
+        return Component(State.READY, self._ready_since)
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """Every component by name."""
+        return MappingProxyType(self._components)
+
+    def statuses(self) -> Mapping[str, bool | None]:
+        """Every gRPC service's health by name: True serving, False not serving, None unknown."""
+        upstream = self._components.get("upstream")
+        return {
+            "": self.ready,
+            AUTHORIZATION: self.ready,
+            "liveness": True,
+            "upstream": None if upstream is None else upstream.state.usable,
+        }
+
+    def changed(self) -> Awaitable[None]:
+        """Wait for the next change after this call, whenever the result is awaited."""
+        return _Change(self._change)
+
+    def _can_serve(self) -> bool:
+        return self._components["policy"].state.usable and any(
+            self._components[name].state.usable for name in self.issuers
+        )
+
+    def _waits_for(self) -> str:
+        if not self._components["policy"].state.usable:
+            return "no policy is loaded yet"
+        return "no issuer has usable keys yet"
+
+    def _notify(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+class _Change:
+    """Wakes who awaits it once the event is set; holds nothing before it is awaited."""
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from self._event.wait().__await__()
+
+
+def _component_names(issuers: Sequence[str]) -> tuple[str, ...]:
+    """Name the issuers' components; two may share a name (one with keys, one with a secret)."""
+    names: list[str] = []
+    for issuer in issuers:
+        name = f"issuer:{issuer}"
+        while name in names:
+            name += "'"
+        names.append(name)
+    return tuple(names)

@@ -1,0 +1,152 @@
+"""Metrics: counted in plain dicts and lists on the event loop, rendered when somebody asks."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sidecar.core.decision import Allow, DecisionRecord
+from sidecar.core.reasons import Reason
+
+# Seconds. A cached Check takes some tens of microseconds, one that waits for a key up to a second.
+CHECK_BUCKETS = (
+    *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
+    *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
+# A route's name is a label, and there may be 10,000 routes, with several reasons each, and others
+# after a reload. What comes after this many series is counted under one name.
+MAX_CHECK_SERIES = 5000
+OTHER_ROUTES = "(other)"
+
+UPSTREAM_STATES = ("unknown", "healthy", "warning", "critical")
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(slots=True)
+class Values:
+    """Every number at one instant; ``sidecar.ops.exposition`` gives them their names."""
+
+    version: str
+    checks: dict[tuple[str, Reason, str], int] = field(default_factory=dict)
+    check_buckets: list[int] = field(default_factory=lambda: [0] * (len(CHECK_BUCKETS) + 1))
+    check_seconds: float = 0.0
+    token_cache_hits: int = 0
+    token_cache_misses: int = 0
+    token_cache_entries: int = 0
+    jwks_refreshes: dict[tuple[str, str], int] = field(default_factory=dict)
+    jwks_keys: dict[str, int] = field(default_factory=dict)
+    jwks_last_success: dict[str, float] = field(default_factory=dict)
+    policy_reloads: dict[str, int] = field(default_factory=lambda: {"success": 0, "failure": 0})
+    policy_last_success: float | None = None
+    policy_digest: str | None = None
+    looma_requests: dict[tuple[str, str], int] = field(default_factory=dict)
+    looma_registered: bool | None = None
+    upstream_state: str | None = None
+    ready: Mapping[str, bool] = field(default_factory=dict)
+    decision_log_dropped: int = 0
+
+
+class Metrics:
+    """Counts what happens. Everything is called on the event loop, and nothing waits.
+
+    The callables give what others count, when somebody asks: the entries of the token cache,
+    whether each component is ready, the decisions that were not logged.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        *,
+        token_cache_entries: Callable[[], int] = lambda: 0,
+        ready: Callable[[], Mapping[str, bool]] = dict,
+        decision_log_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._values = Values(version)
+        self._token_cache_entries = token_cache_entries
+        self._ready = ready
+        self._decision_log_dropped = decision_log_dropped
+
+    def records(self, records: Sequence[DecisionRecord]) -> None:
+        """Count what was decided."""
+        values = self._values
+        checks, buckets = values.checks, values.check_buckets
+        for record in records:
+            decision, seconds = record.decision, record.seconds
+            route = decision.route
+            key = (
+                "allow" if type(decision) is Allow else "deny",
+                decision.reason,
+                "" if route is None else route.name,
+            )
+            if key in checks:
+                checks[key] += 1
+            elif len(checks) < MAX_CHECK_SERIES or not key[2]:
+                checks[key] = 1
+            else:
+                _count(checks, (key[0], key[1], OTHER_ROUTES))
+            buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
+            values.check_seconds += seconds
+            if record.cached:
+                values.token_cache_hits += 1
+            elif record.cached is not None:
+                values.token_cache_misses += 1
+
+    def jwks_refresh(self, issuer: str, result: str) -> None:
+        """Count a refresh of an issuer's keys by its result: success, not_modified, ..."""
+        _count(self._values.jwks_refreshes, (issuer, result))
+
+    def jwks_keys(self, issuer: str, keys: int, fetched_at: float) -> None:
+        """Note an issuer's good key set: how many keys, fetched when (seconds since the epoch)."""
+        self._values.jwks_keys[issuer] = keys
+        self._values.jwks_last_success[issuer] = fetched_at
+
+    def policy_reload(self, result: str) -> None:
+        """Count a loading of the policy by its result: success, failure, ..."""
+        _count(self._values.policy_reloads, result)
+
+    def policy_loaded(self, digest: str, at: float) -> None:
+        """Note the policy that runs, and since when (seconds since the epoch)."""
+        self._values.policy_digest = digest
+        self._values.policy_last_success = at
+
+    def looma_request(self, operation: str, result: str) -> None:
+        """Count a call of the registry by operation and result."""
+        _count(self._values.looma_requests, (operation, result))
+
+    def looma_registered(self, registered: bool) -> None:
+        """Note whether the registry has us."""
+        self._values.looma_registered = registered
+
+    def upstream_state(self, state: str) -> None:
+        """Note the probe's state: one of ``UPSTREAM_STATES``."""
+        self._values.upstream_state = state
+
+    def values(self) -> Values:
+        """Copy every number, for rendering them elsewhere."""
+        now = self._values
+        return Values(
+            version=now.version,
+            checks=now.checks.copy(),
+            check_buckets=now.check_buckets.copy(),
+            check_seconds=now.check_seconds,
+            token_cache_hits=now.token_cache_hits,
+            token_cache_misses=now.token_cache_misses,
+            token_cache_entries=self._token_cache_entries(),
+            jwks_refreshes=now.jwks_refreshes.copy(),
+            jwks_keys=now.jwks_keys.copy(),
+            jwks_last_success=now.jwks_last_success.copy(),
+            policy_reloads=now.policy_reloads.copy(),
+            policy_last_success=now.policy_last_success,
+            policy_digest=now.policy_digest,
+            looma_requests=now.looma_requests.copy(),
+            looma_registered=now.looma_registered,
+            upstream_state=now.upstream_state,
+            ready=self._ready(),
+            decision_log_dropped=self._decision_log_dropped(),
+        )
+
+
+def _count(counts: dict[_Key, int], key: _Key) -> None:
+    counts[key] = counts.get(key, 0) + 1

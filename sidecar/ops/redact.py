@@ -1,0 +1,43 @@
+"""Text of unknown origin made fit for a log: bounded, and without what could be a credential.
+
+Escaping is the writer's: every line is ASCII JSON or has its control characters escaped.
+"""
+
+import re
+from urllib.parse import unquote
+
+REDACTED = "[redacted]"
+
+# A JWT or a JWE, its dots percent-encoded or not. Base64url of `{"` begins with eyJ; otherwise it
+# takes three parts, of which the last is as long as a signature.
+_TOKEN = re.compile(
+    r"eyJ[\w-]{8,}(?:(?:\.|(?i:%2e))[\w-]*)*"
+    r"|(?<![\w-])[\w-]{16,}(?:\.|(?i:%2e))[\w-]{8,}(?:\.|(?i:%2e))[\w-]{40,}",
+    re.ASCII,
+)
+# A value whose own name calls it a credential: access_token=abc, Bearer abc.
+_NAMED = re.compile(
+    r"((?:token|secret|passw(?:or)?d|api_?key|jwt|signature|credentials?)(?:=|%3d)"
+    r"|\b(?:bearer|basic)\s)[^\s/&;,]+",
+    re.IGNORECASE | re.ASCII,
+)
+# What a server may read as the end of a path: `#`, `;`, and every spelling of these and of `?`.
+_AFTER_PATH = re.compile(r"([#;]|%(?:25)*(?:23|3b|3f)).+", re.IGNORECASE | re.DOTALL)
+
+_READ_AT_MOST = 8192  # characters looked at: a value of 16 MiB costs no more than that
+
+
+def text(value: str, limit: int) -> str:
+    """Mask what looks like a credential, then cut to ``limit`` characters."""
+    value = _TOKEN.sub(REDACTED, value[:_READ_AT_MOST])
+    value = _NAMED.sub(rf"\1{REDACTED}", value)
+    return value if len(value) <= limit else f"{value[:limit]}..."
+
+
+def path(target: bytes, limit: int) -> str:
+    """Show a request target's path: never its query, nor what might be taken for one."""
+    shown = target[:_READ_AT_MOST].partition(b"?")[0].decode("utf-8", "backslashreplace")
+    shown = _AFTER_PATH.sub(rf"\1{REDACTED}", shown)
+    if "%" in shown and not _TOKEN.search(shown) and _TOKEN.search(unquote(shown)):
+        return REDACTED  # a token in a spelling of its own
+    return text(shown, limit)

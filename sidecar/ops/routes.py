@@ -1,0 +1,86 @@
+"""What the ops address answers: /livez, /readyz and /metrics; the app may add more."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sidecar.ops import redact
+from sidecar.ops.health import Component, Health
+from sidecar.ops.metrics import Metrics, Values
+
+MAX_DETAIL = 512  # characters
+
+
+class OpsRequest(NamedTuple):
+    """What a route learns of its request: the peer's IP address, empty on a unix socket."""
+
+    remote: str
+
+
+class OpsAnswer(NamedTuple):
+    """What a route answers."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+Route = Callable[[OpsRequest], Awaitable[OpsAnswer]]
+Routes = Mapping[tuple[str, str], Route]  # by method and path; GET includes HEAD
+
+
+def ops_routes(health: Health, metrics: Metrics) -> dict[tuple[str, str], Route]:
+    """Give the routes that every sidecar has."""
+    scraped = _Exposition(metrics)
+
+    async def livez(_request: OpsRequest) -> OpsAnswer:
+        return OpsAnswer(200, b'{"live":true}\n')
+
+    async def readyz(_request: OpsRequest) -> OpsAnswer:
+        return OpsAnswer(200 if health.ready else 503, _readiness(health))
+
+    return {
+        ("GET", "/livez"): livez,
+        ("GET", "/readyz"): readyz,
+        ("GET", "/metrics"): scraped.answer,
+    }
+
+
+class _Exposition:
+    """Renders the metrics in a thread, one rendering at a time whoever asks meanwhile."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._rendering: asyncio.Task[OpsAnswer] | None = None
+
+    async def answer(self, _request: OpsRequest) -> OpsAnswer:
+        if self._rendering is None or self._rendering.done():
+            work = asyncio.to_thread(_render, self._metrics.values())
+            self._rendering = asyncio.create_task(work)
+        return await asyncio.shield(self._rendering)
+
+
+def _render(values: Values) -> OpsAnswer:
+    from sidecar.ops import exposition  # prometheus_client, once somebody scrapes
+
+    return OpsAnswer(200, exposition.render(values), exposition.CONTENT_TYPE)
+
+
+def _readiness(health: Health) -> bytes:
+    document = {
+        "ready": health.ready,
+        **_entry(health.overall),
+        "components": {name: _entry(component) for name, component in health.components.items()},
+    }
+    return json.dumps(document, indent=2).encode("ascii") + b"\n"
+
+
+def _entry(component: Component) -> dict[str, str]:
+    since = datetime.fromtimestamp(component.since, UTC).isoformat(timespec="seconds")
+    return {
+        "state": component.state,
+        "since": since.replace("+00:00", "Z"),
+        "detail": redact.text(component.detail, MAX_DETAIL),
+    }

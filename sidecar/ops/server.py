@@ -1,0 +1,135 @@
+"""The ops HTTP server: few connections, short requests, no bodies, nothing of a request in a log.
+
+On aiohttp's low-level server. It says nothing of itself but what the routes say.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from sidecar.ops.routes import OpsAnswer, OpsRequest, Routes
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64  # a scraper or two, the kubelet's probes, a person with curl
+IDLE_SECONDS = (
+    75.0  # without a whole request; over a scraper's usual 60, which keeps its connection
+)
+MAX_LINE_BYTES = 4096
+MAX_HEADERS = 64
+
+
+class OpsServer:
+    """Serves ``routes`` over HTTP/1.1 on sockets that listen already."""
+
+    def __init__(self, sockets: Sequence[socket.socket], routes: Routes) -> None:
+        self._sockets = sockets
+        self._routes = routes
+        self._methods: dict[str, str] = {}
+        for method, path in routes:
+            allowed = "GET, HEAD" if method == "GET" else method
+            known = self._methods.get(path)
+            self._methods[path] = f"{known}, {allowed}" if known else allowed
+        self._server = web.Server(self._answer, request_factory=self._request)
+        self._listening: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            unix = sock.family == socket.AF_UNIX
+            create = loop.create_unix_server if unix else loop.create_server
+            self._listening.append(await create(self._connection, sock=sock))
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Accept no more, let requests end for at most ``grace`` seconds, close all connections."""
+        for server in self._listening:
+            server.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(grace)
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        if len(self._server.connections) >= MAX_CONNECTIONS:
+            return _Refused()
+        return _Connection(
+            self._server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # which aiohttp documents
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=0.0,  # a body is never read
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, path))
+        if route is not None:
+            try:
+                answer = await route(OpsRequest(request.remote or ""))
+            except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
+                _log.exception("%s %s failed", method, path)
+                answer = _error(500, "internal error")
+        elif path in self._methods:
+            answer = _error(405, "method not allowed")
+        else:
+            answer = _error(404, "not found")
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        if answer.status == 405:
+            headers["Allow"] = self._methods[path]
+        headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+class _Request(web.BaseRequest):
+    """A request whose answer does not name the server's software."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        del response.headers["Server"]
+
+
+class _Connection(web.RequestHandler):
+    """A connection that repeats nothing of a malformed request."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature, and below
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer a request that could not be read."""
+        answer = _error(status, "bad request" if status < 500 else "internal error")
+        response = web.Response(status=status, body=answer.body, content_type=answer.content_type)
+        response.force_close()
+        return response
+
+
+class _Refused(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+def _error(status: int, message: str) -> OpsAnswer:
+    return OpsAnswer(status, b'{"error":"' + message.encode() + b'"}\n')

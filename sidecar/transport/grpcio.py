@@ -1,0 +1,209 @@
+"""The gRPC server on grpcio: complete, and well known; the lean transport is cheaper.
+
+What grpcio does by itself, beyond our reach:
+
+- A message over ``MAX_RECEIVE_BYTES`` is answered RESOURCE_EXHAUSTED before a handler sees it.
+  Envoy counts that as an error of the authorization service: denied, unless ``failure_mode_allow``
+  is set.
+- While it drains, a new stream on an old connection is answered CANCELLED or UNAVAILABLE for a
+  moment before the client has read the GOAWAY; Envoy's retry policy covers both.
+- ``0.0.0.0`` also listens on ``[::]`` where the machine has IPv6.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+# grpcio writes to standard error by itself, a line for every failed TLS handshake for one. Read
+# when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+from grpc import aio
+
+from sidecar.transport.interface import (
+    MAX_MESSAGE_BYTES,
+    Listener,
+    ListenError,
+    Methods,
+    RpcError,
+    ServerStream,
+    Tls,
+    Unary,
+)
+from sidecar.transport.sockets import TcpAddress, UnixPath, bind_tcp, format_address, parse_address
+
+_log = logging.getLogger(__name__)
+
+MAX_RECEIVE_BYTES = MAX_MESSAGE_BYTES + 64 * 1024  # a body of 16 MiB and the attributes around it
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # two sidecars on one port would share the requests unnoticed
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    # Envoy pings each second (connection_keepalive), also without calls; grpcio's own limit is one
+    # in five minutes, and closes the connection at the third.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 100),
+    # A peer that vanished without a word (a probe from outside the pod) is noticed within two
+    # minutes, not hours.
+    ("grpc.keepalive_time_ms", 90_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+# Streams are not limited: a refused one is an error to Envoy, which failure_mode_allow turns into
+# an allow.
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+_UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
+_StreamHandler = Callable[[bytes, Any], AsyncGenerator[bytes, None]]
+
+
+class Server:
+    """A gRPC server on one address. Satisfies ``Transport``."""
+
+    def __init__(self, listener: Listener, methods: Methods) -> None:
+        self._listener = listener
+        self._methods = methods
+        self._server: aio.Server | None = None
+        self._unix: UnixPath | None = None
+        self._open_streams: set[asyncio.Timeout] = set()
+
+    async def start(self) -> str:
+        """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
+        address = parse_address(self._listener.address)
+        server = aio.server(handlers=[_Handlers(self._handlers())], options=_OPTIONS)
+        try:
+            if isinstance(address, TcpAddress):
+                bound = await self._bind_tcp(server, address)
+                await server.start()
+            else:
+                bound = self._listener.address
+                self._unix = self._bind_unix(server, address.path)
+                await server.start()
+                self._unix.publish()
+        except BaseException:
+            await server.stop(None)
+            raise
+        self._server = server
+        return bound
+
+    async def idle(self) -> None:
+        """Wait for ever: grpcio does not tell of its connections."""
+        await asyncio.Event().wait()
+
+    async def drain(self, grace: float) -> None:
+        """Take no new call, finish those that run, end within ``grace`` seconds."""
+        if self._server is None:
+            return
+        if self._unix is not None:
+            self._unix.release()
+        for stream in self._open_streams:  # they have no end of their own to wait for
+            stream.reschedule(asyncio.get_running_loop().time())
+        await self._server.stop(grace)
+
+    def _handlers(self) -> dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]:
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(_unary_handler(name, method))
+            for name, method in self._methods.unary.items()
+        }
+        for name, stream in self._methods.streams.items():
+            handlers[name] = grpc.unary_stream_rpc_method_handler(
+                self._stream_handler(name, stream)
+            )
+        return handlers
+
+    def _stream_handler(self, name: str, stream: ServerStream) -> Any:
+        async def handle(message: bytes, context: Any) -> None:
+            scope = asyncio.timeout(None)  # drain sets it
+            self._open_streams.add(scope)
+            try:
+                async with scope:
+                    async for answer in stream(message):
+                        await context.write(answer)
+            except RpcError as error:
+                await context.abort(_CODES[error.code], error.message)
+            except TimeoutError:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
+            except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
+                _log.exception("%s failed", name)
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            finally:
+                self._open_streams.discard(scope)
+
+        return handle
+
+    async def _bind_tcp(self, server: aio.Server, address: TcpAddress) -> str:
+        # grpcio takes no socket and says little about a failure: claim the address to see that it
+        # is free, let go.
+        claimed = await bind_tcp(address)
+        hosts = [sock.getsockname()[0] for sock in claimed]
+        for sock in claimed:
+            sock.close()
+        port = address.port
+        for host in hosts:
+            port = self._add_port(server, format_address(host, port))
+        return format_address(address.host, port)
+
+    def _bind_unix(self, server: aio.Server, path: str) -> UnixPath:
+        unix = UnixPath(path, self._listener.socket_mode)
+        with unix.binding() as temporary:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.bind(temporary)
+            Path(temporary).unlink()
+            self._add_port(server, f"unix:{temporary}")
+        return unix
+
+    def _add_port(self, server: aio.Server, address: str) -> int:
+        tls = self._listener.tls
+        try:
+            if tls is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, _credentials(tls))
+        except RuntimeError:
+            cause = "" if tls is None else ", or its certificate and key are unfit"
+            raise ListenError(
+                f"{self._listener.address}: grpcio cannot listen on it{cause}"
+            ) from None
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)],
+        root_certificates=tls.client_ca,
+        require_client_auth=tls.client_ca is not None,
+    )
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs alone
+    """Finds a handler by the method's full name; grpcio answers UNIMPLEMENTED for None."""
+
+    def __init__(self, handlers: "dict[str, grpc.RpcMethodHandler[bytes, bytes]]") -> None:
+        self._handlers = handlers
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        return self._handlers.get(handler_call_details.method)
+
+
+def _unary_handler(name: str, method: Unary) -> Any:
+    loop = asyncio.get_running_loop()
+
+    async def handle(message: bytes, context: Any) -> bytes | None:
+        remaining = context.time_remaining()
+        try:
+            answer = method(message, None if remaining is None else loop.time() + remaining)
+            return answer if isinstance(answer, bytes) else await answer
+        except RpcError as error:
+            await context.abort(_CODES[error.code], error.message)
+        except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
+            _log.exception("%s failed", name)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+        return None
+
+    return handle

@@ -1,0 +1,248 @@
+"""Listening addresses: read, claimed, and given back.
+
+A second sidecar on an address must fail with one clear line, a restarted one must not be stopped by
+what the former left behind, and one that ends must not take its successor's socket away.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sidecar.transport.interface import ListenError
+
+BACKLOG = 1024  # more connections than Envoys have workers; the kernel caps it at somaxconn
+MAX_PATH_BYTES = 107  # sun_path of unix(7), less its terminating NUL
+
+# A name's IPv6 address on a machine without IPv6, for one: no reason to refuse the name's other
+# addresses.
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class TcpAddress(NamedTuple):
+    """``host:port``; ``host`` is a name or an IP address without brackets."""
+
+    host: str
+    port: int
+
+
+class UnixAddress(NamedTuple):
+    """``unix:/path``."""
+
+    path: str
+
+
+def parse_address(address: str) -> TcpAddress | UnixAddress:
+    """Read ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        if not path.startswith("/") or path.endswith("/") or "\0" in path:
+            raise ListenError(f"{address!r} is no address: unix: needs an absolute path of a file")
+        if len(os.fsencode(path)) > MAX_PATH_BYTES:
+            raise ListenError(f"{address}: a socket's path is at most {MAX_PATH_BYTES} bytes")
+        return UnixAddress(path)
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+        raise ListenError(f"{address!r} is no address: expected host:port, [v6]:port or unix:/path")
+    if bracketed:
+        host = host[1:-1]
+    if not host or (":" in host) != bracketed:
+        raise ListenError(
+            f"{address!r} is no address: an IPv6 address stands in brackets, a host is needed"
+        )
+    return TcpAddress(host, int(port))
+
+
+def format_address(host: str, port: int) -> str:
+    """Write a host and a port as one address, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
+    """Bind every address that the host has, without listening yet. Raises ListenError.
+
+    A name may have several addresses (``localhost`` often has two); all get the same port. ``::``
+    takes IPv4 too.
+    """
+    shown = format_address(*address)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise ListenError(f"{shown}: the host cannot be resolved: {_reason(error)}") from None
+    bound: list[socket.socket] = []
+    port = address.port
+    failure = OSError(errno.EADDRNOTAVAIL, "it has no address")
+    for family, kind, protocol, _, where in dict.fromkeys(found):
+        try:
+            sock = _bind_one(family, kind, protocol, (where[0], port, *where[2:]))
+        except OSError as error:
+            failure = error
+            if error.errno in _NOT_HERE:
+                continue
+            for sock in bound:
+                sock.close()
+            bound.clear()
+            break
+        bound.append(sock)
+        port = sock.getsockname()[1]
+    if not bound:
+        if failure.errno == errno.EADDRINUSE:
+            raise ListenError(f"address {shown} is already in use")
+        raise ListenError(f"{shown}: cannot listen: {_reason(failure)}")
+    return bound
+
+
+def _bind_one(family: int, kind: int, protocol: int, where: tuple[str | int, ...]) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a former run's connections in TIME_WAIT
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, where[0] != "::")
+        sock.bind(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class UnixPath:
+    """A unix socket's place in the file system.
+
+    The server binds ``temporary``, in the same directory, inside ``binding()``; ``publish`` renames
+    that onto the path. So the path never leads to a socket that does not listen yet or has too wide
+    a mode.
+    """
+
+    def __init__(self, path: str, mode: int) -> None:
+        self.path = path
+        self.temporary = str(Path(path).with_name(f".{secrets.token_hex(4)}"))
+        self._mode = mode
+        self._inode: tuple[int, int] | None = None
+        if len(os.fsencode(self.temporary)) > MAX_PATH_BYTES:
+            raise ListenError(f"unix:{path}: the directory's path is too long for a socket")
+        self._refuse_what_is_there()
+
+    def _refuse_what_is_there(self) -> None:
+        """Raise ListenError unless the path is free or its socket is served no more."""
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ListenError(f"unix:{self.path}: {_reason(error)}") from None
+        if not stat.S_ISSOCK(found.st_mode):
+            raise ListenError(
+                f"unix:{self.path}: a file that is no socket is in the way; it is left alone"
+            )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # a full backlog is EAGAIN: somebody serves
+            try:
+                probe.connect(self.path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                return
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise ListenError(
+                    f"unix:{self.path}: cannot tell who uses it: {_reason(error)}"
+                ) from None
+        raise ListenError(f"another sidecar is serving on unix:{self.path}")
+
+    @contextlib.contextmanager
+    def binding(self) -> Iterator[str]:
+        """Bind ``temporary`` within this: nobody else may use it. Raises ListenError."""
+        former = os.umask(0o177)  # the process's, but for an instant, and it only narrows
+        try:
+            yield self.temporary
+        except OSError as error:
+            raise ListenError(f"unix:{self.path}: cannot listen: {_reason(error)}") from None
+        finally:
+            os.umask(former)
+
+    def publish(self) -> None:
+        """Give the bound socket its mode and its name. Raises ListenError."""
+        try:
+            Path(self.temporary).chmod(self._mode)
+            made = os.lstat(self.temporary)
+            Path(self.temporary).rename(self.path)
+        except OSError as error:
+            self.release()
+            raise ListenError(f"unix:{self.path}: cannot listen: {_reason(error)}") from None
+        self._inode = made.st_dev, made.st_ino
+
+    def release(self) -> None:
+        """Remove the socket unless another process has put its own there. May be called again."""
+        with contextlib.suppress(OSError):
+            Path(self.temporary).unlink()
+        with contextlib.suppress(OSError):
+            found = os.lstat(self.path)
+            if self._inode == (found.st_dev, found.st_ino):
+                Path(self.path).unlink()
+        self._inode = None
+
+
+class Listening:
+    """Sockets that listen on one address; ``address`` has a port of 0 resolved."""
+
+    def __init__(
+        self, address: str, sockets: list[socket.socket], unix: UnixPath | None = None
+    ) -> None:
+        self.address = address
+        self.sockets = sockets
+        self._unix = unix
+
+    def close(self) -> None:
+        """Stop listening; remove a unix socket that is still ours. May be called again."""
+        if self._unix is not None:
+            self._unix.release()
+        for sock in self.sockets:
+            sock.close()
+
+
+async def listen(address: str, *, socket_mode: int = 0o660) -> Listening:
+    """Listen on ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
+    where = parse_address(address)
+    if isinstance(where, TcpAddress):
+        sockets = await bind_tcp(where)
+        listening = Listening(format_address(where.host, sockets[0].getsockname()[1]), sockets)
+        try:
+            for sock in sockets:
+                sock.listen(BACKLOG)
+        except (
+            OSError
+        ) as error:  # two may bind a free port with SO_REUSEADDR; the second fails here
+            listening.close()
+            if error.errno == errno.EADDRINUSE:
+                raise ListenError(f"address {address} is already in use") from None
+            raise ListenError(f"{address}: cannot listen: {_reason(error)}") from None
+        return listening
+    unix = UnixPath(where.path, socket_mode)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        with unix.binding() as temporary:
+            sock.bind(temporary)
+            sock.listen(BACKLOG)
+        unix.publish()
+    except ListenError:
+        sock.close()
+        unix.release()
+        raise
+    return Listening(address, [sock], unix)
+
+
+def _reason(error: Exception) -> str:
+    """Say what the system said, without its number."""
+    return getattr(error, "strerror", None) or str(error)
