@@ -41,6 +41,7 @@ class Values:
     policy_reloads: dict[str, int] = field(default_factory=lambda: {"success": 0, "failure": 0})
     policy_last_success: float | None = None
     policy_digest: str | None = None
+    policy_generation: int = 0
     looma_requests: dict[tuple[str, str], int] = field(default_factory=dict)
     looma_registered: bool | None = None
     upstream_state: str | None = None
@@ -107,7 +108,8 @@ class Metrics:
         _count(self._values.policy_reloads, result)
 
     def policy_loaded(self, digest: str, at: float) -> None:
-        """Note the policy that runs, and since when (seconds since the epoch)."""
+        """Note the policy that runs from now on (``at``, seconds since the epoch)."""
+        self._values.policy_generation += 1
         self._values.policy_digest = digest
         self._values.policy_last_success = at
 
@@ -122,6 +124,17 @@ class Metrics:
     def upstream_state(self, state: str) -> None:
         """Note the probe's state: one of ``UPSTREAM_STATES``."""
         self._values.upstream_state = state
+
+    @property
+    def policy_generation(self) -> int:
+        """How many policies have run since the start."""
+        return self._values.policy_generation
+
+    def summary(self) -> tuple[int, int, float | None]:
+        """Sum up since the start: checks, denials, the 99th percentile of a Check in seconds."""
+        denials = sum(count for key, count in self._values.checks.items() if key[0] == "deny")
+        buckets = self._values.check_buckets
+        return sum(buckets), denials, _quantile(0.99, buckets)
 
     def values(self) -> Values:
         """Copy every number, for rendering them elsewhere."""
@@ -140,6 +153,7 @@ class Metrics:
             policy_reloads=now.policy_reloads.copy(),
             policy_last_success=now.policy_last_success,
             policy_digest=now.policy_digest,
+            policy_generation=now.policy_generation,
             looma_requests=now.looma_requests.copy(),
             looma_registered=now.looma_registered,
             upstream_state=now.upstream_state,
@@ -150,3 +164,16 @@ class Metrics:
 
 def _count(counts: dict[_Key, int], key: _Key) -> None:
     counts[key] = counts.get(key, 0) + 1
+
+
+def _quantile(share: float, buckets: Sequence[int]) -> float | None:
+    """Estimate a quantile within its bucket by a straight line, as Prometheus does."""
+    rank = share * sum(buckets)
+    if not rank:
+        return None
+    below, lower = 0, 0.0
+    for count, upper in zip(buckets, CHECK_BUCKETS, strict=False):
+        if below + count >= rank:
+            return lower + (upper - lower) * (rank - below) / count
+        below, lower = below + count, upper
+    return lower

@@ -14,8 +14,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 # grpcio writes to standard error by itself, a line for every failed TLS handshake for one. Read
@@ -44,10 +44,10 @@ MAX_RECEIVE_BYTES = MAX_MESSAGE_BYTES + 64 * 1024  # a body of 16 MiB and the at
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two sidecars on one port would share the requests unnoticed
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-    # Envoy pings each second (connection_keepalive), also without calls; grpcio's own limit is one
-    # in five minutes, and closes the connection at the third.
+    # Envoy pings each second (connection_keepalive), also without calls. grpcio's own limit is one
+    # in five minutes; it closes the connection at the third. It bounds a flood of pings elsewhere.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 100),
+    ("grpc.http2.max_ping_strikes", 0),
     # A peer that vanished without a word (a probe from outside the pod) is noticed within two
     # minutes, not hours.
     ("grpc.keepalive_time_ms", 90_000),
@@ -59,9 +59,6 @@ _OPTIONS = (
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-_UnaryHandler = Callable[[bytes, Any], Awaitable[bytes]]
-_StreamHandler = Callable[[bytes, Any], AsyncGenerator[bytes, None]]
-
 
 class Server:
     """A gRPC server on one address. Satisfies ``Transport``."""
@@ -72,6 +69,7 @@ class Server:
         self._server: aio.Server | None = None
         self._unix: UnixPath | None = None
         self._open_streams: set[asyncio.Timeout] = set()
+        self._streams_end: float | None = None  # the event loop's time; None until draining
 
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
@@ -102,8 +100,10 @@ class Server:
             return
         if self._unix is not None:
             self._unix.release()
-        for stream in self._open_streams:  # they have no end of their own to wait for
-            stream.reschedule(asyncio.get_running_loop().time())
+        if self._streams_end is None:  # a stream has no end of its own to wait for
+            self._streams_end = asyncio.get_running_loop().time()
+            for stream in self._open_streams:
+                stream.reschedule(self._streams_end)
         await self._server.stop(grace)
 
     def _handlers(self) -> dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]:
@@ -119,7 +119,7 @@ class Server:
 
     def _stream_handler(self, name: str, stream: ServerStream) -> Any:
         async def handle(message: bytes, context: Any) -> None:
-            scope = asyncio.timeout(None)  # drain sets it
+            scope = asyncio.timeout_at(self._streams_end)
             self._open_streams.add(scope)
             try:
                 async with scope:
@@ -127,9 +127,9 @@ class Server:
                         await context.write(answer)
             except RpcError as error:
                 await context.abort(_CODES[error.code], error.message)
-            except TimeoutError:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
             except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
+                if scope.expired():
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
                 _log.exception("%s failed", name)
                 await context.abort(grpc.StatusCode.INTERNAL, "internal error")
             finally:
@@ -192,12 +192,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in 
 
 
 def _unary_handler(name: str, method: Unary) -> Any:
-    loop = asyncio.get_running_loop()
-
     async def handle(message: bytes, context: Any) -> bytes | None:
         remaining = context.time_remaining()
         try:
-            answer = method(message, None if remaining is None else loop.time() + remaining)
+            answer = method(message, None if remaining is None else monotonic() + remaining)
             return answer if isinstance(answer, bytes) else await answer
         except RpcError as error:
             await context.abort(_CODES[error.code], error.message)
