@@ -4,7 +4,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config.findings import BadValueError, Place, Problem
+from sidecar.config.findings import BadValueError, Place, Problem, Severity
+from sidecar.config.model import Issuer
 from sidecar.config.raw import at, mapping, sequence, texts
 from sidecar.config.values import ALGORITHMS
 from sidecar.core.keys import KeySetError, parse_key_set
@@ -78,13 +79,11 @@ def _pair(certificate: Path, key: Path) -> Iterator[Problem]:
 def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:
     for name in texts(section.get(str(place[-1]))):
         try:
-            content = read_file(Path(base, name), MAX_PEM_BYTES)
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
-                cadata=content.decode("ascii")
-            )
+            read_file(Path(base, name), MAX_PEM_BYTES)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(Path(base, name))
         except BadValueError as wrong:
             yield Problem(place, "file", f"`{place[-1]}` {wrong}", wrong.help)
-        except (ssl.SSLError, ValueError):
+        except OSError:  # ssl.SSLError among them
             yield Problem(
                 place,
                 "file",
@@ -94,10 +93,15 @@ def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Ite
 
 
 def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:
+    named = frozenset(texts(issuer.get("algorithms"))) & frozenset(ALGORITHMS)
+    algorithms = named or frozenset(Issuer.algorithms)
     for name in texts(issuer.get("jwks_file")):
         try:
             content = read_file(Path(base, name), MAX_KEY_SET_BYTES)
-            parse_key_set(content, algorithms=frozenset(ALGORITHMS), fetched_at=0.0)
+            keys = parse_key_set(content, algorithms=algorithms, fetched_at=0.0)
+            if keys.dropped:
+                message = f"some keys in `jwks_file` are not used: {keys.dropped}"
+                yield Problem(place, "unused-keys", message, severity=Severity.WARNING)
         except BadValueError as wrong:
             yield Problem(place, "file", f"`jwks_file` {wrong}", wrong.help)
         except KeySetError as error:

@@ -87,7 +87,7 @@ def load_policy(path: Path, settings: PolicySettings) -> Policy:
         content = files.read_file(path, MAX_BYTES)
     except BadValueError as wrong:
         raise ConfigError([_of_file(path, wrong)]) from None
-    policy, findings = _compile(path, content, settings)
+    policy, _, findings = _compile(path, content, settings)
     if policy is None:
         raise ConfigError(_sorted(findings))
     return policy
@@ -137,22 +137,21 @@ def _policy(
     except BadValueError as wrong:
         problems.append(Problem(("policy", "file"), "file", f"the policy {wrong}", wrong.help))
         return None, []
-    return _compile(path, content, settings)
+    policy, document, findings = _compile(path, content, settings)
+    if policy is not None:
+        findings += _located(path, document, lint.problems(policy))
+    return policy, findings
 
 
 def _compile(
     path: Path, content: bytes, settings: PolicySettings
-) -> tuple[Policy | None, list[Finding]]:
+) -> tuple[Policy | None, Document, list[Finding]]:
     document = read_yaml(content)
     if not document.complete:
-        return None, _located(path, document, [])
+        return None, document, _located(path, document, [])
     policy, problems = compile_document(document, settings, digest_of(content))
-    if policy is not None:
-        problems += lint.problems(policy)
     findings = _located(path, document, problems)
-    if any(finding.severity is Severity.ERROR for finding in findings):
-        return None, findings
-    return policy, findings
+    return None if document.faults else policy, document, findings
 
 
 def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:
