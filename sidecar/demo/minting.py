@@ -66,7 +66,7 @@ USERS = {
 SERVICES = {
     service.service_id: service
     for service in (
-        Service("basic-server", "Basic Server", ("cluster/register", "cluster/heartbeat")),
+        Service("basic-server", "Basic Server", ("service:register",)),
         Service("looma", "Looma CRM", ("users", "orders")),
     )
 }

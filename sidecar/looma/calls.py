@@ -131,7 +131,17 @@ def _seconds_until(date: str) -> float:
 
 def describe(error: Exception) -> str:
     """Say what went wrong without the URL, which may hold credentials."""
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return type(cause).__name__
+
+
+_WORDS: dict[type[Exception], str] = {
+    aiohttp.ServerDisconnectedError: "the connection ended without an answer",
+    aiohttp.ClientPayloadError: "the connection ended within the answer",
+    aiohttp.ClientResponseError: "the answer is no HTTP",
+}

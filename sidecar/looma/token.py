@@ -121,6 +121,8 @@ class LoginTokens:
     async def _fresh(self) -> str:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._log_in(), name="looma-login")
+            # whoever waited may be gone by the time it fails
+            self._running.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._running)
 
     async def _log_in(self) -> str:
@@ -136,8 +138,9 @@ class LoginTokens:
 
     def _read(self, answer: Answer) -> tuple[str, float]:
         body = answer.json()
-        data = body.get("data") if isinstance(body, dict) else None
-        if answer.status != 200 or body.get("success") is False or not isinstance(data, dict):
+        succeeded = answer.status == 200 and isinstance(body, dict) and body.get("success") is True
+        data = body.get("data") if succeeded else None
+        if not isinstance(data, dict):
             raise NoTokenError(f"Zervi's service login was refused: HTTP status {answer.status}")
         token = data.get("service_token")
         if not isinstance(token, str):
