@@ -1,7 +1,8 @@
 """Everything wired together: the only place that knows all the rooms.
 
-Start: policy, listen (health says not serving), first key sets, ready. SIGTERM or Ctrl-C: not
-serving, answer on while Envoy drains, stop. A second signal ends the draining.
+Start: policy, listen (health says not serving), first key sets, ready, register with Looma. SIGTERM
+or Ctrl-C: not serving, deregister, answer on while Envoy drains, stop. A second signal ends the
+draining.
 """
 
 import asyncio
@@ -22,11 +23,13 @@ from sidecar.core.decision import DecisionRecord
 from sidecar.core.keys import KeySet
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
+from sidecar.node import Node
 from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
-from sidecar.ops.server import OpsServer, ops_routes
+from sidecar.ops.routes import ops_routes
+from sidecar.ops.server import OpsServer
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener, ListenError, Methods, Transport
 from sidecar.transport.sockets import listen
@@ -34,6 +37,7 @@ from sidecar.zervi.keyring import KeyRing
 
 _log = logging.getLogger(__name__)
 
+VERSION = version("zervi-sidecar")
 STOP_SECONDS = 2.0  # for calls that still run when the draining is over
 
 
@@ -69,10 +73,10 @@ class Sidecar:
         self._config = config
         settings = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
-        self._health = Health(self._issuers)
+        self._health = Health(self._issuers, looma=settings.looma is not None)
         self._decisions = DecisionLog(settings.log.decisions)
         self._metrics = Metrics(
-            version("zervi-sidecar"),
+            VERSION,
             token_cache_entries=lambda: self._service.cached_tokens,
             ready=lambda: {n: c.state.usable for n, c in self._health.components.items()},
             decision_log_dropped=lambda: self._decisions.dropped,
@@ -91,6 +95,11 @@ class Sidecar:
             lambda deliver: asyncio.get_running_loop().call_soon(deliver),
             wiring.service(config),
         )
+        self._node: Node | None = None
+        if settings.looma is not None:
+            self._node = Node(
+                settings.looma, config, lambda: self._service.snapshot, self._health, self._metrics
+            )
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError where nothing was started."""
@@ -104,11 +113,20 @@ class Sidecar:
             self._note_policy()
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
+            if self._node is not None:
+                self._node.start()
+                stack.push_async_callback(self._node.close)
             gc.collect()
             gc.freeze()  # what was made by now stays: no collection need look at it again
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
+            leaving = asyncio.ensure_future(self._leave())
             await self._wait_for_envoy(servers, signals)
+            await leaving
+
+    async def _leave(self) -> None:
+        if self._node is not None:
+            await self._node.leave()
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> list[Transport]:
         addresses = self._config.settings.listen
@@ -151,12 +169,12 @@ class Sidecar:
         """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
         drain = self._config.settings.drain
         _log.info("draining for at most %g s; a second signal ends it now", drain)
-        ends = {asyncio.ensure_future(asyncio.gather(*(server.idle() for server in servers)))}
-        ends.add(asyncio.ensure_future(signals.get()))
-        _, pending = await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
-        for end in pending:
+        idle = asyncio.gather(*(server.idle() for server in servers))
+        signalled = asyncio.ensure_future(signals.get())
+        await asyncio.wait({idle, signalled}, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+        for end in (idle, signalled):
             end.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(idle, signalled, return_exceptions=True)
 
     def _note_policy(self) -> None:
         policy = self._service.snapshot.policy

@@ -1,10 +1,18 @@
 """The configuration as each room wants it: every room has small settings of its own."""
 
+import socket
+
 from sidecar.config import Config
-from sidecar.config.model import Issuer
+from sidecar.config.model import Issuer, Looma
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import ServiceSettings
+from sidecar.looma.http import Paths
+from sidecar.looma.identity import Service, service_id
+from sidecar.looma.probe import ProbeSettings
+from sidecar.looma.reporter import ReporterSettings
+from sidecar.looma.reporting import RegistrySettings
+from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.transport.interface import Listener, Tls
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
@@ -74,3 +82,50 @@ def listener(config: Config, address: str) -> Listener:
         None if authorities is None else authorities.read_bytes(),
     )
     return Listener(address, tls, listen.socket_mode)
+
+
+def reporter(looma: Looma, version: str) -> ReporterSettings:
+    """Return what the registry is told, and how often."""
+    service = looma.service
+    identity = service_id(
+        service.id, name=service.name, host=socket.gethostname(), port=service.port
+    )
+    named = Service(
+        identity,
+        service.name,
+        service.type,
+        service.address,
+        service.port,
+        service.node,
+        service.cluster,
+        service.version,
+        service.environment,
+    )
+    return ReporterSettings(named, version, looma.heartbeat, looma.metrics)
+
+
+def registry(looma: Looma, secret: str | None) -> RegistrySettings:
+    """Return which registry, and what it is asked with; ``secret`` is the one of a login."""
+    paths = looma.paths
+    return RegistrySettings(
+        looma.kind,
+        looma.url,
+        Paths(paths.register, paths.heartbeat, paths.deregister, paths.metrics),
+        _service_token(looma, secret),
+    )
+
+
+def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens | Login | None:
+    token = looma.token
+    if token is None:
+        return None
+    if token.file is not None:
+        return FileTokens(token.file)
+    if token.env is not None:
+        return EnvTokens(token.env)
+    return Login(token.login_url or "", token.service_id or "", secret or "")
+
+
+def probe(looma: Looma) -> ProbeSettings:
+    """Return how the upstream is probed."""
+    return ProbeSettings(looma.probe.url, looma.probe.interval, looma.probe.timeout)
