@@ -6,8 +6,8 @@ from random import Random
 
 from sidecar.core.keys import KeySet, KeySetError, parse_key_set
 from sidecar.zervi.interface import Fetcher, FetchError, RefreshSettings
-from sidecar.zervi.report import Report
-from sidecar.zervi.schedule import RETRY_FLOOR, Cooldown, Schedule
+from sidecar.zervi.report import Report, counted
+from sidecar.zervi.schedule import DEMAND_BURST, RETRY_FLOOR, Ration, Schedule
 
 SUCCESS = "success"
 NOT_MODIFIED = "not_modified"
@@ -42,7 +42,7 @@ class Refresher:
         self._report = report
         self._clock = clock
         self._schedule = Schedule(settings.refresh, random)
-        self._cooldown = Cooldown(settings.cooldown)
+        self._ration = Ration(DEMAND_BURST, settings.cooldown)
         self._keys: KeySet | None = None
         self._validator: str | None = None  # of the document that _keys came from
         self._begun = 0  # the number of the latest fetch
@@ -106,7 +106,7 @@ class Refresher:
         return 0 < self._good == self._begun and age <= self._settings.cooldown
 
     def _begin_on_demand(self) -> bool:
-        if not self._cooldown.take(asyncio.get_running_loop().time()):
+        if not self._ration.take(asyncio.get_running_loop().time()):
             return False
         self._begin(on_demand=True)
         return True
@@ -134,7 +134,7 @@ class Refresher:
                 delay = self._delay(max_age, good=self._good == number)
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
         if on_demand and self._good == number and self._has_new_key(known):
-            self._cooldown.give_back()
+            self._ration.give_back()  # it was a rotation that asked, no stray token
 
     async def _fetch(self) -> float | None:
         """Fetch, read and hand on one key set; return its max-age. Raises FetchError."""
@@ -154,8 +154,8 @@ class Refresher:
         self._on_keys(keys)
         self._keys, self._validator = keys, answer.validator
         self._good, self._good_at = self._begun, began
-        self._report.good(keys, previous)
-        self._on_refresh(result, f"{len(keys.keys)} keys")
+        self._report.good(keys, previous, began)
+        self._on_refresh(result, counted(keys))
         return answer.max_age
 
     async def _read(self, document: bytes, fetched_at: float) -> KeySet:

@@ -26,9 +26,9 @@ RETRY_CAP_URGENT = 15.0
 # outage makes a fleet ask about twice as often as usual, not more.
 RETRY_CAP = 300.0
 
-# How many fetches for unknown keys may follow each other before `cooldown` counts: one for a stray
-# token, one for a rotation that comes right after it.
-BURST = 2
+# How many fetches on demand that bring no new key may follow each other before `cooldown` counts:
+# one for a stray token, one for a rotation that comes right after it.
+DEMAND_BURST = 2
 
 
 class Schedule:
@@ -61,18 +61,19 @@ class Schedule:
         return self._random.uniform(RETRY_FLOOR, ceiling)
 
 
-class Cooldown:
-    """The ration of fetches for unknown keys: BURST of them, one more each ``seconds``."""
+class Ration:
+    """A token bucket: something may happen ``burst`` times, and once more each ``seconds``."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, burst: int, seconds: float) -> None:
+        self._burst = float(burst)
         self._seconds = seconds
-        self._level = float(BURST)
+        self._level = self._burst
         self._counted_at = 0.0
 
     def take(self, now: float) -> bool:
-        """Ask for one fetch at ``now`` (a steady clock, in seconds); True grants it."""
+        """Ask for one at ``now`` (a steady clock, in seconds); True grants it."""
         grown = (now - self._counted_at) / self._seconds
-        self._level = min(float(BURST), self._level + grown)
+        self._level = min(self._burst, self._level + grown)
         self._counted_at = now
         if self._level < 1.0:
             return False
@@ -80,5 +81,5 @@ class Cooldown:
         return True
 
     def give_back(self) -> None:
-        """Return what was taken: the fetch brought a new key, so no stray token had asked."""
-        self._level = min(float(BURST), self._level + 1.0)
+        """Return what was taken."""
+        self._level = min(self._burst, self._level + 1.0)

@@ -3,14 +3,14 @@
 import asyncio
 import tracemalloc
 
-from sidecar.zervi.schedule import BURST
+from sidecar.zervi.schedule import DEMAND_BURST
 from tests.edge import key_server
 from tests.edge.key_server import document, held, serving
 from tests.edge.zervi_rig import SETTINGS, key_set, running, source
 from tests.support.waiting import eventually
 
 GOOD = document(key_set("a"))
-SPENT = 1 + BURST  # the fetch at the start and the whole ration
+SPENT = 1 + DEMAND_BURST  # the fetch at the start and the whole ration
 
 
 async def test_a_rotated_key_is_there_once_the_refresh_on_demand_has_ended() -> None:
@@ -26,7 +26,7 @@ async def test_rotations_are_not_rationed() -> None:
     """A refresh that brings a new key costs nothing of the ration, however many come in a row."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
-        for number in range(BURST * 3):
+        for number in range(DEMAND_BURST * 3):
             server.answer = document(key_set("a", f"b{number}"))
             assert await rig.ask(f"b{number}") is True
             assert rig.kids == {"a", f"b{number}"}
@@ -136,7 +136,7 @@ async def test_a_flood_of_made_up_kids_one_after_the_other_is_answered_at_once()
     """Past the burst nobody waits, nothing is fetched, and nothing is remembered of any kid."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
-        for number in range(BURST):
+        for number in range(DEMAND_BURST):
             assert await rig.ask(f"early-{number}") is True
         tracemalloc.start()
         try:

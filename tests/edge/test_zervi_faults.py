@@ -8,6 +8,7 @@ import pytest
 from tests.edge import key_server
 from tests.edge.key_server import MEGABYTE, Answer, document, serving
 from tests.edge.zervi_rig import HASTE, SETTINGS, key_set, public, running, source
+from tests.support.ports import free_port
 from tests.support.signing import b64, ec_key, jwks, uint
 from tests.support.waiting import eventually
 
@@ -157,3 +158,28 @@ async def test_what_is_not_for_verifying_is_left_out_of_a_good_set() -> None:
     async with serving(answer) as server, running(source(server.url)) as rig:
         await rig.fetched()
         assert rig.kids == {"a"}
+
+
+async def test_a_start_without_a_server_backs_off_up_to_a_bound() -> None:
+    """Without any keys the waits grow to a bound, so that a try is never far from its return."""
+    async with running(source(f"http://127.0.0.1:{free_port()}/")) as rig:
+        await eventually(lambda: rig.count("failure") >= 9, "some retries")
+        ceilings = [ceiling for _floor, ceiling in rig.dice.spans[:9]]
+        assert ceilings == [0.5, 1, 2, 4, 8, 15, 15, 15, 15]
+
+
+async def test_an_outage_with_good_keys_is_waited_out_more_calmly() -> None:
+    """While good keys are held the waits grow on, and a success forgets them."""
+    async with serving(GOOD) as server, running(source(server.url)) as rig:
+        await rig.fetched()
+        server.answer = key_server.closes
+        assert await rig.ask() is False
+        await eventually(lambda: rig.count("failure") >= 12, "some retries")
+        ceilings = [ceiling for _floor, ceiling in rig.dice.spans[1:13]]
+        assert ceilings == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+        server.answer = GOOD
+        await rig.fetched()
+        server.answer = key_server.closes
+        spans = len(rig.dice.spans)
+        assert await rig.ask() is False
+        assert rig.dice.spans[spans][1] == 0.5

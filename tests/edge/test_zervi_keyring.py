@@ -1,6 +1,5 @@
 """The key ring: revalidation, ageing, files, what is reported."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -12,7 +11,14 @@ from sidecar.zervi.interface import JwksFile
 from sidecar.zervi.keyring import KeyRing
 from tests.edge import key_server
 from tests.edge.key_server import document, revalidated, serving
-from tests.edge.zervi_rig import ALGORITHMS, ISSUER, SETTINGS, key_set, running, source
+from tests.edge.zervi_rig import (
+    ALGORITHMS,
+    ISSUER,
+    SETTINGS,
+    key_set,
+    running,
+    source,
+)
 from tests.support.waiting import eventually
 
 GOOD = document(key_set("a"))
@@ -203,51 +209,3 @@ async def test_an_error_in_a_callback_does_not_end_the_refreshing() -> None:
         await eventually(lambda: swapped, "the second fetch")
         await ring.close()
     assert results[0] == "failure: RuntimeError in the sidecar itself"
-
-
-async def test_an_operator_gets_a_line_for_each_change_and_none_for_repeats(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Log lines: first keys, first failure with cause and advice, recovery, rotation."""
-    caplog.set_level(logging.INFO, "sidecar.zervi")
-    async with serving(GOOD) as server, running(source(server.url), settings=FREQUENT) as rig:
-        await rig.fetched()
-        await rig.fetched()
-        server.answer = key_server.redirects
-        for _ in range(3):
-            await rig.fetched("failure")
-        server.answer = document(key_set("b", "c"))
-        await rig.fetched()
-    lines = [record.getMessage() for record in caplog.records]
-    where = server.url
-    failed = (
-        f"issuer {ISSUER}: no key set from {where}: status 302: a redirect, and none is followed;"
-        " the last good keys count for another 1 day, 0:00:00; put the final address into jwks_url"
-    )
-    assert lines == [
-        f"issuer {ISSUER}: 1 keys from {where}",
-        failed,
-        f"issuer {ISSUER}: 2 keys from {where}",
-        f"issuer {ISSUER}: its keys changed: 2 new, 1 withdrawn",
-    ]
-
-
-async def test_neither_password_nor_query_of_a_url_is_ever_shown(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """They are sent to the server that they are for, and to nobody else."""
-    caplog.set_level(logging.DEBUG)
-    async with serving(GOOD) as server:
-        url = server.url.replace("://", "://me:pass-word@") + "?key=query-secret"
-        async with running(source(url)) as rig:
-            await rig.fetched()
-            for answer in (key_server.closes, key_server.redirects, key_server.no_http):
-                server.answer = answer
-                await rig.fetched("failure") if rig.last[0] == "failure" else await rig.ask()
-            await server.stop()
-            await rig.fetched("failure")
-    shown = caplog.text + repr(rig.results)
-    assert server.exchanges[0].target.endswith("?key=query-secret")
-    assert "authorization" in server.exchanges[0].headers
-    assert "pass-word" not in shown
-    assert "query-secret" not in shown

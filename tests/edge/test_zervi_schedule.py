@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from sidecar.zervi.fetch import freshness
 from sidecar.zervi.schedule import (
-    BURST,
+    DEMAND_BURST,
     JITTER,
     MIN_MAX_AGE,
     RETRY_CAP,
     RETRY_CAP_URGENT,
     RETRY_FIRST,
     RETRY_FLOOR,
-    Cooldown,
+    Ration,
     Schedule,
 )
 
@@ -76,30 +76,30 @@ def test_a_success_forgets_the_failures() -> None:
 def test_a_flood_gets_the_burst_and_then_one_each_cooldown(
     seconds: float, gaps: list[float]
 ) -> None:
-    """However the questions fall, no more are granted than the burst and one a cooldown."""
-    cooldown = Cooldown(seconds)
+    """However the questions fall, no more are granted than the burst and one a ration."""
+    ration = Ration(DEMAND_BURST, seconds)
     now, granted = 0.0, 0
     for gap in gaps:
         now += gap
-        granted += cooldown.take(now)
-    assert granted <= BURST + now / seconds + 1e-6
+        granted += ration.take(now)
+    assert granted <= DEMAND_BURST + now / seconds + 1e-6
 
 
 def test_the_burst_is_there_at_once_and_again_after_a_quiet_time() -> None:
     """The ration is full at the start, one grows back each cooldown, never more than the burst."""
-    cooldown = Cooldown(30)
-    assert [cooldown.take(1000) for _ in range(3)] == [True, True, False]
-    assert [cooldown.take(1030), cooldown.take(1030)] == [True, False]
-    assert [cooldown.take(9000) for _ in range(3)] == [True, True, False]
+    ration = Ration(DEMAND_BURST, 30)
+    assert [ration.take(1000) for _ in range(3)] == [True, True, False]
+    assert [ration.take(1030), ration.take(1030)] == [True, False]
+    assert [ration.take(9000) for _ in range(3)] == [True, True, False]
 
 
 def test_what_is_given_back_can_be_taken_again_but_never_exceeds_the_burst() -> None:
     """A fetch that brought a new key costs nothing, and earns nothing."""
-    cooldown = Cooldown(30)
-    cooldown.give_back()
-    assert [cooldown.take(1000) for _ in range(3)] == [True, True, False]
-    cooldown.give_back()
-    assert [cooldown.take(1000), cooldown.take(1000)] == [True, False]
+    ration = Ration(DEMAND_BURST, 30)
+    ration.give_back()
+    assert [ration.take(1000) for _ in range(3)] == [True, True, False]
+    ration.give_back()
+    assert [ration.take(1000), ration.take(1000)] == [True, False]
 
 
 @pytest.mark.parametrize(

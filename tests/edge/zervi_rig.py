@@ -21,9 +21,14 @@ HASTE = SETTINGS._replace(timeout=0.3)  # for servers that never finish
 
 
 class Soonest(Random):
-    """Dice that fall on next to no wait: tests of the schedule itself are elsewhere."""
+    """Dice that fall on next to no wait, and remember what they could have fallen on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: list[tuple[float, float]] = []
 
     def uniform(self, a: float, b: float) -> float:
+        self.spans.append((a, b))
         return 0.01
 
 
@@ -42,6 +47,7 @@ class Rig:
 
     def __init__(self, sources: Sequence[Source | None], settings: RefreshSettings) -> None:
         self.clock = Clock()
+        self.dice = Soonest()
         self.keys: dict[int, KeySet] = {}
         self.swaps = 0
         self.results: list[tuple[int, str, str]] = []
@@ -51,7 +57,7 @@ class Rig:
             on_keys=self._on_keys,
             on_refresh=lambda *result: self.results.append(result),
             clock=self.clock,
-            random=Soonest(),
+            random=self.dice,
         )
 
     def _on_keys(self, index: int, keys: KeySet) -> None:
