@@ -19,7 +19,7 @@ RESERVED_HEADERS = frozenset(
 )  # fmt: skip
 
 
-def header(text: str) -> str:
+def header_name(text: str) -> str:
     """Return a header's name in lower case. Raises BadValueError."""
     if text.startswith(":"):
         raise BadValueError(f"must be a header name, and {quoted(text)} is a pseudo-header")
@@ -33,7 +33,7 @@ def changeable_header(text: str) -> str:
 
     Raises BadValueError.
     """
-    name = header(text)
+    name = header_name(text)
     if name == "authorization":
         hint = "`forward_authorization` decides whether it reaches the upstream"
         raise BadValueError("must not be `authorization`", hint)
@@ -58,7 +58,7 @@ def word(text: str) -> str:
     return text
 
 
-def parameter(text: str) -> str:
+def parameter_name(text: str) -> str:
     """Return the name of a query's parameter as it is. Raises BadValueError."""
     if not _PARAMETER.fullmatch(text):
         raise BadValueError(f"must be letters, digits and . _ ~ -, and {quoted(text)} is not")

@@ -7,6 +7,7 @@ There is no library for this here: the one that would do it costs each sidecar 1
 its start, and its errors would have to be reworded one by one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from sidecar.config.findings import BadValueError, Place, Problem, one_of, quoted
 from sidecar.config.values import seconds, text_that_says_something
 
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -250,7 +252,8 @@ def name_of(place: Place) -> str:
 
 
 def _as_list(text: str) -> str:
-    return f"[{text}]" if text.isalnum() else f'["{text}"]'
+    plain = _PLAIN.fullmatch(text) and text not in {"true", "false", "null"}
+    return f"[{text}]" if plain else f'["{text}"]'
 
 
 def _type(value: object) -> str:

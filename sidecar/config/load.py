@@ -62,7 +62,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         if problem.code != "missing-key" or problem.place not in misspelt
     ]
     problems += [*files.problems(value, base), *secrets.problems]
-    problems += cautions.problems(value)
+    wrong = {problem.place for problem in problems}
+    problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
     policy_settings = _policy_settings(value, settings)
     policy, findings = _policy(value, base, policy_settings, problems)
     findings = _located(path, document, problems) + findings

@@ -18,7 +18,13 @@ from sidecar.config.addresses import (
     service_address,
     tcp_address,
 )
-from sidecar.config.headers import changeable_header, header, identity_header, parameter, word
+from sidecar.config.headers import (
+    changeable_header,
+    header_name,
+    identity_header,
+    parameter_name,
+    word,
+)
 from sidecar.config.kinds import (
     Choice,
     Duration,
@@ -32,7 +38,14 @@ from sidecar.config.kinds import (
     Whole,
 )
 from sidecar.config.schema import Section
-from sidecar.config.values import algorithm, environment_name, file_mode, id_template
+from sidecar.config.values import (
+    algorithm,
+    environment_name,
+    file_mode,
+    id_template,
+    node_path,
+    registry_path,
+)
 from sidecar.core.paths import ALLOWABLE
 
 _TEXTS = Listed(Text(), least=1)
@@ -115,10 +128,10 @@ class Issuer:
 class TokenPlace:
     """One of ``zervi.token_sources``: exactly one of ``header``, ``cookie`` and ``query``."""
 
-    header: Annotated[str | None, Optional(Text(header))] = None
+    header: Annotated[str | None, Optional(Text(header_name))] = None
     scheme: Annotated[str | None, Optional(Text(word))] = None
     cookie: Annotated[str | None, Optional(Text(word))] = None
-    query: Annotated[str | None, Optional(Text(parameter))] = None
+    query: Annotated[str | None, Optional(Text(parameter_name))] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +247,10 @@ class RegistryToken:
 class RegistryPaths:
     """``looma.paths``: where the registry's operations are, for ``kind: http``."""
 
-    register: Annotated[str, Text()] = "/cluster/register"
-    heartbeat: Annotated[str, Text()] = "/cluster/heartbeat/{service_id}"
-    deregister: Annotated[str, Text()] = "/cluster/deregister/{service_id}"
-    metrics: Annotated[str, Text()] = "/cluster/metrics/{service_id}"
+    register: Annotated[str, Text(registry_path)] = "/cluster/register"
+    heartbeat: Annotated[str, Text(node_path)] = "/cluster/heartbeat/{service_id}"
+    deregister: Annotated[str, Text(node_path)] = "/cluster/deregister/{service_id}"
+    metrics: Annotated[str, Text(node_path)] = "/cluster/metrics/{service_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from sidecar.config.findings import Place, Problem, quoted
-from sidecar.config.model import IdentityHeaderNames, Jwks, Listen, PolicySection, Probe
+from sidecar.config.model import (
+    IdentityHeaderNames,
+    Jwks,
+    Listen,
+    PolicySection,
+    Probe,
+)
 from sidecar.config.raw import at, duration, mapping, sequence, texts
 
 KEY_SOURCES = ("jwks_url", "jwks_file")
@@ -71,7 +77,7 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
     if given and given[0] in SECRET_SOURCES:
         for key in _given(issuer, "algorithms", "ca_file"):
             hint = (
-                "with a secret it is HS256"
+                "with a secret it is HS256: leave the key out"
                 if key == "algorithms"
                 else "it is for an https `jwks_url`"
             )
@@ -212,32 +218,9 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
         )
     if looma.get("kind") in {"etcd", "consul"} and looma.get("paths") is not None:
         yield Problem(("looma", "paths"), "no-effect", "`paths` is for `kind: http` alone")
-    yield from _paths(mapping(looma.get("paths")))
     token = looma.get("token")
     if isinstance(token, dict):
         yield from _token(token)
-
-
-def _paths(paths: Mapping[str, object]) -> Iterator[Problem]:
-    for key, path in paths.items():
-        if not isinstance(path, str):
-            continue
-        place: Place = ("looma", "paths", key)
-        rest = path.replace("{service_id}", "")
-        if not path.startswith("/") or not path.isascii() or set(rest) & set(" ?#{}"):
-            yield Problem(
-                place,
-                "bad-value",
-                f"`{key}` must be a path such as /cluster/{key}/{{service_id}}, not {quoted(path)}",
-                "it begins with / and has no query; {service_id} is all that is filled in",
-            )
-        elif key != "register" and "{service_id}" not in path:
-            yield Problem(
-                place,
-                "bad-value",
-                f"`{key}` must contain {{service_id}}",
-                "the registry must know whose it is",
-            )
 
 
 def _token(token: Mapping[str, object]) -> Iterator[Problem]:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 from sidecar.config.findings import Place, Problem, quoted
 from sidecar.config.kinds import Kind, Listed, Notes, Optional, RefusedError, name_of
 
+LIKENESS = 0.7  # of two keys, so that one may be meant by the other: `port` is not `transport`
+
 T = TypeVar("T")
 
 
@@ -96,7 +98,7 @@ def section_in(kind: Kind) -> type[Any] | None:
 
 def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> list[str]:
     """Note an unknown key; return the key that was meant, where that can be told."""
-    near = get_close_matches(name, keys_of(section).kinds, n=1)
+    near = get_close_matches(name, keys_of(section).kinds, n=1, cutoff=LIKENESS)
     elsewhere = near or list(places_of(section, name))
     if len(elsewhere) == 1:
         message = f"unknown key {quoted(name)}, did you mean `{elsewhere[0]}`?"

@@ -6,7 +6,6 @@ from pathlib import Path
 from sidecar.config.files import read_file
 from sidecar.config.findings import BadValueError, Place, Problem, Severity
 from sidecar.config.raw import at, mapping, sequence
-from sidecar.config.rules import SECRET_SOURCES
 from sidecar.config.values import ENVIRONMENT_NAME
 from sidecar.core.issuers import check_secret
 
@@ -16,7 +15,11 @@ MAX_SECRET_BYTES = (
 
 
 class Secrets:
-    """What the environment and the files hold for one configuration, and what is wrong with it."""
+    """What the environment and the files hold for one configuration, and what is wrong with it.
+
+    ``issuers`` has each issuer's secrets in their order, none for an issuer with keys. ``registry``
+    is what ``looma.token`` names in the environment: a token, or a login's secret.
+    """
 
     def __init__(self, document: object, base: Path, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
@@ -29,59 +32,53 @@ class Secrets:
         self.registry = self._of_registry(mapping(at(document, "looma", "token")))
 
     def _of_issuer(self, issuer: Mapping[str, object], place: Place) -> tuple[bytes, ...]:
-        """Return an issuer's secrets in their order; none for an issuer with keys."""
-        secrets: list[bytes] = []
         weak_allowed = issuer.get("unsafe_allow_weak_secret") is True
-        for key in SECRET_SOURCES:
-            for at_fault, name in _named(issuer.get(key), (*place, key)):
-                secret = self._from(key, name, at_fault)
-                if secret is None:
-                    continue
-                secrets.append(secret)
-                if why := check_secret(secret):
-                    self.problems.append(_weak(at_fault, why, weak_allowed))
-        return tuple(secrets)
+        found = [
+            (where, self._from_environment(name, where))
+            for where, name in _named(issuer.get("secret_env"), (*place, "secret_env"))
+        ]
+        found += [
+            (where, self._from_file(name, "secret", where))
+            for where, name in _named(issuer.get("secret_file"), (*place, "secret_file"))
+        ]
+        for where, secret in found:
+            if secret and (why := check_secret(secret)):
+                self.problems.append(_weak(where, why, weak_allowed))
+        return tuple(secret for _, secret in found if secret)
 
     def _of_registry(self, token: Mapping[str, object]) -> str | None:
-        """Return what ``looma.token`` names in the environment: a token, or a login's secret."""
-        found: str | None = None
-        for key in ("env", "secret_env"):
-            for at_fault, name in _named(token.get(key), ("looma", "token", key)):
-                secret = self._from(key, name, at_fault)
-                if secret is not None:
-                    found = secret.decode("utf-8", "replace")
-                    if not (found.isascii() and found.isprintable()) and key == "env":
-                        message = f"the token in {_shown(name)} holds what no header can carry"
-                        self.problems.append(Problem(at_fault, "secret", message))
-        for at_fault, name in _named(token.get("file"), ("looma", "token", "file")):
-            self._from(
-                "secret_file", name, at_fault
-            )  # the reporter reads it afresh; here it must be there
-        return found
+        place: Place = ("looma", "token")
+        for where, name in _named(token.get("file"), (*place, "file")):
+            self._from_file(name, "token", where)  # it is read afresh later; now it must be there
+        for where, name in _named(token.get("secret_env"), (*place, "secret_env")):
+            secret = self._from_environment(name, where)
+            return None if secret is None else secret.decode("utf-8", "replace")
+        for where, name in _named(token.get("env"), (*place, "env")):
+            held = self._from_environment(name, where) or b""
+            if not (held.isascii() and held.decode("ascii").isprintable()):
+                message = f"{_variable(name)} holds what no header can carry"
+                self.problems.append(Problem(where, "secret", message))
+            return held.decode("utf-8", "replace")
+        return None
 
-    def _from(self, key: str, name: str, place: Place) -> bytes | None:
-        if key == "secret_file":
-            try:
-                secret = read_file(Path(self._base, name), MAX_SECRET_BYTES)
-            except BadValueError as wrong:
-                self.problems.append(Problem(place, "file", f"the secret file {wrong}", wrong.help))
-                return None
-            return self._filled(
-                secret.removesuffix(b"\n").removesuffix(b"\r"), "the secret file", place
-            )
+    def _from_environment(self, name: str, place: Place) -> bytes | None:
         if not ENVIRONMENT_NAME.fullmatch(name):
             return None  # the schema says so
         held = self._environ.get(name)
         if held is None:
-            self.problems.append(
-                Problem(place, "environment", f"the environment variable {_shown(name)} is not set")
-            )
+            message = f"{_variable(name)} is not set"
+            self.problems.append(Problem(place, "environment", message))
             return None
-        return self._filled(
-            held.encode("utf-8", "surrogateescape"),
-            f"the environment variable {_shown(name)}",
-            place,
-        )
+        return self._filled(held.encode("utf-8", "surrogateescape"), _variable(name), place)
+
+    def _from_file(self, name: str, what: str, place: Place) -> bytes | None:
+        try:
+            content = read_file(Path(self._base, name), MAX_SECRET_BYTES)
+        except BadValueError as wrong:
+            self.problems.append(Problem(place, "file", f"the {what} file {wrong}", wrong.help))
+            return None
+        end = b"\r\n" if content.endswith(b"\r\n") else b"\n"
+        return self._filled(content.removesuffix(end), f"the {what} file", place)
 
     def _filled(self, secret: bytes, where: str, place: Place) -> bytes | None:
         if secret.strip():
@@ -98,9 +95,9 @@ def _named(value: object, place: Place) -> Iterator[tuple[Place, str]]:
             yield (*place, index), name
 
 
-def _shown(name: str) -> str:
-    """Return a variable's name, unless it could be a secret that was put there by mistake."""
-    return name if name.isupper() else "named here"
+def _variable(name: str) -> str:
+    """Return how a message calls a variable: not by a name that may be the secret itself."""
+    return f"the environment variable {name}" if name.isupper() else "this environment variable"
 
 
 def _weak(place: Place, why: str, allowed: bool) -> Problem:

@@ -67,6 +67,24 @@ def algorithm(text: str) -> str:
     raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
 
 
+def registry_path(text: str) -> str:
+    """Return the path of a registry's operation as it is. Raises BadValueError."""
+    rest = text.replace("{service_id}", "")
+    if not text.startswith("/") or not text.isascii() or set(rest) & set(" ?#{}"):
+        raise BadValueError(
+            f"must be a path, and {quoted(text)} is not",
+            "it begins with /, has no query, and {service_id} is all that is filled in",
+        )
+    return text
+
+
+def node_path(text: str) -> str:
+    """Return the path of an operation on one node as it is. Raises BadValueError."""
+    if "{service_id}" not in registry_path(text):
+        raise BadValueError("must contain {service_id}", "the registry must know which node it is")
+    return text
+
+
 def id_template(text: str) -> str:
     """Return a service id's template as it is. Raises BadValueError for another placeholder."""
     text_that_says_something(text)
