@@ -10,7 +10,7 @@ from sidecar.demo.ports import NAMES
 from sidecar.demo.scenario import Result
 from sidecar.demo.stack import Stack
 
-_WIDTHS = (36, 23, 10, 9)  # in cells, of every column but the last
+_WIDTHS = (37, 23, 10, 10)  # in cells, of every column but the last
 
 _ABOUT = {
     "envoy": "send requests here",
@@ -34,7 +34,7 @@ def print_way(console: Console, stack: Stack) -> None:
 
 def print_scenario(console: Console, results: Sequence[Result]) -> None:
     """Print a line a request; below it what the client, or the Basic Server, was told."""
-    console.print(_line("request", "who", "expected", "got", "reason"), style="bold underline")
+    _print(console, _line("request", "who", "expected", "got", "reason"), "bold underline")
     section = ""
     for result in results:
         row = result.row
@@ -43,11 +43,11 @@ def print_scenario(console: Console, results: Sequence[Result]) -> None:
             console.print(f"\n[bold cyan]{escape(section)}[/]")
         mark, style = ("✓", "green") if result.passed else ("✗", "bold red")
         got = Text(f"{mark} {_word(result.status)}", style=style)
-        console.print(_line(row.request, row.who, _word(row.status), got, result.reason))
+        _print(console, _line(row.request, row.who, _word(row.status), got, result.reason))
         if result.told:
-            console.print(Text(f"  → {result.told}", style="dim"))
+            _print(console, Text(f"  → {result.told}"), "dim")
         for problem in result.wrong:
-            console.print(Text(f"  ✗ {problem}", style="red"))
+            _print(console, Text(f"  ✗ {problem}"), "red")
 
 
 def print_verdict(console: Console, results: Sequence[Result]) -> None:
@@ -65,30 +65,33 @@ def print_listening(console: Console, stack: Stack) -> None:
     console.print("\nIt stays up:", style="bold")
     for name, port in stack.ports._asdict().items():
         scheme = "" if name == "authz" else "http://"
-        line = Text(f"  {NAMES[name]:<32}{f'{scheme}127.0.0.1:{port}':<24}")
-        console.print(line.append(_ABOUT[name], style="dim"))
-    console.print(f"  {'sidecar.yaml, routes.yaml, logs':<32}{stack.directory}", soft_wrap=True)
+        line = Text(f"  {NAMES[name]:<34}{f'{scheme}127.0.0.1:{port}':<24}")
+        _print(console, line.append(_ABOUT[name], style="dim"))
+    _print(console, Text(f"  {'sidecar.yaml, routes.yaml, logs':<34}{stack.directory}"))
 
 
 def print_lines_to_copy(console: Console, stack: Stack) -> None:
-    """Print tokens and curl lines; never broken, so that they can be copied whole."""
+    """Print tokens and curl lines."""
     zervi, url = stack.zervi, stack.envoy.url
     bearer = '-H "Authorization: Bearer ${}"'
     console.print("\nTry it in another terminal:", style="bold")
     for token in (f"alice={zervi.token('alice')}", f"bob={zervi.token('bob', 'unified-auth')}"):
-        console.print(Text(token, style="dim"), soft_wrap=True)
+        _print(console, Text(token), "dim")
     commands = {
-        f"curl -i {url}/api/cluster/nodes": "401: no token",
-        f"curl -i {url}/api/cluster/nodes {bearer.format('alice')}": "403: not permitted",
-        f"curl -i {url}/api/cluster/nodes {bearer.format('bob')}": "200: see what arrived",
-        f"curl -s {stack.ops_url}/readyz": "why the sidecar is ready",
-        f"curl -s -X POST {zervi.url}/demo/rotate": "Zervi signs with a new key",
+        f"curl -i {url}/api/cluster/nodes": "401",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('alice')}": "403",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('bob')}": "200",
+        f"curl -s {stack.ops_url}/readyz": "why ready",
+        f"curl -s -X POST {zervi.url}/demo/rotate": "new key",
     }
     width = max(map(len, commands)) + 2
     for command, comment in commands.items():
-        console.print(
-            Text(f"{command:<{width}}").append(f"# {comment}", style="dim"), soft_wrap=True
-        )
+        _print(console, Text(f"{command:<{width}}").append(f"# {comment}", style="dim"))
+
+
+def _print(console: Console, line: Text, style: str = "") -> None:
+    """Print a line unbroken, however narrow the terminal: it can be copied whole."""
+    console.print(line, style=style or None, soft_wrap=True)
 
 
 def _word(status: int) -> str:
@@ -97,7 +100,7 @@ def _word(status: int) -> str:
 
 def _line(request: str, who: str, expected: str, got: str | Text, reason: str) -> Text:
     """Set the cells in columns; a Chinese character is two cells wide."""
-    line = Text(no_wrap=True, overflow="ignore")
+    line = Text()
     for cell, width in zip((request, who, expected, got), _WIDTHS, strict=True):
         text = cell if isinstance(cell, Text) else Text(cell)
         line.append_text(text)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -94,15 +94,15 @@ _PUBLIC = "Public routes"
 _TOKENS = "Who are you?"
 _PERMISSIONS = "May you do this?"
 _TODAY = "Tokens as Zervi issues them today (HS256)"
-_TRICKS = "Tricks"
-_KEYS = "Keys change"
+_TRICKS = "Tricks: spoofed headers, other spellings of a protected path"
+_KEYS = "Zervi changes its key; the next request is already signed with it"
 
 ROWS = (
     Row(_PUBLIC, "POST /api/auth/login", "nobody", 200, "public", reached=_NOTHING),
     Row(
         _PUBLIC,
         "GET /api/auth/me",
-        "nobody, X-User-ID: 4 spoofed",
+        "nobody, X-User-ID: 4",
         200,
         "public",
         headers=_SPOOFED,
@@ -159,7 +159,7 @@ ROWS = (
     Row(
         _TRICKS,
         "GET /api/services/list",
-        "alice, X-User-ID: 4 spoofed",
+        "alice, X-User-ID: 4",
         200,
         "ok",
         _user("alice"),
@@ -168,7 +168,8 @@ ROWS = (
     ),
     Row(_TRICKS, "GET /api/auth/%2e%2e/cluster/nodes", "nobody", 401, "token_missing"),
     Row(_TRICKS, "GET /api/auth/..%2fcluster/nodes", "nobody", 400, BY_ENVOY),
-    Row(_TRICKS, "GET /api/auth/..;/cluster/nodes", "nobody", 400, "malformed_request"),
+    Row(_TRICKS, "GET /api/auth/..;/cluster/nodes", "nobody", 401, "token_missing"),
+    Row(_TRICKS, "GET /api/auth/login;x=/cluster", "nobody", 400, "malformed_request"),
     Row(_TODAY, "GET /api/cluster/nodes", "bob, admin", 200, "ok", _user("bob", "unified-auth")),
     Row(
         _TODAY,
@@ -178,6 +179,14 @@ ROWS = (
         "ok",
         _user("alice", "gateway"),
         reached={"x-user-id": _ALICE},
+    ),
+    Row(
+        _TODAY,
+        "GET /api/services/list",
+        "alice, refresh token",
+        401,
+        "token_kind",
+        _user("alice", "refresh"),
     ),
     Row(
         _TODAY,
@@ -192,7 +201,7 @@ ROWS = (
     Row(
         _KEYS,
         "GET /api/services/list",
-        "alice, a new key's token",
+        "alice, new key",
         200,
         "ok",
         _user("alice"),
@@ -224,15 +233,24 @@ async def _send(session: aiohttp.ClientSession, stack: Stack, row: Row) -> Resul
     if status >= 400:
         if len(stack.basic_server.received) != seen_before:
             wrong.append("it reached the Basic Server")
-        reason, told = str(body.get("reason", BY_ENVOY)), str(body.get("message", ""))
+        reason, told = str(body.get("reason", BY_ENVOY)), _quoted(body.get("message"))
     else:
         arrived = {name.lower(): value for name, value in body.get("headers", [])}
         wrong += _differences(row.reached, arrived)
         reason = await _logged_reason(stack, arrived.get("x-request-id", ""))
-        told = ", ".join(f"{name}: {arrived[name]}" for name in row.reached if name in arrived)
+        told = _seen(row.reached, arrived)
     if reason != row.reason:
         wrong.append(f"{reason or 'no reason'} instead of {row.reason}")
     return Result(row, status, reason, told, tuple(wrong))
+
+
+def _quoted(message: object) -> str:
+    return f'the client reads "{message}"' if message else ""
+
+
+def _seen(names: Collection[str], arrived: Mapping[str, str]) -> str:
+    seen = ", ".join(f"{name}: {arrived[name]}" for name in names if name in arrived)
+    return f"the Basic Server sees {seen or 'no identity'}" if names else ""
 
 
 def _differences(expected: Mapping[str, str | None], arrived: Mapping[str, str]) -> list[str]:

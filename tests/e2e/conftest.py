@@ -1,0 +1,74 @@
+"""The whole picture for every test here: Zervi, the sidecar, a real Envoy, a Basic Server."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sidecar.demo.ports import Ports
+from sidecar.demo.stack import DEMO, Setup, Stack, running
+from tests.e2e.grpc_upstream import GrpcUpstream
+from tests.support.ports import free_port
+
+# The demo's table and what only tests need.
+ROUTES = (
+    (DEMO / "routes.yaml").read_text()
+    + """
+    - path: "/jobfirst.Echo/*"
+      name: grpc-echo
+      methods: [POST]
+      permissions: ["service:access"]
+"""
+)
+
+StartStack = Callable[..., AbstractAsyncContextManager[Stack]]
+
+
+@pytest.fixture(scope="session", params=["grpcio"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Name the transport that the sidecar listens with."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def start_stack(tmp_path_factory: pytest.TempPathFactory, transport: str) -> StartStack:
+    """Give a way to start a further stack, for tests that break theirs or set it up otherwise."""
+
+    def choose_transport(config: dict[str, Any]) -> None:
+        config["listen"]["transport"] = transport
+
+    @asynccontextmanager
+    async def start(setup: Setup | None = None) -> AsyncIterator[Stack]:
+        directory: Path = tmp_path_factory.mktemp("stack")
+        wanted = replace(setup or Setup(routes=ROUTES), configure=choose_transport)
+        async with running(Ports(*(free_port() for _ in Ports._fields)), directory, wanted) as made:
+            yield made
+
+    return start
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def upstream() -> AsyncIterator[GrpcUpstream]:
+    """Run the gRPC half of the Basic Server."""
+    server = GrpcUpstream()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(start_stack: StartStack, upstream: GrpcUpstream) -> AsyncIterator[Stack]:
+    """Run one stack that every test here may use and none may break."""
+    async with start_stack(Setup(routes=ROUTES, upstream_grpc=upstream.port)) as made:
+        yield made
+
+
+@pytest.fixture
+def port(stack: Stack) -> int:
+    """Give the port of Envoy's listener."""
+    return stack.ports.envoy

@@ -1,0 +1,64 @@
+"""The other ways to set it up: JobFirst's own table unchanged, and a unix socket."""
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo.stack import Setup
+from tests.e2e.conftest import ROUTES, StartStack
+from tests.support.http1 import send
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# As it stands in JobFirst's document.
+SEED = """\
+api_gateway:
+  routes:
+    - path: "/api/auth/*"
+      target: "zervi-auth-service"
+      auth_required: false
+    
+    - path: "/api/cluster/*"
+      target: "looma-crm-service"
+      auth_required: true
+      permissions: ["cluster:manage"]
+    
+    - path: "/api/services/*"
+      target: "basic-server-*"
+      auth_required: true
+      permissions: ["service:access"]
+"""  # noqa: W293 -- the blanks are in the document too
+
+
+async def test_jobfirsts_own_table_decides_as_it_reads(start_stack: StartStack) -> None:
+    async with start_stack(Setup(routes=SEED)) as stack:
+        wanted = {
+            ("/api/auth/login", None): 200,
+            ("/api/auth", None): 403,
+            ("/api/cluster/nodes", None): 401,
+            ("/api/cluster/nodes", "alice"): 403,
+            ("/api/cluster/nodes", "bob"): 200,
+            ("/api/cluster/nodes", "root"): 200,
+            ("/api/services/list", None): 401,
+            ("/api/services/list", "guest"): 403,
+            ("/api/services/list", "alice"): 200,
+            ("/api/other", "root"): 403,
+        }
+        got = {}
+        for target, name in wanted:
+            token = [("Authorization", f"Bearer {stack.zervi.token(name)}")] if name else []
+            got[target, name] = (await send(stack.ports.envoy, target, *token)).status
+        assert got == wanted
+
+
+async def test_the_unix_socket_variant_decides_the_same(
+    start_stack: StartStack, tmp_path: Path
+) -> None:
+    socket = tmp_path / "authz.sock"
+    setup = Setup(bootstrap="envoy-uds.yaml", routes=ROUTES, authz=f"unix:{socket}")
+    async with start_stack(setup) as stack:
+        assert socket.is_socket()
+        token = ("Authorization", f"Bearer {stack.zervi.token('alice')}")
+        assert (await send(stack.ports.envoy, "/api/services/list", token)).status == 200
+        assert (await send(stack.ports.envoy, "/api/services/list")).status == 401
+    assert not socket.exists()
