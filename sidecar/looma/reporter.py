@@ -11,7 +11,17 @@ from sidecar.looma.calls import CALL_SECONDS
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.identity import Service
 from sidecar.looma.quiet import QuietLog
-from sidecar.looma.registry import RESULTS, Failed, Ok, Operation, Outcome, Registry, Unregistered
+from sidecar.looma.registry import (
+    RESULTS,
+    Failed,
+    Ok,
+    Operation,
+    Outcome,
+    Registry,
+    RetryAfter,
+    Unauthorized,
+    Unregistered,
+)
 from sidecar.looma.report import NodeState, Report
 from sidecar.looma.schedule import Pace
 
@@ -185,7 +195,7 @@ class Reporter:
         else:
             if self._failing_since is None:
                 self._failing_since = now
-            text = f"{operation}: {_because(outcome)}; next attempt in {wait:.1f} s"
+            text = f"no {operation} at the registry: {_because(outcome)}; again in {wait:.1f} s"
             self._quiet.warning(f"failed {operation}", text)
 
     def _set_registered(self, registered: bool) -> None:
@@ -195,5 +205,12 @@ class Reporter:
 
 
 def _because(outcome: Outcome) -> str:
-    detail = getattr(outcome, "detail", "")
-    return f"{type(outcome).__name__}: {detail}" if detail else type(outcome).__name__
+    match outcome:
+        case Unauthorized(detail):
+            return f"refused, {detail}"
+        case RetryAfter(_, detail):
+            return f"busy, {detail}"
+        case Failed(detail):
+            return detail
+        case _:
+            return "unknown instance"

@@ -138,8 +138,8 @@ class LoginTokens:
 
     def _read(self, answer: Answer) -> tuple[str, float]:
         body = answer.json()
-        succeeded = answer.status == 200 and isinstance(body, dict) and body.get("success") is True
-        data = body.get("data") if succeeded else None
+        told = isinstance(body, dict) and body.get("success") is not False
+        data = body.get("data") if told and answer.status == 200 else None
         if not isinstance(data, dict):
             raise NoTokenError(f"Zervi's service login was refused: HTTP status {answer.status}")
         token = data.get("service_token")

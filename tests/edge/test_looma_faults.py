@@ -1,0 +1,79 @@
+"""A registry that is dead, black-holed or senseless costs little memory, calls and log lines."""
+
+import asyncio
+import logging
+
+import pytest
+
+from bench.virtual_time import VirtualTimeLoop
+from sidecar.looma.calls import Answer
+from sidecar.looma.quiet import QuietLog
+from sidecar.looma.registry import Failed
+from tests.edge.looma_rig import Node, ScriptedCalls, http_caller, http_registry, running, server
+from tests.support.waiting import eventually
+
+
+async def test_a_black_hole_holds_one_connection_and_one_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.looma.calls.CALL_SECONDS", 0.01)
+    async with server(None) as black_hole, http_caller() as caller:
+        node = Node()
+        tasks = len(asyncio.all_tasks())
+        registry = http_registry(f"http://127.0.0.1:{black_hole.port}", caller)
+        async with running(node.reporter(registry)):
+            await eventually(lambda: len(node.requests) >= 30, "thirty attempts")
+            assert set(node.requests) == {("register", "failed")}
+            assert len(asyncio.all_tasks()) <= tasks + 3  # the reporter, the server's handlers
+        assert black_hole.most_open <= 2  # the server may see an end after the next beginning
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (Failed("no answer within 2 s"), "at the registry: no answer within 2 s"),
+        (Answer(401), "at the registry: refused, HTTP status 401"),
+        (Answer(200, b'{"ttl_seconds": "300"}'), "Looma: ttl_seconds is no number of seconds"),
+        (
+            Answer(200, b'{"heartbeat_interval_seconds": -1}'),
+            "Looma: heartbeat_interval_seconds is",
+        ),
+        (Answer(200, None), "Looma: the answer is longer than 65536 bytes"),
+    ],
+)
+def test_the_same_thing_is_logged_once_a_minute(
+    answer: Answer | Failed, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over ten minutes with a heartbeat a second, and each line says how many were left out."""
+
+    async def ten_minutes() -> None:
+        registry = http_registry("http://r.test", ScriptedCalls([Answer(200), Answer(200), answer]))
+        async with running(Node().reporter(registry, heartbeat=1.0)):
+            await asyncio.sleep(600.0)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(ten_minutes())
+    lines = [r.getMessage() for r in caplog.records if line in r.getMessage()]
+    assert 9 <= len(lines) <= 11  # heartbeats until the TTL has passed, then registrations
+    assert "more like it since the last such line" in lines[-1]
+
+
+def test_each_kind_of_line_has_a_minute_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        log = QuietLog(logging.getLogger("looma.test"))
+        for _ in range(3):
+            log.warning("one", "one")
+            log.warning("two", "two")
+        await asyncio.sleep(60.0)
+        log.warning("one", "one")
+        await asyncio.sleep(60.0)
+        log.warning("one", "one")
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(story())
+    assert [r.getMessage() for r in caplog.records] == [
+        "one",
+        "two",
+        "one (2 more like it since the last such line)",
+        "one",
+    ]
