@@ -17,6 +17,7 @@ import socket
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import quote
 
 # grpcio writes to standard error by itself, a line for every failed TLS handshake for one. Read
 # when it is imported.
@@ -155,7 +156,7 @@ class Server:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 probe.bind(temporary)
             Path(temporary).unlink()
-            self._add_port(server, f"unix:{temporary}")
+            self._add_port(server, f"unix:{quote(temporary)}")  # it decodes a path as a URI's
         return unix
 
     def _add_port(self, server: aio.Server, address: str) -> int:
@@ -165,7 +166,7 @@ class Server:
                 return server.add_insecure_port(address)
             return server.add_secure_port(address, _credentials(tls))
         except RuntimeError:
-            cause = "" if tls is None else ", or its certificate and key are unfit"
+            cause = "" if tls is None else ", or its certificate, key or client CA is unfit"
             raise ListenError(
                 f"{self._listener.address}: grpcio cannot listen on it{cause}"
             ) from None

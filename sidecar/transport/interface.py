@@ -82,4 +82,4 @@ class HealthSource(Protocol):
         """Every service's state by name: True serving, False not serving, None unknown."""
 
     def changed(self) -> Awaitable[None]:
-        """Wait for the next change of any state."""
+        """Wait for the first change after this call; the result may also be dropped."""
