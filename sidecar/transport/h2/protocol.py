@@ -106,7 +106,10 @@ class H2Protocol(asyncio.Protocol):
         """Close so that the peer gets everything: with bytes of its own unread, it might not."""
         self._closing = True
         self._stuck_since = time.monotonic()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()  # it closes then, or is closed after CLOSE_TIMEOUT
-        else:
+        if not self._transport.can_write_eof():
             self._transport.close()
+            return
+        try:
+            self._transport.write_eof()  # it closes then, or is closed after CLOSE_TIMEOUT
+        except OSError:  # asyncio's own loop: the peer was faster
+            self._transport.abort()
