@@ -28,14 +28,16 @@ class Allow(NamedTuple):
 class Deny(NamedTuple):
     """The request may not pass.
 
-    ``needs`` names what is missing (permissions, roles, methods) or what is wrong with the request
-    itself, for the client. ``detail`` is for the operator's log alone.
+    ``needs`` names what is missing (permissions, roles, methods), of which one would do where
+    ``any_of``, or what is wrong with the request itself; it is for the client. ``detail`` is for
+    the operator's log alone.
     """
 
     reason: Reason
     route: Route | None = None
     verified: Verified | None = None
     needs: tuple[str, ...] = ()
+    any_of: bool = False
     detail: str = ""
 
 
@@ -127,7 +129,7 @@ def _decide_reading(
         return Undecided(entry, route)
     refusal = permits(entry.principal, route, segments)
     if refusal is not None:
-        return Deny(refusal.reason, route, entry, refusal.needs)
+        return Deny(refusal.reason, route, entry, refusal.needs, refusal.any_of)
     return Allow(Reason.OK, route, entry)
 
 

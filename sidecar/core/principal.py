@@ -69,12 +69,13 @@ class IdentityHeaders(NamedTuple):
 class Refusal(NamedTuple):
     """Why a principal may not use a route; ``needs`` names what would do, for the client.
 
-    It holds the permissions that are missing, or the permissions, roles, kinds or issuers of which
-    one is needed.
+    It holds the permissions that are missing, all of them needed, or where ``any_of`` the
+    permissions, roles, kinds or issuers of which one is.
     """
 
     reason: Reason
     needs: tuple[str, ...]
+    any_of: bool = True
 
 
 def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
@@ -117,7 +118,7 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
     if ALL_PERMISSIONS not in granted:
         missing = tuple(name for name in route.permissions if name not in granted)
         if missing:
-            return Refusal(Reason.PERMISSION_DENIED, missing)
+            return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
         if route.any_permissions and granted.isdisjoint(route.any_permissions):
             return Refusal(Reason.PERMISSION_DENIED, route.any_permissions)
     if route.roles and not any(role in principal.roles for role in route.roles):

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from sidecar.core.decision import Deny
 from sidecar.core.reasons import Reason
 
 
@@ -106,16 +107,15 @@ ANSWERS = {
 
 _MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's list is shorter
 
-# Between the names of what is missing: all of the permissions, but any one of the rest.
-_JOINERS = {Reason.PERMISSION_DENIED: (", ", "、"), Reason.METHOD_NOT_ALLOWED: (", ", "、")}
-_ANY = (" or ", " 或 ")
+_ALL_OF = (", ", "、")
+_ANY_OF = (" or ", " 或 ")
 
 
-def sentence(reason: Reason, needs: tuple[str, ...], *, chinese: bool) -> str:
+def sentence(decision: Deny, *, chinese: bool) -> str:
     """Return what a client is told, with what is missing named."""
-    answer = ANSWERS[reason]
-    joiner = _JOINERS.get(reason, _ANY)[chinese]
-    return (answer.chinese if chinese else answer.english).replace("{needs}", joiner.join(needs))
+    answer = ANSWERS[decision.reason]
+    needs = (_ANY_OF if decision.any_of else _ALL_OF)[chinese].join(decision.needs)
+    return (answer.chinese if chinese else answer.english).replace("{needs}", needs)
 
 
 def prefers_chinese(accept_language: str) -> bool:

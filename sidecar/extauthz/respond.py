@@ -133,7 +133,7 @@ def _deny(
     body = {
         "error": TITLES[told.code],
         "code": told.code,
-        "message": sentence(decision.reason, decision.needs, chinese=chinese),
+        "message": sentence(decision, chinese=chinese),
         "reason": decision.reason,
         "decision_id": decision_id,
     }

@@ -68,7 +68,7 @@ def test_all_permissions_are_needed() -> None:
     """The refusal names those that are missing, and only those."""
     needs = ("a", "b", "c")
     assert permits(user("b"), route(permissions=needs), SEGMENTS) == Refusal(
-        Reason.PERMISSION_DENIED, ("a", "c")
+        Reason.PERMISSION_DENIED, ("a", "c"), any_of=False
     )
     assert reason(user("c", "a", "b"), permissions=needs) is None
 
@@ -180,7 +180,7 @@ def test_requirements_are_checked_in_their_order() -> None:
     assert seen == [
         Refusal(Reason.WRONG_PRINCIPAL_KIND, ("service",)),
         Refusal(Reason.WRONG_ISSUER, ("other",)),
-        Refusal(Reason.PERMISSION_DENIED, ("a",)),
+        Refusal(Reason.PERMISSION_DENIED, ("a",), any_of=False),
         Refusal(Reason.PERMISSION_DENIED, ("b",)),
         Refusal(Reason.ROLE_DENIED, ("r",)),
         Refusal(Reason.NOT_OWNER, ()),

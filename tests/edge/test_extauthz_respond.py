@@ -82,6 +82,15 @@ def test_a_missing_permission_is_named() -> None:
     assert denied(denial, accept_language=b"zh")[2]["message"] == "需要权限 cluster:manage"
 
 
+def test_what_is_missing_is_joined_as_it_is_needed() -> None:
+    """All of the permissions, or any one of them."""
+    every = Deny(Reason.PERMISSION_DENIED, PROTECTED, needs=("a", "b"))
+    assert denied(every)[2]["message"] == "needs permission a, b"
+    assert denied(every._replace(any_of=True))[2]["message"] == "needs permission a or b"
+    chinese = denied(every._replace(any_of=True), accept_language=b"zh")[2]["message"]
+    assert chinese == "需要权限 a 或 b"
+
+
 @pytest.mark.parametrize(
     ("reason", "challenge"),
     [
