@@ -18,7 +18,6 @@ from sidecar.transport.h2.wire import (
 
 _GREETING = wire.settings(
     {
-        wire.HEADER_TABLE_SIZE: 0,  # equal header blocks mean the same: they can be remembered
         wire.MAX_CONCURRENT_STREAMS: limits.MAX_STREAMS,
         wire.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
         wire.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_BLOCK,
@@ -170,7 +169,6 @@ class Connection:
         self._chatter.count()
         if flags & wire.ACK:
             self._in.acknowledged = True
-            self._in.blocks.acknowledged()
             return
         self._configured = True
         for setting, value in wire.SETTING.iter_unpack(payload):  # in their order: 6.5.3

@@ -6,7 +6,7 @@ from sidecar.transport.h2.huffman import HuffmanError, decode_huffman
 
 Field = tuple[bytes, bytes]
 
-DEFAULT_CAPACITY = 4096  # RFC 9113 6.5.2, HEADER_TABLE_SIZE
+MAX_TABLE_SIZE = 4096  # RFC 9113 6.5.2: what SETTINGS_HEADER_TABLE_SIZE is when nobody says
 _FIELD_OVERHEAD = 32  # 4.1
 
 # Appendix A, from index 1: names, and values after "=".
@@ -36,22 +36,16 @@ class HeadersTooLargeError(HpackError):
 
 
 class Decoder:
-    """Decodes the header blocks of one connection, in their order."""
+    """Decodes the header blocks of one connection, in their order.
+
+    ``changes`` counts the changes of the table: between two of them, equal blocks mean the same.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._entries: list[Field] = []  # the dynamic table (2.3.2), newest first
         self._size = 0
-        self._capacity = DEFAULT_CAPACITY
-        self._limit = DEFAULT_CAPACITY
-
-    @property
-    def stateless(self) -> bool:
-        """Whether a block means the same whenever it comes: nothing is kept between blocks."""
-        return self._limit == self._capacity == 0
-
-    def limit(self, size: int) -> None:
-        """Hold the peer to the table size (bytes) that it has acknowledged."""
-        self._limit = size
+        self._capacity = MAX_TABLE_SIZE
 
     def decode(self, block: bytes, max_size: int) -> list[Field]:
         """Return the block's fields; ``max_size`` bounds them, counted as in 4.1.
@@ -91,11 +85,9 @@ class Decoder:
         position = 0
         while position < len(block) and block[position] & 0xE0 == 0x20:
             self._capacity, position = _integer(block, position, 5)
-            if self._capacity > self._limit:
+            if self._capacity > MAX_TABLE_SIZE:
                 raise HpackError("a larger table than was announced")
             self._evict()
-        if self._capacity > self._limit:  # RFC 9113 4.3.1
-            raise HpackError("the acknowledged table size was not applied")
         return position
 
     def _lookup(self, index: int) -> Field:
@@ -121,6 +113,7 @@ class Decoder:
         self._evict()
 
     def _evict(self) -> None:  # 4.3, 4.4
+        self.changes += 1
         while self._size > self._capacity:
             name, value = self._entries.pop()
             self._size -= len(name) + len(value) + _FIELD_OVERHEAD

@@ -51,7 +51,7 @@ class Incoming:
         chatter: Chatter,
     ) -> None:
         self.now = 0.0
-        self.blocks = Blocks()
+        self._blocks = Blocks()
         self.acknowledged = False  # the peer knows our settings
         self.last = 0  # the highest stream that the peer opened
         self.final: int | None = None  # the highest that is served, once that is said
@@ -101,7 +101,7 @@ class Incoming:
     def _on_block(self, flags: int, number: int, block: bytes) -> None:
         if number > self.last:
             self.last = number
-            head = self.blocks.head(block)
+            head = self._blocks.head(block)
             if self.final is not None:  # 6.8: its client opens it again, elsewhere
                 self._remember_reset(number)
                 return
@@ -114,13 +114,13 @@ class Incoming:
             return
         open_stream = self._streams.get(number)
         if open_stream is None or open_stream.complete:
-            self.blocks.skip(block)
+            self._blocks.skip(block)
             if open_stream is not None:
                 raise H2StreamError(ErrorCode.STREAM_CLOSED)  # 5.1, half-closed (remote)
             if number not in self._resets:
                 raise H2ConnectionError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             return
-        self.blocks.trailers(block)
+        self._blocks.trailers(block)
         if not flags & END_STREAM:
             raise H2StreamError(ErrorCode.PROTOCOL_ERROR)  # 8.1
         self._complete(open_stream)

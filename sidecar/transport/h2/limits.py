@@ -26,8 +26,8 @@ MAX_BUFFERED = 64 * 1024 * 1024
 STREAM_WINDOW = 1024 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
 
-# Envoy's blocks after the first are all alike; with tracing each one differs and the memo is of no
-# use, so it must not cost much either.
+# Header blocks that are remembered. Envoy's after the first few are all alike; with tracing each
+# one differs and the memo is of no use, so it must not cost much either.
 MEMO_ENTRIES = 64
 MEMO_BLOCK = 1024
 
