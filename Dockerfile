@@ -7,11 +7,12 @@
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# Every package by version and hash, and wheels alone: nothing is compiled, nothing runs a setup.py.
+# Every package by version and hash, and wheels alone: nothing is compiled, nothing runs a setup.py. The locks are
+# complete, so nothing is resolved.
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/zervi
-RUN python -m pip --python /opt/zervi/bin/python install --require-hashes --only-binary :all: -r requirements.lock
-RUN python -m pip install --require-hashes --only-binary :all: -r requirements-build.lock
+RUN python -m pip --python /opt/zervi/bin/python install --no-deps --require-hashes --only-binary :all: -r requirements.lock
+RUN python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements-build.lock
 # The sources last: a change in them does not install the packages again.
 COPY pyproject.toml README.md ./
 COPY sidecar ./sidecar

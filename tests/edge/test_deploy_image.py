@@ -25,7 +25,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return Image(ROOT / "Dockerfile", tmp_path_factory.mktemp("image"))
 
 
-@pytest.mark.timeout(180)  # it installs every package
+@pytest.mark.timeout(240)  # it installs every package
 async def test_what_it_installs_starts_gets_ready_and_ends_cleanly(
     image: Image, tmp_path: Path
 ) -> None:
@@ -45,6 +45,7 @@ def _configure(config: Path, ops: str) -> None:
         "listen": {"authz": f"127.0.0.1:{free_port()}", "ops": ops},
         "zervi": {"issuers": [{"issuer": "jobfirst-auth", "secret_env": "SECRET"}]},
         "policy": {"file": "routes.yaml"},
+        "drain": "1s",
     }
     routes = {"api_gateway": {"routes": [{"path": "/open/*", "auth_required": False}]}}
     config.parent.mkdir(parents=True)

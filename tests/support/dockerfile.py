@@ -41,9 +41,8 @@ class Image:
     def environment(self) -> dict[str, str]:
         """The environment that the commands of the last stage see."""
         python = self.root / f"python-{self.stages}" / "bin"
-        cache = {"PIP_NO_CACHE_DIR": "0"}  # this machine's cache may be used, it changes nothing
         path = f"{python}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, **self._environment, **cache, "PATH": path}
+        return {**os.environ, **self._environment, "PATH": path}
 
     def _here(self, text: str) -> str:
         for prefix in ABSOLUTE:
@@ -53,13 +52,16 @@ class Image:
     def _from(self, _image: str) -> None:
         self.stages += 1
         self._environment = {}
-        python = self.root / f"python-{self.stages}"
-        subprocess.run([sys.executable, "-m", "venv", python], check=True, timeout=60)
+        pristine = self.root / "python"
+        if not pristine.exists():
+            subprocess.run([sys.executable, "-m", "venv", pristine], check=True, timeout=60)
+        shutil.copytree(pristine, self.root / f"python-{self.stages}", symlinks=True)
 
     def _env(self, argument: str) -> None:
         for pair in argument.split():
             name, _, value = pair.partition("=")
-            self._environment[name] = value
+            if name != "PIP_NO_CACHE_DIR":  # this machine's cache may be used, it changes nothing
+                self._environment[name] = value
 
     def _workdir(self, argument: str) -> None:
         self._directory = Path(self._here(argument))
