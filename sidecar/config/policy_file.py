@@ -45,6 +45,8 @@ def _host(text: str) -> str:
         raise BadValueError(
             f"must not have a port, as {quoted(text)} has", "a host matches with every port"
         )
+    if "*" in text:
+        raise BadValueError(f"must be a whole name, not {quoted(text)}", "list each host")
     check_host(text)
     return text.lower()
 

@@ -216,7 +216,7 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
             "`timeout` must not be longer than `interval`",
             "one probe runs at a time",
         )
-    if looma.get("kind") in {"etcd", "consul"} and looma.get("paths") is not None:
+    if looma.get("kind") in ("etcd", "consul") and looma.get("paths") is not None:
         yield Problem(("looma", "paths"), "no-effect", "`paths` is for `kind: http` alone")
     token = looma.get("token")
     if isinstance(token, dict):

@@ -30,13 +30,13 @@ def read_section(section: type[T], value: object, place: Place, notes: Notes) ->
         raise notes.wrong_type(value, place, "a mapping of keys")
     known, required = keys_of(section)
     given: dict[str, Any] = {}
-    meant: set[str] = set()
+    meant: set[str | None] = set()
     refused = False
     for name, entry in value.items():
         kind = known.get(name)
         if kind is None:
             refused = True
-            meant.update(_note_unknown(name, section, place, notes))
+            meant.add(_note_unknown(name, section, place, notes))
             continue
         try:
             given[name] = kind.read(entry, (*place, name), notes)
@@ -96,15 +96,15 @@ def section_in(kind: Kind) -> type[Any] | None:
     return kind.of if isinstance(kind, Section) else None
 
 
-def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> list[str]:
-    """Note an unknown key; return the key that was meant, where that can be told."""
+def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> str | None:
+    """Note an unknown key; return which key was meant, where that can be told."""
     near = get_close_matches(name, keys_of(section).kinds, n=1, cutoff=LIKENESS)
-    elsewhere = near or list(places_of(section, name))
-    if len(elsewhere) == 1:
-        message = f"unknown key {quoted(name)}, did you mean `{elsewhere[0]}`?"
+    meant = near or list(places_of(section, name))
+    message = f"unknown key {quoted(name)}"
+    if len(meant) == 1:
+        message += f", did you mean `{meant[0]}`?"
         notes.problems.append(Problem((*place, name), "misspelt-key", message))
-    else:
-        message = f"unknown key {quoted(name)}"
-        known = f"{name_of(place)} takes {', '.join(keys_of(section).kinds)}"
-        notes.problems.append(Problem((*place, name), "unknown-key", message, known))
-    return near
+        return meant[0].partition(".")[0]
+    known = f"{name_of(place)} takes {', '.join(keys_of(section).kinds)}"
+    notes.problems.append(Problem((*place, name), "unknown-key", message, known))
+    return None

@@ -30,8 +30,11 @@ _WORDS = {
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,300})")
 _FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,300})(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
-# YAML 1.2, section 5.1: what a stream may hold.
-_NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# YAML 1.2, section 5.1: what a stream may hold; less U+0085, U+2028 and U+2029, line breaks that
+# only a reader of YAML 1.1 knows.
+_NOT_PRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
 _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

@@ -1,0 +1,179 @@
+"""A good ``routes.yaml``: what its routes become."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from sidecar.config import ConfigError, PolicySettings, load_policy
+from sidecar.core.route import NotAllowed, Route
+from tests.edge.config_files import ISSUERS, Files
+
+CUSTOMERS_OWN = """
+# API 网关配置
+api_gateway:
+  routes:
+    - path: "/api/auth/*"
+      target: "zervi-auth-service"
+      auth_required: false
+
+    - path: "/api/cluster/*"
+      target: "looma-crm-service"
+      auth_required: true
+      permissions: ["cluster:manage"]
+
+    - path: "/api/services/*"
+      target: "basic-server-*"
+      auth_required: true
+      permissions: ["service:access"]
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def table(*entries: str) -> str:
+    return "api_gateway:\n  routes:\n" + "".join(f"    - {{{entry}}}\n" for entry in entries)
+
+
+def test_the_customers_own_table_is_taken_as_it_is(files: Files) -> None:
+    files.write(routes=CUSTOMERS_OWN)
+    config = files.load()
+    assert config.warnings == ()
+    assert config.policy.routes == (
+        Route(0, "api-auth-all", "/api/auth/*", "zervi-auth-service", public=True),
+        Route(
+            1,
+            "api-cluster-all",
+            "/api/cluster/*",
+            "looma-crm-service",
+            permissions=("cluster:manage",),
+        ),
+        Route(
+            2,
+            "api-services-all",
+            "/api/services/*",
+            "basic-server-*",
+            permissions=("service:access",),
+        ),
+    )
+
+
+def test_every_key_of_a_route_reaches_the_policy(files: Files) -> None:
+    files.write(
+        routes="""
+api_gateway:
+  routes:
+    - path: "/api/users/{user_id}/orders/*"
+      name: user-orders
+      target: orders
+      methods: [GET, POST]
+      hosts: [API.jobfirst.local, "[::1]"]
+      permissions: [orders:list]
+      any_permissions: [orders:read, orders:admin]
+      roles: [user, admin]
+      owner: user_id
+      owner_unless: [orders:admin]
+      principals: [user, service]
+      issuers: [zervi]
+"""
+    )
+    assert files.load().policy.routes == (
+        Route(
+            index=0,
+            name="user-orders",
+            path="/api/users/{user_id}/orders/*",
+            target="orders",
+            methods=frozenset({"GET", "POST"}),
+            hosts=frozenset({"api.jobfirst.local", "[::1]"}),
+            permissions=("orders:list",),
+            any_permissions=("orders:read", "orders:admin"),
+            roles=("user", "admin"),
+            owner=2,
+            owner_unless=("orders:admin",),
+            principals=frozenset({"user", "service"}),
+            issuers=frozenset({"zervi"}),
+        ),
+    )
+
+
+def test_a_route_without_a_name_is_called_by_its_path_and_where_shared_its_methods(
+    files: Files,
+) -> None:
+    files.write(
+        routes=table(
+            "path: '/users/{id}', methods: [PUT, GET]",
+            "path: '/users/{name}', methods: [POST]",
+            "path: '/users/{id}', hosts: [a], methods: [DELETE]",
+            "path: '/users/{id}', hosts: [b], methods: [DELETE]",
+            "path: /files/*",
+            "path: /*",
+            "path: /",
+            "path: /报告",
+            "path: /x, name: files-all",
+        )
+    )
+    assert [route.name for route in files.load().policy.routes] == [
+        "users-id-get-put",
+        "users-name",
+        "users-id-delete",
+        "users-id-delete-2",
+        "files-all-2",
+        "all",
+        "root",
+        "root-2",
+        "files-all",
+    ]
+
+
+def test_a_policy_is_known_by_what_sha256sum_prints_of_its_file(files: Files) -> None:
+    digest = hashlib.sha256((files.directory / "routes.yaml").read_bytes()).hexdigest()
+    assert files.load().policy.digest == digest[:16]
+
+
+def test_the_configurations_settings_reach_the_policy(files: Files) -> None:
+    files.write(
+        sidecar=ISSUERS
+        + "policy: {file: routes.yaml, cors_preflight: false, ignore_case: true, "
+        + "allow_paths: [semicolon]}\n"
+    )
+    policy = files.load().policy
+    assert (policy.cors_preflight, policy.ignore_case) == (False, True)
+    assert policy.allow_paths == {"semicolon"}
+    assert isinstance(policy.match("a", "GET", ("X",)), Route)
+
+
+def test_a_policy_can_be_loaded_again_by_itself(files: Files) -> None:
+    config = files.load()
+    files.write(routes=table("path: /y, methods: [GET]"))
+    policy = load_policy(config.settings.policy.file, config.policy_settings)
+    assert policy.digest != config.policy.digest
+    assert isinstance(policy.match("a", "POST", ("y",)), NotAllowed)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("", "routes.yaml:1:1: error: the file is empty"),
+        ("api_gateway: {routes: [", "routes.yaml:2:1: error: this is not valid YAML: "),
+        (
+            table("path: /x, role: a"),
+            "routes.yaml:3:18: error: unknown key `role`, did you mean `roles`?",
+        ),
+        (None, "routes.yaml: error: the file cannot be read: No such file or directory"),
+    ],
+)
+def test_a_bad_policy_is_told_when_it_is_loaded_again(
+    files: Files, content: str | None, line: str
+) -> None:
+    path = files.directory / "routes.yaml"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as told:
+        load_policy(path, PolicySettings(frozenset({"zervi"})))
+    (finding,) = told.value.findings
+    assert str(finding).replace(f"{files.directory}/", "").startswith(line)

@@ -1,0 +1,169 @@
+"""A good ``sidecar.yaml``: what its values become."""
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.core.credentials import TokenSource
+from sidecar.core.principal import ClaimNames, IdentityHeaders
+from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_the_smallest_configuration_has_every_default(files: Files) -> None:
+    config = files.load()
+    settings = config.settings
+    assert settings.listen.authz == "127.0.0.1:9001"
+    assert settings.listen.socket_mode == 0o660
+    assert settings.zervi.jwks.refresh == 300
+    assert settings.zervi.jwks.unknown_key_wait == 0.25
+    assert settings.policy.file == files.directory / "routes.yaml"
+    assert settings.looma is None
+    assert settings.drain == 15
+    assert config.token_sources == (TokenSource("header", "authorization", "Bearer"),)
+    assert config.identity_headers == IdentityHeaders()
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0s", 0), ("250ms", 0.25), ("1.5s", 1.5), ("2m", 120), ("1h", 3600)]
+)
+def test_a_duration_becomes_seconds(files: Files, text: str, seconds: float) -> None:
+    files.write(sidecar=f"drain: {text}\n" + ISSUERS + POLICY)
+    assert files.load().settings.drain == seconds
+
+
+@pytest.mark.parametrize("mode", ["0600", '"0600"', '"600"'])
+def test_a_file_mode_is_octal_however_it_is_written(files: Files, mode: str) -> None:
+    files.write(sidecar=f"listen: {{socket_mode: {mode}}}\n" + ISSUERS + POLICY)
+    assert files.load().settings.listen.socket_mode == 0o600
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0:0", "localhost:9001", "'[::1]:9001'", "authz.local:65535", "unix:/run/a.sock"],
+)
+def test_an_address_is_taken_as_it_is(files: Files, address: str) -> None:
+    files.write(sidecar=f"listen: {{authz: {address}}}\n" + ISSUERS + POLICY)
+    assert files.load().settings.listen.authz == address.strip("'")
+
+
+def test_an_issuer_with_a_secret_signs_with_hs256_alone(files: Files) -> None:
+    (issuer,) = files.load().issuers
+    assert issuer.algorithms == {"HS256"}
+    assert issuer.secrets == (SECRET.encode(),)
+    assert issuer.keys is None
+
+
+def test_an_issuer_with_keys_has_no_secret(files: Files) -> None:
+    files.write(
+        sidecar="zervi:\n  issuers:\n"
+        "    - {issuer: a, jwks_url: 'http://127.0.0.1/', audiences: [b, c]}\n" + POLICY
+    )
+    (issuer,) = files.load().issuers
+    assert issuer.algorithms == {"RS256", "ES256", "EdDSA"}
+    assert issuer.secrets == ()
+    assert issuer.audiences == {"b", "c"}
+
+
+def test_two_issuers_may_share_a_name_while_moving_from_a_secret_to_keys(files: Files) -> None:
+    files.write(
+        sidecar="zervi:\n  issuers:\n"
+        "    - {issuer: zervi, jwks_url: 'http://127.0.0.1/'}\n"
+        "    - {issuer: zervi, secret_env: ZERVI_JWT_SECRET}\n" + POLICY
+    )
+    assert [issuer.name for issuer in files.load().issuers] == ["zervi", "zervi"]
+
+
+def test_an_issuers_own_claims_and_roles_count_for_it_alone(files: Files) -> None:
+    files.write(
+        sidecar="""
+zervi:
+  issuers:
+    - {issuer: a, secret_env: ZERVI_JWT_SECRET}
+    - issuer: b
+      secret_env: ZERVI_JWT_SECRET
+      claims: {subject: [uid]}
+      role_permissions: {reader: [read]}
+  claims: {email: [mail]}
+  role_permissions: {root: ["*"]}
+"""
+        + POLICY
+    )
+    shared, own = files.load().issuers
+    assert shared.claims == ClaimNames(email=("mail",))
+    assert shared.role_permissions == {"root": ("*",)}
+    assert own.claims == ClaimNames(subject=("uid",), email=("mail",))
+    assert own.role_permissions == {"reader": ("read",)}
+
+
+def test_token_sources_and_header_names_are_lower_case(files: Files) -> None:
+    files.write(
+        sidecar=ISSUERS.replace(
+            "issuers:",
+            "token_sources: [{header: accessToken}, {cookie: Token}, {query: token}], issuers:",
+        )
+        + "policy: {file: routes.yaml, identity_headers: {subject: X-UID}, remove_headers: [X-A]}\n"
+    )
+    config = files.load()
+    assert config.token_sources == (
+        TokenSource("header", "accesstoken"),
+        TokenSource("cookie", "Token"),
+        TokenSource("query", "token"),
+    )
+    assert config.identity_headers == IdentityHeaders(subject="x-uid")
+    assert config.settings.policy.remove_headers == ("x-a",)
+
+
+LOOMA = """
+looma:
+  url: http://127.0.0.1:8888/base
+  service: {name: a, address: "${POD_IP}", port: "${PORT}", node: "node-${NODE}", version: "1.0"}
+  probe: {url: "grpc://127.0.0.1:8601/my.Service", interval: 1s}
+"""
+
+
+def test_what_the_registry_is_told_is_filled_in_from_the_environment(files: Files) -> None:
+    files.environ = {**ENVIRON, "POD_IP": "fd00::7", "PORT": "10000", "NODE": "七"}
+    files.write(sidecar=ISSUERS + POLICY + LOOMA)
+    looma = files.load().settings.looma
+    assert looma is not None
+    assert looma.service.address == "fd00::7"
+    assert looma.service.port == 10000
+    assert looma.service.node == "node-七"
+    assert looma.service.id == "{name}-{host}-{port}"
+
+
+def test_nothing_else_is_filled_in(files: Files) -> None:
+    files.environ = {**ENVIRON, "NAME": "zervi"}
+    files.write(sidecar=ISSUERS.replace("issuer: zervi", 'issuer: "${NAME}"') + POLICY)
+    assert files.load().issuers[0].name == "${NAME}"
+
+
+@pytest.mark.parametrize(
+    ("token", "secret"),
+    [
+        ("env: TOKEN", "a-token"),
+        ("login_url: 'http://127.0.0.1/', service_id: a, secret_env: ZERVI_JWT_SECRET", SECRET),
+        ("file: token", None),
+    ],
+)
+def test_a_service_token_comes_from_one_place(files: Files, token: str, secret: str | None) -> None:
+    files.environ = {**ENVIRON, "TOKEN": "a-token", "POD_IP": "a", "PORT": "1", "NODE": "a"}
+    (files.directory / "token").write_text("a-token\n")
+    files.write(sidecar=ISSUERS + POLICY + LOOMA + f"  token: {{{token}}}\n")
+    assert files.load().registry_secret == secret
+
+
+def test_no_secret_shows_in_a_configurations_repr(files: Files) -> None:
+    assert SECRET not in repr(files.load())
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_taken(files: Files) -> None:
+    text = "\ufeff" + (ISSUERS + POLICY + "drain: 1s\n").replace("\n", "\r\n")
+    files.config.write_bytes(text.encode())
+    assert files.load().settings.drain == 1
