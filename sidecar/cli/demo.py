@@ -68,7 +68,7 @@ async def _until_told(ports: "Ports", *, once: bool) -> int:
 async def _demo(ports: "Ports", *, once: bool) -> int:
     from rich.console import Console
 
-    from sidecar.demo import report, scenario
+    from sidecar.demo import registry, report, scenario
     from sidecar.demo.envoy import program
     from sidecar.demo.stack import running
 
@@ -82,14 +82,21 @@ async def _demo(ports: "Ports", *, once: bool) -> int:
             results = [result async for result in scenario.run(stack)]
             report.print_scenario(console, results)
             report.print_verdict(console, results)
-            if once:
-                return 0 if all(result.passed for result in results) else 1
-            report.print_listening(console, stack)
-            report.print_lines_to_copy(console, stack)
-            console.print("\nCtrl-C ends everything.", style="bold")
-            await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
-            await asyncio.Event().wait()
-    return 0
+            console.print("\n[bold cyan]What Looma knows of this node[/]")
+            known = []
+            async for told in registry.run(stack):
+                report.print_told(console, told)
+                known.append(told)
+            if not once:
+                report.print_listening(console, stack)
+                report.print_lines_to_copy(console, stack)
+                console.print("\nCtrl-C ends everything.", style="bold")
+                await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
+                await asyncio.Event().wait()
+        known.append(registry.left(stack))
+        report.print_told(console, known[-1])
+    passed = [*(result.passed for result in results), *(told.passed for told in known)]
+    return 0 if all(passed) else 1
 
 
 async def _tell_end(process: "Process") -> None:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from sidecar.demo.ports import NAMES
+from sidecar.demo.registry import Told
 from sidecar.demo.scenario import Result
 from sidecar.demo.stack import Stack
 
@@ -57,7 +58,17 @@ def print_verdict(console: Console, results: Sequence[Result]) -> None:
         line = f"{failed} of {len(results)} requests did not get the answer that they must get."
     else:
         line = f"All {len(results)} requests got the answer that they must get."
-    console.print(Text(f"\n{line}", style="bold red" if failed else "bold green"))
+    _print(console, Text(f"\n{line}"), "bold red" if failed else "bold green")
+
+
+def print_told(console: Console, told: Told) -> None:
+    """Print what Looma knows after something happened."""
+    mark, style = ("✓", "green") if told.passed else ("✗", "bold red")
+    line = Text(f"{told.event:<{_WIDTHS[0] + _WIDTHS[1]}}").append(f"{told.wanted:<{_WIDTHS[2]}}")
+    line.append(f"{mark} {told.known}", style=style)
+    if told.seconds >= 0.1:
+        line.append(f", {told.seconds:.1f} s later", style="dim")
+    _print(console, line)
 
 
 def print_listening(console: Console, stack: Stack) -> None:
