@@ -8,6 +8,8 @@ draining.
 import asyncio
 import contextlib
 import gc
+import ipaddress
+import json
 import logging
 import os
 import signal
@@ -28,8 +30,9 @@ from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
-from sidecar.ops.routes import ops_routes
+from sidecar.ops.routes import OpsAnswer, OpsRequest, ops_routes
 from sidecar.ops.server import OpsServer
+from sidecar.reload import Reloader
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener, ListenError, Methods, Transport
 from sidecar.transport.sockets import listen
@@ -57,7 +60,7 @@ def serve(path: Path) -> int:
         _log.warning("%s", warning)
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(Sidecar(config).run())
+            runner.run(Sidecar(path, config).run())
     except ListenError as error:
         _log.error("cannot start: %s", error)
         return 1
@@ -69,7 +72,7 @@ def serve(path: Path) -> int:
 class Sidecar:
     """One running sidecar."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, path: Path, config: Config) -> None:
         self._config = config
         settings = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
@@ -95,6 +98,7 @@ class Sidecar:
             lambda deliver: asyncio.get_running_loop().call_soon(deliver),
             wiring.service(config),
         )
+        self._reloader = Reloader(path, config, os.environ, self._apply, self._refuse)
         self._node: Node | None = None
         if settings.looma is not None:
             self._node = Node(
@@ -111,6 +115,9 @@ class Sidecar:
             stack.callback(self._decisions.close)
             servers = await self._listen(stack)
             self._note_policy()
+            loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
+            watching = asyncio.create_task(self._reloader.run(), name="reload")
+            stack.callback(watching.cancel)
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
             if self._node is not None:
@@ -120,13 +127,20 @@ class Sidecar:
             gc.freeze()  # what was made by now stays: no collection need look at it again
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
-            leaving = asyncio.ensure_future(self._leave())
+            leaving = asyncio.create_task(self._leave(), name="leave")
             await self._wait_for_envoy(servers, signals)
             await leaving
 
-    async def _leave(self) -> None:
-        if self._node is not None:
-            await self._node.leave()
+    async def _leave(self) -> bool:
+        return self._node is None or await self._node.leave()
+
+    async def _on_leave(self, request: OpsRequest) -> OpsAnswer:
+        """Leave the registry and the load balancers, go on deciding."""
+        if not _is_loopback(request.remote):
+            return OpsAnswer(403, b'{"error":"only from loopback"}\n')
+        self._health.drain("left the registry")
+        left = await self._leave()
+        return OpsAnswer(200 if left else 502, json.dumps({"left": left}).encode() + b"\n")
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> list[Transport]:
         addresses = self._config.settings.listen
@@ -141,7 +155,8 @@ class Sidecar:
         except ListenError as error:
             raise ListenError(f"listen.ops: {error}") from None
         stack.callback(ops.close)
-        server = OpsServer(ops.sockets, ops_routes(self._health, self._metrics))
+        routes = ops_routes(self._health, self._metrics)
+        server = OpsServer(ops.sockets, {**routes, ("POST", "/leave"): self._on_leave})
         await server.start()
         stack.push_async_callback(server.close)
         _log.info("listen.ops: %s", ops.address)
@@ -169,12 +184,44 @@ class Sidecar:
         """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
         drain = self._config.settings.drain
         _log.info("draining for at most %g s; a second signal ends it now", drain)
-        idle = asyncio.gather(*(server.idle() for server in servers))
-        signalled = asyncio.ensure_future(signals.get())
-        await asyncio.wait({idle, signalled}, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
-        for end in (idle, signalled):
+
+        async def all_idle() -> None:
+            await asyncio.gather(*(server.idle() for server in servers))
+
+        async def signalled() -> None:
+            await signals.get()
+
+        ends = [asyncio.create_task(all_idle()), asyncio.create_task(signalled())]
+        _, pending = await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+        for end in pending:
             end.cancel()
-        await asyncio.gather(idle, signalled, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    def _apply(self, fresh: Config) -> None:
+        """Take a reloaded policy and reloaded secrets over, whole."""
+        if fresh.settings != self._config.settings:
+            _log.warning("sidecar.yaml has changed: that takes a restart; its policy is taken now")
+        snapshot = self._service.snapshot
+        issuers = snapshot.issuers
+        if fresh.settings.zervi == self._config.settings.zervi:
+            pairs = zip(issuers, fresh.issuers, strict=True)
+            issuers = tuple(old._replace(secrets=new.secrets) for old, new in pairs)
+        if issuers != snapshot.issuers:
+            _log.info("secrets reloaded")
+            self._service.forget_tokens()
+        self._service.swap(snapshot._replace(policy=fresh.policy, issuers=issuers))
+        self._metrics.policy_reload("success")
+        self._note_policy()
+        _log.info("policy %s is in force (was %s)", fresh.policy.digest, snapshot.policy.digest)
+
+    def _refuse(self, error: ConfigError) -> None:
+        """Keep the old policy, and say what is wrong with the new one."""
+        for finding in error.findings:
+            _log.error("not reloaded: %s", finding)
+        self._metrics.policy_reload("failure")
+        kept = self._service.snapshot.policy.digest
+        detail = f"{kept} is kept; not reloaded: {error.findings[0]}"
+        self._health.set("policy", State.DEGRADED, detail)
 
     def _note_policy(self) -> None:
         policy = self._service.snapshot.policy
@@ -231,3 +278,8 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _is_loopback(address: str) -> bool:
+    """Say whether a peer is on this machine (an address in this pod); empty is a unix socket's."""
+    return not address or ipaddress.ip_address(address).is_loopback

@@ -11,6 +11,7 @@ import sidecar
 # --help.
 COMMANDS = {
     "serve": "run the sidecar",
+    "leave": "take a running sidecar out of the registry",
     "check": "validate the configuration and the policy",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",

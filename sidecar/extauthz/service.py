@@ -102,6 +102,10 @@ class CheckService:
         self._snapshot = snapshot
         self._answers: LRUCache[tuple[object, ...], bytes] = LRUCache(self._settings.cached_tokens)
 
+    def forget_tokens(self) -> None:
+        """Verify every token afresh from now on: a shared secret was changed."""
+        self._verified = TokenCache(self._settings.cached_tokens)
+
     def methods(self) -> Methods:
         """Return what a transport serves."""
         return Methods(unary={CHECK: self.check}, streams={})

@@ -41,6 +41,10 @@ class Server:
         self._tick()
         return self._listening.address
 
+    async def idle(self) -> None:
+        """Wait until no connection is left."""
+        await self._empty.wait()
+
     async def drain(self, grace: float) -> None:
         """Stop listening, let the peers go elsewhere, finish what runs within ``grace`` seconds.
 

@@ -1,0 +1,86 @@
+"""Taking over a changed policy and changed secrets, without a restart and without a gap."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from sidecar.config import Config, ConfigError, load
+
+POLL_SECONDS = 2.0  # ConfigMaps and Secrets take a minute to reach a pod; a person at a file waits
+
+_log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Watches the content of the files that may change while the sidecar runs.
+
+    Content, not times: Kubernetes swaps a symlink, an editor replaces the file, rsync keeps its
+    time. ``apply`` gets a whole configuration that is valid, ``refuse`` the errors of one that is
+    not; reading and compiling happen off the event loop.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        environ: Mapping[str, str],
+        apply: Callable[[Config], None],
+        refuse: Callable[[ConfigError], None],
+    ) -> None:
+        self._path = path
+        self._environ = environ
+        self._apply = apply
+        self._refuse = refuse
+        self._files = tuple(_changeable(config))
+        self._seen = _digests(self._files)
+        self._asked = asyncio.Event()
+
+    def now(self) -> None:
+        """Reload without waiting for a change (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._asked.wait()
+            seen = await asyncio.to_thread(_digests, self._files)
+            if seen == self._seen and not self._asked.is_set():
+                continue
+            self._asked.clear()
+            self._seen = seen
+            await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            config = await asyncio.to_thread(load, self._path, self._environ)
+        except ConfigError as error:
+            self._refuse(error)
+        except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
+            _log.error("reloading failed inside: %s", type(error).__name__)
+        else:
+            self._apply(config)
+
+
+def _changeable(config: Config) -> Iterable[Path]:
+    """Return the policy's file and those of secrets; key sets in files are zervi's to watch."""
+    yield config.settings.policy.file
+    for issuer in config.settings.zervi.issuers:
+        yield from issuer.secret_file or ()
+
+
+def _digests(files: Iterable[Path]) -> tuple[bytes | None, ...]:
+    """Return what each file holds, None for one that cannot be read."""
+    return tuple(map(_digest, files))
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except OSError:
+        return None
