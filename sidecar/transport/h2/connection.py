@@ -183,6 +183,7 @@ class Connection:
                     raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE out of range")
                 self.out.max_frame = value
         self.out.frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
+        self.out.pump_blocked()
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:  # 6.7
         if number:

@@ -102,7 +102,7 @@ class Outgoing:
             self._window += increment
             if self._window > MAX_WINDOW:
                 raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window over 2^31-1")
-            self._pump_blocked()
+            self.pump_blocked()
         else:
             stream.credit += increment
             if self._initial + stream.credit > MAX_WINDOW:
@@ -112,6 +112,9 @@ class Outgoing:
     def set_initial_window(self, size: int) -> None:
         """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2).
 
+        The caller acknowledges it, then calls ``pump_blocked``: grpcio counts a larger window from
+        the acknowledgement on, and takes DATA before it for an overflow.
+
         Raises H2ConnectionError.
         """
         if size > MAX_WINDOW or any(
@@ -119,9 +122,9 @@ class Outgoing:
         ):
             raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window over 2^31-1")
         self._initial = size
-        self._pump_blocked()
 
-    def _pump_blocked(self) -> None:
+    def pump_blocked(self) -> None:
+        """Send what the windows have room for now."""
         for stream in list(self.blocked.values()):
             if self._window <= 0:
                 break
