@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 MAX_DEPTH = 16  # objects and lists inside each other; tokens of the field use three
 MAX_INTEGER_CHARS = 64  # identifiers need 20; from 4,300 digits on Python itself refuses
 
-# A string (or one that never ends: then json refuses it), or a bracket. Each match consumes what it
-# looked at, so that the scan is linear whatever is sent.
-_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+# A string, or one that never ends (json refuses it then). Each match consumes what it looked at, so
+# that the scan is linear whatever is sent.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -29,7 +31,7 @@ def loads(document: bytes) -> Any:
         text = document.decode("utf-8")
     except UnicodeDecodeError:
         raise StrictJsonError("not UTF-8") from None
-    _check_depth(text)
+    _check_depth(document)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError:
@@ -39,19 +41,15 @@ def loads(document: bytes) -> Any:
     return value
 
 
-def _check_depth(text: str) -> None:
+def _check_depth(document: bytes) -> None:
     # Before parsing: json's parser calls itself for each level until Python raises RecursionError.
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if document.count(b"[") + document.count(b"{") <= MAX_DEPTH:
         return
-    depth = 0
-    for match in _STRUCTURE.finditer(text):
-        first = match.group()[0]
-        if first in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise StrictJsonError(f"nested deeper than {MAX_DEPTH}")
-        elif first in "]}":
-            depth -= 1
+    brackets = _STRING.sub(b"", document).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")  # the innermost of each branch
+    if brackets:
+        raise StrictJsonError(f"nested deeper than {MAX_DEPTH}, or a bracket without its other")
 
 
 def _check_surrogates(value: object) -> None:

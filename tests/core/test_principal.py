@@ -224,6 +224,12 @@ def test_roles_that_grant_100_000_permissions_are_refused() -> None:
     assert caught.value.reason is Reason.TOKEN_CLAIMS
 
 
+def test_what_is_said_twice_counts_once() -> None:
+    """Towards the limit too."""
+    twice = Issuer("i", frozenset(), role_permissions=dict.fromkeys("xy", ("a" * 5000,)))
+    assert principal(twice, roles=["x", "y"]).permissions == ("a" * 5000,)
+
+
 claim_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: (

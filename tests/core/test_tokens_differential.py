@@ -94,7 +94,7 @@ def test_a_token_is_allowed_only_if_it_breaks_no_condition() -> None:
     seen: Counter[str] = Counter()
 
     @given(odd_tokens(SIGNERS))
-    @settings(max_examples=1500, derandomize=True, database=None)
+    @settings(max_examples=1000, derandomize=True, database=None)
     def check(raw: bytes) -> None:
         found = judged(raw)
         reasons = broken(raw, RULE_ISSUERS, NOW)
