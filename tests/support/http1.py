@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any, NamedTuple
 
-READ_SECONDS = 10.0
+READ_SECONDS = 30.0
 
 
 class Answer(NamedTuple):

@@ -9,7 +9,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-READ_SECONDS = 10.0
+READ_SECONDS = 30.0
 
 
 class Answer(NamedTuple):
