@@ -4,8 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-NAME = "check"
-HELP = "validate the configuration and the policy"
 EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 Place = tuple[str | int, ...]  # the way to a value in a document: keys and list indexes
 
 MAX_QUOTED = 80  # characters of an operator's own text that a message repeats
+MAX_MESSAGE = 500  # characters; a message of ours has half of it at most
 
 
 class Severity(StrEnum):
@@ -14,7 +15,6 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
-    INFO = "info"
 
 
 class Finding(NamedTuple):
@@ -68,11 +68,19 @@ class BadValueError(ValueError):
 
 
 def quoted(text: str) -> str:
-    """Return an operator's own text for a message: printable, of bounded length, in backticks."""
-    shown = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
-    return f"`{shown}`"
+    """Return an operator's own text for a message: of bounded length, in backticks."""
+    return f"`{_shortened(text, MAX_QUOTED)}`"
+
+
+def one_line(text: str) -> str:
+    """Return a message as a terminal may show it: printable, of bounded length."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return _shortened(text, MAX_MESSAGE)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -6,15 +6,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sidecar.config import cautions, files, lint, rules
+from sidecar.config.document import Document, Mark
 from sidecar.config.environment import expand_service
-from sidecar.config.findings import BadValueError, ConfigError, Finding, Problem, Severity
+from sidecar.config.findings import (
+    BadValueError,
+    ConfigError,
+    Finding,
+    Problem,
+    Severity,
+    one_line,
+)
 from sidecar.config.kinds import Notes, RefusedError
 from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
 from sidecar.config.policy_file import PolicySettings, compile_document, digest_of
 from sidecar.config.raw import at, mapping, sequence, texts
 from sidecar.config.schema import read_section
 from sidecar.config.secrets import Secrets
-from sidecar.config.yaml_source import MAX_BYTES, Document, read_yaml
+from sidecar.config.yaml_source import MAX_BYTES, read_yaml
 from sidecar.core.credentials import TokenSource
 from sidecar.core.issuers import Issuer
 from sidecar.core.principal import ClaimNames, IdentityHeaders
@@ -162,7 +170,7 @@ def _located(path: Path, document: Document, problems: Iterable[Problem]) -> lis
     """
     faults = {fault.mark for fault in document.faults}
     findings = [
-        Finding(fault.code, Severity.ERROR, str(path), *fault.mark, fault.message, fault.help)
+        _finding(fault.code, Severity.ERROR, path, fault.mark, fault.message, fault.help)
         for fault in document.faults
     ]
     for problem in problems:
@@ -173,10 +181,14 @@ def _located(path: Path, document: Document, problems: Iterable[Problem]) -> lis
         if problem.other is not None:
             where = f"see line {document.mark(problem.other).line}"
             hint = f"{hint}; {where}" if hint else where
-        findings.append(
-            Finding(problem.code, problem.severity, str(path), *mark, problem.message, hint)
-        )
+        findings.append(_finding(problem.code, problem.severity, path, mark, problem.message, hint))
     return findings
+
+
+def _finding(
+    code: str, severity: Severity, path: Path, mark: Mark, message: str, hint: str
+) -> Finding:
+    return Finding(code, severity, str(path), *mark, one_line(message), one_line(hint))
 
 
 def _sorted(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from sidecar.config.addresses import check_host
+from sidecar.config.document import Document
 from sidecar.config.findings import BadValueError, Place, Problem, quoted
 from sidecar.config.headers import method
 from sidecar.config.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
 from sidecar.config.raw import at, mapping, sequence
 from sidecar.config.schema import Section, read_section
-from sidecar.config.yaml_source import Document
 from sidecar.core.patterns import MAX_NAME, default_name
 from sidecar.core.routes import (
     Policy,

@@ -9,14 +9,15 @@ refused: none is needed here, and each lets a short file mean something large or
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import yaml
 
+from sidecar.config.document import Document, Fault, Mark
 from sidecar.config.findings import Place, quoted
 
 MAX_BYTES = 8 * 1024 * 1024  # ten thousand routes with every key take about 4 MiB
+MAX_VALUES = 500_000  # twice those of such routes; each costs some 300 bytes while it is read
 MAX_DEPTH = 20  # the deepest value that means anything lies seven levels down
 MAX_PROBLEMS = 100  # more would only bury the first
 
@@ -36,45 +37,6 @@ _NOT_PRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
 _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-class Mark(NamedTuple):
-    """A position in a file; line and column count from 1, columns in characters."""
-
-    line: int
-    column: int
-
-
-class Fault(NamedTuple):
-    """What the reader refused, and where."""
-
-    mark: Mark
-    code: str
-    message: str
-    help: str = ""
-
-
-@dataclass(slots=True)
-class Document:
-    """The one document of a file.
-
-    ``marks`` has the position of each key and of each list item; ``texts`` tells how what is no
-    text was written. ``refused`` are the places whose value the reader did not take. ``complete``
-    is False where the reader had to stop, so that ``value`` is not worth judging.
-    """
-
-    value: object = None
-    marks: dict[Place, Mark] = field(default_factory=dict)
-    texts: dict[Place, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    refused: set[Place] = field(default_factory=set)
-    complete: bool = False
-
-    def mark(self, place: Place) -> Mark:
-        """Return the position of a place, or of the nearest around it that stands in the file."""
-        while place and place not in self.marks:
-            place = place[:-1]
-        return self.marks.get(place, Mark(1, 1))
 
 
 def read_yaml(data: bytes) -> Document:
@@ -150,6 +112,7 @@ class _Composer:
         self.document = document
         self.frames: list[_Frame] = []
         self.documents = 0
+        self.values = 0
         self.ignored = 0  # how many collections are open inside one that is refused
 
     def compose(self, events: Iterable[Any]) -> None:
@@ -157,7 +120,7 @@ class _Composer:
             try:
                 for event in events:
                     self._take(event)
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from PyYAML
                 self._syntax(error)
                 return
             if self.document.value is None:
@@ -263,6 +226,10 @@ class _Composer:
 
     def _put(self, value: object, mark: Mark) -> Place:
         """Put a value where it belongs; under the empty key it counts for nothing."""
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self._fault(mark, "yaml-size", f"the file holds more than {MAX_VALUES} values")
+            raise _EnoughError
         if not self.frames:
             self.document.value = value
             self.document.marks[()] = mark
@@ -287,7 +254,7 @@ class _Composer:
             self._fault(mark, "yaml-tag", message, "text that begins with ! needs quotes")
         return event.tag is None
 
-    def _syntax(self, error: yaml.YAMLError) -> None:
+    def _syntax(self, error: Exception) -> None:
         position = getattr(error, "problem_mark", None)
         mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
         problem = getattr(error, "problem", None) or "it cannot be read"

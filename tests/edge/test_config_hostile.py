@@ -35,6 +35,7 @@ def ends_well(files: Files, sidecar: bytes, routes: bytes) -> None:
     for finding in findings:
         line = str(finding)
         assert line.isprintable()
+        assert len(line) < 1500
         assert SECRET not in line
         assert finding.line >= 1
         assert finding.column >= 1
@@ -46,6 +47,8 @@ def ends_well(files: Files, sidecar: bytes, routes: bytes) -> None:
 @example(b"? ?\n- :")
 @example(b"!<!> &a *a")
 @example(b"{[[{?,:")
+@example("jwks: {snapshot_file: '\u202e/x'}".encode())
+@example(b"drain: 0." + b"1" * 9999)
 def test_bytes_are_an_error_at_worst(files: Files, data: bytes) -> None:
     ends_well(files, data, ROUTES.encode())
     ends_well(files, (ISSUERS + POLICY).encode(), data)

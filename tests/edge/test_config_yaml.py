@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config import yaml_source
-from sidecar.config.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, Mark, read_yaml
+from sidecar.config.document import Mark
+from sidecar.config.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,22 @@ def test_a_build_of_pyyaml_without_c_reads_the_same(monkeypatch: pytest.MonkeyPa
     slow = read_yaml(data)
     assert (slow.value, slow.marks) == (fast.value, fast.marks)
     assert [fault.mark for fault in slow.faults] == [fault.mark for fault in fast.faults]
+
+
+@pytest.mark.parametrize("escape", [r"\UFFFFFFFF", r"\U00110000", r"\ud800"])
+def test_an_escape_that_is_no_character_is_a_fault_without_c_too(
+    monkeypatch: pytest.MonkeyPatch, escape: str
+) -> None:
+    assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
+    monkeypatch.setattr(yaml_source, "_Loader", yaml.SafeLoader)
+    assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
+
+
+def test_a_file_of_too_many_values_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_source, "MAX_VALUES", 10)
+    document = read_yaml(b"- a\n" * 20)
+    assert [(fault.mark, fault.code) for fault in document.faults] == [(Mark(10, 3), "yaml-size")]
+    assert not document.complete
 
 
 PRINTABLE = st.characters(
