@@ -107,22 +107,20 @@ async def policy_says(stack: Stack, text: str) -> None:
 async def test_a_restart_under_load_loses_no_request(start_stack: StartStack) -> None:
     """SIGTERM, then kill -9, each with a gap until the successor listens: the policy's answers."""
     async with start_stack() as stack, steady_load(stack) as load:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            current = stack.sidecar if number is signal.SIGTERM else successor  # noqa: F821 -- the first turn's
+        current = stack.sidecar
+        for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
             current.signal(number)
-            code = await current.wait()
-            assert code == (0 if number is signal.SIGTERM else -signal.SIGKILL)
-            successor = await successor_of(stack)
-            await until_ready(successor, stack.ops_url)
+            assert await current.wait() == code
+            current = await successor_of(stack)
+            await until_ready(current, stack.ops_url)
             await load.more(50)
         load.stop()
-        await successor.stop()
+        await current.stop()
     assert load.statuses == {"/api/services/list": {200}, "/api/cluster/nodes": {403}}
 
 
 async def test_sigterm_is_answered_while_envoy_drains(start_stack: StartStack) -> None:
     """Not serving at once, but every request still gets the policy's answer."""
-
     async with start_stack() as stack, steady_load(stack) as load:
         stack.sidecar.signal(signal.SIGTERM)
         await eventually(
@@ -203,7 +201,7 @@ async def test_a_second_sidecar_is_refused_and_the_first_unharmed(
         second = await successor_of(stack)
         assert await second.wait() == 1
         said = "another sidecar is serving on" if authz else "is already in use"
-        assert f"cannot start: listen.authz: " in second.output()
+        assert "cannot start: listen.authz: " in second.output()
         assert said in second.output()
         assert "Traceback" not in second.output()
         assert (await send(stack.ports.envoy, "/api/services/list")).status == 401
