@@ -9,7 +9,7 @@ from sidecar.config.raw import at, mapping, sequence
 
 
 def problems(document: object) -> Iterator[Problem]:
-    """Every warning about the settings of a whole ``sidecar.yaml``."""
+    """Yield every warning about the settings of a whole ``sidecar.yaml``."""
     listen = mapping(at(document, "listen"))
     if listen.get("tls") is None and _is_open(listen.get("authz")):
         yield _warning(

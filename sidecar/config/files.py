@@ -36,12 +36,18 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
         place: Place = ("zervi", "issuers", index)
         yield from _authorities(mapping(issuer), (*place, "ca_file"), base)
         yield from _key_set(mapping(issuer), (*place, "jwks_file"), base)
-    snapshot = at(document, "zervi", "jwks", "snapshot_file")
-    if isinstance(snapshot, str) and not Path(base, snapshot).parent.is_dir():
-        message = "the directory of `snapshot_file` does not exist"
-        yield Problem(
-            ("zervi", "jwks", "snapshot_file"), "file", message, str(Path(base, snapshot).parent)
-        )
+    for name in texts(at(document, "zervi", "jwks", "snapshot_file")):
+        directory = Path(base, name).parent
+        if not _is_directory(directory):
+            message = "the directory of `snapshot_file` does not exist"
+            yield Problem(("zervi", "jwks", "snapshot_file"), "file", message, str(directory))
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long a name, or a directory on the way that may not be searched
+        return False
 
 
 def _tls(tls: Mapping[str, object], base: Path) -> Iterator[Problem]:
@@ -67,8 +73,8 @@ def _pair(certificate: Path, key: Path) -> Iterator[Problem]:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
     except BadValueError as wrong:
         yield Problem(("listen", "tls", "key_file"), "file", str(wrong), wrong.help)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+    except OSError as error:  # ssl.SSLError among them
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             message = "the key in `key_file` is not that of the certificate in `cert_file`"
             yield Problem(("listen", "tls", "key_file"), "file", message)
         else:

@@ -56,19 +56,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     document = _read(path)
     base = path.parent
     value, problems = expand_service(document.value, environ)
-    notes = Notes(base, document.texts)
-    settings: Settings | None = None
-    with suppress(RefusedError):
-        settings = read_section(Settings, value, (), notes)
-    unfilled = {problem.place for problem in problems}
-    problems += [problem for problem in notes.problems if problem.place not in unfilled]
+    settings = _settings(value, Notes(base, document.texts), problems)
     secrets = Secrets(value, base, environ)
-    misspelt = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
-    problems += [
-        problem
-        for problem in rules.problems(value)
-        if problem.code != "missing-key" or problem.place not in misspelt
-    ]
     problems += [*files.problems(value, base), *secrets.problems]
     wrong = {problem.place for problem in problems}
     problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
@@ -77,13 +66,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     findings = _located(path, document, problems) + findings
     if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
         raise ConfigError(_sorted(findings))
-    zervi = settings.zervi
     return Config(
         settings=settings,
         policy=policy,
         policy_settings=policy_settings,
         issuers=_issuers(settings, secrets),
-        token_sources=tuple(map(_token_source, zervi.token_sources)),
+        token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
         identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
         registry_secret=secrets.registry,
         warnings=tuple(_sorted(findings)),
@@ -114,6 +102,22 @@ def _read(path: Path) -> Document:
 
 def _of_file(path: Path, wrong: BadValueError) -> Finding:
     return Finding("file", Severity.ERROR, str(path), 0, 0, f"the file {wrong}")
+
+
+def _settings(value: object, notes: Notes, problems: list[Problem]) -> Settings | None:
+    """Read the settings and add what is wrong with them, each thing once."""
+    settings = None
+    with suppress(RefusedError):
+        settings = read_section(Settings, value, (), notes)
+    unfilled = {problem.place for problem in problems}
+    problems += [problem for problem in notes.problems if problem.place not in unfilled]
+    misspelt = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
+    problems += [
+        problem
+        for problem in rules.problems(value)
+        if problem.code != "missing-key" or problem.place not in misspelt
+    ]
+    return settings
 
 
 def _policy_settings(value: object, settings: Settings | None) -> PolicySettings:

@@ -166,19 +166,20 @@ def _unknown_issuers(
 
 def _names(entries: Mapping[int, RouteEntry]) -> dict[int, str]:
     """Name each route: its own name, or one from its path, and its methods where that is shared."""
-    taken = {entry.name for entry in entries.values() if entry.name}
+    names = {index: entry.name for index, entry in entries.items() if entry.name}
+    taken = set(names.values())
     plain = {index: default_name(entry.path) for index, entry in entries.items() if not entry.name}
     shared = Counter(plain.values())
-    names: dict[int, str] = {}
-    for index, entry in entries.items():
-        name = entry.name
-        if not name:
-            name = plain[index]
-            if shared[name] > 1 and entry.methods:
-                name = "-".join([name, *map(str.lower, sorted(entry.methods))])
-            name = default_name(name, taken)
-            taken.add(name)
-        names[index] = name
+    numbers: Counter[str] = Counter()
+    for index, name in plain.items():
+        base = name
+        if shared[name] > 1:
+            base = default_name("-".join([name, *map(str.lower, sorted(entries[index].methods))]))
+        names[index] = base
+        while names[index] in taken:
+            numbers[base] += 1
+            names[index] = f"{base}-{numbers[base] + 1}"
+        taken.add(names[index])
     return names
 
 

@@ -16,13 +16,13 @@ from sidecar.config.model import (
 )
 from sidecar.config.raw import at, duration, mapping, sequence, texts
 
-KEY_SOURCES = ("jwks_url", "jwks_file")
-SECRET_SOURCES = ("secret_env", "secret_file")
+_KEY_SOURCES = ("jwks_url", "jwks_file")
+_SECRET_SOURCES = ("secret_env", "secret_file")
 _LOGIN = ("login_url", "service_id", "secret_env")
 
 
 def problems(document: object) -> Iterator[Problem]:
-    """Every way in which the keys of a whole ``sidecar.yaml`` do not fit each other."""
+    """Yield every way in which the keys of a whole ``sidecar.yaml`` do not fit each other."""
     yield from _addresses(mapping(at(document, "listen")))
     issuers = [mapping(issuer) for issuer in sequence(at(document, "zervi", "issuers"))]
     for index, issuer in enumerate(issuers):
@@ -59,7 +59,7 @@ def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
 
 
 def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
-    given = _given(issuer, *KEY_SOURCES, *SECRET_SOURCES)
+    given = _given(issuer, *_KEY_SOURCES, *_SECRET_SOURCES)
     if not given:
         yield Problem(
             place,
@@ -74,7 +74,7 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
             f"`{key}` cannot stand beside `{given[0]}`",
             "an issuer has one source; a second entry of its name may have keys or a secret too",
         )
-    if given and given[0] in SECRET_SOURCES:
+    if given and given[0] in _SECRET_SOURCES:
         for key in _given(issuer, "algorithms", "ca_file"):
             hint = (
                 "with a secret it is HS256: leave the key out"
@@ -103,8 +103,8 @@ def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
     without_name: int | None = None
     for index, issuer in enumerate(issuers):
         place: Place = ("zervi", "issuers", index)
-        name, has_secret = issuer.get("issuer"), bool(_given(issuer, *SECRET_SOURCES))
-        if isinstance(name, str) and _given(issuer, *KEY_SOURCES, *SECRET_SOURCES):
+        name, has_secret = issuer.get("issuer"), bool(_given(issuer, *_SECRET_SOURCES))
+        if isinstance(name, str) and _given(issuer, *_KEY_SOURCES, *_SECRET_SOURCES):
             other = first.setdefault((name, has_secret), index)
             if other != index:
                 yield Problem(

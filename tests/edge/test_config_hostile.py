@@ -47,6 +47,7 @@ def ends_well(files: Files, sidecar: bytes, routes: bytes) -> None:
 @example(b"? ?\n- :")
 @example(b"!<!> &a *a")
 @example(b"{[[{?,:")
+@example(b"zervi: {jwks: {snapshot_file: " + b"x" * 300 + b"/y}}")
 @example("jwks: {snapshot_file: '\u202e/x'}".encode())
 @example(b"drain: 0." + b"1" * 9999)
 def test_bytes_are_an_error_at_worst(files: Files, data: bytes) -> None:
