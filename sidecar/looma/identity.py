@@ -1,6 +1,7 @@
 """Who a node is to the registry: a service id that is fit for a URL's path and for a key."""
 
 import hashlib
+import logging
 import re
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ MAX_ID_CHARACTERS = 128  # Looma's table, Consul and etcd all take more; a perso
 _DIGEST_CHARACTERS = 8
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+_log = logging.getLogger(__name__)
 
 
 class Service(NamedTuple):
@@ -49,4 +52,6 @@ def service_id(template: str, *, name: str, host: str, port: int) -> str:
         return fit
     digest = hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()
     suffix = f"-{digest[:_DIGEST_CHARACTERS]}"
-    return fit[: MAX_ID_CHARACTERS - len(suffix)] + suffix
+    fit = fit[: MAX_ID_CHARACTERS - len(suffix)] + suffix
+    _log.warning("looma.service.id: %a does not fit into a path, %s is used", wanted, fit)
+    return fit

@@ -7,9 +7,6 @@ from random import Random
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
-
-from sidecar.looma.calls import describe
 from sidecar.looma.grpc_probe import probe_grpc
 from sidecar.looma.health import UpstreamHealth, UpstreamState, after_probe
 
@@ -18,8 +15,8 @@ JITTER = 0.1  # so that thousands of probers on one machine don't fall into step
 _log = logging.getLogger(__name__)
 
 
-class ProbeFailedError(Exception):
-    """The upstream did not say that it can work; the message is for the operator."""
+# Probes the upstream once; returns what is wrong, None where nothing is.
+Probe = Callable[[], Awaitable[str | None]]
 
 
 class ProbeSettings(NamedTuple):
@@ -79,14 +76,11 @@ class Prober:
         """Probe once; return what is wrong, None where nothing is."""
         try:
             async with asyncio.timeout(self._settings.timeout):
-                await self._probe()
+                return await self._probe()
         except TimeoutError:
             return f"no answer within {self._settings.timeout:g} s"
-        except ProbeFailedError as error:
-            return str(error)
-        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
-            return describe(error)
-        return None
+        except (OSError, ValueError, EOFError) as error:
+            return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def _changed(self, before: UpstreamState, problem: str | None) -> None:
         state = self._health.state
@@ -97,10 +91,12 @@ class Prober:
         self._on_change(state)
 
 
-def _probe_for(url: SplitResult) -> Callable[[], Awaitable[None]]:
-    """Return the function that probes once and raises where the upstream is not well."""
+def _probe_for(url: SplitResult) -> Probe:
     if url.scheme in ("http", "https") and url.hostname:
-        return lambda: _probe_http(url.geturl())
+        # aiohttp is for who needs it
+        from sidecar.looma.http_calls import probe_http
+
+        return lambda: probe_http(url.geturl())
     host, port = url.hostname, url.port
     if url.scheme in ("tcp", "grpc") and host and port:
         if url.scheme == "tcp":
@@ -110,27 +106,12 @@ def _probe_for(url: SplitResult) -> Callable[[], Awaitable[None]]:
     raise ValueError("a probe's URL is http(s)://…, tcp://host:port or grpc://host:port[/service]")
 
 
-async def _probe_http(url: str) -> None:
-    """Ask over a connection of its own, as a new client would, and leave the body unread."""
-    connector = aiohttp.TCPConnector(force_close=True)
-    no_cookies = aiohttp.DummyCookieJar()
-    async with (
-        aiohttp.ClientSession(connector=connector, cookie_jar=no_cookies) as session,
-        session.get(url, allow_redirects=False) as response,
-    ):
-        status = response.status
-        response.close()
-    if not 200 <= status < 300:
-        raise ProbeFailedError(f"HTTP status {status}")
-
-
 async def _probe_tcp(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, host, port)
     transport.abort()
 
 
-async def _probe_grpc(host: str, port: int, service: str) -> None:
-    answer = await probe_grpc(host, port, service)
-    if answer != "SERVING":
-        raise ProbeFailedError(f"gRPC health says {answer}")
+async def _probe_grpc(host: str, port: int, service: str) -> str | None:
+    status = await probe_grpc(host, port, service)
+    return None if status == "SERVING" else f"gRPC health says {status}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import SystemRandom
 from typing import Literal, NamedTuple
 
-from sidecar.looma.calls import Caller, HttpCaller
+from sidecar.looma.calls import Caller
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.probe import Prober, ProbeSettings
@@ -53,6 +53,8 @@ class Reporting:
         on_upstream: Callable[[UpstreamState], None],
     ) -> None:
         """Raise ValueError where the probe's URL is of no known kind."""
+        from sidecar.looma.http_calls import HttpCaller  # aiohttp is for who has a registry
+
         random = SystemRandom()
         self._http = HttpCaller()
         self._login: LoginTokens | None = None

@@ -22,9 +22,13 @@ RETRY_FIRST = 0.5  # a Zervi that starts beside this pod is there in a second or
 # 10,000 pods in that state are some 1,300 small requests a second.
 RETRY_CAP_URGENT = 15.0
 
-# With usable keys nothing hurts yet: the ceiling grows to the refresh interval, at most to this. An
-# outage makes a fleet ask about twice as often as usual, not more.
+# With usable keys nothing hurts yet: the ceiling grows to the refresh interval, at most to this.
 RETRY_CAP = 300.0
+
+# It begins at this share of that, since each try that comes before the next regular one would add a
+# fleet's whole steady rate. So an outage makes a fleet ask twice as often as usual, and never three
+# times (``make fleet`` shows it).
+RETRY_SHARE = 2 / 3
 
 # How many fetches on demand that bring no new key may follow each other before `cooldown` counts:
 # one for a stray token, one for a rotation that comes right after it.
@@ -53,10 +57,11 @@ class Schedule:
 
     def after_failure(self, *, urgent: bool) -> float:
         """Give the seconds to the next try; ``urgent`` says that no usable key is left."""
-        cap = RETRY_CAP_URGENT
+        first, cap = RETRY_FIRST, RETRY_CAP_URGENT
         if not urgent:
-            cap = max(cap, min(self._refresh, RETRY_CAP))
-        ceiling = min(cap, RETRY_FIRST * 2.0 ** min(self._failures, 32))
+            interval = min(self._refresh, RETRY_CAP)
+            first, cap = max(first, RETRY_SHARE * interval), max(cap, interval)
+        ceiling = min(cap, first * 2.0 ** min(self._failures, 32))
         self._failures += 1
         return self._random.uniform(RETRY_FLOOR, ceiling)
 

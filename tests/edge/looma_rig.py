@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from sidecar.looma.calls import Answer, Caller, HttpCaller
+from sidecar.looma.calls import Answer, Caller
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
+from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
 from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Registry

@@ -7,9 +7,10 @@ from typing import get_args
 
 import pytest
 
-from sidecar.looma.calls import Answer, HttpCaller
+from sidecar.looma.calls import Answer
 from sidecar.looma.consul import ConsulRegistry
 from sidecar.looma.health import UpstreamState
+from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok, RetryAfter, Unauthorized, Unregistered
 from sidecar.looma.token import FileTokens, WithToken
 from tests.edge.consul_stand_in import Consul, Version

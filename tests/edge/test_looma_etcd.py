@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.looma.calls import Answer, HttpCaller
+from sidecar.looma.calls import Answer
 from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.health import UpstreamState
+from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Ok, RetryAfter, Unauthorized, Unregistered
 from sidecar.looma.token import FileTokens, WithToken

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 async def test_a_black_hole_holds_one_connection_and_one_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sidecar.looma.calls.CALL_SECONDS", 0.01)
+    monkeypatch.setattr("sidecar.looma.http_calls.CALL_SECONDS", 0.01)
     async with server(None) as black_hole, http_caller() as caller:
         node = Node()
         tasks = len(asyncio.all_tasks())

@@ -24,8 +24,12 @@ def test_what_is_filled_in_is_not_a_template_itself() -> None:
 @pytest.mark.parametrize(
     "name", ["a/b", "../../etc", "服务", "a b", "a%2Fb", "a\r\nb", "..", "\ud800"]
 )
-def test_an_id_that_is_unfit_for_a_path_is_made_fit(name: str) -> None:
+def test_an_id_that_is_unfit_for_a_path_is_made_fit_and_that_is_said(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     made = service_id("{name}", name=name, host="h", port=1)
+    (line,) = caplog.messages
+    assert line == f"looma.service.id: {name!a} does not fit into a path, {made} is used"
     assert re.fullmatch(r"[A-Za-z0-9._-]+-[0-9a-f]{8}", made)
     assert made == service_id("{name}", name=name, host="h", port=1)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sidecar.demo.looma import Looma, SeenRequest, start_looma
-from sidecar.looma.calls import HttpCaller
 from sidecar.looma.health import UpstreamState
+from sidecar.looma.http_calls import HttpCaller
 from tests.edge.looma_rig import SERVICE, Node, http_caller, http_registry, running
 from tests.support.waiting import eventually
 
@@ -155,7 +155,7 @@ async def test_a_registry_that_misbehaves_is_asked_again(
 async def test_a_registry_that_hangs_is_given_up(
     looma: Looma, caller: HttpCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.looma.calls.CALL_SECONDS", 0.05)
+    monkeypatch.setattr("sidecar.looma.http_calls.CALL_SECONDS", 0.05)
     node = Node()
     looma.fail("hang", 2)
     async with running(node.reporter(http_registry(looma.url, caller))):

@@ -15,6 +15,7 @@ from sidecar.zervi.schedule import (
     RETRY_CAP_URGENT,
     RETRY_FIRST,
     RETRY_FLOOR,
+    RETRY_SHARE,
     Ration,
     Schedule,
 )
@@ -47,7 +48,8 @@ def test_a_retry_keeps_to_its_bounds(refresh: float, random: Random, urgency: li
     schedule = Schedule(refresh, random)
     for failures, urgent in enumerate(urgency):
         delay = schedule.after_failure(urgent=urgent)
-        assert RETRY_FLOOR <= delay <= RETRY_FIRST * 2**failures
+        first = RETRY_FIRST if urgent else max(RETRY_FIRST, RETRY_SHARE * refresh)
+        assert RETRY_FLOOR <= delay <= first * 2**failures
         assert delay <= (RETRY_CAP_URGENT if urgent else RETRY_CAP)
         assert urgent or delay <= max(refresh, RETRY_CAP_URGENT)
 
@@ -61,6 +63,15 @@ def test_retries_use_the_whole_span_under_their_ceiling() -> None:
     delays = [schedule.after_failure(urgent=True) for schedule in schedules]
     assert min(delays) < 0.5
     assert max(delays) > RETRY_CAP_URGENT - 0.5
+
+
+def test_a_retry_that_nothing_hurts_without_leaves_a_fleet_its_rate() -> None:
+    """With usable keys the first try falls within two thirds of an interval, later ones in one."""
+    schedules = [Schedule(300, Random(seed)) for seed in range(1000)]
+    first = [schedule.after_failure(urgent=False) for schedule in schedules]
+    second = [schedule.after_failure(urgent=False) for schedule in schedules]
+    assert 190 < max(first) <= 200
+    assert 290 < max(second) <= 300
 
 
 def test_a_success_forgets_the_failures() -> None:

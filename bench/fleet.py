@@ -1,0 +1,216 @@
+"""Ten thousand nodes on a made-up clock: what their registry and their Zervi see.
+
+The reporters and the key-set refreshers are the product's own; clock and sockets alone are
+replaced. ``make fleet`` runs it: it prints tables and draws ``docs/fleet.png``.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from bench.fleet_report import Phase, Story, draw, show
+from bench.virtual_time import VirtualTimeLoop
+from sidecar.demo.minting import jwks, new_key
+from sidecar.looma.calls import Answer, Caller
+from sidecar.looma.health import UpstreamState
+from sidecar.looma.http import HttpRegistry, Paths
+from sidecar.looma.identity import Service
+from sidecar.looma.quiet import QuietLog
+from sidecar.looma.registry import Failed
+from sidecar.looma.report import NodeState
+from sidecar.looma.reporter import Events, Reporter, ReporterSettings
+from sidecar.zervi.interface import Answer as KeysAnswer
+from sidecar.zervi.interface import FetchError, RefreshSettings
+from sidecar.zervi.refresher import Refresher
+from sidecar.zervi.report import Report as KeysReport
+
+NODES = 10_000
+HEARTBEAT = 30.0  # looma.heartbeat
+REFRESH = 300.0  # zervi.jwks.refresh
+TTL = 300.0
+EPOCH = 1_800_000_000.0
+SEED = 20_261_121  # the same numbers each time
+PICTURE = Path(__file__).parents[1] / "docs" / "fleet.png"
+
+# Looma's part: the worst there is at each turn.
+LOOMA_PHASES = (
+    Phase("all start in one second", 0, 120),
+    Phase("steady", 120, 420),
+    Phase("dead for 5 minutes", 420, 720),
+    Phase("back, all nodes expired", 720, 1020),
+    Phase("dead for 1 minute", 1020, 1080),
+    Phase("back, its memory lost", 1080, 1380),
+)
+
+# Zervi's part. A sidecar without keys can judge no token, so it fetches them the moment it starts.
+ZERVI_PHASES = (
+    Phase("all start within 5 minutes", 0, 300),
+    Phase("steady", 300, 900),
+    Phase("dead for 5 minutes", 900, 1200),
+    Phase("back", 1200, 1800),
+)
+
+
+class Traffic:
+    """A server without a socket that counts its requests by kind and second."""
+
+    def __init__(self, seconds: int) -> None:
+        self.alive = True
+        self.by_kind: dict[str, list[int]] = {}
+        self._seconds = seconds
+
+    def count(self, kind: str) -> None:
+        """Count one request now."""
+        second = int(asyncio.get_running_loop().time())
+        self.by_kind.setdefault(kind, [0] * self._seconds)[second] += 1
+
+
+class SimulatedLooma(Traffic):
+    """Looma's cluster API with a TTL."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.heard_at: dict[str, float] = {}
+        self._paced = json.dumps({"success": True, "ttl_seconds": TTL}).encode()
+
+    async def __call__(
+        self,
+        method: str,  # noqa: ARG002 -- the interface of a caller
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 -- as above
+    ) -> Answer | Failed:
+        """Answer a reporter's call."""
+        operation = url.split("/")[4]
+        self.count(operation)
+        if not self.alive:
+            return Failed("Connection refused")
+        now = asyncio.get_running_loop().time()
+        service_id = body["service_id"] if operation == "register" else url.rpartition("/")[2]
+        silent = now - self.heard_at.get(service_id, -TTL - 1)
+        if operation == "heartbeat" and silent > TTL:
+            return Answer(404)
+        self.heard_at[service_id] = now
+        return Answer(200, self._paced)
+
+
+class SimulatedZervi(Traffic):
+    """Zervi's key set."""
+
+    where = "the simulation"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self._document = jwks(new_key("fleet", "ES256"))
+
+    async def fetch(self, validator: str | None) -> KeysAnswer:
+        """Answer a refresher's fetch."""
+        self.count("jwks")
+        if not self.alive:
+            raise FetchError("Connection refused", "")
+        return KeysAnswer(None if validator == '"1"' else self._document, '"1"')
+
+
+def epoch_now() -> float:
+    """Return the made-up time of day."""
+    return EPOCH + asyncio.get_running_loop().time()
+
+
+def start_reporter(number: int, looma: Caller, random: Random) -> Reporter:
+    """Start one node's reporter, made as the sidecar makes it."""
+    service = Service(f"node-{number}", "basic-server", "basic-server", "10.0.0.1", 10000)
+    state = NodeState("sha256:0", 1, 1.0, ready=True)
+    log = QuietLog(logging.getLogger("bench.fleet"))
+    reporter = Reporter(
+        ReporterSettings(service, "fleet", HEARTBEAT),
+        HttpRegistry("http://looma:8888", Paths(), service.id, looma, log),
+        lambda: state,
+        Events(lambda *_: None, lambda _: None),
+        random=random,
+        clock=epoch_now,
+    )
+    reporter.start()
+    reporter.upstream(UpstreamState.HEALTHY)
+    return reporter
+
+
+def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
+    """Start one node's key-set refresher, made as the sidecar makes it."""
+    refresher = Refresher(
+        zervi,
+        frozenset({"ES256"}),
+        RefreshSettings(refresh=REFRESH),
+        on_keys=lambda _: None,
+        on_refresh=lambda *_: None,
+        report=KeysReport("fleet", zervi.where),
+        clock=epoch_now,
+        random=random,
+    )
+    refresher.start()
+    return refresher
+
+
+async def until(moment: float) -> None:
+    """Let the time pass."""
+    await asyncio.sleep(moment - asyncio.get_running_loop().time())
+
+
+async def looma_story(looma: SimulatedLooma, nodes: int) -> None:
+    """Start every node at once, then take Looma away twice."""
+    random = Random(SEED)
+    reporters = [start_reporter(number, looma, random) for number in range(nodes)]
+    _, _, dead, back, dead_again, back_again = LOOMA_PHASES
+    for outage, recovery in ((dead, back), (dead_again, back_again)):
+        await until(outage.begin)
+        looma.alive = False
+        await until(recovery.begin)
+        looma.alive = True
+        if recovery is back_again:
+            looma.heard_at.clear()
+    await until(back_again.end - 0.001)
+    await asyncio.gather(*(reporter.close() for reporter in reporters))
+
+
+async def zervi_story(zervi: SimulatedZervi, nodes: int) -> None:
+    """Start the nodes one after the other, then take Zervi away once."""
+    random = Random(SEED)
+    start, _, dead, back = ZERVI_PHASES
+    refreshers = []
+    for number in range(nodes):
+        await until(number * start.end / nodes)
+        refreshers.append(start_refresher(zervi, random))
+    await until(dead.begin)
+    zervi.alive = False
+    await until(back.begin)
+    zervi.alive = True
+    await until(back.end - 0.001)
+    await asyncio.gather(*(refresher.close() for refresher in refreshers))
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    """Run a story to its end, in no time."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(story)
+
+
+def main() -> None:
+    """Run both stories, print the tables, draw the picture."""
+    logging.disable()
+    looma, zervi = SimulatedLooma(LOOMA_PHASES[-1].end), SimulatedZervi(ZERVI_PHASES[-1].end)
+    run(looma_story(looma, NODES))
+    run(zervi_story(zervi, NODES))
+    stories = (
+        Story("Looma", LOOMA_PHASES, NODES / HEARTBEAT, looma.by_kind),
+        Story("Zervi", ZERVI_PHASES, NODES / REFRESH, zervi.by_kind),
+    )
+    for story in stories:
+        show(story)
+    draw(stories, PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""A fleet on a made-up clock never storms its registry or its Zervi."""
+
+import pytest
+
+from bench import fleet
+from bench.fleet_report import LIMIT, Phase, Story
+
+NODES = 500
+
+
+@pytest.fixture(scope="module")
+def looma() -> Story:
+    server = fleet.SimulatedLooma(fleet.LOOMA_PHASES[-1].end)
+    fleet.run(fleet.looma_story(server, NODES))
+    return Story("Looma", fleet.LOOMA_PHASES, NODES / fleet.HEARTBEAT, server.by_kind)
+
+
+@pytest.fixture(scope="module")
+def zervi() -> Story:
+    server = fleet.SimulatedZervi(fleet.ZERVI_PHASES[-1].end)
+    fleet.run(fleet.zervi_story(server, NODES))
+    return Story("Zervi", fleet.ZERVI_PHASES, NODES / fleet.REFRESH, server.by_kind)
+
+
+@pytest.mark.parametrize("phase", fleet.LOOMA_PHASES, ids=lambda phase: phase.name)
+def test_no_event_brings_looma_three_times_its_steady_rate(looma: Story, phase: Phase) -> None:
+    """Not even a start of all nodes in one second, or a registry that comes back empty."""
+    assert looma.busiest(phase, seconds=10) <= LIMIT * looma.steady
+
+
+@pytest.mark.parametrize("phase", fleet.ZERVI_PHASES, ids=lambda phase: phase.name)
+def test_no_event_brings_zervi_three_times_its_steady_rate(zervi: Story, phase: Phase) -> None:
+    """Over a minute: at three fetches a second chance alone makes peaks of seconds."""
+    assert zervi.busiest(phase, seconds=60) <= LIMIT * zervi.steady
+
+
+def test_every_node_is_registered_again_after_each_loss(looma: Story) -> None:
+    start, _, _, back, _, back_again = fleet.LOOMA_PHASES
+    registrations = [
+        sum(looma.by_kind["register"][phase.begin : phase.end])
+        for phase in (start, back, back_again)
+    ]
+    assert registrations[0] == registrations[2] == NODES
+    assert NODES * 0.9 <= registrations[1] <= NODES * 1.1
