@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -58,6 +59,7 @@ _OPTIONS = (
 # Streams are not limited: a refused one is an error to Envoy, which failure_mode_allow turns into
 # an allow.
 
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -69,7 +71,7 @@ class Server:
         self._methods = methods
         self._server: aio.Server | None = None
         self._unix: UnixPath | None = None
-        self._open_streams: set[asyncio.Timeout] = set()
+        self._stream_waits: set[asyncio.Timeout] = set()
         self._streams_end: float | None = None  # the event loop's time; None until draining
 
     async def start(self) -> str:
@@ -103,8 +105,8 @@ class Server:
             self._unix.release()
         if self._streams_end is None:  # a stream has no end of its own to wait for
             self._streams_end = asyncio.get_running_loop().time()
-            for stream in self._open_streams:
-                stream.reschedule(self._streams_end)
+            for wait in self._stream_waits:
+                wait.reschedule(self._streams_end)
         await self._server.stop(grace)
 
     def _handlers(self) -> dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]:
@@ -120,23 +122,34 @@ class Server:
 
     def _stream_handler(self, name: str, stream: ServerStream) -> Any:
         async def handle(message: bytes, context: Any) -> None:
-            scope = asyncio.timeout_at(self._streams_end)
-            self._open_streams.add(scope)
+            answers = stream(message)
             try:
-                async with scope:
-                    async for answer in stream(message):
-                        await context.write(answer)
+                while (answer := await self._next(answers)) is not None:
+                    await context.write(answer)
             except RpcError as error:
                 await context.abort(_CODES[error.code], error.message)
             except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
-                if scope.expired():
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is draining")
                 _log.exception("%s failed", name)
                 await context.abort(grpc.StatusCode.INTERNAL, "internal error")
-            finally:
-                self._open_streams.discard(scope)
 
         return handle
+
+    async def _next(self, answers: AsyncIterator[bytes]) -> bytes | None:
+        """Wait for a stream's next message, None at its end. Raises RpcError when draining.
+
+        Only this wait is cut off: grpcio cannot end a call after one of its writes was cancelled.
+        """
+        try:
+            async with asyncio.timeout_at(self._streams_end) as scope:
+                self._stream_waits.add(scope)
+                try:
+                    return await anext(answers, None)
+                finally:
+                    self._stream_waits.discard(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise RpcError(_UNAVAILABLE, "the server is draining") from None
+            raise
 
     async def _bind_tcp(self, server: aio.Server, address: TcpAddress) -> str:
         # grpcio takes no socket and says little about a failure: claim the address to see that it
