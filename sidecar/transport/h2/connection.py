@@ -219,9 +219,11 @@ class Connection:
     def _on_push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:  # 6.6
         raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client pushes nothing")
 
-    def _on_goaway(self, _flags: int, number: int, _payload: bytes) -> None:  # 6.8
+    def _on_goaway(self, _flags: int, number: int, payload: bytes) -> None:  # 6.8
         if number:
             raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < wire.LEAST_GOAWAY_BYTES:
+            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes or more")
         self._chatter.count()  # and ignore: it is about streams that we would open
 
     def _check_times(self, now: float) -> None:

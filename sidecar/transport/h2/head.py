@@ -20,7 +20,7 @@ class Head(NamedTuple):
 
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1, no upper case: 8.2
-_NO_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z").search  # 8.2.1
+_VALUE = re.compile(rb"(?![ \t])(?:[^\0\r\n]*[^\0\r\n \t])?").fullmatch  # 8.2.1
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})  # 8.3.1
 _CONNECTION_SPECIFIC = frozenset(  # 8.2.2
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
@@ -39,7 +39,7 @@ def read_head(fields: list[Field]) -> Head:
     regular = False
     for name, value in fields:
         if name.startswith(b":"):
-            if regular or name in pseudo or name not in _PSEUDO or _NO_VALUE(value):  # 8.3
+            if regular or name in pseudo or name not in _PSEUDO or not _VALUE(value):  # 8.3
                 raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
             pseudo[name] = value
         else:
@@ -60,7 +60,7 @@ def check_trailers(fields: list[Field]) -> None:
 def _check(name: bytes, value: bytes) -> None:
     if (
         not _NAME(name)
-        or _NO_VALUE(value)
+        or not _VALUE(value)
         or name in _CONNECTION_SPECIFIC
         or (name == b"te" and value != b"trailers")
     ):

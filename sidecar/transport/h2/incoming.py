@@ -128,9 +128,9 @@ class Incoming:
     def on_data(self, flags: int, number: int, payload: bytes) -> None:
         """Take DATA (6.1)."""
         size = len(payload)
-        self._unacknowledged += size  # 6.9: padding counts, and DATA for nobody
-        if self._unacknowledged > limits.CONNECTION_WINDOW:
-            raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the window has")
+        # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
+        # that oversteps a window is never told from one that we have just allowed to go on.
+        self._unacknowledged += size
         if self._unacknowledged > limits.CONNECTION_WINDOW // 2:
             self._out.frames.append(window_update(0, self._unacknowledged))
             self._unacknowledged = 0
@@ -149,8 +149,6 @@ class Incoming:
             return
         stream.received += len(payload)
         stream.unacknowledged += size
-        if stream.unacknowledged > limits.STREAM_WINDOW:
-            raise H2StreamError(ErrorCode.FLOW_CONTROL_ERROR)
         stream.hold(payload)
         if flags & END_STREAM:
             self._complete(stream)

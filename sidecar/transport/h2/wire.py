@@ -12,7 +12,7 @@ FRAME_HEADER_BYTES = 9
 UINT32 = Struct(">I")
 SETTING = Struct(">HI")  # 6.5.1
 PRIORITY_BYTES = 5  # 6.3
-PING_BYTES = 8  # 6.7
+PING_BYTES = LEAST_GOAWAY_BYTES = 8  # 6.7, 6.8
 LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
 
 # Types, section 6. Plain integers: they are compared for every frame.

@@ -1,0 +1,177 @@
+"""A client made of the h2 library, joined to our connection without a socket; frames by hand."""
+
+from collections.abc import Callable, Sequence
+
+import hpack
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
+from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
+
+from sidecar.transport.h2 import wire
+from sidecar.transport.h2.answers import message_of
+from sidecar.transport.h2.connection import Connection
+from sidecar.transport.h2.stream import Budget, Stream
+from sidecar.transport.h2.stream import Event as Happened
+
+ECHO = "/test.Echo/Unary"
+
+HEADERS = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", ECHO),
+    (":authority", "localhost"),
+    ("te", "trailers"),
+    ("content-type", "application/grpc"),
+]
+
+
+def prefixed(message: bytes) -> bytes:
+    """Return a message as gRPC puts it into a body."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def block(*more: tuple[str, str], headers: Sequence[tuple[str, str]] = HEADERS) -> bytes:
+    """Return a header block that no table is needed for."""
+    return hpack.Encoder().encode([*headers, *more])
+
+
+def headers(number: int, *, end: bool = False, payload: bytes | None = None) -> bytes:
+    """Return a HEADERS frame that opens a request."""
+    flags = wire.END_HEADERS | (wire.END_STREAM if end else 0)
+    return wire.frame(wire.HEADERS, flags, number, block() if payload is None else payload)
+
+
+def data(number: int, body: bytes, *, end: bool = True) -> bytes:
+    """Return a DATA frame."""
+    return wire.frame(wire.DATA, wire.END_STREAM if end else 0, number, body)
+
+
+def request(number: int, message: bytes = b"") -> bytes:
+    """Return the frames of a whole call."""
+    return headers(number) + data(number, prefixed(message))
+
+
+GREETING = wire.PREFACE + wire.settings({})
+ACKNOWLEDGED = GREETING + wire.frame(wire.SETTINGS, wire.ACK, 0)
+
+
+def frames(octets: bytes) -> list[Frame]:
+    """Read frames, with the hyperframe library."""
+    found = []
+    view = memoryview(octets)
+    while view:
+        one, length = Frame.parse_frame_header(view[:9])
+        one.parse_body(view[9 : 9 + length])
+        assert len(view) >= 9 + length, "the last frame is cut off"
+        found.append(one)
+        view = view[9 + length :]
+    return found
+
+
+def goaway_of(octets: bytes) -> GoAwayFrame:
+    """Return the GOAWAY that ends what was sent."""
+    last = frames(octets)[-1]
+    assert isinstance(last, GoAwayFrame)
+    return last
+
+
+def resets_of(octets: bytes) -> dict[int, int]:
+    """Return the error code of each stream that was reset."""
+    return {f.stream_id: f.error_code for f in frames(octets) if isinstance(f, RstStreamFrame)}
+
+
+class Ours:
+    """Our connection; complete requests wait in ``requests`` for their answer."""
+
+    def __init__(self, greeting: bytes = b"") -> None:
+        self.budget = Budget()
+        self.connection = Connection(self.budget, now=0.0)
+        self.requests: list[Stream] = []
+        self.cancelled: list[int] = []
+        self.sent = b""
+        if greeting:
+            self.feed(greeting)
+            self.sent = b""
+
+    def feed(self, octets: bytes, now: float = 0.0) -> None:
+        """Let the connection read."""
+        self._note(self.connection.receive(octets, now))
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        self._note(self.connection.tick(now))
+
+    def _note(self, events: list[tuple[Happened, Stream]]) -> None:
+        for event, stream in events:
+            if event is Happened.REQUEST:
+                self.requests.append(stream)
+            elif event is Happened.CANCELLED:
+                self.cancelled.append(stream.id)
+        self.sent += self.connection.take()
+
+    def answer(self, stream: Stream) -> None:
+        """Answer a request by its own message."""
+        if stream in self.requests:
+            self.requests.remove(stream)
+        if stream.id in self.connection.streams:
+            message = message_of(stream.body, encoded=False)
+            self.connection.out.answer(stream, message)
+            self.sent += self.connection.take()
+
+    def answer_all(self) -> None:
+        """Answer all that wait."""
+        for stream in self.requests.copy():
+            self.answer(stream)
+
+    def taken(self) -> bytes:
+        """Return what was sent since the last time."""
+        sent, self.sent = self.sent, b""
+        return sent
+
+
+class Client:
+    """The h2 library as a client: what it receives is checked by its own rules."""
+
+    def __init__(self) -> None:
+        self.h2 = H2Connection(
+            H2Configuration(
+                client_side=True, header_encoding="utf-8", validate_inbound_headers=True
+            )
+        )
+        self.bodies: dict[int, bytes] = {}
+        self.statuses: dict[int, str] = {}
+        self.ended: set[int] = set()
+        self.reset: dict[int, int] = {}
+        self.h2.initiate_connection()
+
+    def receive(
+        self, octets: bytes, *, acknowledge: Callable[[int], bool] = lambda _: True
+    ) -> None:
+        """Read what the server sent; ``acknowledge`` says for which streams windows are opened."""
+        for event in self.h2.receive_data(octets):
+            self._note(event, acknowledge)
+
+    def _note(self, event: Event, acknowledge: Callable[[int], bool]) -> None:
+        if isinstance(event, DataReceived):
+            assert event.stream_id is not None
+            self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + (
+                event.data or b""
+            )
+            if event.flow_controlled_length and acknowledge(event.stream_id):
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, ResponseReceived | TrailersReceived):
+            for name, value in event.headers or []:
+                if str(name) == "grpc-status":
+                    self.statuses[event.stream_id or 0] = str(value)
+        elif isinstance(event, StreamEnded):
+            self.ended.add(event.stream_id or 0)
+        elif isinstance(event, StreamReset):
+            self.reset[event.stream_id or 0] = int(event.error_code or 0)
