@@ -1,7 +1,6 @@
 """YAML to validated configuration, with file:line:column in every error."""
 
 from sidecar.config.findings import ConfigError, Finding, Severity
-from sidecar.config.load import Config, load, load_policy
-from sidecar.config.policy_file import PolicySettings
+from sidecar.config.load import Config, load
 
-__all__ = ["Config", "ConfigError", "Finding", "PolicySettings", "Severity", "load", "load_policy"]
+__all__ = ["Config", "ConfigError", "Finding", "Severity", "load"]

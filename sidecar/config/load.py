@@ -40,7 +40,6 @@ class Config:
 
     settings: Settings
     policy: Policy
-    policy_settings: PolicySettings
     issuers: tuple[Issuer, ...] = field(repr=False)
     token_sources: tuple[TokenSource, ...]
     identity_headers: IdentityHeaders
@@ -69,7 +68,6 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return Config(
         settings=settings,
         policy=policy,
-        policy_settings=policy_settings,
         issuers=_issuers(settings, secrets),
         token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
         identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
@@ -78,30 +76,15 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     )
 
 
-def load_policy(path: Path, settings: PolicySettings) -> Policy:
-    """Read and compile a policy by itself. Raises ConfigError with every error in it."""
-    try:
-        content = files.read_file(path, MAX_BYTES)
-    except BadValueError as wrong:
-        raise ConfigError([_of_file(path, wrong)]) from None
-    policy, _, findings = _compile(path, content, settings)
-    if policy is None:
-        raise ConfigError(_sorted(findings))
-    return policy
-
-
 def _read(path: Path) -> Document:
     try:
         document = read_yaml(files.read_file(path, MAX_BYTES))
     except BadValueError as wrong:
-        raise ConfigError([_of_file(path, wrong)]) from None
+        message = f"the file {wrong}"
+        raise ConfigError([Finding("file", Severity.ERROR, str(path), 0, 0, message)]) from None
     if not document.complete:
         raise ConfigError(_located(path, document, []))
     return document
-
-
-def _of_file(path: Path, wrong: BadValueError) -> Finding:
-    return Finding("file", Severity.ERROR, str(path), 0, 0, f"the file {wrong}")
 
 
 def _settings(value: object, notes: Notes, problems: list[Problem]) -> Settings | None:
@@ -150,21 +133,13 @@ def _policy(
     except BadValueError as wrong:
         problems.append(Problem(("policy", "file"), "file", f"the policy {wrong}", wrong.help))
         return None, []
-    policy, document, findings = _compile(path, content, settings)
-    if policy is not None:
-        findings += _located(path, document, lint.problems(policy))
-    return policy, findings
-
-
-def _compile(
-    path: Path, content: bytes, settings: PolicySettings
-) -> tuple[Policy | None, Document, list[Finding]]:
     document = read_yaml(content)
     if not document.complete:
-        return None, document, _located(path, document, [])
-    policy, problems = compile_document(document, settings, digest_of(content))
-    findings = _located(path, document, problems)
-    return None if document.faults else policy, document, findings
+        return None, _located(path, document, [])
+    policy, found = compile_document(document, settings, digest_of(content))
+    if policy is not None:
+        found += lint.problems(policy)
+    return policy, _located(path, document, found)
 
 
 def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import ConfigError, PolicySettings, load_policy
-from sidecar.core.route import NotAllowed, Route
+from sidecar.core.route import Route
 from tests.edge.config_files import ISSUERS, Files
 
 CUSTOMERS_OWN = """
@@ -143,37 +142,3 @@ def test_the_configurations_settings_reach_the_policy(files: Files) -> None:
     assert (policy.cors_preflight, policy.ignore_case) == (False, True)
     assert policy.allow_paths == {"semicolon"}
     assert isinstance(policy.match("a", "GET", ("X",)), Route)
-
-
-def test_a_policy_can_be_loaded_again_by_itself(files: Files) -> None:
-    config = files.load()
-    files.write(routes=table("path: /y, methods: [GET]"))
-    policy = load_policy(config.settings.policy.file, config.policy_settings)
-    assert policy.digest != config.policy.digest
-    assert isinstance(policy.match("a", "POST", ("y",)), NotAllowed)
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        ("", "routes.yaml:1:1: error: the file is empty"),
-        ("api_gateway: {routes: [", "routes.yaml:2:1: error: this is not valid YAML: "),
-        (
-            table("path: /x, role: a"),
-            "routes.yaml:3:18: error: unknown key `role`, did you mean `roles`?",
-        ),
-        (None, "routes.yaml: error: the file cannot be read: No such file or directory"),
-    ],
-)
-def test_a_bad_policy_is_told_when_it_is_loaded_again(
-    files: Files, content: str | None, line: str
-) -> None:
-    path = files.directory / "routes.yaml"
-    if content is None:
-        path.unlink()
-    else:
-        path.write_text(content)
-    with pytest.raises(ConfigError) as told:
-        load_policy(path, PolicySettings(frozenset({"zervi"})))
-    (finding,) = told.value.findings
-    assert str(finding).replace(f"{files.directory}/", "").startswith(line)
