@@ -1,12 +1,12 @@
 """Who signs tokens."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.core.keys import KeySet
 from sidecar.core.principal import ClaimNames
 
-MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least the size of the hash
+MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
 
 # Secrets that stand in JobFirst's public repositories.
 PUBLIC_SECRETS = frozenset(

@@ -27,8 +27,8 @@ from sidecar.core.keys import Key
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
 # FIPS 186-5, section 5.4: above 2^16 and odd. Small exponents have made forgeries possible where a
-# verifier reads the padding loosely; a long one makes verifying slow (OpenSSL, too, stops at 64
-# bits).
+# verifier reads the padding loosely; a long one makes verifying slow, and OpenSSL too stops at 64
+# bits where the modulus is large.
 MIN_RSA_EXPONENT: Final = 65537
 MAX_RSA_EXPONENT_BITS: Final = 64
 # NIST SP 800-89, section 5.3.3: a modulus has no factor below 752.

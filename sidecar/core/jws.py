@@ -1,15 +1,14 @@
 """Reading a token strictly (JWS compact serialisation, RFC 7515) before any cryptography."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sidecar.core import base64url, strict_json
 from sidecar.core.reasons import Reason
 from sidecar.core.token_error import TokenError
 
-MAX_TOKEN_BYTES = (
-    8 * 1024
-)  # Envoy's default for all headers together is 60 KiB; real tokens stay below 2
-MAX_KID_CHARS = 256  # a SHA-512 thumbprint in hexadecimal has 128
+# Servers often take no longer header; the tokens of the field stay below 2 KiB.
+MAX_TOKEN_BYTES: Final = 8 * 1024
+MAX_KID_CHARS: Final = 256  # a SHA-512 thumbprint in hexadecimal has 128
 
 # Members that change what a token means (encryption, compression, an unencoded or nested payload,
 # extensions that must be understood): none is needed here, and a reader that skips them reads

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sidecar.core import strict_json
 
-MAX_DOCUMENT_BYTES = 256 * 1024
-MAX_KEYS = 100
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+MAX_KEYS: Final = 100
 
 
 class Key(NamedTuple):
@@ -45,10 +45,10 @@ def parse_key_set(document: bytes, *, algorithms: frozenset[str], fetched_at: fl
     """Read a JWKS; ``algorithms`` are the issuer's.
 
     Keys that are not for verifying, weak or malformed are dropped. Raises KeySetError for a
-    document that is too large, no JWKS, has two keys of one ``kid`` (after the dropping), or has no
-    usable key left.
+    document that is too large, no JWKS, has two keys of one ``kid`` (after the dropping: which of
+    them a token means would be a guess), or has no usable key left.
     """
-    # cryptography costs memory and start time that a process without key sets need not pay.
+    # cryptography costs memory and start time that a process that reads no key set need not pay.
     from sidecar.core import jwk
 
     entries = _entries(document)

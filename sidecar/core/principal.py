@@ -14,9 +14,8 @@ from sidecar.core.token_error import TokenError
 if TYPE_CHECKING:
     from sidecar.core.issuers import Issuer  # which imports ClaimNames from here
 
-MAX_IDENTITY_BYTES: Final = (
-    8 * 1024
-)  # names and values together; servers often refuse longer headers
+# Names and values together: servers often take no longer headers.
+MAX_IDENTITY_BYTES: Final = 8 * 1024
 ALL_PERMISSIONS: Final = "*"
 
 # What stands for itself in an identity header: visible ASCII but for the escape itself.
@@ -185,7 +184,10 @@ def _listed(value: object, *, text_counts: bool) -> Iterable[str]:
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Return what is in any of ``parts``, each once, in order; up to a header's size."""
+    """Return what is in any of ``parts``, each once, in order.
+
+    Raises TokenError as soon as no header could hold it, however much is still to come.
+    """
     union: dict[str, None] = {}
     size = 0
     for part in parts:
@@ -202,8 +204,7 @@ def _escaped(text: str, visible: str = _VISIBLE) -> str:
     try:
         return quote(text, safe=visible)
     except UnicodeEncodeError:
-        # The reader lets no lone surrogate through; an issuer's or role's name comes from
-        # elsewhere.
+        # The reader lets no lone surrogate through; an issuer's name comes from the config.
         raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
 
 

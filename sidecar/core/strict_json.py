@@ -3,10 +3,10 @@
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-MAX_DEPTH = 16  # objects and lists inside each other; tokens of the field use three
-MAX_INTEGER_CHARS = 64  # identifiers need 20; from 4,300 digits on Python itself refuses
+MAX_DEPTH: Final = 16  # objects and lists inside each other; tokens of the field use three
+MAX_INTEGER_CHARS: Final = 64  # identifiers need 20; from 4,300 digits on Python itself refuses
 
 # A string, or one that never ends (json refuses it then). Each match consumes what it looked at, so
 # that the scan is linear whatever is sent.

@@ -16,9 +16,8 @@ from sidecar.core.token_error import TokenError
 
 __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
 
-MAX_TIME: Final = (
-    253402300799  # 9999-12-31T23:59:59Z, the last second that every date library knows
-)
+# 9999-12-31T23:59:59Z: the last second that every date library knows.
+MAX_TIME: Final = 253402300799
 SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 -- an algorithm's name
 
 _PYJWS = PyJWS()

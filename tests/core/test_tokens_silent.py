@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 
 from sidecar.core.tokens import TokenError, verify
-from tests.core.test_tokens_differential import ISSUERS, SIGNERS
 from tests.support.judging import NOW, SECRET, claims, secret_issuer, snapshot
 from tests.support.odd_tokens import CLAIM_NAMES, HEADER_NAMES, odd_tokens
 from tests.support.signing import compact
+from tests.support.token_world import ISSUERS, SIGNERS
 
 MARK = "MARK" * 6  # long enough to be seen, short enough for every place
 
