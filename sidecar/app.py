@@ -41,6 +41,7 @@ from sidecar.zervi.keyring import KeyRing
 _log = logging.getLogger(__name__)
 
 VERSION = version("zervi-sidecar")
+MAX_FINDINGS = 10  # of a bad reload in the log: a broken table may have thousands
 STOP_SECONDS = 2.0  # for calls that still run when the draining is over
 
 
@@ -216,8 +217,10 @@ class Sidecar:
 
     def _refuse(self, error: ConfigError) -> None:
         """Keep the old policy, and say what is wrong with the new one."""
-        for finding in error.findings:
+        for finding in error.findings[:MAX_FINDINGS]:
             _log.error("not reloaded: %s", finding)
+        if (more := len(error.findings) - MAX_FINDINGS) > 0:
+            _log.error("not reloaded: %d more; zervi-sidecar check lists them all", more)
         self._metrics.policy_reload("failure")
         kept = self._service.snapshot.policy.digest
         detail = f"{kept} is kept; not reloaded: {error.findings[0]}"

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import sidecar
 
-# Each module has HELP and EXAMPLE, arguments(parser), and run(args) -> exit code. Order is that of
+# Each module has EXAMPLE, arguments(parser), and run(args) -> exit code. Order is that of
 # --help.
 COMMANDS = {
     "serve": "run the sidecar",
@@ -16,8 +16,6 @@ COMMANDS = {
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }
-
-USAGE_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
