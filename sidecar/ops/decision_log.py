@@ -15,12 +15,11 @@ _log = logging.getLogger(__name__)
 # ASCII alone: safe on any terminal.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-# Characters. A client chooses most of these values; a line stays under about 8 KiB whatever it
-# sends.
+# Characters. A client chooses most of these values: a line is at most 64 KiB whatever it sends.
 MAX_PATH = 1024
 MAX_TEXT = 256
 MAX_DETAIL = 512
-MAX_ITEMS = 16
+MAX_ITEMS = 8
 
 Mode = Literal["all", "denied", "none"]
 
@@ -86,7 +85,7 @@ def render(record: DecisionRecord) -> bytes:
         }
     if isinstance(decision, Deny):
         if decision.needs:
-            line["needs"] = decision.needs[:MAX_ITEMS]
+            line["needs"] = [redact.text(need, MAX_TEXT) for need in decision.needs[:MAX_ITEMS]]
         if decision.detail:
             line["detail"] = redact.text(decision.detail, MAX_DETAIL)
     return _encode(line).encode("ascii") + b"\n"

@@ -15,10 +15,11 @@ _TOKEN = re.compile(
     r"|(?<![\w-])[\w-]{16,}(?:\.|(?i:%2e))[\w-]{8,}(?:\.|(?i:%2e))[\w-]{40,}",
     re.ASCII,
 )
+_LEAST_THREE_PARTS = 16 + 1 + 8 + 1 + 40
 # A value whose own name calls it a credential: access_token=abc, Bearer abc.
 _NAMED = re.compile(
     r"((?:token|secret|passw(?:or)?d|api_?key|jwt|signature|credentials?)(?:=|%3d)"
-    r"|\b(?:bearer|basic)\s)[^\s/&;,]+",
+    r"|\b(?:bearer|basic)[ \t])[^\s/&;,]+",
     re.IGNORECASE | re.ASCII,
 )
 # What a server may read as the end of a path: `#`, `;`, and every spelling of these and of `?`.
@@ -29,15 +30,19 @@ _READ_AT_MOST = 8192  # characters looked at: a value of 16 MiB costs no more th
 
 def text(value: str, limit: int) -> str:
     """Mask what looks like a credential, then cut to ``limit`` characters."""
-    value = _TOKEN.sub(REDACTED, value[:_READ_AT_MOST])
-    value = _NAMED.sub(rf"\1{REDACTED}", value)
+    value = value[:_READ_AT_MOST]
+    if "eyJ" in value or len(value) >= _LEAST_THREE_PARTS:  # most values need no expression at all
+        value = _TOKEN.sub(REDACTED, value)
+    if "=" in value or "%" in value or " " in value or "\t" in value:
+        value = _NAMED.sub(rf"\1{REDACTED}", value)
     return value if len(value) <= limit else f"{value[:limit]}..."
 
 
 def path(target: bytes, limit: int) -> str:
     """Show a request target's path: never its query, nor what might be taken for one."""
     shown = target[:_READ_AT_MOST].partition(b"?")[0].decode("utf-8", "backslashreplace")
-    shown = _AFTER_PATH.sub(rf"\1{REDACTED}", shown)
-    if "%" in shown and not _TOKEN.search(shown) and _TOKEN.search(unquote(shown)):
-        return REDACTED  # a token in a spelling of its own
+    if "#" in shown or ";" in shown or "%" in shown:
+        shown = _AFTER_PATH.sub(rf"\1{REDACTED}", shown)
+        if not _TOKEN.search(shown) and _TOKEN.search(unquote(shown)):
+            return REDACTED  # a token in a spelling of its own
     return text(shown, limit)
