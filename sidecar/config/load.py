@@ -18,7 +18,14 @@ from sidecar.config.findings import (
 )
 from sidecar.config.kinds import Notes, RefusedError
 from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
-from sidecar.config.policy_file import PolicySettings, compile_document, digest_of
+from sidecar.config.model import Issuer as IssuerEntry
+from sidecar.config.policy_file import (
+    ROUTES,
+    PolicySettings,
+    PolicySource,
+    compile_document,
+    digest_of,
+)
 from sidecar.config.raw import at, mapping, sequence, texts
 from sidecar.config.schema import read_section
 from sidecar.config.secrets import Secrets
@@ -35,7 +42,7 @@ class Config:
 
     ``issuers`` stand in the order of ``settings.zervi.issuers``; they hold secrets and no keys yet.
     ``registry_secret`` is what ``looma.token`` names in the environment: a token, or the secret for
-    a login.
+    a login. ``route_lines`` has each route's line in the policy's file.
     """
 
     settings: Settings
@@ -45,23 +52,36 @@ class Config:
     identity_headers: IdentityHeaders
     registry_secret: str | None = field(repr=False)
     warnings: tuple[Finding, ...]
+    route_lines: tuple[int, ...] = field(default=(), repr=False)
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    offline: bool = False,
+    policy_file: PolicySource | None = None,
+) -> Config:
     """Read, check and resolve a configuration with its policy.
+
+    ``offline`` is for tools that judge requests where no sidecar runs: what only a running one
+    needs (secrets, certificates, the registry) is used where it is there and not asked for.
+    ``policy_file`` takes the place of ``policy.file``.
 
     Raises ConfigError with every error of both files, and nothing else whatever the files hold.
     """
     document = _read(path)
     base = path.parent
-    value, problems = expand_service(document.value, environ)
+    value = _without_registry(document.value) if offline else document.value
+    value, problems = expand_service(value, environ)
     settings = _settings(value, Notes(base, document.texts), problems)
     secrets = Secrets(value, base, environ)
-    problems += [*files.problems(value, base), *secrets.problems]
+    if not offline:
+        problems += [*files.problems(value, base), *secrets.problems]
     wrong = {problem.place for problem in problems}
     problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
-    policy_settings = _policy_settings(value, settings)
-    policy, findings = _policy(value, base, policy_settings, problems)
+    source = policy_file or _policy_source(value, base, problems)
+    policy, lines, findings = _policy(source, _policy_settings(value, settings))
     findings = _located(path, document, problems) + findings
     if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
         raise ConfigError(_sorted(findings))
@@ -73,7 +93,20 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
         registry_secret=secrets.registry,
         warnings=tuple(_sorted(findings)),
+        route_lines=lines,
     )
+
+
+def read_policy(path: Path) -> PolicySource:
+    """Read a policy's file. Raises BadValueError, whose message follows what the file is for."""
+    content = files.read_file(path, MAX_BYTES)
+    return PolicySource(path, read_yaml(content), digest_of(content))
+
+
+def _without_registry(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {key: entry for key, entry in value.items() if key != "looma"}
 
 
 def _read(path: Path) -> Document:
@@ -121,25 +154,31 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
     )
 
 
-def _policy(
-    value: object, base: Path, settings: PolicySettings, problems: list[Problem]
-) -> tuple[Policy | None, list[Finding]]:
+def _policy_source(value: object, base: Path, problems: list[Problem]) -> PolicySource | None:
     name = at(value, "policy", "file")
     if not isinstance(name, str) or not name.strip():
-        return None, []  # the schema says so
-    path = base / name
+        return None  # the schema says so
     try:
-        content = files.read_file(path, MAX_BYTES)
+        return read_policy(base / name)
     except BadValueError as wrong:
         problems.append(Problem(("policy", "file"), "file", f"the policy {wrong}", wrong.help))
-        return None, []
-    document = read_yaml(content)
+        return None
+
+
+def _policy(
+    source: PolicySource | None, settings: PolicySettings
+) -> tuple[Policy | None, tuple[int, ...], list[Finding]]:
+    if source is None:
+        return None, (), []
+    path, document, digest = source
     if not document.complete:
-        return None, _located(path, document, [])
-    policy, found = compile_document(document, settings, digest_of(content))
+        return None, (), _located(path, document, [])
+    policy, found = compile_document(document, settings, digest)
+    lines: tuple[int, ...] = ()
     if policy is not None:
         found += lint.problems(policy)
-    return policy, _located(path, document, found)
+        lines = tuple(document.mark((*ROUTES, route.index)).line for route in policy.routes)
+    return policy, lines, _located(path, document, found)
 
 
 def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:
@@ -181,7 +220,7 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
     return tuple(
         Issuer(
             name=issuer.issuer,
-            algorithms=frozenset({"HS256"} if held else issuer.algorithms),
+            algorithms=frozenset({"HS256"} if _signs_by_secret(issuer) else issuer.algorithms),
             audiences=frozenset(issuer.audiences or ()),
             allow_missing_issuer=issuer.allow_missing_issuer,
             secrets=held,
@@ -194,6 +233,10 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
         )
         for issuer, held in zip(settings.zervi.issuers, secrets.issuers, strict=True)
     )
+
+
+def _signs_by_secret(issuer: IssuerEntry) -> bool:
+    return issuer.secret_env is not None or issuer.secret_file is not None
 
 
 def _claims(shared: Claims, own: IssuerClaims) -> ClaimNames:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from sidecar.config.addresses import check_host
@@ -113,6 +114,14 @@ class PolicySettings(NamedTuple):
     cors_preflight: bool = True
     ignore_case: bool = False
     allow_paths: frozenset[str] = frozenset()
+
+
+class PolicySource(NamedTuple):
+    """A policy as it was read: the file, what stands in it, and the digest that names it."""
+
+    path: Path
+    document: Document
+    digest: str
 
 
 def digest_of(content: bytes) -> str:
