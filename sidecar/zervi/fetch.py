@@ -82,6 +82,7 @@ class HttpFetcher:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 auto_decompress=False,
                 read_bufsize=READ_BYTES,
+                middlewares=(_once,),
             ) as session,
             session.get(self._url, headers=headers, allow_redirects=False) as response,
         ):
@@ -93,6 +94,16 @@ class HttpFetcher:
             body = await _read(response)
             etag = response.headers.get("etag", "")
             return Answer(body, etag if _ETAG.fullmatch(etag) else None, max_age)
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from asking again at once when a connection ends without an answer."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, OSError) as error:
+        raise _explain(error) from error
 
 
 def freshness(cache_control: str, age: str) -> float | None:

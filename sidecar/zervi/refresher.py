@@ -48,6 +48,7 @@ class Refresher:
         self._begun = 0  # the number of the latest fetch
         self._good = 0  # the number of the latest fetch that brought a good set
         self._good_at = 0.0  # when that one began, by the loop's clock
+        self._wanted = False  # whether a key was asked for since then
         self._flight: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -108,6 +109,7 @@ class Refresher:
     def _begin_on_demand(self) -> bool:
         if not self._ration.take(asyncio.get_running_loop().time()):
             return False
+        self._wanted = True
         self._begin(on_demand=True)
         return True
 
@@ -153,7 +155,7 @@ class Refresher:
             keys, result = await self._read(answer.body or b"", fetched_at), SUCCESS
         self._on_keys(keys)
         self._keys, self._validator = keys, answer.validator
-        self._good, self._good_at = self._begun, began
+        self._good, self._good_at, self._wanted = self._begun, began, False
         self._report.good(keys, previous, began)
         self._on_refresh(result, counted(keys))
         return answer.max_age
@@ -185,7 +187,7 @@ class Refresher:
         if good:
             delay = self._schedule.after_success(max_age)
         else:
-            delay = self._schedule.after_failure(urgent=not usable)
+            delay = self._schedule.after_failure(urgent=not usable, wanted=self._wanted)
         # A last try falls on the moment at which the keys stop counting, so that health knows it.
         return min(delay, max(left, RETRY_FLOOR)) if left is not None and usable else delay
 

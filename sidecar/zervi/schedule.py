@@ -30,6 +30,11 @@ RETRY_CAP = 300.0
 # times (``make fleet`` shows it).
 RETRY_SHARE = 2 / 3
 
+# While a request may be waiting for a new key, the first tries after a failure are as quick as if
+# no key were left: a Zervi that restarts with a new key is back by then. Only the first ones:
+# made-up kids must not make a fleet hurry.
+QUICK_RETRIES = 4
+
 # How many fetches on demand that bring no new key may follow each other before `cooldown` counts:
 # one for a stray token, one for a rotation that comes right after it.
 DEMAND_BURST = 2
@@ -55,10 +60,14 @@ class Schedule:
             interval = min(interval, max(max_age, MIN_MAX_AGE))
         return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
 
-    def after_failure(self, *, urgent: bool) -> float:
-        """Give the seconds to the next try; ``urgent`` says that no usable key is left."""
+    def after_failure(self, *, urgent: bool, wanted: bool = False) -> float:
+        """Give the seconds to the next try.
+
+        ``urgent`` says that no usable key is left, ``wanted`` that a key was asked for which the
+        last good set lacks.
+        """
         first, cap = RETRY_FIRST, RETRY_CAP_URGENT
-        if not urgent:
+        if not urgent and not (wanted and self._failures < QUICK_RETRIES):
             interval = min(self._refresh, RETRY_CAP)
             first, cap = max(first, RETRY_SHARE * interval), max(cap, interval)
         ceiling = min(cap, first * 2.0 ** min(self._failures, 32))

@@ -160,6 +160,35 @@ async def test_a_flood_while_the_server_is_away_is_answered_with_false() -> None
         assert rig.kids == {"a"}
 
 
+async def test_once_the_ration_is_spent_on_failures_the_answer_is_false_at_once() -> None:
+    """The last good set is young, but the fetches since failed: the key may exist by now."""
+    async with serving(GOOD) as server, running(source(server.url)) as rig:
+        await rig.fetched()
+        rig.dice.wait = 3600.0
+        server.answer = key_server.closes
+        for number in range(DEMAND_BURST):
+            assert await rig.ask(f"early-{number}") is False
+        assert rig.ring.refresh_for(0, "late") is False
+        assert len(server.exchanges) == SPENT
+
+
+async def test_a_background_fetch_that_falls_due_meanwhile_makes_no_second_one() -> None:
+    """While a fetch on demand runs, nothing else is fetched of that issuer."""
+    gate = asyncio.Event()
+    settings = SETTINGS._replace(refresh=1.0)  # the dice make that a moment
+    async with serving(GOOD) as server, running(source(server.url), settings=settings) as rig:
+        await rig.fetched()
+        server.answer = held(gate, GOOD)
+        begun = len(server.exchanges)
+        asked = asyncio.ensure_future(rig.ask())
+        await eventually(lambda: len(server.exchanges) > begun, "a fetch is under way")
+        begun = len(server.exchanges)
+        await asyncio.wait([asked], timeout=0.1)
+        assert len(server.exchanges) == begun
+        gate.set()
+        assert await asked is True
+
+
 async def test_the_ration_grows_again_with_the_cooldown() -> None:
     """Once the cooldown has passed, an unknown key is looked for again."""
     settings = SETTINGS._replace(cooldown=0.05)

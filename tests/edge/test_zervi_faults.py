@@ -134,6 +134,15 @@ async def test_a_huge_body_is_cut_off_while_it_is_read(fault: str) -> None:
         assert server.exchanges[0].sent < 16 * MEGABYTE
 
 
+@pytest.mark.parametrize("fault", ["closes", "reset", "500"])
+async def test_a_failure_is_one_request(fault: str) -> None:
+    """No retry but the schedule's own: a fleet counts on it."""
+    async with serving(FAULTS[fault][0]) as server, running(source(server.url)) as rig:
+        rig.dice.wait = 3600.0
+        await rig.fetched("failure")
+        assert len(server.exchanges) == 1
+
+
 async def test_a_redirect_is_not_followed() -> None:
     """Only the configured URL is ever asked."""
     async with serving(key_server.redirects) as server, running(source(server.url)) as rig:
@@ -168,18 +177,52 @@ async def test_a_start_without_a_server_backs_off_up_to_a_bound() -> None:
         assert ceilings == [0.5, 1, 2, 4, 8, 15, 15, 15, 15]
 
 
-async def test_an_outage_with_good_keys_is_waited_out_more_calmly() -> None:
-    """While good keys are held the waits grow on, and a success forgets them."""
+async def test_an_outage_with_good_keys_is_waited_out_calmly() -> None:
+    """While good keys are held and none is missed, a retry is hardly sooner than a refresh."""
+    settings = SETTINGS._replace(refresh=30.0)
+    async with serving(GOOD) as server, running(source(server.url), settings=settings) as rig:
+        await rig.fetched()
+        server.answer = key_server.closes
+        await eventually(lambda: rig.count("failure") >= 3, "some retries")
+        assert [ceiling for _floor, ceiling in rig.dice.spans[1:4]] == [20, 30, 30]
+
+
+async def test_an_outage_in_which_a_key_is_missed_is_retried_quickly_at_first() -> None:
+    """A key that was asked for hastens some retries; a good set forgets all that."""
+    async with serving(GOOD) as server, running(source(server.url)) as rig:
+        for _ in range(2):
+            await rig.fetched()
+            spans = len(rig.dice.spans)
+            server.answer = key_server.closes
+            assert await rig.ask() is False
+            for _ in range(5):
+                await rig.fetched("failure")
+            ceilings = [ceiling for _floor, ceiling in rig.dice.spans[spans : spans + 6]]
+            assert ceilings == [0.5, 1, 2, 4, 300, 300]
+            server.answer = GOOD
+
+
+async def test_a_body_that_announces_too_much_is_not_read_at_all() -> None:
+    """The length in the head is enough to refuse; nothing of the body has come yet."""
+
+    async def announces(exchange: key_server.Exchange) -> None:
+        await exchange.send(key_server.head(headers={"Content-Length": str(200 * MEGABYTE)}))
+        await exchange.server.stopping.wait()
+
+    async with serving(announces) as server, running(source(server.url)) as rig:
+        await rig.fetched("failure")
+        assert rig.last == ("failure", "a body of more than 256 KiB")
+
+
+async def test_a_request_says_what_it_wants_and_nothing_of_the_machine() -> None:
+    """No compression is asked for; the headers are these and no others."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
-        server.answer = key_server.closes
-        assert await rig.ask() is False
-        await eventually(lambda: rig.count("failure") >= 12, "some retries")
-        ceilings = [ceiling for _floor, ceiling in rig.dice.spans[1:13]]
-        assert ceilings == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-        server.answer = GOOD
-        await rig.fetched()
-        server.answer = key_server.closes
-        spans = len(rig.dice.spans)
-        assert await rig.ask() is False
-        assert rig.dice.spans[spans][1] == 0.5
+        headers = dict(server.exchanges[0].headers)
+        assert headers.pop("host") == f"127.0.0.1:{server.port}"
+        assert headers == {
+            "accept": "application/jwk-set+json, application/json",
+            "accept-encoding": "identity",
+            "user-agent": "zervi-sidecar",
+            "connection": "close",
+        }

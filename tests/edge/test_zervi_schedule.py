@@ -11,6 +11,7 @@ from sidecar.zervi.schedule import (
     DEMAND_BURST,
     JITTER,
     MIN_MAX_AGE,
+    QUICK_RETRIES,
     RETRY_CAP,
     RETRY_CAP_URGENT,
     RETRY_FIRST,
@@ -72,6 +73,16 @@ def test_a_retry_that_nothing_hurts_without_leaves_a_fleet_its_rate() -> None:
     second = [schedule.after_failure(urgent=False) for schedule in schedules]
     assert 190 < max(first) <= 200
     assert 290 < max(second) <= 300
+
+
+def test_a_key_that_is_asked_for_makes_the_first_retries_quick_and_no_others() -> None:
+    """Whoever waits for a rotated key waits seconds; made-up kids cannot make a fleet hurry."""
+    schedules = [Schedule(300, Random(seed)) for seed in range(1000)]
+    for failures in range(QUICK_RETRIES):
+        delays = [schedule.after_failure(urgent=False, wanted=True) for schedule in schedules]
+        assert max(delays) <= RETRY_FIRST * 2**failures
+    later = [schedule.after_failure(urgent=False, wanted=True) for schedule in schedules]
+    assert max(later) > 290
 
 
 def test_a_success_forgets_the_failures() -> None:

@@ -26,10 +26,11 @@ class Soonest(Random):
     def __init__(self) -> None:
         super().__init__()
         self.spans: list[tuple[float, float]] = []
+        self.wait = 0.01
 
     def uniform(self, a: float, b: float) -> float:
         self.spans.append((a, b))
-        return 0.01
+        return self.wait
 
 
 class Clock:
