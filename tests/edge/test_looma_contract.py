@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
-import jsonschema  # type: ignore[import-untyped]  # -- it ships no types
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
