@@ -97,6 +97,18 @@ def decide(
     return strictest or Deny(Reason.INTERNAL, detail="the path has no reading")
 
 
+def settle(undecided: Undecided, *, fetched: bool) -> Deny:
+    """Return what is decided where no fresh key set has the token's key.
+
+    ``fetched`` says that a good one came; else none could be had.
+    """
+    if fetched:
+        detail = "the key set lacks the token's key"
+        return Deny(Reason.TOKEN_KEY_UNKNOWN, undecided.route, detail=detail)
+    detail = "no key set could be fetched for the token's key"
+    return Deny(Reason.NOT_READY, undecided.route, detail=detail)
+
+
 def _strictness(decision: Allow | Undecided) -> int:
     if isinstance(decision, Undecided):
         return 2

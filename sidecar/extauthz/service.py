@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from cachetools import LRUCache
 
-from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Undecided, decide
+from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Undecided, decide, settle
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.envelope import Envelope, MalformedCheckError, address_of, open_envelope
@@ -173,15 +173,8 @@ class CheckService:
         decision = decide(envelope.request, self._snapshot, self._verified, time.time())
         if not isinstance(decision, Undecided):
             return decision
-        if fetched is True:
-            return Deny(
-                Reason.TOKEN_KEY_UNKNOWN, decision.route, detail="the key set lacks the token's key"
-            )
-        return Deny(
-            Reason.NOT_READY,
-            decision.route,
-            detail="no key set could be fetched for the token's key",
-        )
+        # Only True is a yes: whatever else a key source answers closes the door.
+        return settle(decision, fetched=fetched is True)
 
     def _answer(self, check: _Check, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:

@@ -1,0 +1,61 @@
+"""The other end of a Check: the message that Envoy would send, and what it reads of the answer.
+
+For tools that ask and tests. A sidecar that serves needs none of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.core.request import Request
+from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
+
+_OK = 0
+
+
+class Answer(NamedTuple):
+    """What Envoy does with a request.
+
+    ``headers`` are set on the request where it is allowed, and on the response where it is denied;
+    ``removed`` are taken off the request, ``removed_queries`` off its query. ``status`` is the
+    response's own where it is denied, else 200.
+    """
+
+    allowed: bool
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    removed: tuple[str, ...]
+    removed_queries: tuple[str, ...]
+    body: str
+    metadata: Mapping[str, str]
+
+
+def check_message(request: Request) -> bytes:
+    """Return the CheckRequest for a request, as Envoy sends it with ``encode_raw_headers``."""
+    message = CheckRequest()
+    http = message.attributes.request.http
+    http.method, http.host = request.method, request.host
+    http.path = request.target.decode("utf-8", "replace").replace("\ufffd", "!")
+    pseudo = ((":path", request.target), (":method", request.method.encode()))
+    for name, value in (*pseudo, *_pairs(request.headers)):
+        http.header_map.headers.add(key=name, raw_value=value)
+    return message.SerializeToString()
+
+
+def read_answer(message: bytes) -> Answer:
+    """Read a CheckResponse as Envoy does: it allows what has status OK."""
+    response = CheckResponse.FromString(message)
+    metadata = {
+        name: value.string_value for name, value in response.dynamic_metadata.fields.items()
+    }
+    if response.status.code == _OK and response.WhichOneof("http_response") != "denied_response":
+        ok = response.ok_response
+        removed, queries = tuple(ok.headers_to_remove), tuple(ok.query_parameters_to_remove)
+        set_on_request = tuple((each.header.key, each.header.value) for each in ok.headers)
+        return Answer(True, 200, set_on_request, removed, queries, "", metadata)
+    denied = response.denied_response
+    headers = tuple((each.header.key, each.header.value) for each in denied.headers)
+    return Answer(False, denied.status.code, headers, (), (), denied.body, metadata)
+
+
+def _pairs(headers: Mapping[str, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+    return ((name, value) for name, values in headers.items() for value in values)

@@ -1,0 +1,1 @@
+"""Know before you deploy, and know why afterwards: the engine that enforces, asked offline."""

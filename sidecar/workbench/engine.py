@@ -1,0 +1,104 @@
+"""One request judged offline, by the functions that judge it in service.
+
+``core.decide`` decides, the service's own ``Responder`` renders, and the answer is read back from
+its bytes: nothing here knows a rule.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sidecar import wiring
+from sidecar.config import Config
+from sidecar.config.files import read_file
+from sidecar.config.findings import BadValueError
+from sidecar.core.decision import Allow, Decision, Undecided, decide, settle
+from sidecar.core.keys import MAX_DOCUMENT_BYTES, KeySet, KeySetError, parse_key_set
+from sidecar.core.request import Request
+from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.asking import Answer, check_message, read_answer
+from sidecar.extauthz.envelope import open_envelope
+from sidecar.extauthz.respond import Responder
+from sidecar.workbench.principals import Claims, TakenAsVerified, present, take, text_target
+
+DECISION_ID = "offline"  # where the request brings no id of its own
+
+
+class Judged(NamedTuple):
+    """What was decided on a request, and what Envoy makes of the answer."""
+
+    request: Request
+    decision: Decision
+    answer: Answer
+
+
+class Bench:
+    """Judges requests as a sidecar with this configuration would; ``now`` is epoch seconds."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        self.snapshot = _with_key_files(wiring.snapshot(config), config, now)
+        self.now = now
+        self._responder = Responder(wiring.answers(config))
+
+    def judge(self, request: Request, who: Claims | bytes | None = None) -> Judged:
+        """Judge a request that carries a token, claims taken as verified, or neither.
+
+        Raises UnknownIssuerError for claims of an issuer that there is not.
+        """
+        request, verified = self.carry(request, who)
+        envelope = open_envelope(check_message(request))
+        decision = decide(envelope.request, self.snapshot, verified, self.now)
+        if isinstance(decision, Undecided):
+            # A key set's file is as fresh as any that could be fetched.
+            decision = settle(decision, fetched=True)
+        decision_id = envelope.request_id or DECISION_ID
+        if isinstance(decision, Allow):
+            answer = self._responder.build(decision)
+            answer += self._responder.addendum(envelope.request.headers, decision_id)
+        else:
+            answer = self._responder.build(decision, envelope, decision_id)
+        return Judged(envelope.request, decision, read_answer(answer))
+
+    def carry(
+        self, request: Request, who: Claims | bytes | None
+    ) -> tuple[Request, TakenAsVerified]:
+        """Return the request with who asks in it, and what counts as verified.
+
+        Raises UnknownIssuerError.
+        """
+        if who is None:
+            return request, TakenAsVerified()
+        source = self.snapshot.token_sources[0]
+        if isinstance(who, bytes):
+            return present(who, request, source), TakenAsVerified()
+        taken = take(who, self.snapshot)
+        return present(taken.token, request, source), TakenAsVerified(taken)
+
+
+def request_of(
+    method: str, path: str, host: str = "", headers: Mapping[str, Sequence[str]] | None = None
+) -> Request:
+    """Return a request of text as a client sends it; names of headers in any case."""
+    values: dict[str, tuple[bytes, ...]] = {}
+    for name, texts in (headers or {}).items():
+        values[name.lower()] = (*values.get(name.lower(), ()), *map(str.encode, texts))
+    return Request(method, host, text_target(path), values, faithful=True)
+
+
+def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:
+    """Add the key sets that stand in files; those behind a URL count as never fetched."""
+    issuers = list(snapshot.issuers)
+    for index, issuer in enumerate(config.settings.zervi.issuers):
+        if issuer.jwks_file is not None:
+            keys = _read_keys(issuer.jwks_file, issuers[index].algorithms, now)
+            issuers[index] = issuers[index]._replace(keys=keys)
+    return snapshot._replace(issuers=tuple(issuers))
+
+
+def _read_keys(path: Path, algorithms: frozenset[str], now: float) -> KeySet | None:
+    """Return a file's key set, None where there is none to be had, as in service."""
+    try:
+        document = read_file(path, MAX_DOCUMENT_BYTES)
+        return parse_key_set(document, algorithms=algorithms, fetched_at=now)
+    except (BadValueError, KeySetError):
+        return None

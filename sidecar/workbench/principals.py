@@ -1,0 +1,138 @@
+"""Who asks: nobody, a literal token, or claims that are taken as verified."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from sidecar.core import base64url
+from sidecar.core.credentials import TokenSource
+from sidecar.core.issuers import Issuer
+from sidecar.core.principal import identity_values, principal_from_claims
+from sidecar.core.request import Request
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens import TokenError, Verified
+
+FOREVER = float("inf")
+
+
+class UnknownIssuerError(Exception):
+    """Claims are to be of an issuer that the configuration does not have."""
+
+
+class Claims(NamedTuple):
+    """Claims that are taken as verified.
+
+    ``issuer`` names who is taken to have signed them; None: the one that ``iss`` names, else the
+    one that tokens without ``iss`` belong to, else the first.
+    """
+
+    claims: Mapping[str, Any]
+    issuer: str | None = None
+
+
+class Taken(NamedTuple):
+    """Claims as a request can carry them: a token of this form, which no key has signed."""
+
+    token: bytes
+    entry: Verified | TokenError
+
+
+class TakenAsVerified(MutableMapping[bytes, Verified]):
+    """Verified tokens, as ``decide`` looks them up, where some are taken as verified.
+
+    What is wrong with claims whatever their signature (no subject) is raised where they are looked
+    up, which is where verifying would raise it.
+    """
+
+    def __init__(self, *taken: Taken) -> None:
+        self._taken = {hashlib.sha256(each.token).digest(): each.entry for each in taken}
+        self._verified: dict[bytes, Verified] = {}
+
+    def __getitem__(self, digest: bytes) -> Verified:
+        entry = self._taken.get(digest) or self._verified[digest]
+        if isinstance(entry, TokenError):
+            raise entry
+        return entry
+
+    def __setitem__(self, digest: bytes, entry: Verified) -> None:
+        self._verified[digest] = entry
+
+    def __delitem__(self, digest: bytes) -> None:
+        del self._verified[digest]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter({**self._taken, **self._verified})
+
+    def __len__(self) -> int:
+        return len({**self._taken, **self._verified})
+
+
+def take(given: Claims, snapshot: Snapshot) -> Taken:
+    """Return claims as a token that counts as verified in ``snapshot``.
+
+    ``exp`` and ``nbf`` are judged where they are given. Raises UnknownIssuerError.
+    """
+    index, issuer = _issuer_of(given, snapshot.issuers)
+    # A token that is read like any other once its time is over: its own issuer's, unsigned.
+    parts = ({"alg": min(issuer.algorithms)}, {**given.claims, "iss": issuer.name})
+    token = b".".join(base64url.encode(json.dumps(part).encode()) for part in parts) + b".AA"
+    try:
+        principal = principal_from_claims(given.claims, issuer)
+        identity = identity_values(principal, snapshot.identity_headers)
+    except TokenError as error:
+        return Taken(token, error)
+    until = _time(given.claims, "exp", FOREVER, -FOREVER)
+    since = _time(given.claims, "nbf", -FOREVER, FOREVER)
+    entry = Verified(
+        digest=hashlib.sha256(token).digest(),
+        principal=principal,
+        issuer=index,
+        thumbprint=None,
+        valid_from=since - snapshot.leeway,
+        valid_until=until + snapshot.leeway,
+        cached_until=FOREVER,
+        identity=identity,
+    )
+    return Taken(token, entry)
+
+
+def present(token: bytes, request: Request, source: TokenSource) -> Request:
+    """Return the request with a token where ``source`` says that one stands."""
+    if source.kind == "query":
+        joint = b"&" if b"?" in request.target else b"?"
+        pair = source.name.encode() + b"=" + token
+        return request._replace(target=request.target + joint + pair)
+    name, value = source.name, token
+    if source.kind == "cookie":
+        name, value = "cookie", source.name.encode() + b"=" + token
+    elif source.scheme is not None:
+        value = source.scheme.encode() + b" " + token
+    headers = {**request.headers, name: (*request.headers.get(name, ()), value)}
+    return request._replace(headers=headers)
+
+
+def text_target(path: str) -> bytes:
+    """Return a target as a client sends it: text beyond ASCII is percent-encoded."""
+    return "".join(char if char.isascii() else quote(char) for char in path).encode()
+
+
+def _issuer_of(given: Claims, issuers: tuple[Issuer, ...]) -> tuple[int, Issuer]:
+    named = given.issuer
+    iss = given.claims.get("iss")
+    if named is None and isinstance(iss, str):
+        named = iss
+    for index, issuer in enumerate(issuers):
+        if issuer.name == named if named is not None else issuer.allow_missing_issuer:
+            return index, issuer
+    if named is not None:
+        names = ", ".join(sorted({issuer.name for issuer in issuers}))
+        raise UnknownIssuerError(f"no issuer has the name {named!r}; there are: {names}")
+    return 0, issuers[0]
+
+
+def _time(claims: Mapping[str, Any], name: str, absent: float, wrong: float) -> float:
+    """Return a claim's time; what is no time is ``wrong``, so that reading the token says so."""
+    value = claims.get(name, absent)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else wrong
