@@ -101,7 +101,7 @@ class Health:
             if self._components[name].state is not State.READY
         ]
         if degraded:
-            since = max(self._components[name].since for name in degraded)
+            since = min(self._components[name].since for name in degraded)
             return Component(State.DEGRADED, since, ", ".join(degraded))
         return Component(State.READY, self._ready_since)
 
