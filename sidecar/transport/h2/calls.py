@@ -140,19 +140,22 @@ class Calls:
         if call.expiry is not None:
             call.expiry.cancel()
         self._waiting.pop(stream.id, None)
-        error: BaseException | None = self._ended.pop(stream.id, None)
+        failure: BaseException | None = self._ended.pop(stream.id, None)
         if not task.cancelled():
-            error = task.exception()
+            failure = task.exception()
+        elif failure is None:
+            failure = asyncio.CancelledError()  # the method's own doing
         if stream.id not in self._streams:  # the caller has left
             return
-        if error is not None or task.cancelled():
-            begun = stream.head.path in self._methods.streams
-            failure = _as_rpc_error(stream.head.path, error)
-            self._out.finish(stream, trailers(failure) if begun else trailers_only(failure))
-        elif (message := task.result()) is not None:
+        streaming = stream.head.path not in self._methods.unary
+        message = None if failure is not None else task.result()
+        if isinstance(message, bytes):
             self._out.answer(stream, message)
-        else:
+        elif streaming and failure is None:
             self._out.finish(stream, TRAILERS)
+        else:
+            error = _as_rpc_error(stream.head.path, failure or TypeError())
+            self._out.finish(stream, trailers(error) if streaming else trailers_only(error))
         self._flush()
 
     def _cut_short(self, number: int, why: RpcError) -> None:
@@ -171,15 +174,12 @@ class Calls:
             waiting.set_result(None)
 
 
-def _as_rpc_error(path: str, error: BaseException | None) -> RpcError:
+def _as_rpc_error(path: str, error: BaseException) -> RpcError:
     """Return what the caller is told of an error: nothing of its text, unless that is meant so."""
     if isinstance(error, RpcError):
         return error
-    where = extract_tb(error.__traceback__)[-1:] if error is not None else []
-    _log.error(
-        "%s failed: %s in %s",
-        path,
-        type(error).__name__,
-        ", ".join(f"{frame.name}:{frame.lineno}" for frame in where),
+    where = " < ".join(
+        f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
     )
+    _log.error("%s failed: %s in %s", path, type(error).__name__, where)
     return RpcError(Status.INTERNAL, "internal error")

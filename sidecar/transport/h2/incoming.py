@@ -28,9 +28,9 @@ class Chatter:
     def __init__(self) -> None:
         self.level = 0
 
-    def count(self) -> None:
-        """Count one. Raises H2ConnectionError where it was one too many."""
-        self.level += 1
+    def count(self, number: int = 1) -> None:
+        """Count one, or that many. Raises H2ConnectionError where it was too many."""
+        self.level += number
         if self.level > limits.MAX_CHATTER:
             raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too much that asks for nothing")
 
@@ -106,7 +106,7 @@ class Incoming:
                 self._remember_reset(number)
                 return
             most = limits.MAX_STREAMS if self.acknowledged else limits.MAX_EARLY_STREAMS
-            if len(self._streams) >= most:
+            if len(self._streams) >= most or len(self._out.blocked) >= limits.MAX_BLOCKED:
                 raise H2StreamError(ErrorCode.REFUSED_STREAM)  # 5.1.2
             stream = self._streams[number] = Stream(number, head, self._budget, self.now)
             if flags & END_STREAM:
@@ -139,6 +139,7 @@ class Incoming:
             self.refuse_idle(number)
             if number not in self._resets:
                 raise H2StreamError(ErrorCode.STREAM_CLOSED)  # 5.1
+            self._chatter.count()
             return
         if flags & PADDED:
             payload = unpadded(flags, payload)
@@ -189,7 +190,7 @@ class Incoming:
         self._out.frames.append(rst_stream(number, code))
         self._remember_reset(number)
         self._drop(number)
-        self._chatter.count()  # CVE-2025-8671: a peer can make us reset, too
+        self._chatter.count(limits.CHATTER_PER_FAULT)
 
     def refuse_idle(self, number: int) -> None:
         """Raise H2ConnectionError for a stream that was never opened (5.1)."""

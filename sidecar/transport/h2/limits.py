@@ -37,8 +37,15 @@ MEMO_BLOCK = 1024
 MAX_CHATTER = 1000
 CHATTER_PER_REQUEST = 8
 CHATTER_PER_SECOND = 50
+CHATTER_PER_FAULT = 10  # a stream that we are made to reset (CVE-2025-8671): no request pays for it
 
-MAX_CONNECTIONS = 1000  # Envoy has one a worker thread; below the usual limit of 1024 descriptors
+MAX_CONNECTIONS = 256  # Envoy has one a worker thread; below the usual limit of 1024 descriptors
+
+# Answers for a peer that does not read. What is in one read is served before the next is looked at.
+MAX_READ = 64 * 1024
+# Answers for a peer that opens no window: past it, new streams are refused. Envoy's windows are
+# larger than all the answers that it waits for.
+MAX_BLOCKED = 100
 
 HANDSHAKE_TIMEOUT = 10.0  # TLS; then the preface, SETTINGS and the acknowledgement of ours
 FRAME_TIMEOUT = 10.0  # a frame or header block that was begun

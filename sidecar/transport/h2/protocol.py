@@ -7,7 +7,7 @@ from typing import cast
 
 from sidecar.transport.h2.calls import Calls
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.limits import CLOSE_TIMEOUT, SEND_TIMEOUT
+from sidecar.transport.h2.limits import CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
 from sidecar.transport.h2.stream import Budget
 from sidecar.transport.interface import Methods
 
@@ -28,6 +28,8 @@ class H2Protocol(asyncio.Protocol):
         self._calls = Calls(methods, self._connection, self._flush)
         self._opened = opened
         self._closed = closed
+        self._unread = b""
+        self._paused = False
         self._closing = False
         self._stuck_since: float | None = None  # the peer does not read, or does not close
 
@@ -41,7 +43,19 @@ class H2Protocol(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Serve what arrived."""
+        """Serve what arrived, as long as the peer takes the answers."""
+        if self._unread or len(data) > MAX_READ:
+            self._unread += data
+            self._read_on()
+        else:
+            self._serve(data)
+
+    def _read_on(self) -> None:
+        while self._unread and not self._paused:
+            piece, self._unread = self._unread[:MAX_READ], self._unread[MAX_READ:]
+            self._serve(piece)
+
+    def _serve(self, data: bytes) -> None:
         handle = self._calls.handle
         for event, stream in self._connection.receive(data, time.monotonic()):
             handle(event, stream)
@@ -75,16 +89,19 @@ class H2Protocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Read no more from a peer that does not read, so that nothing piles up for it."""
+        self._paused = True
         self._stuck_since = time.monotonic()
         self._transport.pause_reading()
         self._calls.pause()
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._paused = False
         if not self._closing:
             self._stuck_since = None
         self._transport.resume_reading()
         self._calls.resume()
+        self._read_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Free what the peer held."""

@@ -13,13 +13,15 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
-from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from sidecar.transport.h2 import wire
 from sidecar.transport.h2.answers import message_of
+from sidecar.transport.h2.calls import Calls
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.stream import Budget, Stream
 from sidecar.transport.h2.stream import Event as Happened
+from sidecar.transport.interface import Methods
 
 ECHO = "/test.Echo/Unary"
 
@@ -43,10 +45,13 @@ def block(*more: tuple[str, str], headers: Sequence[tuple[str, str]] = HEADERS) 
     return hpack.Encoder().encode([*headers, *more])
 
 
+_BLOCK = block()
+
+
 def headers(number: int, *, end: bool = False, payload: bytes | None = None) -> bytes:
     """Return a HEADERS frame that opens a request."""
     flags = wire.END_HEADERS | (wire.END_STREAM if end else 0)
-    return wire.frame(wire.HEADERS, flags, number, block() if payload is None else payload)
+    return wire.frame(wire.HEADERS, flags, number, _BLOCK if payload is None else payload)
 
 
 def data(number: int, body: bytes, *, end: bool = True) -> bytes:
@@ -175,3 +180,34 @@ class Client:
             self.ended.add(event.stream_id or 0)
         elif isinstance(event, StreamReset):
             self.reset[event.stream_id or 0] = int(event.error_code or 0)
+
+
+class Serving(Ours):
+    """Our connection with methods that answer at once; ``frames`` are what it sent."""
+
+    def __init__(self, methods: Methods) -> None:
+        self.frames: list[Frame] = []
+        super().__init__()
+        self._calls = Calls(methods, self.connection, lambda: None)
+        self._decoder = hpack.Decoder()
+        self._blocks: dict[int, list[dict[str, str]]] = {}
+        self.feed(ACKNOWLEDGED)
+
+    def _note(self, events: list[tuple[Happened, Stream]]) -> None:
+        for event, stream in events:
+            self._calls.handle(event, stream)
+        for frame in frames(self.connection.take()):
+            self.frames.append(frame)
+            if isinstance(frame, HeadersFrame):
+                fields = self._decoder.decode(frame.data)
+                block = {str(name): str(value) for name, value in fields}
+                self._blocks.setdefault(frame.stream_id, []).append(block)
+
+    def answer_on(self, number: int) -> tuple[dict[str, str], bytes, dict[str, str]]:
+        """Return headers, body and trailers of a whole answer."""
+        ours = [frame for frame in self.frames if frame.stream_id == number]
+        assert "END_STREAM" in ours[-1].flags
+        assert not any("END_STREAM" in frame.flags for frame in ours[:-1])
+        body = b"".join(frame.data for frame in ours if isinstance(frame, DataFrame))
+        first, *rest = self._blocks[number]
+        return first, body, rest[0] if rest else {}

@@ -159,7 +159,7 @@ def continued(frame: HeadersFrame, size: int) -> list[Frame]:
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_each_request_of_a_legal_conversation_gets_its_own_answer(data: st.DataObject) -> None:
     conversation = Conversation(data.draw)
     for _ in range(data.draw(st.integers(1, 40))):

@@ -1,0 +1,297 @@
+"""What a peer may cost: every flood ends its own connection, and nothing that Envoy does is one."""
+
+import pytest
+
+from sidecar.transport.h2 import limits, wire
+from sidecar.transport.h2.wire import ErrorCode
+from tests.edge.h2.peer import (
+    ACKNOWLEDGED,
+    GREETING,
+    Ours,
+    block,
+    data,
+    frames,
+    goaway_of,
+    headers,
+    prefixed,
+    request,
+    resets_of,
+)
+
+CALM = ErrorCode.ENHANCE_YOUR_CALM
+CANCEL = ErrorCode.CANCEL
+
+
+def numbers(count: int, start: int = 1) -> range:
+    """Return that many of a client's stream numbers."""
+    return range(start, start + 2 * count, 2)
+
+
+FLOODS = {
+    "PING": wire.frame(wire.PING, 0, 0, bytes(8)),
+    "PING acknowledgements": wire.frame(wire.PING, wire.ACK, 0, bytes(8)),
+    "SETTINGS": wire.settings({}),
+    "SETTINGS acknowledgements": wire.frame(wire.SETTINGS, wire.ACK, 0),
+    "WINDOW_UPDATE": wire.window_update(0, 1),
+    "WINDOW_UPDATE of closed streams": wire.window_update(1, 1),
+    "PRIORITY": wire.frame(wire.PRIORITY, 0, 1, bytes(5)),
+    "GOAWAY": wire.frame(wire.GOAWAY, 0, 0, bytes(8)),
+    "unknown frames": wire.frame(0xEE, 0, 0),
+    "empty DATA": data(3, b"", end=False),
+    "DATA for nobody": data(1, b"x"),
+    "RST_STREAM of closed streams": wire.rst_stream(1, CANCEL),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_what_asks_for_nothing_ends_the_connection(flood: str) -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(request(1))
+    ours.answer_all()
+    ours.feed(headers(3))
+    ours.taken()
+    for _ in range(limits.MAX_CHATTER - 10):
+        ours.feed(FLOODS[flood])
+    assert not ours.connection.done
+    ours.feed(FLOODS[flood] * 20)
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+def test_requests_that_are_reset_before_they_are_complete_end_the_connection() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    for number in numbers(limits.MAX_CHATTER + 1):
+        ours.feed(headers(number) + wire.rst_stream(number, CANCEL))
+    assert goaway_of(ours.taken()).error_code == CALM
+    assert ours.requests == []
+
+
+def test_streams_that_we_are_made_to_reset_end_the_connection() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    for number in numbers(2 * limits.MAX_CHATTER):
+        ours.feed(request(number) + wire.window_update(number, 0))
+        if ours.connection.done:
+            break
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_callers_that_leave_never_end_the_connection(answered: bool) -> None:
+    ours = Ours(ACKNOWLEDGED)
+    batch = numbers(3 * limits.MAX_CHATTER)
+    for number in batch:
+        ours.feed(request(number))
+        if answered:
+            ours.answer_all()
+        else:
+            ours.feed(wire.rst_stream(number, CANCEL))
+    if answered:
+        ours.feed(b"".join(wire.rst_stream(number, CANCEL) for number in batch))
+    assert ours.cancelled == ([] if answered else list(batch))
+    assert not ours.connection.done
+    assert ours.connection.streams == {}
+
+
+def test_requests_pay_for_the_pings_and_window_updates_of_grpc_clients() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    chatter = wire.frame(wire.PING, 0, 0, bytes(8)) + wire.window_update(0, 10) * 3
+    for number in numbers(5 * limits.MAX_CHATTER):
+        ours.feed(request(number) + chatter)
+        ours.answer_all()
+    assert not ours.connection.done
+
+
+def test_time_forgives_keepalive_pings() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    for second in range(100):
+        ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)) * limits.CHATTER_PER_SECOND)
+        ours.tick(float(second))
+    assert not ours.connection.done
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_header_block_without_end_ends_the_connection(size: int) -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(wire.frame(wire.HEADERS, 0, 1, block()))
+    piece = wire.frame(wire.CONTINUATION, 0, 1, bytes(size))
+    for _ in range(limits.MAX_CHATTER + 1 if size == 0 else limits.MAX_HEADER_BLOCK // size + 1):
+        ours.feed(piece)
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+def test_a_header_block_that_decodes_to_too_much_ends_the_connection() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    bomb = b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000 + b"\xbe" * 100
+    ours.feed(headers(1, payload=bomb))
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+def test_headers_as_large_as_envoy_takes_are_no_harm() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    large = block(("tracestate", "t" * 60 * 1024))
+    ours.feed(wire.frame(wire.HEADERS, 0, 1, large[:16_000]))
+    for start in range(16_000, len(large), 16_000):
+        last = wire.END_HEADERS if start + 16_000 >= len(large) else 0
+        ours.feed(wire.frame(wire.CONTINUATION, last, 1, large[start : start + 16_000]))
+    ours.feed(data(1, prefixed(b"")))
+    assert [stream.id for stream in ours.requests] == [1]
+
+
+def test_a_burst_before_our_settings_are_read_is_served_whole() -> None:
+    ours = Ours(GREETING)
+    burst = numbers(3 * limits.MAX_STREAMS)
+    for number in burst:
+        ours.feed(request(number))
+    assert [stream.id for stream in ours.requests] == list(burst)
+    ours.answer_all()
+    assert resets_of(ours.taken()) == {}
+
+
+def test_even_such_a_burst_has_an_end() -> None:
+    ours = Ours(GREETING)
+    ours.feed(b"".join(headers(number) for number in numbers(limits.MAX_EARLY_STREAMS)))
+    assert resets_of(ours.taken()) == {}
+    one_more = 2 * limits.MAX_EARLY_STREAMS + 1
+    ours.feed(headers(one_more))
+    assert resets_of(ours.taken()) == {one_more: ErrorCode.REFUSED_STREAM}
+
+
+def test_a_stream_over_the_acknowledged_limit_is_refused_and_later_ones_are_served() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    for number in numbers(limits.MAX_STREAMS):
+        ours.feed(request(number))
+    refused = 2 * limits.MAX_STREAMS + 1
+    ours.feed(request(refused))
+    assert resets_of(ours.taken()) == {refused: ErrorCode.REFUSED_STREAM}
+    ours.answer(ours.requests[0])
+    ours.feed(request(refused + 2))
+    assert ours.requests[-1].id == refused + 2
+
+
+def test_a_peer_that_opens_no_window_is_not_served_for_ever() -> None:
+    ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 0}))
+    for number in numbers(limits.MAX_BLOCKED + 1):
+        ours.feed(request(number))
+        ours.answer_all()
+    assert resets_of(ours.taken()) == {2 * limits.MAX_BLOCKED + 1: ErrorCode.REFUSED_STREAM}
+    ours.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 5}) + request(999))
+    assert [stream.id for stream in ours.requests] == [999]
+
+
+def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    streams = list(numbers(6))
+    for number in streams:
+        ours.feed(headers(number))
+    for _ in range(limits.MAX_MESSAGE // limits.MAX_FRAME - 1):
+        for number in streams:
+            ours.feed(data(number, bytes(limits.MAX_FRAME), end=False))
+        assert ours.budget.held <= limits.MAX_BUFFERED
+    for number in streams:
+        ours.feed(data(number, b""))
+    assert any(stream.dropped for stream in ours.requests)
+    assert not all(stream.dropped for stream in ours.requests)
+    for stream in ours.requests:
+        ours.connection.out.answer(stream, b"")
+    assert ours.budget.held == 0
+
+
+def test_what_a_lost_connection_held_is_free_again() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(headers(1) + data(1, bytes(1000), end=False))
+    assert ours.budget.held == 1000
+    ours.connection.lost()
+    assert ours.budget.held == 0
+
+
+def test_windows_are_reopened_as_data_is_read() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(headers(1))
+    given = {0: 0, 1: 0}
+    sent = 0
+    while sent < 3 * limits.CONNECTION_WINDOW:
+        ours.feed(data(1, bytes(limits.MAX_FRAME), end=False))
+        sent += limits.MAX_FRAME
+        for frame in frames(ours.taken()):
+            given[frame.stream_id] += frame.window_increment  # type: ignore[attr-defined]
+        assert sent - given[1] < limits.STREAM_WINDOW
+        assert sent - given[0] < limits.CONNECTION_WINDOW
+
+
+# ---- time: `now` is 0 at the beginning ----
+
+
+def test_settings_that_are_never_acknowledged_end_the_connection() -> None:
+    ours = Ours(GREETING)
+    ours.tick(limits.HANDSHAKE_TIMEOUT)
+    assert not ours.connection.done
+    ours.tick(limits.HANDSHAKE_TIMEOUT + 1)
+    assert goaway_of(ours.taken()).error_code == ErrorCode.SETTINGS_TIMEOUT
+
+
+@pytest.mark.parametrize("octets", [b"", wire.PREFACE[:5], wire.PREFACE])
+def test_a_peer_that_does_not_finish_its_greeting_is_cut_off(octets: bytes) -> None:
+    ours = Ours()
+    ours.feed(octets)
+    ours.tick(limits.HANDSHAKE_TIMEOUT + 1)
+    assert ours.connection.done
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [request(1)[:5], request(1)[:-1], wire.frame(wire.HEADERS, 0, 1, b"")],
+    ids=["within a frame header", "within DATA", "within a header block"],
+)
+def test_a_frame_or_block_that_does_not_end_in_time_ends_the_connection(octets: bytes) -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(octets, now=1000.0)
+    ours.tick(1000.0 + limits.FRAME_TIMEOUT)
+    assert not ours.connection.done
+    ours.tick(1001.0 + limits.FRAME_TIMEOUT)
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(headers(1) + data(1, bytes(100), end=False) + request(3), now=100.0)
+    late = 101.0 + limits.REQUEST_TIMEOUT
+    ours.feed(headers(5), now=late)
+    ours.tick(late)
+    assert resets_of(ours.taken()) == {1: CANCEL}
+    assert sorted(ours.connection.streams) == [3, 5]
+    assert ours.budget.held == 0
+
+
+def test_an_answer_that_finds_no_window_in_time_is_reset() -> None:
+    ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 3}))
+    ours.feed(request(1, b"hello"))
+    ours.answer_all()
+    ours.tick(500.0)
+    ours.tick(500.0 + limits.SEND_TIMEOUT)
+    assert resets_of(ours.taken()) == {}
+    ours.tick(501.0 + limits.SEND_TIMEOUT)
+    assert resets_of(ours.taken()) == {1: CANCEL}
+    assert ours.cancelled == [1]
+
+
+def test_an_answer_that_goes_on_is_given_time() -> None:
+    ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 0}))
+    ours.feed(request(1, bytes(20)))
+    ours.answer_all()
+    for minute in range(25):
+        ours.tick(minute * limits.SEND_TIMEOUT)
+        ours.feed(wire.window_update(1, 1), now=minute * limits.SEND_TIMEOUT)
+    assert resets_of(ours.taken()) == {}
+    assert ours.connection.streams == {}
+
+
+def test_an_idle_connection_is_closed_politely_after_envoys_hour() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(request(1), now=10.0)
+    ours.tick(10.0 + 2 * limits.IDLE_TIMEOUT)
+    assert ours.connection.streams, "a request runs"
+    ours.answer_all()
+    ours.tick(11.0 + 2 * limits.IDLE_TIMEOUT)
+    last = goaway_of(ours.taken())
+    assert (last.error_code, last.last_stream_id) == (ErrorCode.NO_ERROR, 1)
+    assert ours.connection.done
+    assert limits.IDLE_TIMEOUT > 3600

@@ -1,0 +1,321 @@
+"""The join to asyncio, on a transport that only writes down what is asked of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+from hyperframe.frame import DataFrame, Frame
+
+from sidecar.transport.h2 import limits, wire
+from sidecar.transport.h2.protocol import H2Protocol
+from sidecar.transport.h2.stream import Budget
+from sidecar.transport.interface import Methods
+from tests.edge.h2.peer import (
+    ACKNOWLEDGED,
+    ECHO,
+    HEADERS,
+    block,
+    data,
+    frames,
+    headers,
+    prefixed,
+    request,
+)
+
+CANCEL = wire.ErrorCode.CANCEL
+
+
+class Wire(asyncio.Transport):
+    """A transport to nobody."""
+
+    def __init__(self, alpn: str | None = None) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.reading: list[bool] = []  # resumed, paused
+        self.eof = self.aborted = False
+        self._alpn = alpn
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self if name == "ssl_object" and self._alpn is not None else default
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self._alpn
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.eof, "nothing is written after the end"
+        self.writes.append(bytes(data))
+
+    def pause_reading(self) -> None:
+        self.reading.append(False)
+
+    def resume_reading(self) -> None:
+        self.reading.append(True)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def frames(self) -> list[Frame]:
+        """Return what was written since the last time."""
+        written, self.writes = b"".join(self.writes), []
+        return frames(written)
+
+
+class Rig:
+    """A protocol on such a transport."""
+
+    def __init__(self, methods: Methods, alpn: str | None = None) -> None:
+        self.wire = Wire(alpn)
+        self.closed = False
+        self.protocol = H2Protocol(methods, Budget(), lambda _: True, lambda _: self._close())
+        self.protocol.connection_made(self.wire)
+        if not self.wire.aborted:
+            self.protocol.data_received(ACKNOWLEDGED)
+        self.wire.writes.clear()
+
+    def _close(self) -> None:
+        self.closed = True
+
+
+def echo(message: bytes, _deadline: float | None) -> bytes:
+    return message
+
+
+def call(path: str, number: int = 1, message: bytes = b"", timeout: str = "") -> bytes:
+    """Return a call of another method."""
+    fields = [(name, path if name == ":path" else value) for name, value in HEADERS]
+    more = [("grpc-timeout", timeout)] if timeout else []
+    return headers(number, payload=block(headers=[*fields, *more])) + data(
+        number, prefixed(message)
+    )
+
+
+class Hanging:
+    """A method that waits for ever, and knows when it was cancelled."""
+
+    def __init__(self) -> None:
+        self.started = self.cancelled = 0
+
+    async def __call__(self, _message: bytes, _deadline: float | None) -> bytes:
+        self.started += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled += 1
+        return b""
+
+
+async def settled() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.get_running_loop().run_in_executor(None, bytes)
+
+
+async def test_all_that_one_read_brought_is_answered_by_one_write() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    rig.protocol.data_received(b"".join(request(number, b"hi") for number in range(1, 41, 2)))
+    assert len(rig.wire.writes) == 1
+    assert len(rig.wire.frames()) == 60
+
+
+async def test_a_method_that_answers_at_once_makes_no_task() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    before = asyncio.all_tasks()
+    rig.protocol.data_received(request(1))
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_peer_that_does_not_read_is_not_read_from_and_then_cut_off() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    rig.protocol.pause_writing()
+    assert rig.wire.reading == [False]
+    loop = asyncio.get_running_loop()
+    rig.protocol.tick(loop.time() + limits.SEND_TIMEOUT - 1)
+    assert not rig.wire.aborted
+    rig.protocol.resume_writing()
+    assert rig.wire.reading == [False, True]
+    rig.protocol.tick(loop.time() + limits.SEND_TIMEOUT + 1)
+    assert not rig.wire.aborted
+    rig.protocol.pause_writing()
+    rig.protocol.tick(loop.time() + limits.SEND_TIMEOUT + 1)
+    assert rig.wire.aborted
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", ""])
+async def test_tls_without_http2_is_cut_off(alpn: str) -> None:
+    assert Rig(Methods({}, {}), alpn).wire.aborted
+    assert not Rig(Methods({}, {}), "h2").wire.aborted
+
+
+async def test_a_fault_ends_the_connection_after_the_last_word() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    rig.protocol.data_received(request(1) + wire.frame(wire.PING, 0, 0))
+    assert rig.wire.eof
+    assert type(rig.wire.frames()[-1]).__name__ == "GoAwayFrame"
+    rig.protocol.data_received(request(3))
+    rig.protocol.tick(asyncio.get_running_loop().time() + limits.CLOSE_TIMEOUT - 1)
+    assert not rig.wire.aborted
+    rig.protocol.tick(asyncio.get_running_loop().time() + limits.CLOSE_TIMEOUT + 1)
+    assert rig.wire.aborted
+
+
+async def test_a_caller_that_leaves_frees_its_work_and_gets_no_answer() -> None:
+    hanging = Hanging()
+    rig = Rig(Methods({"/t/Hang": hanging, ECHO: echo}, {}))
+    rig.protocol.data_received(call("/t/Hang"))
+    await settled()
+    rig.protocol.data_received(wire.rst_stream(1, CANCEL))
+    await settled()
+    assert (hanging.started, hanging.cancelled) == (1, 1)
+    assert rig.wire.writes == []
+
+
+async def test_a_request_that_is_reset_in_the_same_read_is_not_even_begun() -> None:
+    asked = 0
+
+    def count(message: bytes, _deadline: float | None) -> bytes:
+        nonlocal asked
+        asked += 1
+        return message
+
+    rig = Rig(Methods({ECHO: count}, {}))
+    rig.protocol.data_received(request(1) + wire.rst_stream(1, CANCEL) + request(3))
+    assert asked == 1
+    assert {frame.stream_id for frame in rig.wire.frames()} == {3}
+
+
+async def test_a_lost_connection_cancels_what_runs() -> None:
+    hanging = Hanging()
+    rig = Rig(Methods({"/t/Hang": hanging}, {}))
+    rig.protocol.data_received(b"".join(call("/t/Hang", number) for number in range(1, 21, 2)))
+    await settled()
+    rig.protocol.connection_lost(None)
+    await settled()
+    assert (hanging.started, hanging.cancelled) == (10, 10)
+    assert rig.closed
+    assert rig.wire.writes == []
+
+
+async def test_a_lost_connection_leaves_no_coroutine_behind_that_had_not_begun() -> None:
+    hanging = Hanging()
+    rig = Rig(Methods({"/t/Hang": hanging}, {"/t/Stream": endless}))
+    rig.protocol.data_received(call("/t/Hang") + call("/t/Stream", 3))
+    rig.protocol.connection_lost(None)
+    await settled()
+    assert hanging.started == 0
+
+
+async def endless(message: bytes) -> AsyncIterator[bytes]:
+    while True:
+        yield message
+
+
+async def test_a_deadline_that_passes_is_answered_so() -> None:
+    hanging = Hanging()
+    rig = Rig(Methods({"/t/Hang": hanging}, {}))
+    rig.protocol.data_received(call("/t/Hang", timeout="1m"))
+    while not rig.wire.writes:
+        await settled()
+    [answer] = rig.wire.frames()
+    assert b"grpc-status\x014" in answer.data  # type: ignore[attr-defined]
+    assert hanging.cancelled == 1
+
+
+async def test_an_answer_at_once_is_given_though_its_deadline_has_passed() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    rig.protocol.data_received(call(ECHO, timeout="0n"))
+    assert len(rig.wire.frames()) == 3
+
+
+async def test_a_method_that_returns_neither_bytes_nor_an_awaitable_is_an_internal_error() -> None:
+    def wrong(_message: bytes, _deadline: float | None) -> Any:
+        return None
+
+    async def wrong_later(_message: bytes, _deadline: float | None) -> Any:
+        return "text"
+
+    rig = Rig(Methods({"/t/Wrong": wrong, "/t/WrongLater": wrong_later}, {}))
+    rig.protocol.data_received(call("/t/Wrong") + call("/t/WrongLater", 3))
+    while len(found := [*rig.wire.writes]) < 2:
+        await settled()
+    assert all(b"grpc-status\x0213" in write for write in found)
+
+
+async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
+    future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def later(_message: bytes, _deadline: float | None) -> Awaitable[bytes]:
+        return future
+
+    rig = Rig(Methods({"/t/Later": later}, {}))
+    rig.protocol.data_received(call("/t/Later"))
+    assert rig.wire.writes == []
+    future.set_result(b"now")
+    await settled()
+    assert [frame.data for frame in rig.wire.frames() if isinstance(frame, DataFrame)] == [
+        prefixed(b"now")
+    ]
+
+
+async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take() -> None:
+    produced = 0
+
+    async def flood(_message: bytes) -> AsyncIterator[bytes]:
+        nonlocal produced
+        while True:
+            produced += 1
+            yield bytes(95)
+
+    rig = Rig(Methods({}, {"/t/Flood": flood}))
+    rig.protocol.data_received(wire.settings({wire.INITIAL_WINDOW_SIZE: 1000}))
+    rig.protocol.data_received(call("/t/Flood"))
+    await settled()
+    assert produced == 11, "ten fill the window, one waits"
+    rig.protocol.pause_writing()
+    rig.protocol.data_received(wire.window_update(1, 300))
+    await settled()
+    assert produced == 11, "the peer does not read"
+    rig.protocol.resume_writing()
+    await settled()
+    assert produced == 14
+    sent = sum(len(f.data) for f in rig.wire.frames() if isinstance(f, DataFrame))
+    assert sent == 1300
+    rig.protocol.connection_lost(None)
+    await settled()
+
+
+async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_have_ended() -> (
+    None
+):
+    gate: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    rig = Rig(Methods({"/t/Wait": lambda _m, _d: gate, ECHO: echo}, {"/t/Stream": once}))
+    rig.protocol.data_received(call("/t/Wait") + call("/t/Stream", 3))
+    await settled()
+    rig.wire.frames()
+    rig.protocol.announce_end()
+    [first] = rig.wire.frames()
+    assert first.last_stream_id == 2**31 - 1  # type: ignore[attr-defined]
+    rig.protocol.data_received(request(5))
+    assert len(rig.wire.frames()) == 3, "what crosses the first GOAWAY is served"
+    rig.protocol.end()
+    rig.protocol.data_received(request(7))
+    await settled()
+    goaway, trailers = rig.wire.frames()
+    assert goaway.last_stream_id == 5  # type: ignore[attr-defined]
+    assert trailers.stream_id == 3
+    assert not rig.wire.eof
+    gate.set_result(b"done")
+    await settled()
+    assert len(rig.wire.frames()) == 3
+    assert rig.wire.eof
+
+
+async def once(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+    await asyncio.Event().wait()

@@ -1,0 +1,179 @@
+"""The server on real sockets, against peers that grpcio's client is not."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from hyperframe.frame import Frame, GoAwayFrame
+
+from sidecar.transport.h2 import Server, limits, server, wire
+from sidecar.transport.interface import Listener, Methods
+from tests.edge.h2.peer import ACKNOWLEDGED, ECHO, frames, headers, request
+from tests.support.waiting import eventually
+
+METHODS = Methods({ECHO: lambda message, _deadline: message}, {})
+LARGE = Methods({ECHO: lambda _message, _deadline: bytes(16_000)}, {})
+MAX_READ_ANSWERS = limits.MAX_READ // len(request(1)) * 16_000
+
+
+class Raw:
+    """A peer that sends what it is told."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._unread = b""
+
+    def send(self, octets: bytes) -> None:
+        self.writer.write(octets)
+
+    async def frame(self) -> Frame:
+        """Return the next frame."""
+        async with asyncio.timeout(10):
+            header = await self.reader.readexactly(9)
+            payload = await self.reader.readexactly(int.from_bytes(header[:3]))
+        return frames(header + payload)[0]
+
+    async def until(self, kind: type[Frame]) -> Frame:
+        """Skip frames up to one of a kind."""
+        while not isinstance(found := await self.frame(), kind):
+            pass
+        return found
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the server closes."""
+        async with asyncio.timeout(10):
+            return await self.reader.read()
+
+
+@contextlib.asynccontextmanager
+async def peer(address: str, greeting: bytes = ACKNOWLEDGED) -> AsyncIterator[Raw]:
+    """Connect within the block."""
+    host, port = address.rsplit(":", 1)
+    raw = Raw(*await asyncio.open_connection(host, int(port)))
+    raw.send(greeting)
+    try:
+        yield raw
+    finally:
+        raw.writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(methods: Methods = METHODS) -> AsyncIterator[tuple[Server, str]]:
+    """Serve within the block."""
+    one = Server(Listener("127.0.0.1:0"), methods)
+    address = await one.start()
+    try:
+        yield one, address
+    finally:
+        await one.drain(0)
+
+
+async def answered(raw: Raw, number: int) -> None:
+    """Wait for the end of an answer."""
+    while True:
+        frame = await raw.frame()
+        if frame.stream_id == number and "END_STREAM" in frame.flags:
+            return
+
+
+async def test_a_server_drains_by_two_goaways_and_serves_what_crosses_the_first() -> None:
+    async with serving() as (one, address), peer(address) as raw:
+        raw.send(request(1))
+        await answered(raw, 1)
+        draining = asyncio.ensure_future(one.drain(10))
+        first = await raw.until(GoAwayFrame)
+        assert isinstance(first, GoAwayFrame)
+        assert (first.last_stream_id, first.error_code) == (2**31 - 1, 0)
+        raw.send(request(3))
+        await answered(raw, 3)
+        second = await raw.until(GoAwayFrame)
+        assert isinstance(second, GoAwayFrame)
+        assert (second.last_stream_id, second.error_code) == (3, 0)
+        assert await raw.rest() == b""
+        raw.writer.close()
+        await draining
+
+
+async def test_a_peer_that_keeps_a_drained_connection_open_is_cut_off_after_the_grace() -> None:
+    async with serving() as (one, address), peer(address) as raw:
+        raw.send(headers(1))
+        await raw.frame()
+        async with asyncio.timeout(10):
+            await one.drain(0.5)
+        with contextlib.suppress(ConnectionResetError):
+            await raw.rest()
+
+
+async def test_a_peer_that_never_reads_is_read_from_no_more_and_others_are_served() -> None:
+    many = wire.settings({wire.INITIAL_WINDOW_SIZE: 2**31 - 1}) + wire.window_update(0, 2**30)
+    loop = asyncio.get_running_loop()
+    async with serving(LARGE) as (one, address):
+        host, port = address.split(":")
+        with socket.socket() as deaf:
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, (host, int(port)))
+            await loop.sock_sendall(deaf, ACKNOWLEDGED + many)
+            octets = b"".join(request(number) for number in range(1, 100_001, 2))
+            sending = asyncio.ensure_future(loop.sock_sendall(deaf, octets))
+            await eventually(lambda: stuck(one), "the server notices")
+            [connection] = one._connections
+            assert connection._transport.get_write_buffer_size() < 2 * MAX_READ_ANSWERS
+            async with peer(address) as other:
+                other.send(request(1))
+                await answered(other, 1)
+            sending.cancel()
+
+
+def stuck(one: Server) -> bool:
+    """Whether a peer of the server does not read."""
+    return any(connection._paused for connection in one._connections)
+
+
+async def test_one_connection_too_many_is_closed_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    async with serving() as (_, address), peer(address) as first, peer(address) as second:
+        for raw in (first, second):
+            raw.send(request(1))
+            await answered(raw, 1)
+        async with peer(address) as third:
+            with contextlib.suppress(ConnectionResetError):
+                assert await third.rest() == b""
+        second.writer.transport.abort()
+        await eventually(lambda: second.writer.transport.is_closing(), "the second is gone")
+        first.send(request(3))
+        await answered(first, 3)
+
+
+async def test_a_flood_on_one_connection_leaves_the_others_alone() -> None:
+    async with serving() as (_, address), peer(address) as bad, peer(address) as good:
+        bad.send(wire.frame(wire.PING, 0, 0, bytes(8)) * (limits.MAX_CHATTER + 100))
+        last = await bad.until(GoAwayFrame)
+        assert isinstance(last, GoAwayFrame)
+        assert last.error_code == wire.ErrorCode.ENHANCE_YOUR_CALM
+        assert await bad.rest() == b""
+        good.send(request(1))
+        await answered(good, 1)
+
+
+async def test_the_timer_closes_a_connection_that_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "TICK", 0.01)
+    monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT", 0.0)
+    async with serving() as (_, address), peer(address, b"") as silent:
+        last = await silent.until(GoAwayFrame)
+        assert isinstance(last, GoAwayFrame)
+        assert last.error_code == wire.ErrorCode.SETTINGS_TIMEOUT
+        assert await silent.rest() == b""
+
+
+async def test_a_client_that_speaks_http1_is_told_off() -> None:
+    async with serving() as (_, address), peer(address, b"GET / HTTP/1.1\r\n\r\n") as raw:
+        last = await raw.until(GoAwayFrame)
+        assert isinstance(last, GoAwayFrame)
+        assert last.error_code == wire.ErrorCode.PROTOCOL_ERROR
+        assert await raw.rest() == b""
