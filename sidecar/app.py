@@ -112,13 +112,13 @@ class Sidecar:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.put_nowait, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._decisions.close)
             servers = await self._listen(stack)
             self._note_policy()
-            loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
-            watching = asyncio.create_task(self._reloader.run(), name="reload")
-            stack.callback(watching.cancel)
+            for work in (self._reloader.run(), self._announce()):
+                stack.callback(asyncio.create_task(work).cancel)
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
             if self._node is not None:
@@ -131,6 +131,15 @@ class Sidecar:
             leaving = asyncio.create_task(self._leave(), name="leave")
             await self._wait_for_envoy(servers, signals)
             await leaving
+
+    async def _announce(self) -> None:
+        """Say once that requests are served, and by which policy."""
+        while not self._health.ready:
+            await self._health.changed()
+        policy = self._service.snapshot.policy
+        _log.info(
+            "ready: version %s, policy %s, %d routes", VERSION, policy.digest, len(policy.routes)
+        )
 
     async def _leave(self) -> bool:
         return self._node is None or await self._node.leave()
@@ -147,7 +156,9 @@ class Sidecar:
         addresses = self._config.settings.listen
         health = health_methods(self._health)
         checks = self._service.methods()
-        both = Methods({**checks.unary, **health.unary}, {**checks.streams, **health.streams})
+        both = checks._replace(
+            unary={**checks.unary, **health.unary}, streams={**checks.streams, **health.streams}
+        )
         servers = [await self._serve("authz", addresses.authz, both, stack)]
         if addresses.health is not None:
             servers.append(await self._serve("health", addresses.health, health, stack))

@@ -108,7 +108,8 @@ class CheckService:
 
     def methods(self) -> Methods:
         """Return what a transport serves."""
-        return Methods(unary={CHECK: self.check}, streams={})
+        too_large = Deny(Reason.MALFORMED_REQUEST, needs=("it is too large to be judged",))
+        return Methods({CHECK: self.check}, {}, {CHECK: self._responder.build(too_large)})
 
     def check(self, message: bytes, deadline: float | None = None) -> bytes | Awaitable[bytes]:
         """Answer one Check, awaitable where a key has to be waited for; never raises.

@@ -13,6 +13,7 @@ from sidecar.core.keys import parse_key_set
 from sidecar.demo import minting
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.service import CheckService
+from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
 from tests.support.policies import PROTECTED, claims, live_bearer, snapshot
 
@@ -129,6 +130,14 @@ def test_an_empty_answer_is_never_given(monkeypatch: pytest.MonkeyPatch) -> None
     checks = service(snapshot())
     monkeypatch.setattr(checks._responder, "build", lambda *_: b"")
     assert not allowed(ask(checks, check_request()))
+
+
+def test_a_message_too_large_for_a_transport_has_a_denial_ready() -> None:
+    """A transport that can tell answers with it; a gRPC error might be an allow."""
+    (message,) = service(snapshot()).methods().oversized.values()
+    response = CheckResponse.FromString(message)
+    assert not allowed(response)
+    assert response.denied_response.status.code == 400
 
 
 def test_work_whose_deadline_has_passed_is_dropped() -> None:
