@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sidecar.core.escapes import (
     DOT,
     HASH,
+    PERCENT,
     QUESTION,
     SEMICOLON,
     SLASH,
@@ -113,20 +114,38 @@ def _drop_authority(text: str, _: frozenset[str]) -> str:
     return _AUTHORITY.sub("", text) or "/"
 
 
+def _drop_trailing_slash(text: str, _: frozenset[str]) -> str:
+    """Drop a trailing slash before anything else is done, as Go's path.Clean does."""
+    return text.removesuffix("/") or "/"
+
+
+_DOT = re.compile(DOT)
+_DOT_TWICE = re.compile(f"{DOT}|{PERCENT}2[Ee]")
+
+
 def _resolve_dots(text: str, _: frozenset[str]) -> str:
-    """Resolve dot segments (RFC 3986, 5.2.4); nothing lies above the root."""
-    resolved: list[str] = []
-    for segment in text.split("/")[1:]:
-        match segment.replace(DOT, "."):
-            case ".":
-                pass
-            case "..":
-                if not resolved:
-                    raise PathError("the path climbs above the root")
-                resolved.pop()
-            case _:
-                resolved.append(segment)
-    return "/" + "/".join(resolved)
+    """Resolve dot segments (RFC 3986, 5.2.4), encoded ones too."""
+    return _resolve(text, _DOT)
+
+
+def _resolve_hidden_dots(text: str, _: frozenset[str]) -> str:
+    """Resolve those too that were encoded twice: WHATWG's URL, given a path already decoded."""
+    return _resolve(text, _DOT_TWICE) if PERCENT in text else text
+
+
+def _resolve(text: str, dot: re.Pattern[str]) -> str:
+    resolved = [""]
+    segments = [(segment, dot.sub(".", segment)) for segment in text.split("/")[1:]]
+    for segment, plain in segments:
+        if plain == "..":
+            if len(resolved) == 1:
+                raise PathError("the path climbs above the root")
+            resolved.pop()
+        elif plain != ".":
+            resolved.append(segment)
+    if segments[-1][1] in (".", "..") or len(resolved) == 1:
+        resolved.append("")
+    return "/".join(resolved)
 
 
 _REWRITINGS: tuple[Callable[[str, frozenset[str]], str], ...] = (
@@ -140,5 +159,7 @@ _REWRITINGS: tuple[Callable[[str, frozenset[str]], str], ...] = (
     _cut_at_hash,
     _merge_slashes,
     _drop_authority,
+    _drop_trailing_slash,
     _resolve_dots,
+    _resolve_hidden_dots,
 )
