@@ -4,17 +4,13 @@ No I/O, no clock: the caller hands over what arrived and when, serves the stream
 of, and sends what ``take`` returns. Nothing that a peer sends raises an exception here.
 """
 
+from collections.abc import Callable
+
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.incoming import Chatter, Incoming
 from sidecar.transport.h2.outgoing import DEFAULT_WINDOW, Outgoing
 from sidecar.transport.h2.stream import Budget, Event, Stream
-from sidecar.transport.h2.wire import (
-    FRAME_HEADER,
-    FRAME_HEADER_BYTES,
-    ErrorCode,
-    H2ConnectionError,
-    H2StreamError,
-)
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError, protocol_error
 
 _GREETING = wire.settings(
     {
@@ -23,6 +19,9 @@ _GREETING = wire.settings(
         wire.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_BLOCK,
     }
 ) + wire.window_update(0, limits.CONNECTION_WINDOW - DEFAULT_WINDOW)
+
+
+_Handler = Callable[[int, int, bytes], None]  # flags, stream, payload
 
 
 class Connection:
@@ -38,17 +37,18 @@ class Connection:
         self.out = Outgoing(self.streams, self._events)
         self.out.frames.append(_GREETING)
         self._in = Incoming(self.streams, self._events, self.out, budget, self._chatter)
-        self._handlers = {
-            wire.DATA: self._in.on_data,
-            wire.HEADERS: self._in.on_headers,
-            wire.PRIORITY: self._on_priority,
-            wire.RST_STREAM: self._in.on_rst_stream,
-            wire.SETTINGS: self._on_settings,
-            wire.PUSH_PROMISE: self._on_push_promise,
-            wire.PING: self._on_ping,
-            wire.GOAWAY: self._on_goaway,
-            wire.WINDOW_UPDATE: self._on_window_update,
-            wire.CONTINUATION: self._in.on_continuation,
+        # By type: who takes it, whether it belongs on a stream (None: either), its size if fixed.
+        self._kinds: dict[int, tuple[_Handler, bool | None, int | None]] = {
+            wire.DATA: (self._in.on_data, True, None),
+            wire.HEADERS: (self._in.on_headers, True, None),
+            wire.PRIORITY: (self._ignore, True, wire.PRIORITY_BYTES),  # deprecated: 5.3.2
+            wire.RST_STREAM: (self._in.on_rst_stream, True, wire.UINT32.size),
+            wire.SETTINGS: (self._on_settings, False, None),
+            wire.PUSH_PROMISE: (self._on_push_promise, True, None),
+            wire.PING: (self._on_ping, False, wire.PING_BYTES),
+            wire.GOAWAY: (self._on_goaway, False, None),
+            wire.WINDOW_UPDATE: (self._on_window_update, None, wire.UINT32.size),
+            wire.CONTINUATION: (self._in.on_continuation, True, None),
         }
         self._opened = now
         self._greeted = False  # the preface came
@@ -118,52 +118,52 @@ class Connection:
         self._rest = b""
 
     def _read(self, data: bytes) -> None:
-        """Read the whole frames (4.1) of ``data``, keep the rest."""
+        """Take the whole frames (4.1) of ``data``, keep the rest."""
         position = 0
         if not self._greeted:
             start = data[: len(wire.PREFACE)]
             if not wire.PREFACE.startswith(start):
-                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "no HTTP/2 preface")  # 3.4
+                raise protocol_error("no HTTP/2 preface")  # 3.4
             if len(start) == len(wire.PREFACE):
                 self._greeted = True
                 position = len(start)
         end = len(data) if self._greeted else 0
-        while end - position >= FRAME_HEADER_BYTES:
-            length, flags, number = FRAME_HEADER.unpack_from(data, position)
+        while end - position >= wire.FRAME_HEADER_BYTES:
+            length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
             kind = length & 0xFF
             length >>= 8
             if length > limits.MAX_FRAME:
                 raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame over MAX_FRAME_SIZE")
-            start_of_payload = position + FRAME_HEADER_BYTES
-            if start_of_payload + length > end:
+            payload = position + wire.FRAME_HEADER_BYTES
+            if payload + length > end:
                 break
-            position = start_of_payload + length
-            self._take_frame(
-                kind, flags, number & wire.MAX_STREAM_ID, data[start_of_payload:position]
-            )
+            position = payload + length
+            self._take_frame(kind, flags, number & wire.MAX_STREAM_ID, data[payload:position])
         if position or not self._rest:
             self._rest_since = self._in.now
         self._rest = data[position:]
 
     def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if not self._configured and (kind != wire.SETTINGS or flags & wire.ACK):
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS come first")  # 3.4
+            raise protocol_error("SETTINGS come first")  # 3.4
         if self._in.block_since is not None and kind != wire.CONTINUATION:
-            raise H2ConnectionError(
-                ErrorCode.PROTOCOL_ERROR, "a frame within a header block"
-            )  # 6.10
-        handler = self._handlers.get(kind)
-        if handler is None:
-            self._chatter.count()  # unknown: 4.1, 5.5
-            return
+            raise protocol_error("a frame within a header block")  # 6.10
+        handler, on_stream, size = self._kinds.get(kind, (self._ignore, None, None))
+        if size is not None and len(payload) != size:
+            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame of a wrong size")
+        if on_stream is not None and on_stream != (number != 0):
+            raise protocol_error(
+                "a frame on a stream that is none, or the connection's on a stream"
+            )
         try:
             handler(flags, number, payload)
-        except H2StreamError as fault:
-            self._in.reset(number, fault.code)
+        except H2StreamError as error:
+            self._in.reset(number, error.code)
 
-    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:  # 6.5
-        if number:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+    def _ignore(self, _flags: int, _number: int, _payload: bytes) -> None:  # unknown: 4.1, 5.5
+        self._chatter.count()
+
+    def _on_settings(self, flags: int, _number: int, payload: bytes) -> None:  # 6.5
         if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
             raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         self._chatter.count()
@@ -175,56 +175,42 @@ class Connection:
             if setting == wire.HEADER_TABLE_SIZE:
                 self.out.table_off_due = True
             elif setting == wire.ENABLE_PUSH and value > 1:
-                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+                raise protocol_error("ENABLE_PUSH is 0 or 1")
             elif setting == wire.INITIAL_WINDOW_SIZE:
                 self.out.set_initial_window(value)
             elif setting == wire.MAX_FRAME_SIZE:
                 if not wire.LEAST_MAX_FRAME <= value <= wire.MOST_MAX_FRAME:
-                    raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE out of range")
+                    raise protocol_error("MAX_FRAME_SIZE out of range")
                 self.out.max_frame = value
+        # grpcio counts a larger window only from the acknowledgement on.
         self.out.frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
         self.out.pump_blocked()
 
-    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:  # 6.7
-        if number:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != wire.PING_BYTES:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
+    def _on_push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:  # 6.6
+        raise protocol_error("a client pushes nothing")
+
+    def _on_ping(self, flags: int, _number: int, payload: bytes) -> None:  # 6.7
         self._chatter.count()
         if not flags & wire.ACK:
             self.out.frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
 
+    def _on_goaway(self, _flags: int, _number: int, payload: bytes) -> None:  # 6.8
+        if len(payload) < wire.LEAST_GOAWAY_BYTES:
+            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a GOAWAY cut off")
+        self._chatter.count()  # it is about streams that we would open
+
     def _on_window_update(self, _flags: int, number: int, payload: bytes) -> None:  # 6.9
-        if len(payload) != wire.UINT32.size:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
         self._chatter.count()
         increment = wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW
         stream = self.streams.get(number)
         if number and stream is None:
-            self._in.refuse_idle(number)
-            return  # it may have crossed our END_STREAM
-        if not increment:
-            if stream is None:
-                raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
+            self._in.refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+        elif increment:
+            self.out.enlarge(stream, increment)
+        elif stream is None:
+            raise protocol_error("WINDOW_UPDATE of nothing")
+        else:
             raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
-        self.out.enlarge(stream, increment)
-
-    def _on_priority(self, _flags: int, number: int, payload: bytes) -> None:  # 6.3
-        if not number:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        if len(payload) != wire.PRIORITY_BYTES:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
-        self._chatter.count()  # and ignore: deprecated, 5.3.2
-
-    def _on_push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:  # 6.6
-        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a client pushes nothing")
-
-    def _on_goaway(self, _flags: int, number: int, payload: bytes) -> None:  # 6.8
-        if number:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < wire.LEAST_GOAWAY_BYTES:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes or more")
-        self._chatter.count()  # and ignore: it is about streams that we would open
 
     def _check_times(self, now: float) -> None:
         if not self._in.acknowledged and now - self._opened > limits.HANDSHAKE_TIMEOUT:

@@ -1,23 +1,10 @@
 """The receiving half of a connection: requests (RFC 9113, sections 5.1, 6.1, 6.2, 6.10 and 8.1)."""
 
-from sidecar.transport.h2 import limits
+from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.blocks import Blocks
 from sidecar.transport.h2.outgoing import Outgoing
 from sidecar.transport.h2.stream import Budget, Event, Stream
-from sidecar.transport.h2.wire import (
-    END_HEADERS,
-    END_STREAM,
-    HAS_PRIORITY,
-    PADDED,
-    PRIORITY_BYTES,
-    UINT32,
-    ErrorCode,
-    H2ConnectionError,
-    H2StreamError,
-    rst_stream,
-    unpadded,
-    window_update,
-)
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError, protocol_error
 
 _REMEMBERED_RESETS = 1000  # about as many streams as may be in flight
 
@@ -69,15 +56,15 @@ class Incoming:
 
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
         """Take HEADERS (6.2)."""
-        if not number & 1:  # 5.1.1; and stream 0
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "HEADERS on no client's stream")
-        if flags & (PADDED | HAS_PRIORITY):
-            payload = unpadded(flags, payload)
-            if flags & HAS_PRIORITY:  # deprecated, 5.3.2
-                if len(payload) < PRIORITY_BYTES:
+        if not number & 1:
+            raise protocol_error("HEADERS on a stream that no client opens")  # 5.1.1
+        if flags & (wire.PADDED | wire.HAS_PRIORITY):
+            payload = wire.unpadded(flags, payload)
+            if flags & wire.HAS_PRIORITY:  # deprecated, 5.3.2
+                if len(payload) < wire.PRIORITY_BYTES:
                     raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "no room for the priority")
-                payload = payload[PRIORITY_BYTES:]
-        if flags & END_HEADERS:
+                payload = payload[wire.PRIORITY_BYTES :]
+        if flags & wire.END_HEADERS:
             self._on_block(flags, number, payload)
         else:
             self._block = bytearray(payload)
@@ -87,13 +74,13 @@ class Incoming:
     def on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         """Take CONTINUATION (6.10)."""
         if self.block_since is None or number != self._block_of[0]:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            raise protocol_error("CONTINUATION of nothing")
         if not payload:
             self._chatter.count()
         self._block += payload
         if len(self._block) > limits.MAX_HEADER_BLOCK:
             raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too large a header block")
-        if flags & END_HEADERS:
+        if flags & wire.END_HEADERS:
             self.block_since = None
             block, self._block = bytes(self._block), bytearray()
             self._on_block(self._block_of[1], number, block)
@@ -109,7 +96,7 @@ class Incoming:
             if len(self._streams) >= most or len(self._out.blocked) >= limits.MAX_BLOCKED:
                 raise H2StreamError(ErrorCode.REFUSED_STREAM)  # 5.1.2
             stream = self._streams[number] = Stream(number, head, self._budget, self.now)
-            if flags & END_STREAM:
+            if flags & wire.END_STREAM:
                 self._complete(stream)
             return
         open_stream = self._streams.get(number)
@@ -121,7 +108,7 @@ class Incoming:
                 raise H2ConnectionError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             return
         self._blocks.trailers(block)
-        if not flags & END_STREAM:
+        if not flags & wire.END_STREAM:
             raise H2StreamError(ErrorCode.PROTOCOL_ERROR)  # 8.1
         self._complete(open_stream)
 
@@ -132,7 +119,7 @@ class Incoming:
         # that oversteps a window is never told from one that we have just allowed to go on.
         self._unacknowledged += size
         if self._unacknowledged > limits.CONNECTION_WINDOW // 2:
-            self._out.frames.append(window_update(0, self._unacknowledged))
+            self._out.frames.append(wire.window_update(0, self._unacknowledged))
             self._unacknowledged = 0
         stream = self._streams.get(number)
         if stream is None or stream.complete:
@@ -141,9 +128,9 @@ class Incoming:
                 raise H2StreamError(ErrorCode.STREAM_CLOSED)  # 5.1
             self._chatter.count()
             return
-        if flags & PADDED:
-            payload = unpadded(flags, payload)
-        if flags & END_STREAM and not stream.received:
+        if flags & wire.PADDED:
+            payload = wire.unpadded(flags, payload)
+        if flags & wire.END_STREAM and not stream.received:
             stream.received = len(payload)
             stream.body = payload  # the usual case: all of it at once
             self._complete(stream)
@@ -151,13 +138,13 @@ class Incoming:
         stream.received += len(payload)
         stream.unacknowledged += size
         stream.hold(payload)
-        if flags & END_STREAM:
+        if flags & wire.END_STREAM:
             self._complete(stream)
             return
         if not payload:
             self._chatter.count()
         if stream.unacknowledged > limits.STREAM_WINDOW // 2:
-            self._out.frames.append(window_update(number, stream.unacknowledged))
+            self._out.frames.append(wire.window_update(number, stream.unacknowledged))
             stream.unacknowledged = 0
 
     def _complete(self, stream: Stream) -> None:
@@ -171,10 +158,8 @@ class Incoming:
             self._chatter.forgive(limits.CHATTER_PER_REQUEST)
         self._events.append((Event.REQUEST, stream))
 
-    def on_rst_stream(self, _flags: int, number: int, payload: bytes) -> None:
+    def on_rst_stream(self, _flags: int, number: int, _payload: bytes) -> None:
         """Take RST_STREAM (6.4)."""
-        if len(payload) != UINT32.size:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
         self.refuse_idle(number)
         stream = self._streams.get(number)
         # A caller that leaves is no offence: its complete request pays for one reset, whether the
@@ -187,7 +172,7 @@ class Incoming:
 
     def reset(self, number: int, code: ErrorCode) -> None:
         """Close a stream for the peer's fault (5.4.2). Raises H2ConnectionError for too many."""
-        self._out.frames.append(rst_stream(number, code))
+        self._out.frames.append(wire.rst_stream(number, code))
         self._remember_reset(number)
         self._drop(number)
         self._chatter.count(limits.CHATTER_PER_FAULT)
@@ -195,7 +180,7 @@ class Incoming:
     def refuse_idle(self, number: int) -> None:
         """Raise H2ConnectionError for a stream that was never opened (5.1)."""
         if number > self.last or not number & 1:
-            raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame on an idle stream")
+            raise protocol_error("a frame on an idle stream")
 
     def _remember_reset(self, number: int) -> None:
         self._resets[number] = None

@@ -112,9 +112,6 @@ class Outgoing:
     def set_initial_window(self, size: int) -> None:
         """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2).
 
-        The caller acknowledges it, then calls ``pump_blocked``: grpcio counts a larger window from
-        the acknowledgement on, and takes DATA before it for an overflow.
-
         Raises H2ConnectionError.
         """
         if size > MAX_WINDOW or any(

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 
 from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
 from sidecar.transport.h2.protocol import H2Protocol
@@ -78,16 +79,11 @@ class Server:
         self, sock: socket.socket, context: ssl.SSLContext | None
     ) -> asyncio.AbstractServer:
         loop = asyncio.get_running_loop()
+        create: Callable[..., Awaitable[asyncio.AbstractServer]] = (
+            loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        )
         handshake = None if context is None else HANDSHAKE_TIMEOUT
-        if sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(
-                self._protocol,
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=handshake,
-            )
-        return await loop.create_server(
+        return await create(
             self._protocol,
             sock=sock,
             backlog=BACKLOG,

@@ -66,6 +66,11 @@ class H2StreamError(Exception):
         self.code = code
 
 
+def protocol_error(rule: str) -> H2ConnectionError:
+    """Return the error of most broken rules."""
+    return H2ConnectionError(ErrorCode.PROTOCOL_ERROR, rule)
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
     """Return a frame as it goes over the wire."""
     return FRAME_HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
@@ -99,5 +104,5 @@ def unpadded(flags: int, payload: bytes) -> bytes:
         raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PADDED without a length")
     end = len(payload) - payload[0]
     if end < 1:
-        raise H2ConnectionError(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+        raise protocol_error("more padding than payload")
     return payload[1:end]

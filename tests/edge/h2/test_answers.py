@@ -1,7 +1,7 @@
 """What gRPC asks of a server, by hand where grpcio's client would not lead such a call."""
 
 import pytest
-from hyperframe.frame import HeadersFrame
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.answers import PLAIN_BODY
@@ -179,3 +179,14 @@ def test_a_header_table_that_the_client_shrank_is_said_to_be_off_before_the_next
     assert serving.answer_on(3)[1] == prefixed(b"b")
     blocks = [frame.data for frame in serving.frames if isinstance(frame, HeadersFrame)]
     assert [octets.startswith(b"\x20") for octets in blocks] == [True, False, False, False]
+
+
+def test_a_larger_window_is_acknowledged_before_it_is_used() -> None:
+    serving = Serving(METHODS)
+    serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 0}) + request(1, b"held back"))
+    before = len(serving.frames)
+    serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 1000}))
+    acknowledgement, *rest = serving.frames[before:]
+    assert isinstance(acknowledgement, SettingsFrame)
+    assert [type(frame) for frame in rest] == [DataFrame, HeadersFrame]
+    assert serving.answer_on(1)[1] == prefixed(b"held back")

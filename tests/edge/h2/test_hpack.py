@@ -39,7 +39,8 @@ def test_what_a_full_encoder_says_is_understood_block_after_block(
     encoder, decoder = hpack.Encoder(), Decoder()
     for operation in operations:
         if isinstance(operation, int):
-            encoder.header_table_size = operation
+            if operation != encoder.header_table_size:  # set twice, the library forgets to say it
+                encoder.header_table_size = operation
         else:
             block = encoder.encode(operation, huffman=huffman)
             assert decoder.decode(block, PLENTY) == operation
