@@ -1,10 +1,24 @@
-"""What the tests of several edges share."""
+"""What the tests of several edges share: the event loops and the transports."""
 
+import asyncio
+from collections.abc import Callable
 from importlib import import_module
 
 import pytest
+import uvloop
 
+import sidecar.transport.grpcio  # noqa: F401 -- before grpc itself: it silences grpcio's own log
 from tests.edge.transport_rig import NewServer
+
+LoopFactories = dict[str, Callable[[], asyncio.AbstractEventLoop]]
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> LoopFactories:
+    """Run on uvloop, as the sidecar does; what serves sockets also on asyncio's own loop."""
+    factories: LoopFactories = {"uvloop": uvloop.new_event_loop}
+    if "transport" in getattr(item, "fixturenames", ()):
+        factories["asyncio"] = asyncio.new_event_loop
+    return factories
 
 
 @pytest.fixture(params=["grpcio", "h2"])

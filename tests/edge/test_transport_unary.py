@@ -6,6 +6,8 @@ import time
 
 import pytest
 from grpc import StatusCode, aio
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, PingAckReceived
 
 from sidecar.transport.interface import MAX_MESSAGE_BYTES, RpcError
 from tests.edge.transport_rig import (
@@ -14,6 +16,7 @@ from tests.edge.transport_rig import (
     call,
     failure,
     methods,
+    serving,
     talking,
 )
 
@@ -178,3 +181,21 @@ async def test_metadata_of_a_usual_size_is_no_obstacle(transport: NewServer) -> 
         echo = channel.unary_unary("/t/Echo", bytes, bytes)
         answer = await echo(b"hello", metadata=metadata)
     assert answer == b"hello"
+
+
+async def test_a_peer_may_ping_as_often_as_it_likes(transport: NewServer) -> None:
+    async with serving(transport, methods()) as address:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        peer = H2Connection()
+        peer.initiate_connection()
+        for number in range(50):  # Envoy's keepalive pings a connection without calls
+            peer.ping(number.to_bytes(8, "big"))
+        writer.write(peer.data_to_send())
+        answered = 0
+        while answered < 50:
+            events = peer.receive_data(await reader.read(65536))
+            assert not any(isinstance(event, ConnectionTerminated) for event in events)
+            answered += sum(isinstance(event, PingAckReceived) for event in events)
+            writer.write(peer.data_to_send())
+        writer.close()
