@@ -175,16 +175,14 @@ async def test_once_the_ration_is_spent_on_failures_the_answer_is_false_at_once(
 async def test_a_background_fetch_that_falls_due_meanwhile_makes_no_second_one() -> None:
     """While a fetch on demand runs, nothing else is fetched of that issuer."""
     gate = asyncio.Event()
-    settings = SETTINGS._replace(refresh=1.0)  # the dice make that a moment
+    settings = SETTINGS._replace(refresh=1.0)
     async with serving(GOOD) as server, running(source(server.url), settings=settings) as rig:
+        rig.dice.wait = 0.1  # seconds to the next fetch in the background
         await rig.fetched()
         server.answer = held(gate, GOOD)
-        begun = len(server.exchanges)
         asked = asyncio.ensure_future(rig.ask())
-        await eventually(lambda: len(server.exchanges) > begun, "a fetch is under way")
-        begun = len(server.exchanges)
-        await asyncio.wait([asked], timeout=0.1)
-        assert len(server.exchanges) == begun
+        await asyncio.wait([asked], timeout=0.3)
+        assert len(server.exchanges) == 2
         gate.set()
         assert await asked is True
 

@@ -188,6 +188,13 @@ async def test_a_path_that_is_no_file_of_keys_is_a_failure(tmp_path: Path, kind:
         assert rig.kids == set()
 
 
+def test_no_more_of_a_file_is_read_than_its_reader_wants(tmp_path: Path) -> None:
+    """One byte over the limit is enough to refuse the rest."""
+    path = tmp_path / "jwks.json"
+    path.write_bytes(b"x" * 1000)
+    assert local_file.read_regular_file(path, 10) == b"x" * 11
+
+
 async def test_an_error_in_a_callback_does_not_end_the_refreshing() -> None:
     """Whatever goes wrong while keys are handed on, the next fetch comes, and the keys with it."""
     swapped: list[KeySet] = []

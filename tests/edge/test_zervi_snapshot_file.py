@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from sidecar.core.keys import KeySet, parse_key_set
 from sidecar.zervi import snapshot_file
 from sidecar.zervi.interface import JwksFile, JwksUrl
-from sidecar.zervi.snapshot_file import encode
+from sidecar.zervi.snapshot_file import SnapshotFile, encode
 from tests.edge.key_server import document, serving
 from tests.edge.zervi_rig import ALGORITHMS, ISSUER, SETTINGS, Clock, key_set, public, running
 from tests.support.ports import free_port
@@ -119,12 +120,13 @@ async def test_every_kind_of_key_comes_back_as_it_was(tmp_path: Path) -> None:
         jwk(rsa_key(), kid="rsa-ps", alg="PS256"),
         jwk(ec_key(), kid='钥匙 " \\ \u2028'),
         jwk(ec_key("P-384"), kid="ec-384"),
+        jwk(ec_key("P-521"), kid="ec-521"),
         jwk(ed_key()),
         jwk(ed_key("Ed448"), kid="ed448"),
     )
     before = parsed(document)
     after = (await restored(stored(tmp_path / "k", encode({SOURCE: before}))))[0]
-    assert len(before.keys) == 6
+    assert len(before.keys) == 7
     assert [key[:3] for key in after.keys] == [key[:3] for key in before.keys]
     assert after.by_kid.keys() == before.by_kid.keys()
 
@@ -225,6 +227,14 @@ async def test_a_damaged_file_is_not_used_and_written_anew(
     assert set((await restored(path, source))[0].by_kid) == {"a"}
 
 
+async def test_no_more_of_the_file_is_read_than_it_can_need(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file beyond any that was written is refused for its size."""
+    assert await restored(stored(tmp_path / "k", b" " * 1024 * 1024)) == {}
+    assert "larger than 512 KiB" in caplog.text
+
+
 @pytest.mark.parametrize("keys", [None, {}, [], [7], [{"kty": "oct", "k": "x"}], ["a"] * 101])
 async def test_an_entry_passes_the_same_parser_as_an_answer(
     tmp_path: Path, keys: object, monkeypatch: pytest.MonkeyPatch
@@ -261,6 +271,29 @@ async def test_a_file_that_cannot_be_written_costs_one_line_and_no_keys(
         assert "no such file or directory" in caplog.text
         directory.mkdir()
         await eventually((directory / "k").exists, "the file is written")
+
+
+async def test_what_changes_while_the_file_is_written_is_written_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file ends up with the latest set, however writing and fetching overlap."""
+    writing, go_on = threading.Event(), threading.Event()
+    write = snapshot_file.write
+
+    def slow_disk(path: Path, content: bytes) -> None:
+        writing.set()
+        go_on.wait()
+        write(path, content)
+
+    monkeypatch.setattr(snapshot_file, "write", slow_disk)
+    file = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale)
+    file.put(0, parsed(key_set("a")))
+    await eventually(writing.is_set, "the first set is being written")
+    file.put(0, parsed(key_set("b")))
+    file.put(0, parsed(key_set("c")))
+    go_on.set()
+    await file.close()
+    assert set((await restored(tmp_path / "k"))[0].by_kid) == {"c"}
 
 
 async def test_a_jwks_file_is_not_kept_a_second_time(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.signing import ec_key, jwk, jwks
 from tests.support.waiting import eventually
 
 ISSUER = "https://zervi.test"
-ALGORITHMS = frozenset({"ES256", "ES384", "RS256", "PS256", "EdDSA"})
+ALGORITHMS = frozenset({"ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA"})
 
 # Nothing happens by itself within a test, unless it failed before: a retry comes soon.
 SETTINGS = RefreshSettings(refresh=3600.0, timeout=5.0, max_stale=86400.0, cooldown=3600.0)
