@@ -13,6 +13,7 @@ COMMANDS = {
     "serve": "run the sidecar",
     "leave": "take a running sidecar out of the registry",
     "check": "validate the configuration and the policy",
+    "test": "test a policy by cases",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }

@@ -1,12 +1,12 @@
 """Load ``sidecar.yaml`` and the policy it names, or say all that is wrong with them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sidecar.config import cautions, files, lint, rules
-from sidecar.config.document import Document, Mark
+from sidecar.config.document import Document
 from sidecar.config.environment import expand_service
 from sidecar.config.findings import (
     BadValueError,
@@ -14,9 +14,9 @@ from sidecar.config.findings import (
     Finding,
     Problem,
     Severity,
-    one_line,
 )
 from sidecar.config.kinds import Notes, RefusedError
+from sidecar.config.located import in_order, located
 from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
 from sidecar.config.model import Issuer as IssuerEntry
 from sidecar.config.policy_file import (
@@ -82,9 +82,9 @@ def load(
     problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
     source = policy_file or _policy_source(value, base, problems)
     policy, lines, findings = _policy(source, _policy_settings(value, settings))
-    findings = _located(path, document, problems) + findings
+    findings = located(path, document, problems) + findings
     if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
-        raise ConfigError(_sorted(findings))
+        raise ConfigError(in_order(findings))
     return Config(
         settings=settings,
         policy=policy,
@@ -92,7 +92,7 @@ def load(
         token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
         identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
         registry_secret=secrets.registry,
-        warnings=tuple(_sorted(findings)),
+        warnings=tuple(in_order(findings)),
         route_lines=lines,
     )
 
@@ -116,7 +116,7 @@ def _read(path: Path) -> Document:
         message = f"the file {wrong}"
         raise ConfigError([Finding("file", Severity.ERROR, str(path), 0, 0, message)]) from None
     if not document.complete:
-        raise ConfigError(_located(path, document, []))
+        raise ConfigError(located(path, document, []))
     return document
 
 
@@ -172,48 +172,13 @@ def _policy(
         return None, (), []
     path, document, digest = source
     if not document.complete:
-        return None, (), _located(path, document, [])
+        return None, (), located(path, document, [])
     policy, found = compile_document(document, settings, digest)
     lines: tuple[int, ...] = ()
     if policy is not None:
         found += lint.problems(policy)
         lines = tuple(document.mark((*ROUTES, route.index)).line for route in policy.routes)
-    return policy, lines, _located(path, document, found)
-
-
-def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:
-    """Turn what the reader refused and what was found afterwards into findings of one file.
-
-    Where the reader refused something, nothing more is said of the same place.
-    """
-    faults = {fault.mark for fault in document.faults}
-    findings = [
-        _finding(fault.code, Severity.ERROR, path, fault.mark, fault.message, fault.help)
-        for fault in document.faults
-    ]
-    for problem in problems:
-        mark = document.mark(problem.place)
-        if mark in faults or problem.place in document.refused:
-            continue
-        hint = problem.help
-        if problem.other is not None:
-            where = f"see line {document.mark(problem.other).line}"
-            hint = f"{hint}; {where}" if hint else where
-        findings.append(_finding(problem.code, problem.severity, path, mark, problem.message, hint))
-    return findings
-
-
-def _finding(
-    code: str, severity: Severity, path: Path, mark: Mark, message: str, hint: str
-) -> Finding:
-    return Finding(code, severity, str(path), *mark, one_line(message), one_line(hint))
-
-
-def _sorted(findings: Iterable[Finding]) -> list[Finding]:
-    """In the order of the files and their lines, the configuration's own first."""
-    unique = list(dict.fromkeys(findings))
-    order = {file: number for number, file in enumerate(dict.fromkeys(f.file for f in unique))}
-    return sorted(unique, key=lambda f: (order[f.file], f.line, f.column))
+    return policy, lines, located(path, document, found)
 
 
 def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:

@@ -1,0 +1,162 @@
+"""Test a policy by cases: requests, principals, and who may do what.
+
+What a case does not list is expected denied. Exits 0 when all is as expected, 1 when not, 2 when
+a case cannot be read.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.workbench.coverage import PolicyCoverage
+    from sidecar.workbench.runner import Result
+
+EXAMPLE = "zervi-sidecar test cases/ --coverage --min-coverage 100"
+
+CASES_ERROR = 2
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the cases, and what is to be told of them."""
+    parser.add_argument("cases", type=Path, nargs="+", metavar="FILE|DIR", help="case files")
+    parser.add_argument("--json", action="store_true", help="results for machines")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="results as JUnit XML")
+    parser.add_argument(
+        "--coverage", action="store_true", help="what of each route was shown both ways"
+    )
+    parser.add_argument(
+        "--min-coverage", type=float, metavar="PERCENT", help="fail below this coverage"
+    )
+    parser.add_argument("--watch", action="store_true", help="run again when a file changes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the cases; return 0, 1 when something differs, 2 when a case cannot be read."""
+    if not args.watch:
+        return _run(args)[0]
+    from sidecar.workbench.watching import watch
+
+    def again() -> Iterable[Path]:
+        print("\n" + "─" * 40)
+        return _run(args)[1]
+
+    with contextlib.suppress(KeyboardInterrupt):
+        watch(again)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
+    from sidecar.config import ConfigError, Finding
+    from sidecar.workbench import coverage, junit
+    from sidecar.workbench.case_file import Case, read_case
+    from sidecar.workbench.runner import run_case
+
+    paths = list(_files(args.cases))
+    cases: list[Case] = []
+    findings: list[Finding] = []
+    for path in paths:
+        try:
+            cases.append(read_case(path))
+        except ConfigError as error:
+            findings += error.findings
+    files = [*paths, *(file for case in cases for file in case.files)]
+    for finding in dict.fromkeys(findings):
+        print(finding, file=sys.stderr)
+    if not paths:
+        print("no case files there: their names end in .yaml or .yml", file=sys.stderr)
+    if findings or not paths:
+        return CASES_ERROR, [*files, *(Path(finding.file) for finding in findings)]
+    results = [result for case in cases for result in run_case(case)]
+    if args.junit:
+        args.junit.write_bytes(junit.render(results))
+    measured = coverage.measure(results) if args.coverage or args.min_coverage is not None else []
+    good = not any(result.differences for result in results)
+    low = [each for each in measured if each.percent < (args.min_coverage or 0)]
+    if args.json:
+        print(json.dumps(_as_json(results, measured), ensure_ascii=False))
+    else:
+        _print(results, measured)
+        for each in low:
+            print(f"{each.policy}: {each.percent:.0f} % shown, {args.min_coverage:g} % wanted")
+    return (0 if good and not low else 1), files
+
+
+def _files(given: Iterable[Path]) -> Iterable[Path]:
+    """Yield the case files that are named, and those in directories: they hold ``requests``."""
+    for path in given:
+        if not path.is_dir():
+            yield path
+            continue
+        for file in sorted(path.rglob("*.y*ml")):
+            if file.suffix in {".yaml", ".yml"} and _is_case(file):
+                yield file
+
+
+def _is_case(file: Path) -> bool:
+    """Say whether a file of a directory is a case: it has ``requests`` at its top."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True  # reading it will say what is wrong
+    return any(line.startswith(("requests:", '"requests":')) for line in lines)
+
+
+def _print(results: "Sequence[Result]", measured: "Sequence[PolicyCoverage]") -> None:
+    for result in results:
+        if not result.differences:
+            continue
+        cell, case = result.cell, result.case
+        request = case.requests[cell.request]
+        asked = f"{request.method} {request.target.decode('ascii', 'replace')}"
+        print(f"{case.path}:{cell.line}: {cell.request} ({asked}) by {cell.principal}")
+        for difference in result.differences:
+            print(f"    {difference.what}: wanted {difference.wanted}, got {difference.got}")
+        told = result.judged.answer.metadata.get("reason", "")
+        detail = getattr(result.judged.decision, "detail", "")
+        if told and not any(difference.what == "reason" for difference in result.differences):
+            print(f"    because: {told}" + (f" ({detail})" if detail else ""))
+    for each in measured:
+        print(f"{each.policy}: {each.percent:.0f} % of its {len(each.routes)} routes shown")
+        for route in each.routes:
+            if route.missing:
+                lacking = ", ".join(route.missing)
+                print(f"    {route.route.name} ({route.route.path}): not shown: {lacking}")
+    failed = sum(bool(result.differences) for result in results)
+    files = len({result.case.path for result in results})
+    print(f"{len(results)} decisions in {files} files: {failed or 'none'} not as expected")
+
+
+def _as_json(
+    results: "Sequence[Result]", measured: "Sequence[PolicyCoverage]"
+) -> dict[str, object]:
+    return {
+        "decisions": len(results),
+        "failures": [
+            {
+                "file": str(result.case.path),
+                "line": result.cell.line,
+                "request": result.cell.request,
+                "principal": result.cell.principal,
+                "reason": result.judged.decision.reason,
+                "differences": [each._asdict() for each in result.differences],
+            }
+            for result in results
+            if result.differences
+        ],
+        "coverage": [
+            {
+                "policy": str(each.policy),
+                "percent": round(each.percent, 1),
+                "routes": [
+                    {"route": r.route.name, "shown": r.shown, "missing": r.missing}
+                    for r in each.routes
+                ],
+            }
+            for each in measured
+        ],
+    }

@@ -1,0 +1,218 @@
+"""A case file with all that it names, ready to be run, or all that is wrong with it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from sidecar.config import Config, ConfigError, Finding, Severity, load
+from sidecar.config.document import Document, Mark
+from sidecar.config.files import read_file
+from sidecar.config.findings import BadValueError, Place, Problem, quoted
+from sidecar.config.kinds import Notes, RefusedError
+from sidecar.config.load import read_policy
+from sidecar.config.located import in_order, located
+from sidecar.config.policy_file import PolicySource, digest_of
+from sidecar.config.raw import mapping
+from sidecar.config.schema import read_section
+from sidecar.config.yaml_source import MAX_BYTES, read_yaml
+from sidecar.core.request import Request
+from sidecar.workbench.case_schema import (
+    ANYONE,
+    NOBODY,
+    CaseEntries,
+    Expectation,
+    Fixtures,
+    PrincipalEntry,
+)
+from sidecar.workbench.engine import request_of
+from sidecar.workbench.principals import Claims
+
+STANDARD = Path(__file__).with_name("standard.yaml")
+
+Who = Claims | bytes | None
+T = TypeVar("T")
+
+
+class Cell(NamedTuple):
+    """What is wanted of one request by one principal; ``line`` is where that stands."""
+
+    request: str
+    principal: str
+    wanted: Expectation
+    line: int
+
+
+class Case(NamedTuple):
+    """A case file with all that it names. ``now`` is epoch seconds; ``files`` are all it read."""
+
+    path: Path
+    now: float
+    config: Config
+    policy_path: Path
+    principals: Mapping[str, Who]
+    requests: Mapping[str, Request]
+    cells: tuple[Cell, ...]
+    files: tuple[Path, ...]
+
+
+def read_case(path: Path) -> Case:
+    """Read a case file, its fixtures, configuration and policy.
+
+    Raises ConfigError with all that is wrong with any of them.
+    """
+    content = _content(path)
+    document = read_yaml(content)
+    entries, problems = _read(CaseEntries, document, path.parent)
+    findings: list[Finding] = []
+    named = _Named(document, path)
+    principals = dict(entries.principals) if entries else {}
+    fixtures: dict[str, PrincipalEntry] = {}
+    try:
+        fixtures = dict(read_fixtures(named.fixtures)) if named.fixtures else {}
+    except ConfigError as error:
+        findings += error.findings
+    for name in fixtures.keys() & principals.keys():
+        message = f"{quoted(name)} stands in the fixtures too"
+        problems.append(Problem(("principals", name), "duplicate-key", message))
+    config = None
+    try:
+        config, policy_path = _configuration(named, document, digest_of(content))
+    except ConfigError as error:
+        findings += error.findings
+    except BadValueError as wrong:
+        problems.append(Problem(("policy",), "file", f"the policy {wrong}", wrong.help))
+    if entries and not findings:
+        problems += _names(entries, {NOBODY, *principals, *fixtures})
+    if config is not None:
+        problems += _issuers(principals, config)
+    findings = located(path, document, problems) + findings
+    if findings or entries is None or config is None:
+        raise ConfigError(in_order(findings))
+    everybody = {**fixtures, **principals}
+    return Case(
+        path=path,
+        now=entries.now,
+        config=config,
+        policy_path=policy_path,
+        principals={NOBODY: None, **{name: who(entry) for name, entry in everybody.items()}},
+        requests={
+            name: request_of(each.method, each.path, each.host, each.headers)
+            for name, each in entries.requests.items()
+        },
+        cells=tuple(_cells(entries, (NOBODY, *everybody), document)),
+        files=tuple(file for file in (path, entries.fixtures, entries.config, policy_path) if file),
+    )
+
+
+def read_fixtures(path: Path) -> Mapping[str, PrincipalEntry]:
+    """Read a file of principals. Raises ConfigError with all that is wrong with it."""
+    document = read_yaml(_content(path))
+    fixtures, problems = _read(Fixtures, document, path.parent)
+    if findings := located(path, document, problems):
+        raise ConfigError(in_order(findings))
+    return fixtures.principals if fixtures else {}
+
+
+def who(entry: PrincipalEntry) -> Who:
+    """Return how a principal asks."""
+    if entry.token is not None:
+        return entry.token.encode()
+    return Claims(entry.claims or {}, entry.issuer)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_file(path, MAX_BYTES)
+    except BadValueError as wrong:
+        message = f"the file {wrong}"
+        raise ConfigError([Finding("file", Severity.ERROR, str(path), 0, 0, message)]) from None
+
+
+def _read(section: type[T], document: Document, base: Path) -> tuple[T | None, list[Problem]]:
+    if not document.complete:
+        return None, []
+    notes = Notes(base, document.texts)
+    entries = None
+    with suppress(RefusedError):
+        entries = read_section(section, document.value, (), notes)
+    principals = mapping(mapping(document.value).get("principals"))
+    notes.problems += (
+        problem
+        for name, entry in principals.items()
+        for problem in _principal(name, entry, ("principals", name))
+    )
+    return (None if notes.problems else entries), notes.problems
+
+
+def _principal(name: str, entry: object, place: Place) -> Iterator[Problem]:
+    if name in {NOBODY, ANYONE}:
+        yield Problem(place, "bad-value", f"{quoted(name)} has a meaning of its own")
+    given = [key for key in ("claims", "token") if mapping(entry).get(key) is not None]
+    if isinstance(entry, dict) and len(given) != 1:
+        yield Problem(place, "bad-value", f"{quoted(name)} takes either `claims` or `token`")
+
+
+def _names(entries: CaseEntries, known: set[str]) -> Iterator[Problem]:
+    """Yield what an expectation names that is not there."""
+    for request, wanted in entries.expect.items():
+        if request not in entries.requests:
+            message = f"no request has the name {quoted(request)}"
+            yield Problem(("expect", request), "unknown-request", message)
+        for principal in wanted:
+            if principal not in known | {ANYONE}:
+                message = f"no principal has the name {quoted(principal)}"
+                hint = f"there are {', '.join(sorted(known))}, and {ANYONE}"
+                yield Problem(("expect", request, principal), "unknown-principal", message, hint)
+
+
+def _issuers(principals: Mapping[str, PrincipalEntry], config: Config) -> Iterator[Problem]:
+    known = sorted({issuer.name for issuer in config.issuers})
+    for name, entry in principals.items():
+        iss = (entry.claims or {}).get("iss")
+        issuer = entry.issuer or (iss if isinstance(iss, str) else None)
+        if entry.claims is not None and issuer is not None and issuer not in known:
+            message = f"no issuer has the name {quoted(issuer)}"
+            hint = f"there are {', '.join(map(quoted, known))}"
+            yield Problem(("principals", name), "unknown-issuer", message, hint)
+
+
+class _Named:
+    """What a case file names, even where other keys are wrong."""
+
+    def __init__(self, document: Document, path: Path) -> None:
+        value = mapping(document.value)
+        self.path = path
+        self.table = value.get("api_gateway")
+        self.config, self.policy, self.fixtures = (
+            path.parent / name if isinstance(name, str) and name else None
+            for name in map(value.get, ("config", "policy", "fixtures"))
+        )
+
+
+def _configuration(named: _Named, document: Document, digest: str) -> tuple[Config, Path]:
+    source = None
+    if named.table is not None:
+        table = {"api_gateway": named.table}
+        read = Document(table, document.marks, document.texts, complete=True)
+        source = PolicySource(named.path, read, digest)
+    elif named.policy is not None:
+        source = read_policy(named.policy)
+    elif named.config is None:
+        raise BadValueError("is missing", "name a `config`, a `policy`, or write `api_gateway`")
+    config = load(named.config or STANDARD, os.environ, offline=True, policy_file=source)
+    return config, source.path if source else config.settings.policy.file
+
+
+def _cells(entries: CaseEntries, everybody: tuple[str, ...], document: Document) -> Iterator[Cell]:
+    """Yield the whole matrix: what is not listed is denied."""
+    denied = Expectation(decision="deny")
+    for request in entries.requests:
+        wanted = entries.expect.get(request, {})
+        for principal in everybody:
+            listed = principal if principal in wanted else ANYONE
+            mark: Mark = document.mark(("expect", request, listed))
+            if listed not in wanted and request not in entries.expect:
+                mark = document.mark(("requests", request))
+            yield Cell(request, principal, wanted.get(listed, denied), mark.line)

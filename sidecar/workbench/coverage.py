@@ -1,0 +1,119 @@
+"""Which routes, and which requirement of each, a set of cases shows both ways.
+
+A route that needs a token is shown by a request that it allows, and each of its requirements by
+one that is refused for it. Which requirement refused is what ``core`` says, as the reason.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sidecar.core.decision import Allow, Deny
+from sidecar.core.reasons import Reason
+from sidecar.core.route import Route, hosts_of
+from sidecar.core.routes import Policy
+from sidecar.workbench.runner import Result
+
+ALLOWED = "allowed"
+TOKEN = "token"  # noqa: S105 -- the name of a requirement
+WAIVED = "owner_unless"
+
+_REFUSED_BY = {
+    Reason.METHOD_NOT_ALLOWED: "methods",
+    Reason.WRONG_PRINCIPAL_KIND: "principals",
+    Reason.WRONG_ISSUER: "issuers",
+    Reason.ROLE_DENIED: "roles",
+    Reason.NOT_OWNER: "owner",
+}
+
+
+class RouteCoverage(NamedTuple):
+    """What was shown of one route, and what was not."""
+
+    route: Route
+    shown: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class PolicyCoverage(NamedTuple):
+    """What was shown of one policy's routes."""
+
+    policy: Path
+    routes: tuple[RouteCoverage, ...]
+
+    @property
+    def percent(self) -> float:
+        """How much of what there is to show was shown."""
+        shown = sum(len(each.shown) for each in self.routes)
+        return 100.0 * shown / max(1, shown + sum(len(each.missing) for each in self.routes))
+
+
+def measure(results: Iterable[Result]) -> list[PolicyCoverage]:
+    """Return the coverage of each policy that the results are of."""
+    policies: dict[tuple[Path, str], Policy] = {}
+    seen: dict[tuple[Path, str], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for result in results:
+        policy = result.case.config.policy
+        key = (result.case.policy_path, policy.digest)
+        policies[key] = policy
+        for index, what in _shown(policy, result):
+            seen[key][index].add(what)
+    return [
+        PolicyCoverage(
+            path,
+            tuple(_of_route(route, seen[path, digest][route.index]) for route in policy.routes),
+        )
+        for (path, digest), policy in policies.items()
+    ]
+
+
+def sides(route: Route) -> Iterator[str]:
+    """Yield what there is to show of a route."""
+    yield ALLOWED
+    if route.methods:
+        yield "methods"
+    if route.public:
+        return
+    yield TOKEN
+    if len(route.principals) == 1 and route.principals != {"user"}:
+        yield "principals"
+    for name in ("issuers", "permissions", "any_permissions", "roles"):
+        if getattr(route, name):
+            yield name
+    if route.owner is not None:
+        yield "owner"
+    if route.owner_unless:
+        yield WAIVED
+
+
+def _of_route(route: Route, seen: set[str]) -> RouteCoverage:
+    every = tuple(sides(route))
+    shown = tuple(side for side in every if side in seen)
+    return RouteCoverage(route, shown, tuple(side for side in every if side not in seen))
+
+
+def _shown(policy: Policy, result: Result) -> Iterator[tuple[int, str]]:
+    decision = result.judged.decision
+    route = decision.route
+    if route is None or result.differences:
+        return
+    if isinstance(decision, Allow):
+        yield route.index, ALLOWED
+        if decision.verified and not decision.verified.principal.granted.isdisjoint(
+            route.owner_unless
+        ):
+            yield route.index, WAIVED
+    elif decision.reason is Reason.METHOD_NOT_ALLOWED:
+        # Whatever stands at this path refuses the method, not the first of them alone.
+        for other in policy.routes:
+            if other.path == route.path and hosts_of(other) == hosts_of(route):
+                yield other.index, "methods"
+    else:
+        yield route.index, _refused_by(decision)
+
+
+def _refused_by(decision: Deny) -> str:
+    if decision.reason is Reason.PERMISSION_DENIED:
+        return "any_permissions" if decision.any_of else "permissions"
+    return _REFUSED_BY.get(decision.reason, TOKEN)

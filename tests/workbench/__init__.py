@@ -1,0 +1,1 @@
+"""The workbench: test, explain, check, replay, doctor."""
