@@ -82,7 +82,7 @@ class Sidecar:
         self._metrics = Metrics(
             VERSION,
             token_cache_entries=lambda: self._service.cached_tokens,
-            ready=lambda: {n: c.state.usable for n, c in self._health.components.items()},
+            ready=self._health.readiness,
             decision_log_dropped=lambda: self._decisions.dropped,
         )
         self._keys = KeyRing(

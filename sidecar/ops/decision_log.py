@@ -3,11 +3,11 @@
 import json
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from sidecar.core.decision import Allow, DecisionRecord, Deny
 from sidecar.ops import redact
+from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
 
 _log = logging.getLogger(__name__)
@@ -59,9 +59,8 @@ def render(record: DecisionRecord) -> bytes:
     decision, request = record.decision, record.request
     route = decision.route
     principal = None if decision.verified is None else decision.verified.principal
-    at = datetime.fromtimestamp(record.time, UTC)
     line: dict[str, object] = {
-        "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": rfc3339(record.time, "milliseconds"),
         "decision_id": redact.text(record.decision_id, MAX_TEXT),
         "decision": "allow" if isinstance(decision, Allow) else "deny",
         "reason": decision.reason,
@@ -89,8 +88,3 @@ def render(record: DecisionRecord) -> bytes:
         if decision.detail:
             line["detail"] = redact.text(decision.detail, MAX_DETAIL)
     return _encode(line).encode("ascii") + b"\n"
-
-
-def _rfc3339(seconds: float) -> str:
-    at = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return at.replace("+00:00", "Z")

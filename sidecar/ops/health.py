@@ -17,6 +17,7 @@ class State(StrEnum):
     READY = "ready"
     DEGRADED = "degraded"  # does its work on what it had before, or only in part
     FAILED = "failed"
+    DRAINING = "draining"  # of the sidecar as a whole: about to end
 
     @property
     def usable(self) -> bool:
@@ -75,7 +76,7 @@ class Health:
     def drain(self, detail: str = "") -> None:
         """Turn not ready for good, while the process goes on answering. May be called again."""
         if self._draining is None:
-            self._draining = Component(State.FAILED, self._clock(), detail)
+            self._draining = Component(State.DRAINING, self._clock(), detail)
             self._notify()
 
     @property
@@ -109,6 +110,11 @@ class Health:
     def components(self) -> Mapping[str, Component]:
         """Every component by name."""
         return MappingProxyType(self._components)
+
+    def readiness(self) -> dict[str, bool]:
+        """Whether each component does its work; ``sidecar`` is all of it together."""
+        usable = {name: component.state.usable for name, component in self._components.items()}
+        return {"sidecar": self.ready, **usable}
 
     def statuses(self) -> Mapping[str, bool | None]:
         """Every gRPC service's health by name: True serving, False not serving, None unknown."""

@@ -5,9 +5,9 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from sidecar.ops import redact
+from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
 
 PERIOD = 60.0  # seconds in which the same warning is shown once
@@ -44,6 +44,7 @@ def configure_logging(level: str, *, fd: int = 2) -> LogOutput:
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
     return LogOutput(writer)
 
 
@@ -53,7 +54,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Render a record."""
         line = {
-            "time": _rfc3339(record.created),
+            "time": rfc3339(record.created, "milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": redact.text(_message(record), MAX_MESSAGE),
@@ -139,8 +140,3 @@ def _message(record: logging.LogRecord) -> str:
 
 def _escaped(value: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value)
-
-
-def _rfc3339(seconds: float) -> str:
-    at = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return at.replace("+00:00", "Z")

@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sidecar.ops import redact
 from sidecar.ops.health import Component, Health
 from sidecar.ops.metrics import Metrics, Values
+from sidecar.ops.times import rfc3339
 
 MAX_DETAIL = 512  # characters
 
@@ -78,9 +78,8 @@ def _readiness(health: Health) -> bytes:
 
 
 def _entry(component: Component) -> dict[str, str]:
-    since = datetime.fromtimestamp(component.since, UTC).isoformat(timespec="seconds")
     return {
         "state": component.state,
-        "since": since.replace("+00:00", "Z"),
+        "since": rfc3339(component.since, "seconds"),
         "detail": redact.text(component.detail, MAX_DETAIL),
     }

@@ -18,9 +18,7 @@ from sidecar.ops.routes import OpsAnswer, OpsRequest, Routes
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64  # a scraper or two, the kubelet's probes, a person with curl
-IDLE_SECONDS = (
-    75.0  # without a whole request; over a scraper's usual 60, which keeps its connection
-)
+IDLE_SECONDS = 75.0  # without a whole request; scrapers keep a connection for 60 or less
 MAX_LINE_BYTES = 4096
 MAX_HEADERS = 64
 

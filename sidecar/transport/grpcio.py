@@ -89,6 +89,8 @@ class Server:
                 self._unix.publish()
         except BaseException:
             await server.stop(None)
+            if self._unix is not None:
+                self._unix.release()
             raise
         self._server = server
         return bound

@@ -20,8 +20,7 @@ from sidecar.transport.interface import ListenError
 BACKLOG = 1024  # more connections than Envoys have workers; the kernel caps it at somaxconn
 MAX_PATH_BYTES = 107  # sun_path of unix(7), less its terminating NUL
 
-# A name's IPv6 address on a machine without IPv6, for one: no reason to refuse the name's other
-# addresses.
+# Such as a name's IPv6 address on a machine without IPv6: the name's others will do.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -105,9 +104,8 @@ def _bind_one(family: int, kind: int, protocol: int, where: tuple[str | int, ...
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # a former run's connections in TIME_WAIT
+        # Connections of a former run in TIME_WAIT are no obstacle; one who listens still is.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, where[0] != "::")
         sock.bind(where)
@@ -220,10 +218,8 @@ async def listen(address: str, *, socket_mode: int = 0o660) -> Listening:
         try:
             for sock in sockets:
                 sock.listen(BACKLOG)
-        except (
-            OSError
-        ) as error:  # two may bind a free port with SO_REUSEADDR; the second fails here
-            listening.close()
+        except OSError as error:
+            listening.close()  # with SO_REUSEADDR two may bind a port, only one can listen
             if error.errno == errno.EADDRINUSE:
                 raise ListenError(f"address {address} is already in use") from None
             raise ListenError(f"{address}: cannot listen: {_reason(error)}") from None

@@ -90,7 +90,14 @@ def test_draining_is_not_serving_for_good_and_live_all_the_while() -> None:
         "liveness": True,
         "upstream": True,
     }
-    assert health.overall.detail == "SIGTERM"
+    assert health.overall[::2] == (State.DRAINING, "SIGTERM")
+    assert health.readiness() == {
+        "sidecar": False,
+        "policy": True,
+        "issuer:zervi": True,
+        "looma": False,
+        "upstream": True,
+    }
     health.set("policy", State.DEGRADED)
     health.set("policy", State.READY)
     assert not health.ready

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pty
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def root_restored() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.captureWarnings(capture=False)
 
 
 def emitted(message: str, *args: object, level: int = logging.WARNING) -> logging.LogRecord:
@@ -189,3 +191,12 @@ def test_a_percent_sign_in_a_limited_message_is_no_template() -> None:
     record = emitted("%s", "100 %s")
     assert limited.filter(record)
     assert record.getMessage() == "100 %s (1 more like this left out)"
+
+
+def test_warnings_of_libraries_are_lines_like_any_other(tmp_path: Path) -> None:
+    with to_file(tmp_path / "log"), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("a library has something to say", stacklevel=1)
+    (shown,) = lines(tmp_path / "log")
+    assert shown["logger"] == "py.warnings"
+    assert "a library has something to say" in shown["message"]
