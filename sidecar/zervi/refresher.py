@@ -80,45 +80,46 @@ class Refresher:
         if self._closed:
             return False
         wanted = self._begun + 1
-        if self._flight is None and not self._begin_on_demand():
+        flight = self._flight or self._begin_on_demand()
+        if flight is None:
             return self._fetched_lately()
-        return self._wait(kid, wanted)
+        return self._wait(flight, kid, wanted, joined=self._begun)
 
-    async def _wait(self, kid: str | None, wanted: int) -> bool:
-        joined = self._begun
-        await self._landing()
+    async def _wait(
+        self, flight: asyncio.Task[None], kid: str | None, wanted: int, joined: int
+    ) -> bool:
+        await asyncio.wait([flight])  # cancelling the waiter leaves the fetch alone
+        if self._good >= wanted:
+            return True
         if self._good < joined:
             return False
-        if joined >= wanted or (self._keys is not None and kid in self._keys.by_kid):
+        if self._keys is not None and kid in self._keys.by_kid:
             return True
         # The fetch that was under way may have been answered before the key was published.
-        if self._flight is None and (self._closed or not self._begin_on_demand()):
+        later = self._flight or self._begin_on_demand()
+        if later is None:
             return self._fetched_lately()
-        await self._landing()
+        await asyncio.wait([later])
         return self._good >= wanted
-
-    async def _landing(self) -> None:
-        if self._flight is not None:
-            await asyncio.wait([self._flight])  # cancelling the waiter leaves the fetch alone
 
     def _fetched_lately(self) -> bool:
         """Whether the latest fetch was good and is younger than the cooldown."""
         age = asyncio.get_running_loop().time() - self._good_at
         return 0 < self._good == self._begun and age <= self._settings.cooldown
 
-    def _begin_on_demand(self) -> bool:
-        if not self._ration.take(asyncio.get_running_loop().time()):
-            return False
+    def _begin_on_demand(self) -> asyncio.Task[None] | None:
+        if self._closed or not self._ration.take(asyncio.get_running_loop().time()):
+            return None
         self._wanted = True
-        self._begin(on_demand=True)
-        return True
+        return self._begin(on_demand=True)
 
-    def _begin(self, *, on_demand: bool = False) -> None:
+    def _begin(self, *, on_demand: bool = False) -> asyncio.Task[None]:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._begun += 1
         self._flight = asyncio.get_running_loop().create_task(self._fly(on_demand=on_demand))
+        return self._flight
 
     async def _fly(self, *, on_demand: bool) -> None:
         """Fetch once, whatever comes of it, and plan the next time."""

@@ -114,6 +114,19 @@ async def test_a_fetch_under_way_that_brings_the_key_is_enough() -> None:
         assert len(server.exchanges) == 1
 
 
+async def test_an_answer_that_is_awaited_late_is_still_about_its_own_question() -> None:
+    """The fetch was good; that a later one failed before anybody looked takes nothing back."""
+    async with serving(GOOD) as server, running(source(server.url)) as rig:
+        await rig.fetched()
+        server.answer = document(key_set("a", "b"))
+        answer = rig.ring.refresh_for(0, "b")
+        assert not isinstance(answer, bool)
+        await rig.fetched()
+        server.answer = key_server.closes
+        assert await rig.ask("c") is False
+        assert await answer is True
+
+
 async def test_a_question_without_kid_needs_a_fetch_that_began_after_it() -> None:
     """A token without kid may fit whatever the next set holds."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
