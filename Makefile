@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench proto lock clean
+.PHONY: help demo test check format bench fleet proto lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,8 +35,11 @@ format: $(READY) ## format the code and sort its imports
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-bench: $(READY) ## measure cost per check, memory, start
+bench: $(READY) ## measure cost per check, memory, start (ARGS=--quick for a short run)
 	@$(BIN)/python -m bench $(ARGS)
+
+fleet: $(READY) ## simulate 10,000 nodes, their registry and their Zervi
+	@$(BIN)/python -m bench.fleet
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

@@ -1,0 +1,79 @@
+"""Measure cost per check, memory and start: ``make bench``, or ``python -m bench``."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import imports, load, rounds, sections
+from bench.figures import Results
+from bench.processes import CommandError
+from bench.report import show, write
+from bench.rounds import Plan
+from bench.signature import verification_micros
+from sidecar.demo.process import ProcessError
+from sidecar.demo.zervi import start_zervi
+
+FULL = Plan(rounds=5, seconds=2)
+QUICK = Plan(rounds=2, seconds=1)  # to see that it works; too little to rely on
+ALL = ("start", *sections.SECTIONS)
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; 1 where something failed, or was answered wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, epilog="example: python -m bench --only envoy"
+    )
+    parser.add_argument("--quick", action="store_true", help="two short rounds instead of five")
+    parser.add_argument("--only", action="append", choices=ALL, help="measure only this section")
+    parser.add_argument("--json", type=Path, default=RESULTS / "bench.json", help="figures' file")
+    parser.add_argument("--plot", type=Path, default=RESULTS / "bench.png", help="picture's file")
+    options = parser.parse_args(arguments)
+    plan = QUICK if options.quick else FULL
+    wanted = options.only or list(ALL)
+    if lacking := load.missing():
+        print(f"Some sections need programs that are missing: apt-get install {' '.join(lacking)}")
+    try:
+        results = asyncio.run(measure(wanted, plan))
+    except (CommandError, ProcessError, load.LoadError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    about = {**rounds.machine(), **plan._asdict()}
+    show(results, about)
+    write(results, about, options.json)
+    try:
+        from bench.picture import draw
+    except ImportError:
+        print("no picture: it takes pillow")
+    else:
+        draw(results, options.plot)
+    print(f"figures: {options.json}\npicture: {options.plot}")
+    return 0
+
+
+async def measure(wanted: Sequence[str], plan: Plan) -> Results:
+    """Run the sections. Raises CommandError, ProcessError, LoadError."""
+    results = Results()
+    with tempfile.TemporaryDirectory(prefix="zervi-bench-") as directory:
+        zervi = await start_zervi(0, b"")
+        try:
+            key = zervi.keys[0]
+            world = sections.World(key, zervi.jwks_url, Path(directory), plan)
+            if "start" in wanted:
+                results.footprints = await sections.start(world)
+                results.imports = await imports.measure(plan.rounds)
+            if "tokens" in wanted:
+                results.signature = verification_micros(key)
+            for name, section in sections.SECTIONS.items():
+                if name in wanted and sections.possible(name):
+                    results.rows += await section(world)
+        finally:
+            await zervi.stop()
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())

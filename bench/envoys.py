@@ -1,0 +1,120 @@
+"""One Envoy with a listener for each thing that is compared.
+
+Made from ``envoy/envoy.yaml`` itself. Envoy answers allowed requests with 200 by itself, so that no
+Basic Server takes part, and writes no access log.
+"""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.processes import free_ports
+from bench.sidecars import ALLOWED, PERMISSION, Sidecar
+from sidecar.demo.envoy import Bootstrap, bootstrap, connection_manager
+from sidecar.demo.minting import AUDIENCE, JWKS_ISSUER
+
+FILE = Path(__file__).parents[1] / "envoy" / "envoy.yaml"
+_API = "type.googleapis.com/envoy.extensions"
+
+NO_AUTH = "no auth"
+NATIVE = "jwt_authn + rbac"
+NATIVE_CACHED = "jwt_authn + rbac, cached"
+
+
+def comparison(
+    sidecars: Mapping[str, Sidecar], jwks: bytes, natives: bool = True
+) -> tuple[Bootstrap, dict[str, str]]:
+    """Return a bootstrap with Envoy alone and before each sidecar, and each one's URL by name.
+
+    ``natives`` adds Envoy's own filters, with and without their cache of tokens.
+    """
+    names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *sidecars]
+    admin, *ports = free_ports(1 + len(names))
+    unused = 1
+    whole = bootstrap(
+        FILE,
+        listener_port=unused,
+        admin_port=admin,
+        authz=f"127.0.0.1:{unused}",
+        upstream=unused,
+        upstream_grpc=unused,
+    )
+    resources = whole["static_resources"]
+    listener, clusters = resources["listeners"][0], resources["clusters"]
+    cluster = next(each for each in clusters if each["name"] == "authz")
+    manager = connection_manager(whole)
+    manager.pop("access_log")
+    for host in manager["route_config"]["virtual_hosts"]:
+        host["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    resources["listeners"], resources["clusters"] = [], []
+    urls = {}
+    for name, port in zip(names, ports, strict=True):
+        own = copy.deepcopy(listener)
+        own["name"] = name
+        own["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+        settings = own["filter_chains"][0]["filters"][0]["typed_config"]
+        filters = settings["http_filters"]
+        authz = next(each for each in filters if "ext_authz" in each["name"])
+        place = filters.index(authz)
+        if name in sidecars:
+            grpc = authz["typed_config"]["grpc_service"]
+            grpc["envoy_grpc"]["cluster_name"] = name
+            resources["clusters"].append(_cluster(cluster, name, sidecars[name].address))
+        elif name == NO_AUTH:
+            del filters[place]
+        else:
+            filters[place : place + 1] = _native(jwks, cached=name == NATIVE_CACHED)
+        resources["listeners"].append(own)
+        urls[name] = f"http://127.0.0.1:{port}{ALLOWED}"
+    return whole, urls
+
+
+def _cluster(template: Mapping[str, Any], name: str, address: str) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    cluster: dict[str, Any] = copy.deepcopy(dict(template))
+    cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    endpoint["address"] = {"socket_address": {"address": host, "port_value": int(port)}}
+    return cluster
+
+
+def _native(jwks: bytes, *, cached: bool) -> list[dict[str, Any]]:
+    """Return the filters that check the same token and permission inside Envoy."""
+    provider: dict[str, Any] = {
+        "issuer": JWKS_ISSUER,
+        "audiences": [AUDIENCE],
+        "local_jwks": {"inline_string": jwks.decode()},
+        "payload_in_metadata": "payload",
+        "forward": True,
+    }
+    if cached:
+        provider["jwt_cache_config"] = {"jwt_cache_size": 10_000}
+    permitted = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "payload"}, {"key": "permissions"}],
+        "value": {"list_match": {"one_of": {"string_match": {"exact": PERMISSION}}}},
+    }
+    rules = {
+        "action": "ALLOW",
+        "policies": {
+            "services": {
+                "permissions": [{"url_path": {"path": {"prefix": "/api/services/"}}}],
+                "principals": [{"metadata": permitted}],
+            }
+        },
+    }
+    return [
+        {
+            "name": "envoy.filters.http.jwt_authn",
+            "typed_config": {
+                "@type": f"{_API}.filters.http.jwt_authn.v3.JwtAuthentication",
+                "providers": {"zervi": provider},
+                "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "zervi"}}],
+            },
+        },
+        {
+            "name": "envoy.filters.http.rbac",
+            "typed_config": {"@type": f"{_API}.filters.http.rbac.v3.RBAC", "rules": rules},
+        },
+    ]

@@ -1,0 +1,163 @@
+"""The figures that the project promises, each with its goal: ratios first, they travel best."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bench import envoys
+from bench.imports import Import
+from bench.rounds import Row
+from bench.sections import GRPCIO, H2, TABLES, Footprint
+
+_CONNECTIONS = 16  # at which the comparisons through Envoy are made
+
+
+@dataclass
+class Results:
+    """Everything that one run measured; a section that was left out is empty."""
+
+    rows: list[Row] = field(default_factory=list)
+    footprints: list[Footprint] = field(default_factory=list)
+    imports: list[Import] = field(default_factory=list)
+    signature: float | None = None  # microseconds of one bare verification
+
+    def row(self, section: str, name: str, concurrency: int) -> Row:
+        """Find what was measured. Raises LookupError where it was not."""
+        wanted = (section, name, concurrency)
+        for row in self.rows:
+            if (row.section, row.name, row.concurrency) == wanted:
+                return row
+        raise LookupError(wanted)
+
+    def footprint(self, name: str) -> Footprint:
+        """Find a sidecar's footprint. Raises LookupError where it was not measured."""
+        for footprint in self.footprints:
+            if footprint.name == name:
+                return footprint
+        raise LookupError(name)
+
+
+class Figure(NamedTuple):
+    """One promise: what was measured, and what it should be, at most or at least."""
+
+    name: str
+    value: float
+    unit: str = ""
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def goal(self) -> str:
+        """The goal in words, empty where there is none."""
+        if self.most is not None:
+            return f"at most {self.most:g}"
+        return "" if self.least is None else f"at least {self.least:g}"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached; None where there is none."""
+        if self.most is not None:
+            return self.value <= self.most
+        return None if self.least is None else self.value >= self.least
+
+
+def figures(results: Results) -> list[Figure]:
+    """Return the figures for which everything was measured."""
+    return list(_present(results))
+
+
+def _present(results: Results) -> Iterator[Figure]:
+    for make in _FIGURES:
+        try:
+            yield from make(results)
+        except LookupError:
+            continue
+
+
+def _cpu(row: Row) -> float:
+    return row.cpu["sidecar"].median
+
+
+def _through_envoy(results: Results) -> Iterable[Figure]:
+    grpcio = results.row("through Envoy", GRPCIO.name, _CONNECTIONS)
+    h2 = results.row("through Envoy", H2.name, _CONNECTIONS)
+    alone = results.row("through Envoy", envoys.NO_AUTH, _CONNECTIONS)
+    yield Figure("CPU a check through Envoy, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio), most=0.1)
+    yield Figure("CPU a check through Envoy, h2", _cpu(h2), "µs", most=30)
+    yield Figure("CPU a check through Envoy, grpcio", _cpu(grpcio), "µs")
+    yield Figure(
+        "requests a second through Envoy, h2 ÷ grpcio",
+        h2.rate.median / grpcio.rate.median,
+        least=1.6,
+    )
+    yield Figure(
+        "requests a second through Envoy, h2 ÷ Envoy with no auth",
+        h2.rate.median / alone.rate.median,
+    )
+
+
+def _latency(results: Results) -> Iterable[Figure]:
+    alone = results.row("through Envoy", envoys.NO_AUTH, 1).p50.median
+    grpcio = results.row("through Envoy", GRPCIO.name, 1).p50.median - alone
+    h2 = results.row("through Envoy", H2.name, 1).p50.median - alone
+    yield Figure("latency added at one connection, h2 ÷ grpcio", h2 / grpcio, most=0.65)
+    yield Figure("latency added at one connection, h2", h2, "µs")
+
+
+def _natives(results: Results) -> Iterable[Figure]:
+    def whole(name: str) -> float:
+        row = results.row("through Envoy", name, _CONNECTIONS)
+        return sum(spread.median for spread in row.cpu.values())
+
+    h2 = whole(H2.name)
+    for name in (envoys.NATIVE, envoys.NATIVE_CACHED):
+        yield Figure(f"CPU a request of Envoy and sidecar, h2 ÷ {name}", h2 / whole(name))
+
+
+def _direct(results: Results) -> Iterable[Figure]:
+    h2, grpcio = (results.row("direct", kind.name, 64) for kind in (H2, GRPCIO))
+    yield Figure("CPU a check called directly, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio))
+
+
+def _tokens(results: Results) -> Iterable[Figure]:
+    cached = results.row("tokens", "cached token", _CONNECTIONS)
+    new = results.row("tokens", "new token each time", _CONNECTIONS)
+    if results.signature is not None:
+        floor = results.signature + _cpu(cached)
+        yield Figure(
+            "new token each time ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15
+        )
+    for name in ("denied: no token", "denied: permission"):
+        denied = results.row("tokens", name, _CONNECTIONS)
+        yield Figure(f"CPU a check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
+
+
+def _routes(results: Results) -> Iterable[Figure]:
+    few, *_, many = (results.row("routes", f"{number:,} routes", 64) for number in TABLES)
+    yield Figure(f"CPU a check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
+
+
+def _looma(results: Results) -> Iterable[Figure]:
+    without = results.row("Looma", "no registry", 16)
+    for name in ("Looma answers", "Looma refuses", "Looma never answers"):
+        row = results.row("Looma", name, 16)
+        yield Figure(f"p99 of a check, {name} ÷ no registry", row.p99.median / without.p99.median)
+
+
+def _footprint(results: Results) -> Iterable[Figure]:
+    h2 = results.footprint(H2.name)
+    yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MB", most=60)
+    yield Figure("memory (RSS) after load, h2", h2.loaded.median, "MB")
+    yield Figure("start to ready, h2", h2.ready.median, "s", most=0.8)
+
+
+_FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
+    _through_envoy,
+    _latency,
+    _direct,
+    _natives,
+    _tokens,
+    _routes,
+    _looma,
+    _footprint,
+)

@@ -1,0 +1,62 @@
+"""Other processes: running them, and what they cost."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class CommandError(Exception):
+    """A program failed; the message ends with what it said last."""
+
+
+async def run(command: Sequence[str], *, within: float) -> str:
+    """Run a program, for at most ``within`` seconds, and return its output.
+
+    Raises CommandError.
+    """
+    child = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(within):
+            output, _ = await child.communicate()
+    except TimeoutError:
+        raise CommandError(f"{command[0]} did not end within {within:.0f} s") from None
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    text = output.decode(errors="replace")
+    if child.returncode:
+        raise CommandError(f"{command[0]} failed ({child.returncode}): {text[-500:]}")
+    return text
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process, user and system, all of its threads.
+
+    What /proc/PID/stat has as utime and stime, but in nanoseconds instead of hundredths of a
+    second: the process's own clock, whose number clock_getcpuclockid(3) makes of its id.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise CommandError(f"process {pid} has ended")
+
+
+def free_ports(number: int) -> list[int]:
+    """Return loopback ports that nothing listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,225 @@
+"""What is measured, one function a section."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import envoys, load
+from bench.processes import free_ports, rss_bytes
+from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
+from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
+from sidecar.demo.envoy import Envoy
+from sidecar.demo.looma import start_looma
+from sidecar.demo.minting import SigningKey, jwks, sign, user_claims
+
+GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
+BOTH = (GRPCIO, H2)
+TABLES = (10, 1_000, 10_000)
+FEW_CACHED, NEW_TOKENS = 100, 1_000  # asked for in turn, none is still in the cache
+EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # only to make a direct load last about as long
+
+
+@dataclass(frozen=True)
+class World:
+    """What every section needs: Zervi's key and address, a directory for files, the plan."""
+
+    key: SigningKey
+    jwks_url: str
+    directory: Path
+    plan: Plan
+
+    def token(self, number: int = 0) -> str:
+        """Return a token with the permission; each number gives another."""
+        claims = {**user_claims("alice"), "permissions": [PERMISSION], "jti": str(number)}
+        return sign(claims, self.key)
+
+    def file(self, name: str, lines: Sequence[str]) -> Path:
+        """Write lines for wrk to send."""
+        path = self.directory / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    @asynccontextmanager
+    async def sidecars(self, *kinds: Kind) -> AsyncIterator[list[Sidecar]]:
+        """Run sidecars beside each other."""
+        async with AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(running(kind, self.jwks_url, self.directory))
+                for kind in kinds
+            ]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a sidecar takes: megabytes of memory, seconds from start to ready."""
+
+    name: str
+    idle: Spread
+    loaded: Spread
+    ready: Spread
+
+
+async def start(world: World) -> list[Footprint]:
+    """Measure memory when ready and after a load, and time from start to ready."""
+    question = message(world.token())
+    found = []
+    for kind in BOTH:
+        idle, loaded, ready = [], [], []
+        for number in range(world.plan.rounds):
+            progress(f"start: {kind.name}, round {number + 1} of {world.plan.rounds}")
+            async with world.sidecars(kind) as (sidecar,):
+                ready.append(sidecar.ready_seconds)
+                idle.append(rss_bytes(sidecar.pid) / 1e6)
+                await expect(sidecar, question, "ok")
+                await load.direct(sidecar.address, question, 64, EXPECTED_RATE[kind.transport])
+                loaded.append(rss_bytes(sidecar.pid) / 1e6)
+        found.append(Footprint(kind.name, *map(Spread.of, (idle, loaded, ready))))
+    progress("")
+    return found
+
+
+async def transports(world: World) -> list[Row]:
+    """Call the two transports directly, over one connection as Envoy does."""
+    question = message(world.token())
+    async with world.sidecars(*BOTH) as sidecars:
+        for sidecar in sidecars:
+            await expect(sidecar, question, "ok")
+        contestants = [
+            _direct(sidecar, sidecar.kind.name, question, in_flight)
+            for in_flight in (1, 64)
+            for sidecar in sidecars
+        ]
+        return await compare("direct", contestants, world.plan)
+
+
+async def envoy(world: World) -> list[Row]:
+    """Put the two transports behind a real Envoy, beside Envoy alone and Envoy's own filters."""
+    tokens = world.file("one-token", [world.token()])
+    async with world.sidecars(*BOTH) as sidecars:
+        by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
+        loaded, urls = envoys.comparison(by_name, jwks(world.key))
+        running_envoy = await Envoy.start(loaded, world.directory)
+        try:
+            contestants = [
+                _through(running_envoy, name, url, tokens, connections, by_name.get(name))
+                for connections in (1, 16, 64)
+                for name, url in urls.items()
+            ]
+            return await compare("through Envoy", contestants, world.plan)
+        finally:
+            await running_envoy.stop()
+
+
+async def tokens(world: World) -> list[Row]:
+    """Ask with cached tokens, new tokens and to be denied, through Envoy at 16 connections."""
+    progress("signing tokens")
+    new = [world.token(number) for number in range(NEW_TOKENS)]
+    one, many = world.file("one", new[:1]), world.file("many", new)
+    nothing = world.file("none", [""])
+    few = Kind("h2-few-cached", cached_tokens=FEW_CACHED)
+    async with world.sidecars(H2, few) as (sidecar, forgetful):
+        by_name = {"h2": sidecar, "h2-few-cached": forgetful}
+        loaded, urls = envoys.comparison(by_name, b"", natives=False)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        url, forgetful_url = urls["h2"], urls["h2-few-cached"]
+        cases = (
+            ("cached token", url, one, sidecar, True),
+            ("new token each time", forgetful_url, many, forgetful, True),
+            ("denied: no token", url, nothing, sidecar, False),
+            ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
+        )
+        try:
+            contestants = [
+                _through(running_envoy, name, where, file, 16, asked, allowed=allowed)
+                for name, where, file, asked, allowed in cases
+            ]
+            return await compare("tokens", contestants, world.plan)
+        finally:
+            await running_envoy.stop()
+
+
+async def routes(world: World) -> list[Row]:
+    """Call sidecars of 10, 1,000 and 10,000 routes directly."""
+    question = message(world.token())
+    kinds = [Kind(f"{number:,} routes", routes=number) for number in TABLES]
+    async with world.sidecars(*kinds) as sidecars:
+        for sidecar in sidecars:
+            await expect(sidecar, question, "ok")
+        contestants = [_direct(each, each.kind.name, question, 64) for each in sidecars]
+        return await compare("routes", contestants, world.plan)
+
+
+async def looma(world: World) -> list[Row]:
+    """Have a registry that answers, refuses connections, or takes them and never answers."""
+    question = message(world.token())
+    async with AsyncExitStack() as stack:
+        registry = await start_looma(0)
+        stack.push_async_callback(registry.stop)
+        silent = await asyncio.start_server(_never_answer, "127.0.0.1", 0)
+        stack.callback(silent.close)
+        (refused,) = free_ports(1)
+        port = silent.sockets[0].getsockname()[1]
+        kinds = (
+            Kind("no registry"),
+            Kind("Looma answers", looma=registry.url.removeprefix("http://")),
+            Kind("Looma refuses", looma=f"127.0.0.1:{refused}"),
+            Kind("Looma never answers", looma=f"127.0.0.1:{port}"),
+        )
+        sidecars = await stack.enter_async_context(world.sidecars(*kinds))
+        contestants = [_direct(each, each.kind.name, question, 16) for each in sidecars]
+        return await compare("Looma", contestants, world.plan)
+
+
+async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+def _direct(sidecar: Sidecar, name: str, question: bytes, in_flight: int) -> Contestant:
+    rate = EXPECTED_RATE[sidecar.kind.transport] // (4 if in_flight == 1 else 1)
+
+    async def run(seconds: float) -> load.Load:
+        requests = max(200, round(rate * seconds))
+        return await load.direct(sidecar.address, question, in_flight, requests)
+
+    return Contestant(name, in_flight, run, {"sidecar": sidecar.pid})
+
+
+def _through(
+    running_envoy: Envoy,
+    name: str,
+    url: str,
+    file: Path,
+    connections: int,
+    sidecar: Sidecar | None,
+    *,
+    allowed: bool = True,
+) -> Contestant:
+    async def run(seconds: float) -> load.Load:
+        return await load.through_envoy(url, file, connections, seconds, allowed=allowed)
+
+    pids = {"envoy": running_envoy.process.pid}
+    if sidecar is not None:
+        pids["sidecar"] = sidecar.pid
+    return Contestant(name, connections, run, pids)
+
+
+SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
+    "transports": transports,
+    "envoy": envoy,
+    "tokens": tokens,
+    "routes": routes,
+    "looma": looma,
+}
+_THROUGH_ENVOY = ("envoy", "tokens")
+
+
+def possible(section: str) -> bool:
+    """Say whether a section can be measured here, and tell if not."""
+    if section in _THROUGH_ENVOY and shutil.which("wrk") is None:
+        print(f"section {section} is left out: it takes wrk")
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""Sidecars to be measured: their configuration, their start, what they are asked."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.load import ask
+from bench.processes import free_ports
+from sidecar.core.request import Request
+from sidecar.demo.minting import AUDIENCE, JWKS_ISSUER
+from sidecar.demo.process import Process, ProcessError
+from sidecar.extauthz.asking import check_message, read_answer
+
+READY_SECONDS = 30.0
+POLL_SECONDS = 0.002
+
+ALLOWED = "/api/services/orders"  # needs PERMISSION
+FORBIDDEN = "/api/cluster/nodes"  # needs one that no token here has
+PERMISSION = "service:access"
+ROUTES = (
+    {"path": "/api/auth/*", "target": "zervi-auth-service", "auth_required": False},
+    {"path": "/api/services/*", "target": "basic-server", "permissions": [PERMISSION]},
+    {"path": "/api/cluster/*", "target": "looma", "permissions": ["cluster:manage"]},
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a sidecar is to be measured as."""
+
+    name: str
+    transport: str = "h2"
+    routes: int = 10
+    cached_tokens: int = 10_000
+    looma: str | None = None  # its address
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A running one. ``ready_seconds``: from start to ready; with TLS or without, ``address``."""
+
+    kind: Kind
+    process: Process
+    address: str
+    ready_seconds: float
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+
+def table(number: int) -> Sequence[Mapping[str, object]]:
+    """Return a route table of that many routes, those that are asked for in its middle."""
+    rest = [
+        {"path": f"/api/area{index % 97}/items{index}/{{id}}/*", "permissions": [PERMISSION]}
+        for index in range(number - len(ROUTES))
+    ]
+    half = len(rest) // 2
+    return [*rest[:half], *ROUTES, *rest[half:]]
+
+
+@asynccontextmanager
+async def running(kind: Kind, jwks_url: str, directory: Path) -> AsyncIterator[Sidecar]:
+    """Run a sidecar until the block ends. Raises ProcessError."""
+    authz, ops = free_ports(2)
+    config = _write(kind, jwks_url, directory, authz, ops)
+    command = [sys.executable, "-m", "sidecar", "serve", "--config", str(config)]
+    begin = time.monotonic()
+    process = await Process.start(f"sidecar-{kind.name}", command, directory)
+    try:
+        await _until_ready(process, ops)
+        yield Sidecar(kind, process, f"127.0.0.1:{authz}", time.monotonic() - begin)
+    finally:
+        await process.stop()
+
+
+async def _until_ready(process: Process, ops: int) -> None:
+    """Wait for the first good answer of /readyz, asked over a plain socket: it costs little."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            while not await _says_ready(ops):
+                process.check_running()
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise ProcessError(f"{process.name} was not ready within {READY_SECONDS:.0f} s") from None
+
+
+async def _says_ready(ops: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ops)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")
+        return (await reader.readline()).split()[1:2] == [b"200"]
+    finally:
+        writer.close()
+
+
+def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> Path:
+    issuer = {"issuer": JWKS_ISSUER, "jwks_url": jwks_url, "audiences": [AUDIENCE]}
+    settings: dict[str, Any] = {
+        "listen": {
+            "authz": f"127.0.0.1:{authz}",
+            "ops": f"127.0.0.1:{ops}",
+            "transport": kind.transport,
+        },
+        "zervi": {"issuers": [issuer], "token_cache": {"max_entries": kind.cached_tokens}},
+        "policy": {"file": f"{kind.name}-routes.yaml"},
+        "drain": "0s",
+    }
+    if kind.looma is not None:
+        settings["looma"] = {
+            "url": f"http://{kind.looma}",
+            "service": {"name": "bench", "address": "127.0.0.1", "port": 10000},
+            "probe": {"url": f"http://{kind.looma}/health", "interval": "1s", "timeout": "1s"},
+            "heartbeat": "1s",
+        }
+    path = directory / f"{kind.name}.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    routes = {"api_gateway": {"routes": list(table(kind.routes))}}
+    (directory / f"{kind.name}-routes.yaml").write_text(yaml.safe_dump(routes))
+    return path
+
+
+def message(token: str, path: str = ALLOWED) -> bytes:
+    """Return a CheckRequest with the headers that a client and Envoy give a request."""
+    headers = {
+        "user-agent": (b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",),
+        "accept": (b"application/json",),
+        "accept-language": (b"en",),
+        "x-forwarded-proto": (b"http",),
+        "x-request-id": (b"0b5d1f2e-6f1c-4a55-9a0a-1c8a3f1c9d10",),
+        "authorization": (f"Bearer {token}".encode(),),
+    }
+    return check_message(Request("GET", "127.0.0.1:10000", path.encode(), headers, faithful=True))
+
+
+async def expect(sidecar: Sidecar, question: bytes, reason: str) -> None:
+    """Make sure of what is measured: one Check, and why it is answered as it is.
+
+    Raises ProcessError.
+    """
+    answer = read_answer(await ask(sidecar.address, question))
+    if answer.metadata.get("reason") != reason:
+        raise ProcessError(f"{sidecar.kind.name} says {answer.metadata}, not {reason}")
