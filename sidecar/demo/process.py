@@ -1,7 +1,6 @@
 """Child processes that never outlive the demo."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -11,9 +10,7 @@ from typing import Self
 
 STOP_SECONDS = 20.0  # above the sidecar's own drain; then the process is killed
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# Looked up here, because little is safe to do in a child between fork and exec.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class ProcessError(Exception):
@@ -48,13 +45,12 @@ class Process:
         with stdout.open("wb") as out, stderr.open("wb") as err:
             try:
                 child = await asyncio.create_subprocess_exec(
-                    *map(str, command),
+                    *_bound_to_this_process(command),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
                     env={**os.environ, **(env or {})},
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
                 )
             except OSError as error:
                 raise ProcessError(f"{name} cannot be started: {error}") from error
@@ -102,6 +98,8 @@ class Process:
         return await self.wait()
 
 
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _bound_to_this_process(command: Sequence[str | Path]) -> list[str]:
+    words = [str(word) for word in command]
+    if sys.platform != "linux":
+        return words
+    return [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), *words]

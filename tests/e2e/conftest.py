@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
+from sidecar.demo.envoy import ext_authz_filter
 from sidecar.demo.ports import Ports
-from sidecar.demo.stack import DEMO, Setup, Stack, running
+from sidecar.demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
 from tests.e2e.grpc_upstream import GrpcUpstream
 from tests.support.ports import free_port
 
@@ -24,6 +26,21 @@ ROUTES = (
       permissions: ["service:access"]
 """
 )
+
+
+def patience() -> dict[str, Any]:
+    """Return the filter's settings as shipped, but with time for a busy machine.
+
+    A sidecar that is started anew takes longer here than the three seconds for which Envoy's
+    shipped settings let a request wait.
+    """
+    service = ext_authz_filter(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))[
+        "grpc_service"
+    ]
+    service["timeout"] = "30s"
+    service["retry_policy"]["num_retries"] = 1000
+    return {"grpc_service": service}
+
 
 StartStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
@@ -39,14 +56,18 @@ def transport(request: pytest.FixtureRequest) -> str:
 def start_stack(tmp_path_factory: pytest.TempPathFactory, transport: str) -> StartStack:
     """Give a way to start a further stack, for tests that break theirs or set it up otherwise."""
 
-    def choose_transport(config: dict[str, Any]) -> None:
-        config["listen"]["transport"] = transport
-
     @asynccontextmanager
     async def start(setup: Setup | None = None) -> AsyncIterator[Stack]:
         directory: Path = tmp_path_factory.mktemp("stack")
-        wanted = replace(setup or Setup(routes=ROUTES), configure=choose_transport)
-        async with running(Ports(*(free_port() for _ in Ports._fields)), directory, wanted) as made:
+        wanted = setup or Setup(routes=ROUTES)
+
+        def configure(config: dict[str, Any]) -> None:
+            config["listen"]["transport"] = transport
+            if wanted.configure is not None:
+                wanted.configure(config)
+
+        ports = Ports(*(free_port() for _ in Ports._fields))
+        async with running(ports, directory, replace(wanted, configure=configure)) as made:
             yield made
 
     return start

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from sidecar.demo.envoy import ext_authz_filter
-from sidecar.demo.stack import BOOTSTRAPS, Setup, start_sidecar, until_ready
-from tests.e2e.conftest import ROUTES, StartStack
+from sidecar.demo.stack import Setup, start_sidecar, until_ready
+from tests.e2e.conftest import ROUTES, StartStack, patience
 from tests.support.http1 import send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -66,12 +64,7 @@ async def test_without_a_sidecar_the_answer_is_503(start_stack: StartStack) -> N
 async def test_requests_wait_for_a_sidecar_that_was_killed_and_comes_back(
     start_stack: StartStack,
 ) -> None:
-    shipped = yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text())
-    service = ext_authz_filter(shipped)["grpc_service"]
-    service["timeout"] = "30s"  # this machine may be busy and the successor slow
-    service["retry_policy"]["num_retries"] = 1000
-    setup = Setup(routes=ROUTES, ext_authz={"grpc_service": service})
-    async with start_stack(setup) as stack:
+    async with start_stack(Setup(routes=ROUTES, ext_authz=patience())) as stack:
         port = stack.ports.envoy
         token = ("Authorization", f"Bearer {stack.zervi.token('alice', 'unified-auth')}")
         assert (await send(port, "/api/services/list", token)).status == 200

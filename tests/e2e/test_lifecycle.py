@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.demo.process import Process
 from sidecar.demo.stack import Setup, Stack, start_sidecar, until_ready
-from tests.e2e.conftest import ROUTES, StartStack
+from tests.e2e.conftest import ROUTES, StartStack, patience
 from tests.support.http1 import send
 from tests.support.waiting import eventually
 
@@ -106,22 +106,24 @@ async def policy_says(stack: Stack, text: str) -> None:
 
 async def test_a_restart_under_load_loses_no_request(start_stack: StartStack) -> None:
     """SIGTERM, then kill -9, each with a gap until the successor listens: the policy's answers."""
-    async with start_stack() as stack, steady_load(stack) as load:
+    setup = Setup(routes=ROUTES, ext_authz=patience())
+    async with start_stack(setup) as stack:
         current = stack.sidecar
-        for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
-            current.signal(number)
-            assert await current.wait() == code
-            current = await successor_of(stack)
-            await until_ready(current, stack.ops_url)
-            await load.more(50)
-        load.stop()
+        async with steady_load(stack) as load:
+            for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
+                current.signal(number)
+                assert await current.wait() == code
+                current = await successor_of(stack)
+                await until_ready(current, stack.ops_url)
+                await load.more(50)
         await current.stop()
     assert load.statuses == {"/api/services/list": {200}, "/api/cluster/nodes": {403}}
 
 
 async def test_sigterm_is_answered_while_envoy_drains(start_stack: StartStack) -> None:
     """Not serving at once, but every request still gets the policy's answer."""
-    async with start_stack() as stack, steady_load(stack) as load:
+    setup = Setup(routes=ROUTES, configure=lambda config: config.update(drain="2s"))
+    async with start_stack(setup) as stack, steady_load(stack) as load:
         stack.sidecar.signal(signal.SIGTERM)
         await eventually(
             lambda: "draining" in stack.sidecar.output(), "the sidecar says that it drains"

@@ -1,6 +1,7 @@
-"""The other ways to set it up: JobFirst's own table unchanged, and a unix socket."""
+"""Other ways to set it up: JobFirst's own table unchanged, a unix socket, a mistake."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +63,19 @@ async def test_the_unix_socket_variant_decides_the_same(
         assert (await send(stack.ports.envoy, "/api/services/list", token)).status == 200
         assert (await send(stack.ports.envoy, "/api/services/list")).status == 401
     assert not socket.exists()
+
+
+async def test_an_identity_header_that_envoys_rules_lack_lets_nothing_through(
+    start_stack: StartStack,
+) -> None:
+    """Else the sidecar's removal would be ignored and the client's own copy would pass."""
+
+    def rename(config: dict[str, Any]) -> None:
+        config["policy"]["identity_headers"] = {"subject": "x-caller"}
+
+    async with start_stack(Setup(routes=ROUTES, configure=rename)) as stack:
+        token = ("Authorization", f"Bearer {stack.zervi.token('alice')}")
+        for target in ("/api/auth/login", "/api/services/list"):
+            answer = await send(stack.ports.envoy, target, token, ("X-Caller", "4"))
+            assert answer.status == 500
+        assert not stack.basic_server.received
