@@ -7,6 +7,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -43,7 +45,8 @@ class OpsServer:
         for sock in self._sockets:
             unix = sock.family == socket.AF_UNIX
             create = loop.create_unix_server if unix else loop.create_server
-            self._listening.append(await create(self._connection, sock=sock))
+            connection = partial(self._connection, unix=unix)
+            self._listening.append(await create(connection, sock=sock))
 
     async def close(self, grace: float = 1.0) -> None:
         """Accept no more, let requests end for at most ``grace`` seconds, close all connections."""
@@ -52,19 +55,10 @@ class OpsServer:
         self._server.pre_shutdown()
         await self._server.shutdown(grace)
 
-    def _connection(self) -> asyncio.BaseProtocol:
+    def _connection(self, *, unix: bool) -> asyncio.BaseProtocol:
         if len(self._server.connections) >= MAX_CONNECTIONS:
             return _Refused()
-        return _Connection(
-            self._server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type] # which aiohttp documents
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=0.0,  # a body is never read
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-        )
+        return _Connection(self._server, unix=unix)
 
     def _request(
         self,
@@ -82,7 +76,7 @@ class OpsServer:
         route = self._routes.get((method, path))
         if route is not None:
             try:
-                answer = await route(OpsRequest(request.remote or ""))
+                answer = await route(OpsRequest(cast("_Connection", request.protocol).remote))
             except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
                 _log.exception("%s %s failed", method, path)
                 answer = _error(500, "internal error")
@@ -105,7 +99,35 @@ class _Request(web.BaseRequest):
 
 
 class _Connection(web.RequestHandler):
-    """A connection that repeats nothing of a malformed request."""
+    """A connection that knows its peer, and repeats nothing of a malformed request.
+
+    ``remote`` is the peer's IP address, empty on a unix socket alone: routes may trust those more.
+    """
+
+    def __init__(self, server: web.Server, *, unix: bool) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # which aiohttp documents
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=0.0,  # a body is never read
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+        self._unix = unix
+        self.remote = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the peer's address; a peer that is gone already has none any more."""
+        super().connection_made(transport)
+        if self._unix:
+            return
+        peer = transport.get_extra_info("peername")
+        if peer is None:
+            self.force_close()
+        else:
+            self.remote = peer[0]
 
     def handle_error(
         self,

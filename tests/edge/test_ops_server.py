@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -299,3 +300,24 @@ def test_prometheus_client_is_not_imported_before_somebody_scrapes() -> None:
         "sys.exit('prometheus_client' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("pause", range(4))
+async def test_a_client_that_vanishes_is_never_taken_for_one_on_a_unix_socket(pause: int) -> None:
+    seen: list[str] = []
+
+    async def leave(request: OpsRequest) -> OpsAnswer:
+        seen.append(request.remote)
+        return OpsAnswer(200, b"")
+
+    async with serving({("POST", "/leave"): leave}) as ops:
+        for _ in range(20):
+            with socket.create_connection(ops.address) as client:
+                for _ in range(pause):  # so many turns of the event loop may pass before
+                    await asyncio.get_running_loop().run_in_executor(None, bytes)
+                client.sendall(b"POST /leave HTTP/1.1\r\nHost: a\r\n\r\n")
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        good = b"POST /leave HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        assert (await talk(ops, good)).startswith(b"HTTP/1.1 200 ")
+    assert seen[-1] == "127.0.0.1"
+    assert set(seen) == {"127.0.0.1"}
