@@ -1,6 +1,8 @@
 """What the header block of a request says: HTTP's rules (RFC 9113, section 8), then gRPC's."""
 
 import re
+from enum import Enum, auto
+from functools import lru_cache
 from typing import NamedTuple
 
 from sidecar.transport.h2.answers import METHOD_NOT_ALLOWED, PLAIN_BODY, UNSUPPORTED_MEDIA_TYPE
@@ -38,33 +40,55 @@ def read_head(fields: list[Field]) -> Head:
     found: dict[bytes, bytes] = {}
     regular = False
     for name, value in fields:
-        if name.startswith(b":"):
-            if regular or name in pseudo or name not in _PSEUDO or not _VALUE(value):  # 8.3
+        kind = _kind(name, value)
+        if kind is _Kind.PSEUDO:
+            if regular or name in pseudo:  # 8.3
                 raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
             pseudo[name] = value
-        else:
-            regular = True
-            _check(name, value)
-            if name in _READ:  # doubles are one list (RFC 9110 5.3), which none of these is
-                found[name] = found[name] + b", " + value if name in found else value
+            continue
+        regular = True
+        if kind is _Kind.READ:  # doubles are one list (RFC 9110 5.3), which none of these is
+            found[name] = found[name] + b", " + value if name in found else value
+        elif kind is _Kind.WRONG:
+            raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
     path = _target(pseudo)
     return _grpc(pseudo[b":method"], path, _content_length(found), found)
 
 
 def check_trailers(fields: list[Field]) -> None:
     """Check the block after a request's body. Raises H2StreamError where it is malformed."""
-    for name, value in fields:
-        _check(name, value)  # a pseudo-header's name (8.1) is no name
-
-
-def _check(name: bytes, value: bytes) -> None:
-    if (
-        not _NAME(name)
-        or not _VALUE(value)
-        or name in _CONNECTION_SPECIFIC
-        or (name == b"te" and value != b"trailers")
-    ):
+    if any(_kind(name, value) in {_Kind.PSEUDO, _Kind.WRONG} for name, value in fields):  # 8.1
         raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
+
+
+class _Kind(Enum):
+    """What a field is to a request."""
+
+    WRONG = auto()
+    PSEUDO = auto()
+    READ = auto()
+    OTHER = auto()
+
+
+def _kind(name: bytes, value: bytes) -> _Kind:
+    # With tracing, blocks differ in one field; the others are judged once.
+    return _judged(name, value) if len(value) <= _SHORT else _judge(name, value)
+
+
+_SHORT = 64  # bytes
+
+
+def _judge(name: bytes, value: bytes) -> _Kind:
+    if not _VALUE(value):
+        return _Kind.WRONG
+    if name in _PSEUDO:
+        return _Kind.PSEUDO
+    if not _NAME(name) or name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
+        return _Kind.WRONG
+    return _Kind.READ if name in _READ else _Kind.OTHER
+
+
+_judged = lru_cache(maxsize=256)(_judge)
 
 
 def _target(pseudo: dict[bytes, bytes]) -> str:

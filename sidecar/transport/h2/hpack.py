@@ -25,6 +25,7 @@ _STATIC: tuple[Field, ...] = tuple(
     (name.encode(), value.encode())
     for name, _, value in (entry.partition("=") for entry in _STATIC_TEXT.split("|"))
 )
+_STATIC_SIZE = len(_STATIC)
 
 
 class HpackError(Exception):
@@ -61,45 +62,49 @@ class Decoder:
 
     def _decode(self, block: bytes, max_size: int) -> list[Field]:
         position = self._resize(block)
+        end = len(block)
         fields: list[Field] = []
-        while position < len(block):
+        while position < end:
             octet = block[position]
-            if octet & 0x80:  # 6.1: indexed
-                index, position = _integer(block, position, 7)
+            if 0x80 < octet < 0xFF:  # 6.1: indexed, in one octet
+                field = self._lookup(octet & 0x7F)
+                position += 1
+            elif octet & 0x80:
+                index, position = _integer(block, position, 0x7F)
                 field = self._lookup(index)
             elif octet & 0x40:  # 6.2.1: literal, to be indexed
-                field, position = self._literal(block, position, 6)
+                field, position = self._literal(block, position, 0x3F)
                 self._insert(field)
             elif octet & 0x20:
                 raise HpackError("a table size update within a block")  # 4.2
             else:  # 6.2.2 and 6.2.3: literal, not indexed, or never
-                field, position = self._literal(block, position, 4)
+                field, position = self._literal(block, position, 0x0F)
             max_size -= len(field[0]) + len(field[1]) + _FIELD_OVERHEAD
+            fields.append(field)
             if max_size < 0:
                 raise HeadersTooLargeError("too many header bytes")
-            fields.append(field)
         return fields
 
     def _resize(self, block: bytes) -> int:
         """Apply the table size updates (6.3) that a block begins with; return their length."""
         position = 0
         while position < len(block) and block[position] & 0xE0 == 0x20:
-            self._capacity, position = _integer(block, position, 5)
+            self._capacity, position = _integer(block, position, 0x1F)
             if self._capacity > MAX_TABLE_SIZE:
                 raise HpackError("a larger table than was announced")
             self._evict()
         return position
 
     def _lookup(self, index: int) -> Field:
-        if 0 < index <= len(_STATIC):
+        if 0 < index <= _STATIC_SIZE:
             return _STATIC[index - 1]
-        index -= len(_STATIC) + 1
+        index -= _STATIC_SIZE + 1
         if 0 <= index < len(self._entries):
             return self._entries[index]
         raise HpackError("an index that no table has")  # 2.3.3
 
-    def _literal(self, block: bytes, position: int, bits: int) -> tuple[Field, int]:
-        index, position = _integer(block, position, bits)
+    def _literal(self, block: bytes, position: int, mask: int) -> tuple[Field, int]:
+        index, position = _integer(block, position, mask)
         if index:
             name = self._lookup(index)[0]
         else:
@@ -119,8 +124,7 @@ class Decoder:
             self._size -= len(name) + len(value) + _FIELD_OVERHEAD
 
 
-def _integer(block: bytes, position: int, bits: int) -> tuple[int, int]:  # 5.1
-    mask = (1 << bits) - 1
+def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
     value = block[position] & mask
     position += 1
     if value < mask:
@@ -136,7 +140,7 @@ def _integer(block: bytes, position: int, bits: int) -> tuple[int, int]:  # 5.1
 
 def _string(block: bytes, position: int) -> tuple[bytes, int]:  # 5.2
     huffman = block[position] & 0x80
-    length, position = _integer(block, position, 7)
+    length, position = _integer(block, position, 0x7F)
     end = position + length
     if end > len(block):
         raise HpackError("a string beyond the block's end")
