@@ -251,7 +251,7 @@ class Sidecar:
         issuers[index] = issuers[index]._replace(keys=keys)
         self._service.swap(snapshot._replace(issuers=tuple(issuers)))
         self._metrics.jwks_keys(self._issuers[index], len(keys.keys), keys.fetched_at)
-        self._health.set(self._health.issuers[index], State.READY, f"{len(keys.keys)} keys")
+        self._health.set(self._health.issuers[index], State.READY, f"keys: {len(keys.keys)}")
 
     def _on_refresh(self, index: int, result: str, detail: str) -> None:
         self._metrics.jwks_refresh(self._issuers[index], result)
