@@ -1,5 +1,6 @@
 """The Kubernetes manifests: Kubernetes' schemas and the sidecar take them, and the parts fit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from sidecar.cli import leave
 from sidecar.config import Config, load
 from sidecar.demo.stack import BOOTSTRAPS
 
@@ -87,6 +89,18 @@ def test_probes_from_outside_the_pod_find_the_health_address(config: Config) -> 
 def test_the_sidecar_starts_before_envoy_and_so_stops_after_it() -> None:
     assert [entry["name"] for entry in POD["initContainers"]] == ["zervi-sidecar", "envoy"]
     assert {entry["restartPolicy"] for entry in POD["initContainers"]} == {"Always"}
+
+
+def test_the_registry_is_told_as_soon_as_the_pod_begins_to_end(config: Config) -> None:
+    hook = CONTAINERS["zervi-sidecar"]["lifecycle"]["preStop"]["exec"]["command"]
+    (entrypoint,) = [
+        json.loads(line.removeprefix("ENTRYPOINT "))
+        for line in (BOOTSTRAPS.parent / "Dockerfile").read_text().splitlines()
+        if line.startswith("ENTRYPOINT ")
+    ]
+    assert hook == [*entrypoint, "leave"]
+    port = leave.DEFAULT_OPS.rpartition(":")[2]
+    assert config.settings.listen.ops == f"0.0.0.0:{port}"
 
 
 def test_there_is_time_to_drain(config: Config) -> None:
