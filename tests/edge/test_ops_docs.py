@@ -1,0 +1,57 @@
+"""docs/operations.md is in step with what is shown."""
+
+import re
+from pathlib import Path
+
+from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+from sidecar.core.routes import Route
+from sidecar.ops.decision_log import MAX_PATH, MAX_TEXT, render
+from sidecar.ops.exposition import render as render_metrics
+from sidecar.ops.health import State
+from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+def first_cells(heading: str) -> list[str]:
+    """Return every `word` in the first column of the tables of a section."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    return re.findall(r"`([\w.]+)`", "\n".join(cells))
+
+
+def test_every_metric_is_on_the_page_and_no_other() -> None:
+    metrics = Metrics("1.0", ready=lambda: {"policy": True})
+    metrics.policy_loaded("digest", 1.0)
+    metrics.looma_registered(True)
+    metrics.upstream_state("healthy")
+    text = render_metrics(metrics.values()).decode()
+    shown = re.findall(r"^# TYPE (zervi_\w+)", text, re.MULTILINE)
+    assert sorted(first_cells("Metrics")) == sorted(shown)
+    assert f"{MAX_CHECK_SERIES:,}" in PAGE
+    assert OTHER_ROUTES in PAGE
+
+
+def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
+    record = DecisionRecord(
+        time=0.0,
+        seconds=0.0,
+        decision_id="1",
+        decision=Deny(Reason.NO_ROUTE, needs=("x",), detail="x"),
+        request=Request("GET", "host", b"/", {}, True),
+        policy_digest="digest",
+        source="source",
+        destination="destination",
+        context=(("a", "b"),),
+    )
+    allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/")))
+    fields = set(re.findall(r'"(\w+)":', (render(record) + render(allowed)).decode())) - {"a"}
+    assert set(first_cells("The decision log")) == fields
+    assert f"{MAX_TEXT} characters" in PAGE
+    assert f"`path` at {MAX_PATH}" in PAGE
+
+
+def test_every_state_is_on_the_page_and_no_other() -> None:
+    assert first_cells("Health") == [state.value for state in State]
