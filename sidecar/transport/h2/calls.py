@@ -97,6 +97,7 @@ class Calls:
             self._out.answer(stream, self._oversized(head.path))
             return
         message = message_of(stream.body, encoded=head.encoded)
+        stream.body = b""  # one copy is enough, however long the method takes
         deadline = None if head.timeout is None else time.monotonic() + head.timeout
         if unary is not None:
             answer = unary(message, deadline)

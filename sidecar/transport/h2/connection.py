@@ -68,8 +68,8 @@ class Connection:
         if self._goaway is None:
             try:
                 self._read(self._rest + data if self._rest else data)
-            except H2ConnectionError as fault:
-                self._fail(fault)
+            except H2ConnectionError as error:
+                self._fail(error)
         return self._happened()
 
     def tick(self, now: float) -> list[tuple[Event, Stream]]:
@@ -79,8 +79,8 @@ class Connection:
         if self._goaway is None:
             try:
                 self._check_times(now)
-            except H2ConnectionError as fault:
-                self._fail(fault)
+            except H2ConnectionError as error:
+                self._fail(error)
         return self._happened()
 
     def take(self) -> bytes:
@@ -113,8 +113,9 @@ class Connection:
         self._events.clear()
         return events
 
-    def _fail(self, fault: H2ConnectionError) -> None:
-        self._goaway = wire.goaway(self._in.last, fault.code, fault.rule)
+    def _fail(self, error: H2ConnectionError) -> None:
+        last = self._in.last if self._in.final is None else self._in.final
+        self._goaway = wire.goaway(last, error.code, error.rule)
         self._rest = b""
 
     def _read(self, data: bytes) -> None:
