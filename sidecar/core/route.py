@@ -56,14 +56,19 @@ def methods_of(route: Route) -> frozenset[str]:
 
 def hosts_of(route: Route) -> frozenset[str]:
     """Return the hosts of a route as they are compared; empty means every one."""
-    return frozenset(map(normalise_host, route.hosts))
+    return frozenset(filter(None, map(normalise_host, route.hosts)))
 
 
 _PORT = re.compile(r":[0-9]*\Z")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]{2,45}\]|")
 
 
-def normalise_host(host: str) -> str:
-    """Return a host as hosts are compared: lower-case, without port and trailing dot."""
+def normalise_host(host: str) -> str | None:
+    """Return a host as hosts are compared: lower-case, without port and trailing dot.
+
+    None for what cannot be a host, which an upstream might still take for one that a route names.
+    """
     if not host.isascii():
-        return host  # no route's host; lower() would make a k of the Kelvin sign
-    return _PORT.sub("", host.lower()).removesuffix(".")
+        return None  # before lower() makes a k of the Kelvin sign
+    name = _PORT.sub("", host.lower()).removesuffix(".")
+    return name if _HOST.fullmatch(name) else None

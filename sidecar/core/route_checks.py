@@ -9,7 +9,6 @@ from sidecar.core.route import Route, RouteProblem, hosts_of, methods_of, normal
 _KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
-_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]{2,45}\]")
 _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 
 
@@ -33,7 +32,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
                 f"the host {host!r} has a port",
                 "leave the port out: a host matches with every port",
             )
-        elif not _HOST.fullmatch(normalise_host(host)):
+        elif not normalise_host(host):
             yield RouteProblem(
                 route.index,
                 "hosts",

@@ -97,15 +97,19 @@ class Policy:
     allow_paths: frozenset[str]
     _root: _Node = field(repr=False)
     _everything: _Node | None = field(repr=False)
-    _has_hosts: bool = field(repr=False)
+    _hosts: frozenset[str] = field(repr=False)
 
     def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
         """Return the route of the most specific path, None where no path matches.
 
-        ``host`` is the request's own, as it came; ``segments`` are one reading of its path.
+        ``host`` is the request's own, as it came: what is no host at all matches nothing where
+        any route names hosts. ``segments`` are one reading of the path.
         """
-        if self._has_hosts:
-            host = normalise_host(host)
+        if self._hosts and host not in self._hosts:
+            name = normalise_host(host)
+            if name is None:
+                return None
+            host = name
         if self.ignore_case:
             segments = tuple([segment.casefold() for segment in segments])
         end = len(segments)
@@ -186,7 +190,7 @@ def compile_policy(
         allow_paths=allow_paths,
         _root=root,
         _everything=everything,
-        _has_hosts=any(route.hosts for route in routes),
+        _hosts=frozenset().union(*map(hosts_of, routes)),
     )
 
 

@@ -204,6 +204,16 @@ READINGS = [
     ("encoded_dot", b"/a/%2e%2e", {("a", ".."), ()}),
     # several features: every order of rewritings
     (
+        "encoded_percent encoded_dot",
+        b"/x%2541/a/%252e%252e/b",
+        {("x%41", "a", "%2e%2e", "b"), ("x%41", "b"), ("xA", "a", "..", "b"), ("xA", "b")},
+    ),
+    (
+        "encoded_percent encoded_slash double_slash",
+        b"/%252f/",
+        {("%2f",), ("/",), ("", ""), ("",), ()},
+    ),
+    (
         "encoded_slash semicolon",
         b"/a;x%2fy/b",
         {("a;x/y", "b"), ("a", "b"), ("a",), ("a;x", "y", "b"), ("a", "y", "b")},
