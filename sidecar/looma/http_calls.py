@@ -36,7 +36,7 @@ class HttpCaller:
                 return await self._call(method, url, body, headers or {})
         except TimeoutError:
             return Failed(f"no answer within {CALL_SECONDS:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, _UnansweredError) as error:
             return Failed(describe(error))
 
     async def close(self) -> None:
@@ -72,8 +72,27 @@ class HttpCaller:
                 timeout=aiohttp.ClientTimeout(total=None),  # the whole call has its own
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                middlewares=(_once,),
             )
         return self._session
+
+
+class _UnansweredError(Exception):
+    """A request that got no answer; the message says why, without the URL."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from asking again at once when a connection ends without an answer.
+
+    It does so for GET, PUT and DELETE, and would double the calls of every node at a registry that
+    breaks down, and the probes of an upstream that does.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _UnansweredError(describe(error)) from error
 
 
 async def _read(stream: aiohttp.StreamReader) -> bytes | None:
@@ -105,6 +124,8 @@ def _seconds_until(date: str) -> float:
 
 def describe(error: Exception) -> str:
     """Say what went wrong without the URL, which may hold credentials."""
+    if isinstance(error, _UnansweredError):
+        return str(error)
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
@@ -130,11 +151,11 @@ async def probe_http(url: str) -> str | None:
     try:
         async with (
             aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_once,)
             ) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             response.close()
             return None if 200 <= response.status < 300 else f"HTTP status {response.status}"
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (aiohttp.ClientError, OSError, ValueError, _UnansweredError) as error:
         return describe(error)

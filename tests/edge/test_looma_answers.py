@@ -177,6 +177,17 @@ async def test_a_call_returns_an_answer_or_why_there_is_none(
         assert await caller("GET", f"http://127.0.0.1:{registry.port}/") == received
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+async def test_a_connection_that_ends_unanswered_is_not_asked_again(
+    caller: HttpCaller, method: str
+) -> None:
+    """One call is one request: when to repeat it is the reporter's to say."""
+    async with server(b"") as registry:
+        unanswered = await caller(method, f"http://127.0.0.1:{registry.port}/")
+        assert unanswered == Failed("the connection ended without an answer")
+        assert registry.accepted == 1
+
+
 async def test_a_date_to_come_back_at_is_read_as_seconds(caller: HttpCaller) -> None:
     late = http("429 Slow\r\nRetry-After: Fri, 31 Dec 2100 23:59:59 GMT")
     async with server(late) as registry:

@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from sidecar.looma.health import UpstreamState
+from sidecar.looma.http_calls import probe_http
 from sidecar.looma.probe import Prober, ProbeSettings
 from tests.edge.looma_rig import server
 from tests.support.ports import free_port
@@ -70,6 +71,13 @@ async def test_anything_else_is_a_failure(answer: bytes) -> None:
     async with server(answer) as upstream, probing(f"http://127.0.0.1:{upstream.port}") as states:
         await eventually(lambda: CRITICAL in states, "three failures")
         assert states == [WARNING, CRITICAL]
+
+
+async def test_a_probe_is_one_request() -> None:
+    async with server(b"") as upstream:
+        problem = await probe_http(f"http://127.0.0.1:{upstream.port}/health")
+        assert problem == "the connection ended without an answer"
+        assert upstream.accepted == 1
 
 
 @pytest.mark.parametrize("scheme", ["http", "tcp", "grpc"])
