@@ -60,7 +60,7 @@ async def _until_told(ports: "Ports", *, once: bool) -> int:
         return await demo
     except asyncio.CancelledError:
         return _INTERRUPTED if once else 0
-    except (EnvoyMissingError, NoCheckoutError, PortInUseError, ProcessError) as error:
+    except (EnvoyMissingError, NoCheckoutError, PortInUseError, ProcessError, OSError) as error:
         print(f"zervi-sidecar demo: {error}", file=sys.stderr)
         return 1
 

@@ -3,8 +3,7 @@
 import socket
 from typing import NamedTuple
 
-FIRST_BASE = 1024
-LAST_BASE = 65535 - 6  # of seven ports
+FIRST_BASE = 1024  # below, a port needs root
 _STEP = 1000
 
 
@@ -41,6 +40,8 @@ class Ports(NamedTuple):
                         f" listens there, or move every port: --base-port {_elsewhere(self)}"
                     ) from error
 
+
+LAST_BASE = 65536 - len(Ports._fields)
 
 NAMES = {
     "envoy": "Envoy",
