@@ -28,8 +28,8 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 def parse_pattern(path: str) -> Pattern:
     """Read the path of a route.
 
-    Literals are canonicalised as the paths of requests are, so one that no request could match is
-    refused; text beyond ASCII may stand as it is or percent-encoded.
+    Literals are canonicalised as the paths of requests are, and what is refused there is refused
+    here, whatever ``allow_paths`` lets in; text beyond ASCII may also stand as it is.
 
     Raises ValueError, whose message says what is wrong and what would be right.
     """
@@ -75,7 +75,7 @@ def _literal(segment: str) -> str:
             "and a literal * is written %2A"
         )
     if not segment:
-        raise ValueError("the path holds a double slash, so no request can match it")
+        raise ValueError("a route's path cannot hold a double slash")
     if "?" in segment:
         raise ValueError("a route's path has no query; a route matches whatever the query is")
     try:
@@ -84,7 +84,7 @@ def _literal(segment: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"the segment {segment!r} holds half a surrogate pair") from None
     except PathError as error:
-        raise ValueError(f"no request can match the segment {segment!r}: {error}") from None
+        raise ValueError(f"{segment!r} cannot stand in a route's path: {error}") from None
     return literal
 
 
@@ -103,8 +103,8 @@ def default_name(path: str, taken: Container[str] = ()) -> str:
     words = _ALL_NAMED.sub(r"\1", path).strip("/").split("/")
     if words[-1] == "*":
         words[-1] = "all"
-    words = ["any" if word == "*" else _NOT_IN_NAME.sub("-", word) for word in words]
-    base = "-".join(words)[: MAX_NAME - 8].strip("-._") or "root"
+    words = ["any" if word == "*" else _NOT_IN_NAME.sub("-", word).strip("-._") for word in words]
+    base = "-".join(filter(None, words))[: MAX_NAME - 8] or ("root" if path == "/" else "route")
     name, number = base, 1
     while name in taken:
         number += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sidecar.core.patterns import MAX_NAME, Pattern
 from sidecar.core.route import Route, RouteProblem, hosts_of, methods_of, normalise_host
 
-_KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
+KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
@@ -15,7 +15,7 @@ _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 def check_route(route: Route) -> Iterator[RouteProblem]:
     """Yield what is wrong with one route whatever its path is."""
     yield from _check_public(route)
-    for kind in sorted(route.principals - _KINDS):
+    for kind in sorted(route.principals - KINDS):
         yield RouteProblem(
             route.index, "principals", f"unknown kind of principal {kind!r}", "user or service"
         )
@@ -39,7 +39,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
                 f"{host!r} is no host name",
                 "a whole name such as api.jobfirst.local, or an address ([::1] for IPv6)",
             )
-    if route.owner is None and route.owner_unless:
+    if route.owner is None and route.owner_unless and not route.public:
         yield RouteProblem(
             route.index,
             "owner_unless",
@@ -112,10 +112,10 @@ def check_rivals(routes: Sequence[Route]) -> Iterator[RouteProblem]:
             methods = sorted(methods_of(route)) or [_EVERY]
             for method in methods:
                 if method == _EVERY:
-                    rival = next(iter(by_method.values()), None)
+                    found = list(by_method.values())
                 else:
-                    rival = by_method.get(method) or by_method.get(_EVERY)
-                if rival is not None:
+                    found = [by_method[m] for m in (method, _EVERY) if m in by_method]
+                for rival in found:
                     rivals.setdefault(rival.index, (rival, method))
             for method in methods:
                 by_method.setdefault(method, route)
