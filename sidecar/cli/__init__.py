@@ -14,6 +14,7 @@ COMMANDS = {
     "leave": "take a running sidecar out of the registry",
     "check": "validate the configuration and the policy",
     "test": "test a policy by cases",
+    "explain": "tell what is decided on a request, and why",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }

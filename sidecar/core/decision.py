@@ -1,7 +1,7 @@
 """The decision: one request, one snapshot, one answer."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -51,12 +51,20 @@ class Undecided(NamedTuple):
 Decision = Allow | Deny
 
 
+class Surroundings(NamedTuple):
+    """Where a request came from and went to, and what the operator wrote for it in Envoy."""
+
+    source: str = ""
+    destination: str = ""
+    context: tuple[tuple[str, str], ...] = ()
+
+
 class DecisionRecord(NamedTuple):
     """One decision as metrics and the decision log take it, after the answer is on its way.
 
     ``time`` is seconds since the epoch, ``seconds`` what the Check took. ``request`` is None where
     the message could not be read. ``cached`` says whether the token was verified before; None where
-    no token was looked at.
+    no token was looked at. ``surroundings`` are put together for who asks: most never do.
     """
 
     time: float
@@ -65,10 +73,8 @@ class DecisionRecord(NamedTuple):
     decision: Decision
     request: Request | None
     policy_digest: str
-    source: str = ""
-    destination: str = ""
-    context: tuple[tuple[str, str], ...] = ()
     cached: bool | None = None
+    surroundings: Callable[[], Surroundings] = Surroundings
 
 
 def decide(
@@ -87,14 +93,17 @@ def decide(
         path = canonicalise(request.target, faithful=request.faithful, allow=policy.allow_paths)
     except PathError as error:
         return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
-    strictest: Allow | Undecided | None = None
+    allow: Allow | None = None
+    undecided: Undecided | None = None
     for segments in path.readings:
         decision = _decide_reading(request, segments, snapshot, verified, now)
         if isinstance(decision, Deny):
             return decision
-        if strictest is None or _strictness(decision) > _strictness(strictest):
-            strictest = decision
-    return strictest or Deny(Reason.INTERNAL, detail="the path has no reading")
+        if isinstance(decision, Undecided):
+            undecided = decision
+        elif allow is None or allow.verified is None:
+            allow = decision
+    return undecided or allow or Deny(Reason.INTERNAL, detail="the path has no reading")
 
 
 def settle(undecided: Undecided, *, fetched: bool) -> Deny:
@@ -109,12 +118,6 @@ def settle(undecided: Undecided, *, fetched: bool) -> Deny:
     return Deny(Reason.NOT_READY, undecided.route, detail=detail)
 
 
-def _strictness(decision: Allow | Undecided) -> int:
-    if isinstance(decision, Undecided):
-        return 2
-    return 0 if decision.verified is None else 1
-
-
 def _decide_reading(
     request: Request,
     segments: tuple[str, ...],
@@ -123,13 +126,15 @@ def _decide_reading(
     now: float,
 ) -> Allow | Deny | Undecided:
     policy = snapshot.policy
-    asked_method = _preflight_method(request) if policy.cors_preflight else None
+    asked_method = None
+    if policy.cors_preflight and request.method == "OPTIONS":
+        asked_method = preflight_method(request)
     route = policy.match(request.host, asked_method or request.method, segments)
     if route is None:
         return Deny(Reason.NO_ROUTE)
     if isinstance(route, NotAllowed):
         return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
-    if asked_method is not None:
+    if asked_method and isinstance(asked_method, str):
         return Allow(Reason.PREFLIGHT, route)
     if route.public:
         return Allow(Reason.PUBLIC, route)
@@ -145,7 +150,7 @@ def _decide_reading(
     return Allow(Reason.OK, route, entry)
 
 
-def _preflight_method(request: Request) -> str | None:
+def preflight_method(request: Request) -> str | None:
     """Return the method a CORS preflight asks for (Fetch standard, section 4.8), None otherwise."""
     if request.method != "OPTIONS":
         return None

@@ -27,11 +27,10 @@ from sidecar.workbench.case_schema import (
     PrincipalEntry,
 )
 from sidecar.workbench.engine import request_of
-from sidecar.workbench.principals import Claims
+from sidecar.workbench.principals import Claims, Who
 
 STANDARD = Path(__file__).with_name("standard.yaml")
 
-Who = Claims | bytes | None
 T = TypeVar("T")
 
 

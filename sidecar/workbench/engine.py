@@ -19,7 +19,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.asking import Answer, check_message, read_answer
 from sidecar.extauthz.envelope import open_envelope
 from sidecar.extauthz.respond import Responder
-from sidecar.workbench.principals import Claims, TakenAsVerified, present, take, text_target
+from sidecar.workbench.principals import TakenAsVerified, Who, present, take, text_target
 
 DECISION_ID = "offline"  # where the request brings no id of its own
 
@@ -40,7 +40,7 @@ class Bench:
         self.now = now
         self._responder = Responder(wiring.answers(config))
 
-    def judge(self, request: Request, who: Claims | bytes | None = None) -> Judged:
+    def judge(self, request: Request, who: Who = None) -> Judged:
         """Judge a request that carries a token, claims taken as verified, or neither.
 
         Raises UnknownIssuerError for claims of an issuer that there is not.
@@ -59,9 +59,7 @@ class Bench:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer))
 
-    def carry(
-        self, request: Request, who: Claims | bytes | None
-    ) -> tuple[Request, TakenAsVerified]:
+    def carry(self, request: Request, who: Who) -> tuple[Request, TakenAsVerified]:
         """Return the request with who asks in it, and what counts as verified.
 
         Raises UnknownIssuerError.
@@ -71,7 +69,7 @@ class Bench:
         source = self.snapshot.token_sources[0]
         if isinstance(who, bytes):
             return present(who, request, source), TakenAsVerified()
-        taken = take(who, self.snapshot)
+        taken = take(who, self.snapshot, self.now)
         return present(taken.token, request, source), TakenAsVerified(taken)
 
 

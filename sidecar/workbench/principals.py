@@ -9,12 +9,13 @@ from urllib.parse import quote
 from sidecar.core import base64url
 from sidecar.core.credentials import TokenSource
 from sidecar.core.issuers import Issuer
-from sidecar.core.principal import identity_values, principal_from_claims
+from sidecar.core.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import MAX_TIME, TokenError, Verified
 
 FOREVER = float("inf")
+PLACEHOLDER = b"placeholder"  # of a principal that is known without its token
 
 
 class UnknownIssuerError(Exception):
@@ -32,11 +33,18 @@ class Claims(NamedTuple):
     issuer: str | None = None
 
 
+Who = Claims | Principal | bytes | None
+"""Who asks: claims or a principal taken as verified, a literal token, nobody."""
+
+
 class Taken(NamedTuple):
-    """Claims as a request can carry them: a token of this form, which no key has signed."""
+    """Claims as a request can carry them: a token of this form, which no key has signed.
+
+    ``entry`` is None for claims whose time is over or still to come: verifying says so.
+    """
 
     token: bytes
-    entry: Verified | TokenError
+    entry: Verified | TokenError | None
 
 
 class TakenAsVerified(MutableMapping[bytes, Verified]):
@@ -51,7 +59,9 @@ class TakenAsVerified(MutableMapping[bytes, Verified]):
         self._verified: dict[bytes, Verified] = {}
 
     def __getitem__(self, digest: bytes) -> Verified:
-        entry = self._taken.get(digest) or self._verified[digest]
+        entry = self._taken.get(digest)
+        if entry is None:
+            return self._verified[digest]
         if isinstance(entry, TokenError):
             raise entry
         return entry
@@ -69,34 +79,41 @@ class TakenAsVerified(MutableMapping[bytes, Verified]):
         return len({**self._taken, **self._verified})
 
 
-def take(given: Claims, snapshot: Snapshot) -> Taken:
-    """Return claims as a token that counts as verified in ``snapshot``.
+def take(given: Claims | Principal, snapshot: Snapshot, now: float) -> Taken:
+    """Return claims, or whom claims proved earlier, as a token that counts as verified.
 
-    ``exp`` and ``nbf`` are judged where they are given. Raises UnknownIssuerError.
+    ``exp`` and ``nbf`` are judged at ``now`` (epoch seconds) where they are given.
+    Raises UnknownIssuerError.
     """
+    if isinstance(given, Principal):
+        return Taken(PLACEHOLDER, _entry(PLACEHOLDER, given, 0, snapshot))
     index, issuer = _issuer_of(given, snapshot.issuers)
     # A token that is read like any other once its time is over: its own issuer's, unsigned.
     claims = {"exp": MAX_TIME, **given.claims, "iss": issuer.name}
     parts = ({"alg": min(issuer.algorithms)}, claims)
     token = b".".join(base64url.encode(json.dumps(part).encode()) for part in parts) + b".AA"
+    until = _time(given.claims, "exp", FOREVER, -FOREVER) + snapshot.leeway
+    since = _time(given.claims, "nbf", -FOREVER, FOREVER) - snapshot.leeway
+    if not since <= now < until:
+        return Taken(token, None)
     try:
         principal = principal_from_claims(given.claims, issuer)
-        identity = identity_values(principal, snapshot.identity_headers)
+        return Taken(token, _entry(token, principal, index, snapshot))
     except TokenError as error:
         return Taken(token, error)
-    until = _time(given.claims, "exp", FOREVER, -FOREVER)
-    since = _time(given.claims, "nbf", -FOREVER, FOREVER)
-    entry = Verified(
+
+
+def _entry(token: bytes, principal: Principal, issuer: int, snapshot: Snapshot) -> Verified:
+    return Verified(
         digest=hashlib.sha256(token).digest(),
         principal=principal,
-        issuer=index,
+        issuer=issuer,
         thumbprint=None,
-        valid_from=since - snapshot.leeway,
-        valid_until=until + snapshot.leeway,
+        valid_from=-FOREVER,
+        valid_until=FOREVER,
         cached_until=FOREVER,
-        identity=identity,
+        identity=identity_values(principal, snapshot.identity_headers),
     )
-    return Taken(token, entry)
 
 
 def present(token: bytes, request: Request, source: TokenSource) -> Request:

@@ -1,0 +1,186 @@
+"""Explain what is decided on a request, and why, as the sidecar would with this configuration.
+
+Exits 0 when there is an explanation, whatever it says, 1 when the configuration or the fixtures
+have errors, and 2 when it was called wrongly.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.config import Config
+    from sidecar.core.request import Request
+    from sidecar.core.snapshot import Snapshot
+    from sidecar.workbench.principals import Who
+
+EXAMPLE = "zervi-sidecar explain --config sidecar.yaml --path /api/x --claims '{\"user_id\": 7}'"
+
+CONFIG_ERROR = 1
+USAGE_ERROR = 2
+STDIN = "-"
+
+
+class _CallError(Exception):
+    """The command was called wrongly."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the request, and who asks."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
+    parser.add_argument("--method", default="GET", help="default: GET")
+    parser.add_argument("--path", help="the path, with its query if there is one")
+    parser.add_argument("--host", default="localhost", help="default: localhost")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="K:V", help="a header; may be repeated"
+    )
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--token", help="a token as it stands; - reads it from standard input")
+    who.add_argument("--claims", metavar="FILE|JSON", help="claims, taken as verified")
+    who.add_argument("--as", dest="name", metavar="NAME", help="a principal of --fixtures")
+    who.add_argument("--decision-id", metavar="ID", help="a request that was logged (see --log)")
+    parser.add_argument("--fixtures", type=Path, metavar="FILE", help="principals for --as")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="a decision log; default: standard input"
+    )
+    parser.add_argument(
+        "--jwks", type=Path, metavar="FILE", help="keys for issuers that have a jwks_url"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the explanation; return 0, 1 for a bad configuration, 2 for a bad call."""
+    from sidecar.config import ConfigError, load
+    from sidecar.workbench.engine import Bench
+    from sidecar.workbench.explain import Explainer
+    from sidecar.workbench.principals import UnknownIssuerError
+
+    try:
+        config = load(args.config, os.environ, offline=True)
+        bench = Bench(config, time.time())
+        if args.jwks:
+            bench.snapshot = _with_keys(bench.snapshot, config, args.jwks, bench.now)
+        request, who, notes = _asked(args)
+        explainer = Explainer(bench, str(config.settings.policy.file), config.route_lines)
+        explanation = explainer.explain(request, who)
+    except ConfigError as error:
+        for finding in error.findings:
+            print(finding, file=sys.stderr)
+        return CONFIG_ERROR
+    except (_CallError, UnknownIssuerError) as error:
+        print(f"zervi-sidecar explain: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    from sidecar.workbench import present
+
+    route = explanation.judged.decision.route
+    if args.json:
+        print(present.as_json(explanation, explainer.place(route) if route else None, notes))
+        return 0
+    from rich.console import Console
+
+    asked = f"{request.method} {request.target.decode('ascii', 'replace')} (host {request.host})"
+    present.show(explanation, asked, Console(highlight=False))
+    for note in notes:
+        print(f"note: {note}")
+    return 0
+
+
+def _asked(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
+    """Return the request, who asks, and what is to be said beside the explanation."""
+    if args.decision_id is not None:
+        return _logged(args)
+    from sidecar.workbench.engine import request_of
+
+    if args.path is None:
+        raise _CallError("--path or --decision-id is needed")
+    headers: dict[str, list[str]] = {}
+    for header in args.header:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise _CallError(f"--header takes NAME:VALUE, not {header!r}")
+        headers.setdefault(name.strip(), []).append(value.strip())
+    request = request_of(args.method, args.path, args.host, headers)
+    return request, _who(args), ()
+
+
+def _who(args: argparse.Namespace) -> "Who":
+    from sidecar.workbench.case_file import read_fixtures, who
+    from sidecar.workbench.principals import Claims
+
+    if args.token is not None:
+        from_stdin: bool = args.token == STDIN
+        return (sys.stdin.read().strip() if from_stdin else args.token).encode()
+    if args.claims is not None:
+        return Claims(_claims(args.claims))
+    if args.name is None or args.name == "nobody":
+        return None
+    if args.fixtures is None:
+        raise _CallError("--as takes a principal from a file: name it with --fixtures")
+    principals = read_fixtures(args.fixtures)
+    if args.name not in principals:
+        raise _CallError(f"{args.fixtures} has no principal {args.name!r}: {', '.join(principals)}")
+    return who(principals[args.name])
+
+
+def _claims(text: str) -> dict[str, object]:
+    """Return claims from JSON, or from the file of that name."""
+    try:
+        if not text.lstrip().startswith("{"):
+            text = Path(text).read_text(encoding="utf-8")
+        claims = json.loads(text)
+    except OSError as error:
+        raise _CallError(f"--claims: {text} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise _CallError("--claims is neither JSON nor a file that holds JSON") from None
+    if not isinstance(claims, dict):
+        raise _CallError("--claims is no JSON object")
+    return claims
+
+
+def _logged(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
+    from sidecar.workbench.logs import find
+
+    try:
+        if args.log is not None:
+            with args.log.open("rb") as lines:
+                logged = find(lines, args.decision_id)
+        else:
+            logged = find(sys.stdin.buffer, args.decision_id)
+    except OSError as error:
+        raise _CallError(f"--log: {args.log} cannot be read: {error.strerror}") from None
+    if logged is None:
+        raise _CallError(f"no line that can be explained has the decision id {args.decision_id}")
+    then = f"the log says {'allow' if logged.allowed else 'deny'}, {logged.reason}"
+    notes = [then + (f" ({logged.detail})" if logged.detail else "")]
+    if logged.token_failed and logged.principal is None:
+        notes.append("a log holds no token: this is explained as if none had come")
+    elif not logged.complete:
+        notes.append(
+            "the log lacks who asked, or their roles and permissions (log.replayable: true adds "
+            "them): what needs those is explained as if there were none"
+        )
+    return logged.request, logged.principal, tuple(notes)
+
+
+def _with_keys(snapshot: "Snapshot", config: "Config", path: Path, now: float) -> "Snapshot":
+    from sidecar.core.keys import KeySetError, parse_key_set
+
+    issuers = list(snapshot.issuers)
+    for index, issuer in enumerate(config.settings.zervi.issuers):
+        if issuer.jwks_url is None:
+            continue
+        try:
+            keys = parse_key_set(
+                path.read_bytes(), algorithms=issuers[index].algorithms, fetched_at=now
+            )
+        except OSError as error:
+            raise _CallError(f"--jwks: {path} cannot be read: {error.strerror}") from None
+        except KeySetError as error:
+            raise _CallError(f"--jwks: {path} is no usable key set: {error}") from None
+        issuers[index] = issuers[index]._replace(keys=keys)
+    return snapshot._replace(issuers=tuple(issuers))

@@ -1,0 +1,252 @@
+"""The way of one request, step by step, as the functions that decide see it.
+
+Each step asks the very function of ``core`` that ``decide`` asks, in ``decide``'s order; the answer
+itself is the engine's. A test holds both against the service.
+"""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sidecar.config.findings import one_line
+from sidecar.core import jws
+from sidecar.core.candidates import candidates, near_misses
+from sidecar.core.credentials import TokenSource, find_token
+from sidecar.core.decision import preflight_method
+from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.principal import Kind, Principal, permits
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+from sidecar.core.route import NotAllowed, Route
+from sidecar.core.tokens import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.workbench.engine import Bench, Judged
+from sidecar.workbench.principals import Claims, TakenAsVerified, Who
+
+_ANY_KIND = frozenset(Kind)
+
+
+class Step(NamedTuple):
+    """One step; ``held`` is None for what is only told."""
+
+    name: str
+    held: bool | None
+    text: str
+
+
+class Explanation(NamedTuple):
+    """What was decided on a request, and the way there."""
+
+    judged: Judged
+    steps: tuple[Step, ...]
+
+
+class Explainer:
+    """Explains requests; ``lines`` are those of the routes in the policy's file, ``file``."""
+
+    def __init__(self, bench: Bench, file: str, lines: tuple[int, ...]) -> None:
+        self.bench = bench
+        self._snapshot = bench.snapshot
+        self._file = file
+        self._lines = lines
+
+    def place(self, route: Route) -> str:
+        """Return where a route stands."""
+        return f"{self._file}:{self._lines[route.index]}"
+
+    def explain(self, request: Request, who: Who) -> Explanation:
+        """Explain one request. Raises UnknownIssuerError."""
+        carrying, verified = self.bench.carry(request, who)
+        judged = self.bench.judge(request, who)
+        return Explanation(judged, tuple(self._steps(judged, carrying, verified, who)))
+
+    def _steps(
+        self,
+        judged: Judged,
+        request: Request,
+        verified: TakenAsVerified,
+        who: Who,
+    ) -> Iterator[Step]:
+        decision = judged.decision
+        policy = self._snapshot.policy
+        try:
+            path = canonicalise(request.target, faithful=True, allow=policy.allow_paths)
+        except PathError as error:
+            yield Step("path", False, str(error))
+            return
+        if decision.reason is Reason.MALFORMED_REQUEST:
+            yield Step("method", False, f"{request.method!r} is no method")
+            return
+        for segments in path.readings:
+            several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
+            yield Step("path", True, one_line("/" + "/".join(segments)) + several)
+            yield from self._reading(request, segments, verified, who)
+
+    def _reading(
+        self,
+        request: Request,
+        segments: tuple[str, ...],
+        verified: TakenAsVerified,
+        who: Who,
+    ) -> Iterator[Step]:
+        policy = self._snapshot.policy
+        asked = preflight_method(request) if policy.cors_preflight else None
+        if asked:
+            yield Step("preflight", None, f"a CORS preflight: it asks for {asked}")
+        method = asked or request.method
+        found = policy.match(request.host, method, segments)
+        yield from self._candidates(request.host, method, segments, found)
+        if not isinstance(found, Route) or asked:
+            return
+        if found.public:
+            yield Step("public", True, "the route is public: no token is looked at")
+            return
+        entry = yield from self._token(request, verified, who)
+        if entry is not None:
+            yield from requirements(entry.principal, found, segments)
+
+    def _candidates(
+        self,
+        host: str,
+        method: str,
+        segments: tuple[str, ...],
+        found: Route | NotAllowed | None,
+    ) -> Iterator[Step]:
+        policy = self._snapshot.policy
+        listed = candidates(policy, host, method, segments)
+        if found is None:
+            yield Step("route", False, "no route matches; what no route matches is denied")
+            for near in () if listed else near_misses(policy, segments):
+                yield Step("nearly", None, f"{self._named(near.route)}: {near.lost}")
+        for route, lost in listed:
+            if isinstance(found, Route) and route is found:
+                yield Step("route", True, self._named(route))
+            elif isinstance(found, NotAllowed) and route is found.route:
+                takes = f"{self._named(route)}: this path takes {', '.join(found.methods)}"
+                yield Step("route", False, f"{takes}, not {method}")
+            else:
+                yield Step("lost", None, f"{self._named(route)}: {lost}")
+
+    def _named(self, route: Route) -> str:
+        return f"{route.name}, {route.path} at {self.place(route)}"
+
+    def _token(
+        self, request: Request, verified: TakenAsVerified, who: Who
+    ) -> Generator[Step, None, Verified | None]:
+        """Yield the steps from the request to a verified token; return it where there is one."""
+        sources = self._snapshot.token_sources
+        try:
+            token = find_token(request, sources)
+        except TokenError as error:
+            yield Step("credential", False, f"{error.reason}: {error.detail}")
+            return None
+        places = [str(source) for source in sources if _holds(request, source)]
+        yield Step("credential", True, f"found in {' and '.join(places)}")
+        if isinstance(who, Claims | Principal):
+            try:
+                entry = verified.get(hashlib.sha256(token).digest())
+            except TokenError as error:
+                yield Step("claims", False, f"{error.reason}: {error.detail}")
+                return None
+            if entry is not None and recheck(entry, self._snapshot, self.bench.now) is None:
+                issuer = entry.principal.issuer
+                yield Step("token", True, f"its claims are taken as verified, as if from {issuer}")
+                yield Step("claims", True, describe(entry.principal))
+                return entry
+        held: list[str] = []
+        problem = ""
+        found: Verified | NeedsKey | None = None
+        try:
+            found = verify(token, self._snapshot, self.bench.now, held.append)
+        except TokenError as error:
+            problem = f"{error.reason}: {error.detail}"
+        if isinstance(found, NeedsKey):
+            problem = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {found.kid!r}"
+        if held:
+            told = _told(jws.read(token))
+            told["claims"] = describe(found.principal) if isinstance(found, Verified) else ""
+            for name in held:
+                yield Step(name, True, one_line(told[name]))
+        if isinstance(found, Verified):
+            return found
+        yield Step(CHECKS[len(held)], False, one_line(problem))
+        return None
+
+
+def requirements(principal: Principal, route: Route, segments: tuple[str, ...]) -> Iterator[Step]:
+    """Yield each requirement of a route, held or not: each is asked of ``permits`` by itself."""
+    nothing = replace(
+        route,
+        principals=_ANY_KIND,
+        issuers=frozenset(),
+        permissions=(),
+        any_permissions=(),
+        roles=(),
+        owner=None,
+        owner_unless=(),
+    )
+    owner = ""
+    if route.owner is not None and route.owner < len(segments):
+        owner = f"{segments[route.owner]} owns this, {principal.subject} asks"
+        if route.owner_unless:
+            owner += f"; waived by {' or '.join(route.owner_unless)}"
+    for keys, wanted in (
+        (("principals",), "for " + " or ".join(sorted(route.principals))),
+        (("issuers",), "from " + " or ".join(sorted(route.issuers))),
+        (("permissions",), "all of " + ", ".join(route.permissions)),
+        (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
+        (("roles",), "any of " + ", ".join(route.roles)),
+        (("owner", "owner_unless"), owner),
+    ):
+        given = {key: getattr(route, key) for key in keys}
+        if given[keys[0]] in ((), None, frozenset()):
+            continue
+        refusal = permits(principal, replace(nothing, **given), segments)
+        if refusal is None:
+            yield Step(keys[0], True, wanted)
+        else:
+            lacks = "" if refusal.any_of else f"; it lacks {', '.join(refusal.needs)}"
+            yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacks}")
+
+
+def describe(principal: Principal) -> str:
+    """Return who a principal is, and what it holds."""
+    parts = [f"{principal.kind} {principal.subject}"]
+    if principal.username:
+        parts[0] += f" ({principal.username})"
+    parts.append(f"roles {', '.join(principal.roles)}" if principal.roles else "no roles")
+    held = ", ".join(principal.permissions)
+    parts.append(f"permissions {held}" if held else "no permissions")
+    return one_line("; ".join(parts))
+
+
+def _holds(request: Request, source: TokenSource) -> bool:
+    try:
+        find_token(request, (source,))
+    except TokenError:
+        return False
+    return True
+
+
+def _told(token: jws.UnverifiedToken) -> dict[str, str]:
+    """Return what there is to say of each check of a token."""
+    claims = token.claims
+    times = [f"{name} {_moment(claims[name])}" for name in ("nbf", "exp") if name in claims]
+    return {
+        "form": f"three parts, alg {token.alg}" + (f", kid {token.kid}" if token.kid else ""),
+        "issuer": f"iss {claims['iss']}"
+        if "iss" in claims
+        else "no iss: the issuer that allows it",
+        "times": ", ".join(times),
+        "audience": f"aud {claims['aud']}" if "aud" in claims else "not asked for",
+        "kind": "no refresh token",
+        "key": "the issuer has a key or a secret for it",
+        "signature": "verifies",
+    }
+
+
+def _moment(seconds: object) -> str:
+    if not isinstance(seconds, int | float):
+        return "that is no number"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

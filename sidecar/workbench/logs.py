@@ -1,0 +1,128 @@
+"""Lines of decision logs, and of Envoy's JSON access logs, as requests that can be judged again."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from sidecar.core.principal import Kind, Principal
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+
+MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
+
+_MASKED = ("[redacted]", "...")  # what the log writes for what it leaves out
+_BEFORE_THE_TOKEN = frozenset(
+    {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED}
+)
+_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
+    Reason.MULTIPLE_CREDENTIALS,
+    Reason.NOT_READY,
+}
+_TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
+
+
+class Logged(NamedTuple):
+    """A request as it was logged, and what was decided on it.
+
+    ``principal`` is None where no token was verified. ``complete`` says that its kind, issuer,
+    roles and permissions are all in the log.
+    """
+
+    decision_id: str
+    request: Request
+    allowed: bool
+    reason: Reason
+    route: str | None
+    principal: Principal | None
+    complete: bool
+    detail: str = ""
+
+    @property
+    def token_failed(self) -> bool:
+        """Whether it was denied for its token, which no log holds."""
+        return self.reason in _OF_THE_TOKEN
+
+
+class UnusableLineError(Exception):
+    """A line that cannot be judged again; the message says why, alike for lines of one kind."""
+
+
+def read_line(line: bytes) -> Logged:
+    """Read one line of a log. Raises UnusableLineError."""
+    if len(line) > MAX_LINE:
+        raise UnusableLineError("it is too long")
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UnusableLineError("it is no JSON") from None
+    if not isinstance(entry, dict):
+        raise UnusableLineError("it is no JSON object")
+    method, path, reason = _text(entry, "method"), _text(entry, "path"), _text(entry, "reason")
+    if not method or not path or reason not in set(Reason):
+        raise UnusableLineError("it lacks method, path or reason")
+    if any(mask in path for mask in _MASKED):
+        raise UnusableLineError("its path is shortened or masked")
+    known = Reason(reason)
+    if known is Reason.PREFLIGHT:
+        raise UnusableLineError("it is a preflight, whose headers are not logged")
+    if known in _TEMPORARY:
+        raise UnusableLineError("it was denied for the state of the sidecar")
+    principal, complete = _principal(entry, known)
+    request = Request(method, _text(entry, "host"), path.encode(), {}, faithful=True)
+    return Logged(
+        decision_id=_text(entry, "decision_id"),
+        request=request,
+        allowed=known in _ALLOWING,
+        reason=known,
+        route=_text(entry, "route") or None,
+        principal=principal,
+        complete=complete,
+        detail=_text(entry, "detail"),
+    )
+
+
+def _principal(entry: Mapping[str, Any], reason: Reason) -> tuple[Principal | None, bool]:
+    """Return who asked, and whether all is known of them that a route may ask for."""
+    subject = _text(entry, "subject")
+    if not subject:
+        # Whoever asked was not looked at, but for a token that failed.
+        return None, reason not in _BEFORE_THE_TOKEN | {Reason.PUBLIC}
+    kind, issuer = _text(entry, "principal_kind"), _text(entry, "issuer")
+    roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
+    complete = kind in set(Kind) and bool(issuer) and None not in (roles, permissions)
+    principal = Principal(
+        Kind(kind) if kind in set(Kind) else Kind.USER,
+        subject,
+        issuer,
+        roles=roles or (),
+        permissions=permissions or (),
+        granted=frozenset(permissions or ()),
+    )
+    return principal, complete
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value if isinstance(value, str) and value != "-" else ""
+
+
+def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    value = entry.get(name)
+    if not isinstance(value, list):
+        return None
+    return tuple(item for item in value if isinstance(item, str))
+
+
+def find(lines: Iterable[bytes], decision_id: str) -> Logged | None:
+    """Return the last line of a log about this decision, None where none can be judged."""
+    found = None
+    needle = json.dumps(decision_id).encode()
+    for line in lines:
+        if needle in line:
+            with suppress(UnusableLineError):
+                logged = read_line(line)
+                if logged.decision_id == decision_id:
+                    found = logged
+    return found

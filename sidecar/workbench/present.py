@@ -1,0 +1,66 @@
+"""An explanation as people read it, and as machines do."""
+
+import json
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from sidecar.core.decision import Allow, Deny
+from sidecar.workbench.explain import Explanation
+
+_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
+_NAME_WIDTH = 16
+
+
+def show(explanation: Explanation, asked: str, console: Console) -> None:
+    """Print an explanation, in colour where the console has any."""
+    console.print(Text(asked, style="bold"), soft_wrap=True)
+    for step in explanation.steps:
+        mark, style = _MARKS[step.held]
+        line = Text.assemble(
+            (f"  {mark} ", style), (f"{step.name:<{_NAME_WIDTH}}", "bold"), step.text
+        )
+        console.print(line, soft_wrap=True)
+    decision, answer = explanation.judged.decision, explanation.judged.answer
+    word, style = ("ALLOW", "bold green") if isinstance(decision, Allow) else ("DENY", "bold red")
+    status = "" if answer.allowed else f", HTTP {answer.status}"
+    console.print()
+    console.print(Text.assemble((word, style), f" {decision.reason}{status}"), soft_wrap=True)
+    if isinstance(decision, Deny) and decision.detail:
+        console.print(Text(f"  for the operator: {decision.detail}"), soft_wrap=True)
+    told = "sets on the request" if answer.allowed else "answers with"
+    if answer.headers:
+        console.print(Text(f"Envoy {told}:"), soft_wrap=True)
+    for name, value in answer.headers:
+        console.print(Text(f"  {name}: {value}"), soft_wrap=True)
+    if answer.body:
+        console.print(Text(f"\n  {answer.body}"), soft_wrap=True)
+    if answer.removed:
+        console.print(Text("and removes: " + ", ".join(answer.removed)), soft_wrap=True)
+    if answer.removed_queries:
+        queries = ", ".join(answer.removed_queries)
+        console.print(Text(f"and removes from the query: {queries}"), soft_wrap=True)
+
+
+def as_json(explanation: Explanation, place: str | None, notes: tuple[str, ...]) -> str:
+    """Return an explanation as JSON; ``place`` is where the route stands."""
+    decision, answer = explanation.judged.decision, explanation.judged.answer
+    body: Mapping[str, object] = {
+        "decision": "allow" if isinstance(decision, Allow) else "deny",
+        "reason": decision.reason,
+        "status": answer.status,
+        "route": None if decision.route is None else decision.route.name,
+        "route_at": place,
+        "detail": decision.detail if isinstance(decision, Deny) else "",
+        "steps": [step._asdict() for step in explanation.steps],
+        "answer": {
+            "headers": dict(answer.headers),
+            "removed": answer.removed,
+            "removed_queries": answer.removed_queries,
+            "body": answer.body,
+            "metadata": dict(answer.metadata),
+        },
+        "notes": notes,
+    }
+    return json.dumps(body, ensure_ascii=False)

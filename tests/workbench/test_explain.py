@@ -1,0 +1,320 @@
+"""`explain` says what the service does, and why."""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar import wiring
+from sidecar.cli import main
+from sidecar.config import Config, load
+from sidecar.core.decision import Allow
+from sidecar.core.request import Request
+from sidecar.extauthz.asking import check_message, read_answer
+from sidecar.workbench.engine import Bench
+from sidecar.workbench.explain import Explainer, Explanation
+from sidecar.workbench.principals import Claims, Who, present
+from tests.support import signing
+from tests.support.case_tokens import CASES, KEY, SECRET, literal_tokens
+from tests.support.checks import service
+
+REQUESTS = 10_000
+
+CONFIGS = [CASES / "config" / "sidecar.yaml", CASES / "config" / "elsewhere.yaml"]
+SEGMENTS = [
+    "open", "closed", "reads", "hosted", "both", "either", "by-role", "users", "7", "orders",
+    "for-services", "for-all", "today", "far-away", "secret", "Open", "%2e", "%2f", "..", "", "a;b",
+    "%E5%BC%A0", "%zz", "*", "a b",
+]  # fmt: skip
+PATHS = [
+    "/open/1", "/closed/1", "/reads", "/hosted", "/both", "/either", "/by-role", "/for-all",
+    "/users/7/orders", "/users/8/orders", "/for-services", "/today", "/far-away", "/open/secret/1",
+]  # fmt: skip
+METHODS = ["GET"] * 6 + ["POST", "HEAD", "OPTIONS", "get", "G T", ""]
+HEADERS: list[dict[str, tuple[bytes, ...]]] = [
+    {}, {}, {},
+    {"origin": (b"https://a",), "access-control-request-method": (b"GET",)},
+    {"authorization": (b"Bearer x",)}, {"authorization": (b"Basic eA",)}, {"cookie": (b"token=x",)},
+    {"accept-language": (b"zh",)}, {"x_user_id": (b"1",), "x-user-id": (b"2",)},
+    {"content-type": (b"application/grpc",)},
+]  # fmt: skip
+TOKENS = [text.encode() for text in literal_tokens().values()]
+
+
+def claims(dice: random.Random) -> dict[str, object]:
+    """Return claims with some of what routes ask for."""
+    found: dict[str, object] = {"user_id": dice.choice([7, 8, "", None, [], "张伟"])}
+    found["iss"] = dice.choice(["zervi", "jobfirst-auth", "zervigo-service-auth"])
+    some: dict[str, list[object]] = {
+        "role": ["user", "admin", "super_admin", "auditor"],
+        "permissions": [["orders:write"], ["*"], ["secrets:read"], None, "x", ["%" * 3000]],
+        "service_id": ["7", ""],
+        "nbf": [time.time() - 100, time.time() + 1000],
+        "exp": [time.time() + 1000, time.time() - 1000, "never", True],
+    }
+    for name, values in some.items():
+        if dice.random() < 0.4:
+            found[name] = dice.choice(values)
+    return found
+
+
+def requests(dice: random.Random) -> Iterator[tuple[Request, Who]]:
+    """Yield requests of every shape, by people of every kind."""
+    for number in range(REQUESTS // len(CONFIGS)):
+        path = dice.choice(PATHS)
+        if dice.random() < 0.3:
+            path = "/" + "/".join(dice.choices(SEGMENTS, k=dice.randint(0, 4)))
+        if dice.random() < 0.1:
+            path += dice.choice(["?", "?token=x", "?a=b#c", "/", "//", "#"])
+        host = dice.choice(["localhost", "api.jobfirst.local:8443", "API.jobfirst.local", ""])
+        headers = {**dice.choice(HEADERS), "x-request-id": (str(number).encode(),)}
+        request = Request(dice.choice(METHODS), host, path.encode(), headers, faithful=True)
+        who: Who = None
+        kind = dice.random()
+        if kind < 0.2:
+            who = dice.choice(TOKENS)
+        elif kind < 0.85:
+            who = Claims(claims(dice))
+        yield request, who
+
+
+def explainer(config: Config) -> Explainer:
+    return Explainer(Bench(config, time.time()), "routes.yaml", config.route_lines)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_explain_and_the_server_agree(path: Path) -> None:
+    """On 10,000 generated requests, the server asked through bytes, claims really signed."""
+    config = load(path, {})
+    explaining = explainer(config)
+    bench = explaining.bench
+    checks = service(bench.snapshot, answers=wiring.answers(config), keys=FreshKeys())
+    known = {issuer.name for issuer in config.issuers}
+    told = set()
+    for request, who in requests(random.Random(path.stem)):
+        token = who
+        if isinstance(who, Claims):
+            if who.claims["iss"] not in known:
+                who = Claims({**who.claims, "iss": "zervi"})
+            token = signed(who.claims)
+        explanation = explaining.explain(request, who)
+        asked = request
+        if isinstance(token, bytes):
+            asked = present(token, request, bench.snapshot.token_sources[0])
+        answer = checks.check(check_message(asked))
+        assert isinstance(answer, bytes)
+        assert explanation.judged.answer == read_answer(answer), (request, who)
+        agrees(explanation)
+        told.add(explanation.judged.decision.reason)
+    assert len(told) >= 12
+
+
+def signed(claims: Mapping[str, object]) -> bytes:
+    """Return a token that says the same, and names the audience too."""
+    whole = {"exp": time.time() + 600, "aud": "jobfirst", **claims}
+    if claims["iss"] == "zervi":
+        return signing.token(whole, KEY, "EdDSA", kid="k1")
+    return signing.token(whole, SECRET, "HS256")
+
+
+class FreshKeys:
+    """A key source that fetched a good set just now."""
+
+    def refresh_for(self, issuer: int, kid: str | None) -> bool:
+        """Say so."""
+        return True
+
+
+def agrees(explanation: Explanation) -> None:
+    """Assert that the steps lead to the decision: the first that fails names its reason."""
+    failed = [step for step in explanation.steps if step.held is False]
+    decision = explanation.judged.decision
+    assert bool(failed) is not isinstance(decision, Allow)
+    if failed and decision.reason.startswith("token_"):
+        assert failed[0].text.startswith(decision.reason)
+
+
+SIDECAR = str(CASES / "config" / "sidecar.yaml")
+PEOPLE = str(CASES / "people.fixtures.yaml")
+TOKEN_FILE = str(CASES / "tokens.fixtures.yaml")
+
+
+class Explain:
+    """The command, and what it prints."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0, config: str = SIDECAR) -> str:
+        assert main(["explain", "--config", config, *arguments]) == code
+        out, err = self._capsys.readouterr()
+        return out if code == 0 else err
+
+    def steps(self, *arguments: str) -> list[tuple[str, bool | None, str]]:
+        told = json.loads(self(*arguments, "--json"))
+        return [(step["name"], step["held"], step["text"]) for step in told["steps"]]
+
+
+@pytest.fixture
+def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
+    return Explain(capsys)
+
+
+def test_a_missing_permission_is_named(explain: Explain) -> None:
+    steps = explain.steps("--path", "/both", "--as", "alice", "--fixtures", PEOPLE)
+    assert [name for name, _, _ in steps] == [
+        "path", "route", "credential", "token", "claims", "principals", "permissions",
+    ]  # fmt: skip
+    lacking = "permission_denied: all of orders:read, orders:admin; it lacks orders:admin"
+    assert steps[-1] == ("permissions", False, lacking)
+
+
+def test_what_comes_after_the_first_failure_is_told_too(explain: Explain) -> None:
+    """Each requirement by itself: who lacks two things learns of both."""
+    claims = '{"service_id": "7"}'
+    steps = explain.steps("--path", "/users/7/orders", "--claims", claims)
+    assert [name for name, held, _ in steps if held is False] == ["principals", "owner"]
+
+
+def test_the_answer_is_what_envoy_gets(explain: Explain) -> None:
+    told = json.loads(explain("--path", "/closed/1", "--header", "Accept-Language: zh", "--json"))
+    assert (told["decision"], told["reason"], told["status"]) == ("deny", "token_missing", 401)
+    assert told["route"] == "closed"
+    assert told["route_at"].endswith("routes.yaml:7")
+    assert json.loads(told["answer"]["body"])["message"] == "需要提供令牌"
+    assert told["answer"]["headers"]["www-authenticate"] == 'Bearer realm="zervi"'
+
+
+def test_each_check_of_a_token_is_told(explain: Explain) -> None:
+    expired = explain.steps("--path", "/closed/1", "--as", "expired", "--fixtures", TOKEN_FILE)
+    assert [(name, held) for name, held, _ in expired[2:]] == [
+        ("credential", True), ("form", True), ("issuer", True), ("times", False),
+    ]  # fmt: skip
+    malformed = explain.steps("--path", "/closed/1", "--token", "x")
+    assert malformed[-1] == ("form", False, "token_malformed: not three parts")
+
+
+def test_a_path_that_nearly_matches_is_told_what_it_lacks(explain: Explain) -> None:
+    for path, lacks in (
+        ("/closed", "its trailing * needs one more segment"),
+        ("/READS", "it differs in upper and lower case"),
+        ("/todays", "its path is another, though alike"),
+    ):
+        nearly = [text for name, _, text in explain.steps("--path", path) if name == "nearly"]
+        assert any(text.endswith(lacks) for text in nearly), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "why"),
+    [
+        (("--path", "/reads", "--method", "POST"), "route", "this path takes GET, HEAD, not POST"),
+        (("--path", "/hosted"), "lost", "it is for api.jobfirst.local, not for localhost"),
+        (("--path", "/open//1"), "path", "double slash"),
+        (("--path", "/open/1", "--method", "G T"), "method", "'G T' is no method"),
+    ],
+)
+def test_why_a_route_is_not_the_one(
+    explain: Explain, arguments: tuple[str, ...], name: str, why: str
+) -> None:
+    assert any(step == name and why in text for step, _, text in explain.steps(*arguments))
+
+
+def test_a_preflight_is_explained_by_what_it_asks_for(explain: Explain) -> None:
+    steps = explain.steps(
+        "--path", "/reads", "--method", "OPTIONS",
+        "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
+    )  # fmt: skip
+    assert steps[1] == ("preflight", None, "a CORS preflight: it asks for GET")
+
+
+def test_every_reading_of_a_path_is_told(explain: Explain) -> None:
+    elsewhere = str(CASES / "config" / "elsewhere.yaml")
+    told = json.loads(explain("--path", "/open//secret/1", "--json", config=elsewhere))
+    readings = [step["text"] for step in told["steps"] if step["name"] == "path"]
+    assert "/open/secret/1, one of 2 readings" in readings
+    assert told["reason"] == "token_missing"
+
+
+def test_a_person_reads_plain_text_in_a_pipe(explain: Explain) -> None:
+    out = explain("--path", "/closed/1", "--claims", '{"user_id": 7}')
+    assert "\x1b" not in out
+    assert "ALLOW ok" in out
+    assert "  x-user-id: 7" in out
+
+
+def test_keys_may_be_brought_along(explain: Explain, tmp_path: Path) -> None:
+    """For issuers whose keys are behind a URL, which explaining does not fetch."""
+    config = tmp_path / "sidecar.yaml"
+    config.write_text(
+        "zervi: {issuers: [{issuer: zervi, jwks_url: https://z/keys, algorithms: [EdDSA]}]}\n"
+        "policy: {file: routes.yaml}\n"
+    )
+    (tmp_path / "routes.yaml").write_text("api_gateway: {routes: [{path: /x}]}")
+    token = signed({"iss": "zervi", "sub": "7"}).decode()
+    asked = ("--path", "/x", "--token", token)
+    assert "DENY not_ready" in explain(*asked, config=str(config))
+    keys = str(CASES / "config" / "keys.json")
+    assert "ALLOW ok" in explain(*asked, "--jwks", keys, config=str(config))
+    assert "is no usable key set" in explain(*asked, "--jwks", PEOPLE, config=str(config), code=2)
+
+
+def test_the_token_is_never_printed(explain: Explain) -> None:
+    token = literal_tokens()["signed"]
+    for more in ((), ("--json",)):
+        assert token.split(".")[1] not in explain("--path", "/both", "--token", token, *more)
+
+
+LINES = [
+    {"decision_id": "a1", "method": "GET", "host": "x", "path": "/both",
+     "reason": "permission_denied", "subject": "7", "principal_kind": "user", "issuer": "zervi", "roles": ["user"],
+     "permissions": ["orders:read"]},
+    {"decision_id": "a2", "method": "GET", "host": "x", "path": "/both", "reason": "token_expired",
+     "detail": "expired 9 s ago"},
+    {"decision_id": "a3", "method": "GET", "host": "x", "path": "/both", "reason": "ok",
+     "subject": "7"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decision_id", "told"),
+    [
+        ("a1", "it lacks orders:admin"),
+        ("a1", "note: the log says deny, permission_denied"),
+        ("a2", "note: the log says deny, token_expired (expired 9 s ago)"),
+        ("a2", "note: a log holds no token"),
+        ("a3", "log.replayable: true adds"),
+    ],
+)
+def test_a_logged_request_is_explained_afresh(
+    explain: Explain, tmp_path: Path, decision_id: str, told: str
+) -> None:
+    log = tmp_path / "decisions.log"
+    log.write_text("no json\n" + "".join(json.dumps(line) + "\n" for line in LINES))
+    assert told in explain("--decision-id", decision_id, "--log", str(log))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--path or --decision-id is needed"),
+        (("--path", "/x", "--as", "alice"), "name it with --fixtures"),
+        (("--path", "/x", "--as", "zoe", "--fixtures", PEOPLE), "has no principal 'zoe'"),
+        (("--path", "/x", "--claims", "{"), "neither JSON"),
+        (("--path", "/x", "--claims", "none.json"), "cannot be read"),
+        (("--path", "/x", "--claims", '{"iss": "x"}'), "no issuer has the name 'x'"),
+        (("--path", "/x", "--header", "x"), "--header takes NAME:VALUE"),
+        (("--decision-id", "a", "--log", "none"), "cannot be read"),
+        (("--decision-id", "a", "--log", PEOPLE), "no line"),
+    ],
+)
+def test_a_wrong_call_is_one_line(explain: Explain, arguments: tuple[str, ...], told: str) -> None:
+    err = explain(*arguments, code=2)
+    assert told in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_error_in_the_configuration_is_told(explain: Explain, tmp_path: Path) -> None:
+    assert "cannot be read" in explain("--path", "/x", config=str(tmp_path / "none"), code=1)
