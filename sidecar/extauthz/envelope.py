@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from sidecar.core.decision import Surroundings
 from sidecar.core.request import Request
 from sidecar.pb.ext_authz_pb2 import AttributeContext, CheckRequest
 
@@ -18,7 +19,7 @@ class MalformedCheckError(Exception):
 
 
 class Envelope(NamedTuple):
-    """A request as Envoy sent it: ``attributes`` hold what only the decision log wants."""
+    """A request as Envoy sent it."""
 
     request: Request
     attributes: AttributeContext
@@ -35,6 +36,15 @@ class Envelope(NamedTuple):
     def is_grpc(self) -> bool:
         """Whether the client speaks gRPC (or gRPC-Web), which reads statuses from trailers."""
         return self.first("content-type").startswith("application/grpc")
+
+    def surroundings(self) -> Surroundings:
+        """Return what only the decision log wants."""
+        attributes = self.attributes
+        return Surroundings(
+            address_of(attributes.source),
+            address_of(attributes.destination),
+            tuple(attributes.context_extensions.items()),
+        )
 
     def first(self, name: str) -> str:
         """Return a header's first value as text, empty where there is none."""
@@ -54,15 +64,15 @@ def open_envelope(message: bytes) -> Envelope:
     http = attributes.request.http
     headers: dict[str, tuple[bytes, ...]] = {}
     # Envoy fills one of the two. Were both filled, a name in both would count as repeated.
-    for name, text in http.headers.items():
-        headers[name.lower()] = (text.encode(),)
+    if http.headers:
+        for name, text in http.headers.items():
+            headers[name.lower()] = (text.encode(),)
     faithful = http.HasField("header_map")
     if faithful:
         for entry in http.header_map.headers:
             name = entry.key.lower()
             value = entry.raw_value or entry.value.encode()
-            earlier = headers.get(name)
-            headers[name] = (value,) if earlier is None else (*earlier, value)
+            headers[name] = (*headers[name], value) if name in headers else (value,)
     elif not headers:
         raise MalformedCheckError("the message has no HTTP attributes")
     if faithful:

@@ -18,7 +18,8 @@ from cachetools import LRUCache
 from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Undecided, decide, settle
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
-from sidecar.extauthz.envelope import Envelope, MalformedCheckError, address_of, open_envelope
+from sidecar.extauthz.denials import Denials
+from sidecar.extauthz.envelope import Envelope, MalformedCheckError, open_envelope
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.transport.interface import Methods
@@ -50,14 +51,17 @@ class ServiceSettings(NamedTuple):
     unknown_key_wait: float = 0.25
 
 
-class _Check(NamedTuple):
+class _Check:
     """A Check on its way; ``started`` and ``deadline`` are seconds of ``time.monotonic()``."""
 
-    started: float
-    deadline: float | None
-    decision_id: str
-    envelope: Envelope | None
-    cached: bool | None = None
+    __slots__ = ("cached", "deadline", "decision_id", "envelope", "started")
+
+    def __init__(self, deadline: float | None) -> None:
+        self.started = time.monotonic()
+        self.deadline = deadline
+        self.decision_id = ""
+        self.envelope: Envelope | None = None
+        self.cached: bool | None = None  # whether its token was verified before
 
 
 class CheckService:
@@ -101,6 +105,7 @@ class CheckService:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
         self._answers: LRUCache[tuple[object, ...], bytes] = LRUCache(self._settings.cached_tokens)
+        self._denials = Denials(self._responder.build)
 
     def forget_tokens(self) -> None:
         """Verify every token afresh from now on: a shared secret was changed."""
@@ -116,24 +121,26 @@ class CheckService:
 
         ``deadline`` is seconds of ``time.monotonic()``.
         """
-        check = _Check(time.monotonic(), deadline, "", None)
+        check = _Check(deadline)
         try:
             try:
                 envelope = open_envelope(message)
             except MalformedCheckError as error:
-                check = check._replace(decision_id=uuid4().hex)
+                check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
-            check = _Check(check.started, deadline, envelope.request_id or uuid4().hex, envelope)
+            check.decision_id = envelope.request_id or uuid4().hex
+            check.envelope = envelope
             if deadline is not None and check.started >= deadline:
                 return self._answer(
                     check, Deny(Reason.OVERLOADED, detail="the deadline had passed")
                 )
-            hits, misses = self._verified.hits, self._verified.misses
-            decision = decide(envelope.request, self._snapshot, self._verified, time.time())
-            if self._verified.hits > hits:
-                check = check._replace(cached=True)
-            elif self._verified.misses > misses:
-                check = check._replace(cached=False)
+            verified = self._verified
+            hits, misses = verified.hits, verified.misses
+            decision = decide(envelope.request, self._snapshot, verified, time.time())
+            if verified.hits > hits:
+                check.cached = True
+            elif verified.misses > misses:
+                check.cached = False
             if isinstance(decision, Undecided):
                 return self._refresh(check, envelope, decision)
             return self._answer(check, decision)
@@ -186,6 +193,8 @@ class CheckService:
                 constant = self._answers[key] = self._responder.build(decision)
             added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
             answer = constant + added
+        elif isinstance(decision, Deny):
+            answer = self._denials.answer(decision, check.envelope, check.decision_id)
         else:
             answer = self._responder.build(decision, check.envelope, check.decision_id)
         if not isinstance(answer, bytes) or not answer:
@@ -200,7 +209,7 @@ class CheckService:
         )
         _log.error("a Check failed inside and was denied: %s in %s", type(error).__name__, where)
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
-        check = check._replace(decision_id=check.decision_id or uuid4().hex)
+        check.decision_id = check.decision_id or uuid4().hex
         try:
             self._remember(check, denial)
             return (
@@ -226,7 +235,6 @@ def _record(
     envelope = check.envelope
     if envelope is None:
         return DecisionRecord(now, seconds, check.decision_id, decision, None, digest)
-    attributes = envelope.attributes
     return DecisionRecord(
         now,
         seconds,
@@ -234,8 +242,6 @@ def _record(
         decision,
         envelope.request,
         digest,
-        source=address_of(attributes.source),
-        destination=address_of(attributes.destination),
-        context=tuple(attributes.context_extensions.items()),
-        cached=check.cached,
+        check.cached,
+        envelope.surroundings,
     )

@@ -59,6 +59,7 @@ def render(record: DecisionRecord) -> bytes:
     decision, request = record.decision, record.request
     route = decision.route
     principal = None if decision.verified is None else decision.verified.principal
+    source, destination, context = record.surroundings()
     line: dict[str, object] = {
         "time": rfc3339(record.time, "milliseconds"),
         "decision_id": redact.text(record.decision_id, MAX_TEXT),
@@ -72,15 +73,15 @@ def render(record: DecisionRecord) -> bytes:
         "principal_kind": None if principal is None else principal.kind,
         "issuer": None if principal is None else redact.text(principal.issuer, MAX_TEXT),
         "policy_digest": record.policy_digest,
-        "source": redact.text(record.source, MAX_TEXT),
+        "source": redact.text(source, MAX_TEXT),
         "microseconds": round(record.seconds * 1e6),
     }
-    if record.destination:
-        line["destination"] = redact.text(record.destination, MAX_TEXT)
-    if record.context:
+    if destination:
+        line["destination"] = redact.text(destination, MAX_TEXT)
+    if context:
         line["context"] = {
             redact.text(name, MAX_TEXT): redact.text(value, MAX_TEXT)
-            for name, value in record.context[:MAX_ITEMS]
+            for name, value in context[:MAX_ITEMS]
         }
     if isinstance(decision, Deny):
         if decision.needs:

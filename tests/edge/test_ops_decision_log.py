@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
 from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -33,7 +33,12 @@ SIGNATURE = "dGhlIHNpZ25hdHVyZSB0aGF0IG5vIGxvZyBtYXkgc2hvdyB0byBhbnlib2R5"
 TOKEN = f"eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjo3fQ.{SIGNATURE}"
 
 
-def record(**changes: Any) -> DecisionRecord:
+def record(
+    source: str = "10.0.0.7:51234",
+    destination: str = "10.0.0.9:10000",
+    context: tuple[tuple[str, str], ...] = (("listener", "public"),),
+    **changes: Any,
+) -> DecisionRecord:
     """Return a denial with everything that a record may hold, changed as told."""
     full = DecisionRecord(
         time=1795298400.0625,
@@ -44,10 +49,8 @@ def record(**changes: Any) -> DecisionRecord:
         ),
         request=Request("GET", "api.jobfirst.local", b"/api/users/7/orders/1?token=x", {}, True),
         policy_digest="sha256:0123",
-        source="10.0.0.7:51234",
-        destination="10.0.0.9:10000",
-        context=(("listener", "public"),),
         cached=True,
+        surroundings=lambda: Surroundings(source, destination, context),
     )
     return full._replace(**changes)
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes import Route
@@ -42,9 +42,7 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         decision=Deny(Reason.NO_ROUTE, needs=("x",), detail="x"),
         request=Request("GET", "host", b"/", {}, True),
         policy_digest="digest",
-        source="source",
-        destination="destination",
-        context=(("a", "b"),),
+        surroundings=lambda: Surroundings("source", "destination", (("a", "b"),)),
     )
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/")))
     fields = set(re.findall(r'"(\w+)":', (render(record) + render(allowed)).decode())) - {"a"}

@@ -1,0 +1,49 @@
+"""Denials that were built before: one differs from the next by its decision id alone."""
+
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from sidecar.core.decision import Deny
+from sidecar.extauthz.envelope import Envelope
+from sidecar.extauthz.messages import prefers_chinese
+
+MAX_DENIALS = 1000  # of some 500 bytes; clients bring about what they differ in
+
+# Stands for the decision id while a denial is built. No id holds it, nor does anything that an
+# operator would write; should it be elsewhere in the answer, that answer is not kept.
+_HOLE = "\x7f"
+
+_Build = Callable[[Deny, Envelope | None, str], bytes]
+
+
+class Denials:
+    """Answers denials; ``build`` builds one that was not built before."""
+
+    def __init__(self, build: _Build) -> None:
+        self._build = build
+        self._built: LRUCache[tuple[object, ...], list[bytes]] = LRUCache(MAX_DENIALS)
+
+    def answer(self, decision: Deny, envelope: Envelope | None, decision_id: str) -> bytes:
+        """Return what ``build`` would; ``decision_id`` is ASCII."""
+        if envelope is None or not decision_id:
+            return self._build(decision, envelope, decision_id)
+        route, verified = decision.route, decision.verified
+        key = (
+            decision.reason,
+            None if route is None else route.index,
+            None if verified is None else verified.digest,
+            decision.needs,
+            decision.any_of,
+            prefers_chinese(envelope.first("accept-language")),
+            envelope.is_grpc,
+            len(decision_id),  # lengths are in the answer's bytes
+        )
+        pieces = self._built.get(key)
+        if pieces is None:
+            hole = _HOLE * len(decision_id)
+            pieces = self._build(decision, envelope, hole).split(hole.encode())
+            if len(pieces) != 3:  # the body and the metadata have one each
+                return self._build(decision, envelope, decision_id)
+            self._built[key] = pieces
+        return decision_id.encode("ascii").join(pieces)
