@@ -1,5 +1,7 @@
 """The receiving half of a connection: requests (RFC 9113, sections 5.1, 6.1, 6.2, 6.10 and 8.1)."""
 
+from collections import deque
+
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.blocks import Blocks
 from sidecar.transport.h2.outgoing import Outgoing
@@ -41,6 +43,7 @@ class Incoming:
         self._blocks = Blocks()
         self.acknowledged = False  # the peer knows our settings
         self.last = 0  # the highest stream that the peer opened
+        self._passed_over: deque[range] = deque(maxlen=100)  # numbers never to be used; the latest
         self.final: int | None = None  # the highest that is served, once that is said
         self.block_since: float | None = None  # when a block began that CONTINUATION goes on with
         self._block = bytearray()
@@ -87,6 +90,8 @@ class Incoming:
 
     def _on_block(self, flags: int, number: int, block: bytes) -> None:
         if number > self.last:
+            if number > self.last + 2:
+                self._passed_over.append(range(self.last + 1, number))
             self.last = number
             head = self._blocks.head(block)
             if self.final is not None:  # 6.8: its client opens it again, elsewhere
@@ -104,6 +109,8 @@ class Incoming:
             self._blocks.skip(block)
             if open_stream is not None:
                 raise H2StreamError(ErrorCode.STREAM_CLOSED)  # 5.1, half-closed (remote)
+            if any(number in numbers for numbers in self._passed_over):
+                raise protocol_error("HEADERS on a stream that was passed over")  # 5.1.1
             if number not in self._resets:
                 raise H2ConnectionError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             return

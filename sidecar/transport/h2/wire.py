@@ -31,11 +31,10 @@ INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
 
 
 class ErrorCode(IntEnum):
-    """Section 7."""
+    """Those of section 7 that are of use here."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
-    INTERNAL_ERROR = 2
     FLOW_CONTROL_ERROR = 3
     SETTINGS_TIMEOUT = 4
     STREAM_CLOSED = 5
@@ -43,10 +42,7 @@ class ErrorCode(IntEnum):
     REFUSED_STREAM = 7
     CANCEL = 8
     COMPRESSION_ERROR = 9
-    CONNECT_ERROR = 10
     ENHANCE_YOUR_CALM = 11
-    INADEQUATE_SECURITY = 12
-    HTTP_1_1_REQUIRED = 13
 
 
 class H2ConnectionError(Exception):

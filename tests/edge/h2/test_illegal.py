@@ -53,6 +53,7 @@ CONNECTION_ERRORS = {
         CLOSED,
     ),
     "5.1.1 an even stream": (headers(2), PROTOCOL),
+    "5.1.1 a stream below another": (headers(9) + headers(5), PROTOCOL),
     "5.1.1 DATA on an even stream": (headers(3) + data(2, b""), PROTOCOL),
     "6.1 DATA on stream 0": (data(0, b""), PROTOCOL),
     "6.1 more padding than DATA": (
