@@ -2,20 +2,11 @@
 
 from struct import Struct
 
+from sidecar.transport.h2 import wire
 from sidecar.transport.h2.answers import PREFIX, PREFIX_BYTES, RESPONSE, TRAILERS
 from sidecar.transport.h2.hpack import TABLE_OFF
 from sidecar.transport.h2.stream import Event, Stream
-from sidecar.transport.h2.wire import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    MAX_WINDOW,
-    ErrorCode,
-    H2ConnectionError,
-    H2StreamError,
-    frame,
-)
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
 DEFAULT_WINDOW = 65_535  # 6.9.2
 DEFAULT_MAX_FRAME = 16_384  # 6.5.2
@@ -24,8 +15,8 @@ DEFAULT_MAX_FRAME = 16_384  # 6.5.2
 # type and length and flags, stream, block; length and type, flags, stream, the message's prefix.
 _BEFORE = Struct(f">5sI{len(RESPONSE)}sIBIBI")
 _AFTER = Struct(f">5sI{len(TRAILERS)}s")
-_RESPONSE_FRAME = frame(HEADERS, END_HEADERS, 0, RESPONSE)[:5]
-_TRAILERS_FRAME = frame(HEADERS, END_HEADERS | END_STREAM, 0, TRAILERS)[:5]
+_RESPONSE_FRAME = wire.frame(wire.HEADERS, wire.END_HEADERS, 0, RESPONSE)[:5]
+_TRAILERS_FRAME = wire.frame(wire.HEADERS, wire.END_HEADERS | wire.END_STREAM, 0, TRAILERS)[:5]
 
 
 class Outgoing:
@@ -65,7 +56,7 @@ class Outgoing:
 
     def begin(self, stream: Stream, block: bytes) -> None:
         """Send the header block of an answer that goes on."""
-        self._headers(stream, END_HEADERS, block)
+        self._headers(stream, wire.END_HEADERS, block)
 
     def send(self, stream: Stream, message: bytes) -> None:
         """Send a message, as far as the windows have room."""
@@ -100,12 +91,12 @@ class Outgoing:
         """
         if stream is None:
             self._window += increment
-            if self._window > MAX_WINDOW:
+            if self._window > wire.MAX_WINDOW:
                 raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window over 2^31-1")
             self.pump_blocked()
         else:
             stream.credit += increment
-            if self._initial + stream.credit > MAX_WINDOW:
+            if self._initial + stream.credit > wire.MAX_WINDOW:
                 raise H2StreamError(ErrorCode.FLOW_CONTROL_ERROR)
             self._pump(stream)
 
@@ -114,8 +105,8 @@ class Outgoing:
 
         Raises H2ConnectionError.
         """
-        if size > MAX_WINDOW or any(
-            size + stream.credit > MAX_WINDOW for stream in self._streams.values()
+        if size > wire.MAX_WINDOW or any(
+            size + stream.credit > wire.MAX_WINDOW for stream in self._streams.values()
         ):
             raise H2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window over 2^31-1")
         self._initial = size
@@ -138,11 +129,13 @@ class Outgoing:
             stream.credit -= len(part)
             stream.since = None
             last = stream.ending == b"" and not stream.pending
-            self.frames.append(frame(DATA, END_STREAM if last else 0, stream.id, part))
+            self.frames.append(
+                wire.frame(wire.DATA, wire.END_STREAM if last else 0, stream.id, part)
+            )
         if self.blocked.pop(stream.id, None) and stream.ending is None:
             self._events.append((Event.SENT, stream))
         if stream.ending:
-            self._headers(stream, END_HEADERS | END_STREAM, stream.ending)
+            self._headers(stream, wire.END_HEADERS | wire.END_STREAM, stream.ending)
         if stream.ending is not None:
             self.end(stream)
 
@@ -150,4 +143,4 @@ class Outgoing:
         if self.table_off_due:
             self.table_off_due = False
             block = TABLE_OFF + block
-        self.frames.append(frame(HEADERS, flags, stream.id, block))
+        self.frames.append(wire.frame(wire.HEADERS, flags, stream.id, block))

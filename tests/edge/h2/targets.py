@@ -1,0 +1,58 @@
+"""What must hold for any bytes at all: for property tests here, and for a fuzzer."""
+
+import hpack
+
+from sidecar.transport.h2.hpack import Decoder, Field, HpackError
+from tests.edge.h2.peer import GREETING, Ours, frames, request
+
+_PLENTY = 1 << 20  # bytes of headers
+
+
+def read_frames(octets: bytes) -> None:
+    """Read what a peer may send after its greeting; the first byte says in pieces of which size.
+
+    Nothing is raised, what is sent is well-formed, and after a GOAWAY nothing more is said.
+    """
+    ours = Ours(GREETING)
+    size = octets[0] + 1 if octets else 1
+    for start in range(1, len(octets), size):
+        ours.feed(octets[start : start + size])
+        for stream in ours.requests:
+            if stream.id in ours.connection.streams:
+                ours.connection.out.answer(stream, b"answer")
+        ours.requests.clear()
+    ours.tick(1.0)
+    sent = frames(ours.taken())
+    if ours.connection.done:
+        assert type(sent[-1]).__name__ == "GoAwayFrame"
+        ours.feed(request(999_999))
+        ours.tick(1e9)
+        assert ours.taken() == b""
+    ours.connection.lost()
+    assert ours.budget.held == 0
+
+
+def decode_blocks(octets: bytes) -> None:
+    """Decode header blocks, each after its length in two bytes, as the hpack library does."""
+    library, ours = hpack.Decoder(_PLENTY), Decoder()
+    while octets:
+        end = 2 + int.from_bytes(octets[:2])
+        block, octets = octets[2:end], octets[end:]
+        expected, found = _theirs(library, block), _ours(ours, block)
+        assert found == expected
+        if found is None:
+            return  # a connection ends here
+
+
+def _theirs(decoder: hpack.Decoder, block: bytes) -> list[Field] | None:
+    try:
+        return [(name, value) for name, value in decoder.decode(block, raw=True)]
+    except hpack.HPACKError:
+        return None
+
+
+def _ours(decoder: Decoder, block: bytes) -> list[Field] | None:
+    try:
+        return decoder.decode(block, _PLENTY)
+    except HpackError:
+        return None
