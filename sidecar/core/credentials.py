@@ -1,6 +1,6 @@
 """Where a request carries its token, and that it carries one alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from sidecar.core.reasons import Reason
@@ -35,7 +35,8 @@ def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
     """
     token: bytes | None = None
     for source in sources:
-        for found in _FINDERS[source.kind](request, source):
+        # Nothing but a tuple passes for "no token here".
+        for found in () + _FINDERS[source.kind](request, source):  # noqa: RUF005 -- see above
             if not found:
                 raise TokenError(Reason.TOKEN_MALFORMED, f"{source} holds an empty token")
             if token is not None and found != token:
@@ -46,41 +47,37 @@ def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
     return token
 
 
-def _in_header(request: Request, source: TokenSource) -> Iterator[bytes]:
+def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     values = request.headers.get(source.name)
     if values is None:
-        return
+        return ()
     # Envoy joins the values of a repeated header with a comma, and no token holds one.
     if len(values) > 1 or b"," in values[0]:
         raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source} has more than one value")
     value = values[0].strip(b" \t")
     if source.scheme is None:
-        yield value
-        return
+        return (value,)
     scheme, _, token = value.partition(b" ")
     if scheme.lower() != source.scheme.lower().encode():
         raise TokenError(Reason.TOKEN_MALFORMED, f"{source} is not of scheme {source.scheme}")
-    yield token.strip(b" ")
+    return (token.strip(b" "),)
 
 
-def _in_cookie(request: Request, source: TokenSource) -> Iterator[bytes]:
-    name = source.name.encode()
-    for value in request.headers.get("cookie", ()):
-        # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several
-        # headers by `,`.
-        for pair in value.replace(b",", b";").split(b";"):
-            key, equals, token = pair.strip(b" \t").partition(b"=")
-            if key == name and equals:
-                yield token
+def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:
+    # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several headers
+    # by `,`.
+    cookies = b";".join(request.headers.get("cookie", ())).replace(b",", b";")
+    return _named(source.name, (pair.strip(b" \t") for pair in cookies.split(b";")))
 
 
-def _in_query(request: Request, source: TokenSource) -> Iterator[bytes]:
-    name = source.name.encode()
-    query = request.target.partition(b"?")[2]
-    for pair in query.split(b"&"):
-        key, equals, token = pair.partition(b"=")
-        if key == name and equals:
-            yield token
+def _in_query(request: Request, source: TokenSource) -> tuple[bytes, ...]:
+    return _named(source.name, request.target.partition(b"?")[2].split(b"&"))
+
+
+def _named(name: str, pairs: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the values of those pairs that have this name."""
+    start = name.encode() + b"="
+    return tuple(pair.removeprefix(start) for pair in pairs if pair.startswith(start))
 
 
 _FINDERS = {"header": _in_header, "cookie": _in_cookie, "query": _in_query}

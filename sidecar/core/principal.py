@@ -140,15 +140,17 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
     Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
     """
     subject = names.subject if principal.kind is Kind.USER else names.service
-    values = (
-        (subject, _escaped(principal.subject)),
-        (names.username, _escaped(principal.username or "")),
-        (names.email, _escaped(principal.email or "")),
-        (names.roles, _escaped_list(principal.roles)),
-        (names.permissions, _escaped_list(principal.permissions)),
-        (names.issuer, _escaped(principal.issuer)),
+    texts = (
+        (subject, principal.subject),
+        (names.username, principal.username),
+        (names.email, principal.email),
+        (names.issuer, principal.issuer),
     )
-    headers = tuple((name, value) for name, value in values if value)
+    lists = ((names.roles, principal.roles), (names.permissions, principal.permissions))
+    headers = (
+        *((name, _escaped(text)) for name, text in texts if text not in (None, "")),
+        *((name, _escaped_list(items)) for name, items in lists if items != ()),
+    )
     if sum(len(name) + len(value) for name, value in headers) > MAX_IDENTITY_BYTES:
         raise _too_large()
     return headers

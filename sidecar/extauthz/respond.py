@@ -60,6 +60,7 @@ class Responder:
     """Builds CheckResponses."""
 
     def __init__(self, settings: AnswerSettings) -> None:
+        self._settings = settings
         removed = {*settings.identity_headers, *settings.remove_headers}
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
@@ -73,7 +74,8 @@ class Responder:
         """Return a whole denial, or the part of an allow that principal and route alone decide.
 
         To the latter append ``addendum``: protobuf merges messages that follow each other.
-        ``envelope`` is None where the message could not be read.
+        ``envelope`` is None where the message could not be read. Raises TypeError for an identity
+        that is none.
         """
         response = CheckResponse()
         response.status.code = _PERMISSION_DENIED
@@ -82,6 +84,8 @@ class Responder:
             _deny(response, decision, envelope, decision_id)
         elif isinstance(decision, Allow) and decision.reason in _ALLOWING:
             self._allow(response, decision)
+            if response.status.code != _OK:  # an addendum would make it half of each
+                raise TypeError("no allow came of an allow")
         for name, value in _metadata(decision, decision_id):
             response.dynamic_metadata.fields[name].string_value = value
         return response.SerializeToString()
@@ -107,8 +111,11 @@ class Responder:
         response.status.code = _OK
         answer = response.ok_response
         identity = decision.verified.identity if decision.verified is not None else ()
+        names = self._settings.identity_headers
+        if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
+            raise TypeError("an identity begins with whose it is")
         for name, value in identity:
-            _set(answer.headers.add(), name, value)
+            answer.headers.append(_option(name, value))
         # A name in both lists would be gone.
         kept = {name for name, _ in identity}
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
@@ -140,8 +147,7 @@ def _deny(
     denied = response.denied_response
     denied.status.code = told.status
     denied.body = json.dumps(body, ensure_ascii=False)
-    for name, value in headers.items():
-        _set(denied.headers.add(), name, value)
+    denied.headers.extend(_option(name, value) for name, value in headers.items())
 
 
 def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]:
@@ -155,10 +161,14 @@ def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]
         yield "decision_id", decision_id
 
 
-def _set(option: HeaderValueOption, name: str, value: str) -> None:
+def _option(name: str, value: str) -> HeaderValueOption:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a header's value is text, and some")
+    option = HeaderValueOption()
     option.header.key = name
     option.header.value = value
     option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return option
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:
