@@ -18,7 +18,7 @@ def read_frames(octets: bytes) -> None:
     for start in range(1, len(octets), size):
         ours.feed(octets[start : start + size])
         for stream in ours.requests:
-            if stream.id in ours.connection.streams:
+            if stream.id in ours.connection.streams and not ours.connection.done:
                 ours.connection.out.answer(stream, b"answer")
         ours.requests.clear()
     ours.tick(1.0)
