@@ -20,6 +20,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope, MalformedCheckError, open_envelope
+from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.transport.interface import Methods
@@ -114,7 +115,8 @@ class CheckService:
     def methods(self) -> Methods:
         """Return what a transport serves."""
         too_large = Deny(Reason.MALFORMED_REQUEST, needs=("it is too large to be judged",))
-        return Methods({CHECK: self.check}, {}, {CHECK: self._responder.build(too_large)})
+        guarded = Guard(self.check, self._internal)
+        return Methods({CHECK: guarded}, {}, {CHECK: self._responder.build(too_large)})
 
     def check(self, message: bytes, deadline: float | None = None) -> bytes | Awaitable[bytes]:
         """Answer one Check, awaitable where a key has to be waited for; never raises.
@@ -190,19 +192,19 @@ class CheckService:
             key = (verified and verified.digest, decision.route.index, decision.reason)
             constant = self._answers.get(key)
             if constant is None:
-                constant = self._answers[key] = self._responder.build(decision)
+                constant = self._answers[key] = _something(self._responder.build(decision))
             added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
-            answer = constant + added
+            answer = constant + _something(added)
         elif isinstance(decision, Deny):
             answer = self._denials.answer(decision, check.envelope, check.decision_id)
         else:
             answer = self._responder.build(decision, check.envelope, check.decision_id)
-        if not isinstance(answer, bytes) or not answer:
-            raise TypeError("an answer is bytes, and an empty one would be an allow")
+        _something(answer)
         self._remember(check, decision)
         return answer
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
+        """Deny, whatever else fails: the guard would too, but without a record."""
         # Neither the error's text nor the values in its frames: they may hold what the client sent.
         where = " < ".join(
             f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
@@ -212,9 +214,7 @@ class CheckService:
         check.decision_id = check.decision_id or uuid4().hex
         try:
             self._remember(check, denial)
-            return (
-                self._responder.build(denial, check.envelope, check.decision_id) or self._internal
-            )
+            return _something(self._responder.build(denial, check.envelope, check.decision_id))
         except Exception:  # noqa: BLE001 -- what failed may be just these
             return self._internal
 
@@ -227,6 +227,13 @@ class CheckService:
         unrecorded, self._unrecorded = self._unrecorded, []
         now = time.time()
         self._record([_record(self._snapshot.policy.digest, now, *entry) for entry in unrecorded])
+
+
+def _something(answer: bytes) -> bytes:
+    """Return the answer, or a part of one. Raises TypeError: to Envoy nothing is an allow."""
+    if not isinstance(answer, bytes) or not answer:
+        raise TypeError("an answer is bytes, and some")
+    return answer
 
 
 def _record(
