@@ -111,7 +111,7 @@ def settle(undecided: Undecided, *, fetched: bool) -> Deny:
 
     ``fetched`` says that a good one came; else none could be had.
     """
-    if fetched:
+    if fetched and not undecided.key.first:
         detail = "the key set lacks the token's key"
         return Deny(Reason.TOKEN_KEY_UNKNOWN, undecided.route, detail=detail)
     detail = "no key set could be fetched for the token's key"

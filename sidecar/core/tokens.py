@@ -26,11 +26,13 @@ _PYJWS = PyJWS()
 class NeedsKey(NamedTuple):
     """The token names a key that the issuer's key set lacks; a fresh key set may have it.
 
-    ``issuer`` is the issuer's index in the snapshot.
+    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set at all
+    yet; nothing can be said against a token then.
     """
 
     issuer: int
     kid: str | None
+    first: bool = False
 
 
 class Verified(NamedTuple):
@@ -92,7 +94,10 @@ def verify(
         held("key")
         _check_secrets(unverified, issuer.secrets)
     else:
-        key = _select_key(unverified, _usable(issuer.keys, snapshot, now))
+        # Without any keys the first fetch may be on its way: a sidecar that just started.
+        if issuer.keys is None:
+            return NeedsKey(index, unverified.kid, first=True)
+        key = _select_key(unverified, issuer.keys, snapshot, now)
         if key is None:
             return NeedsKey(index, unverified.kid)
         thumbprint = key.thumbprint
@@ -201,15 +206,11 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
         raise TokenError(Reason.TOKEN_KIND, "a refresh token")
 
 
-def _usable(keys: KeySet | None, snapshot: Snapshot, now: float) -> KeySet:
-    if keys is None or not keys.keys:
-        raise TokenError(Reason.NOT_READY, "the issuer has no keys yet")
+def _select_key(
+    token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float
+) -> Key | None:
     if now - keys.fetched_at > snapshot.max_stale:
         raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
-    return keys
-
-
-def _select_key(token: jws.UnverifiedToken, keys: KeySet) -> Key | None:
     if token.kid is not None:
         key = keys.by_kid.get(token.kid)
         if key is not None and token.alg not in key.algorithms:

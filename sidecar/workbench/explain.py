@@ -163,6 +163,8 @@ class Explainer:
             problem = f"{error.reason}: {error.detail}"
         if isinstance(found, NeedsKey):
             problem = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {found.kid!r}"
+            if found.first:
+                problem = f"{Reason.NOT_READY}: the issuer has no key set yet"
         if held:
             told = _told(jws.read(token))
             told["claims"] = describe(found.principal) if isinstance(found, Verified) else ""

@@ -130,26 +130,30 @@ def test_a_key_of_one_issuer_does_not_sign_for_another() -> None:
     assert verdict(forged, good, evil) is Reason.TOKEN_SIGNATURE
 
 
-def test_an_issuer_without_usable_keys_is_not_ready() -> None:
-    """No set yet, an empty one, or one older than max_stale: the client keeps its session."""
+def test_a_first_key_set_is_asked_for() -> None:
+    """It may be on its way: a sidecar that just started."""
+    raw = token(claims(), ec_key(), "ES256", kid="k")
+    assert verdict(raw, issuer()) == NeedsKey(0, "k", first=True)
+
+
+def test_keys_that_are_too_old_are_not_ready() -> None:
+    """Older than max_stale: the client keeps its session."""
     raw = token(claims(), ec_key(), "ES256", kid="k")
     stale = key_set(jwk(ec_key(), kid="k"), fetched_at=NOW - 101)
     fresh = stale._replace(fetched_at=NOW - 100)
-    empty = fresh._replace(keys=(), by_kid={}, thumbprints=frozenset())
-    for keys in (None, empty, stale):
-        assert verdict(raw, issuer(keys=keys), max_stale=100.0) is Reason.NOT_READY
+    assert verdict(raw, issuer(keys=stale), max_stale=100.0) is Reason.NOT_READY
     assert verdict(raw, issuer(keys=fresh), max_stale=100.0) is Reason.OK
 
 
 def test_without_keys_a_token_that_is_bad_anyway_is_told_so() -> None:
     """What needs no key is judged without one."""
-    cases: list[tuple[dict[str, Any], Reason]] = [
+    cases: list[tuple[dict[str, Any], Reason | NeedsKey]] = [
         ({"exp": NOW - 100}, Reason.TOKEN_EXPIRED),
         ({"token": "refresh-1"}, Reason.TOKEN_KIND),
-        ({}, Reason.NOT_READY),
+        ({}, NeedsKey(0, None, first=True)),
     ]
     for others, reason in cases:
-        assert verdict(token(claims(**others), ec_key(), "ES256"), issuer()) is reason
+        assert verdict(token(claims(**others), ec_key(), "ES256"), issuer()) == reason
 
 
 def test_an_unknown_kid_asks_for_a_fresh_key_set() -> None:

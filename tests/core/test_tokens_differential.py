@@ -23,7 +23,9 @@ EVERY_VERDICT = {
 
 def judged(raw: bytes) -> str:
     found = verdict(raw, *ISSUERS)
-    return "needs_key" if isinstance(found, NeedsKey) else found.value
+    if isinstance(found, NeedsKey):
+        return "not_ready" if found.first else "needs_key"
+    return found.value
 
 
 def test_a_token_is_allowed_only_if_it_breaks_no_condition() -> None:

@@ -203,6 +203,20 @@ async def test_a_key_that_stays_unknown_is_denied(fetched: bool, reason: str) ->
         assert reason_of(await answer(checks, signed_by_fresh_key())) == reason
 
 
+async def test_a_restarted_sidecar_waits_for_its_first_key_set() -> None:
+    """A token that comes before it is not refused; without one, the client keeps its session."""
+    without = with_keys(FRESH)._replace(keys=None)
+    keys = Keys()
+    checks = service(snapshot(issuers=(without,)), keys)
+    waiting = asyncio.ensure_future(answer(checks, signed_by_fresh_key()))
+    await keys.was_asked.wait()
+    checks.swap(snapshot(issuers=(with_keys(FRESH),)))
+    keys.fetched.set_result(True)
+    assert allowed(await waiting)
+    checks = service(snapshot(issuers=(without,)), Keys(at_once=True))
+    assert reason_of(await answer(checks, signed_by_fresh_key())) == "not_ready"
+
+
 async def test_a_key_is_waited_for_only_so_long() -> None:
     """Until 30 ms before the caller's own deadline, and then it is no key set that came."""
     checks = service(snapshot(issuers=(with_keys(OLD),)), Keys())
