@@ -34,7 +34,7 @@ from sidecar.ops.routes import OpsAnswer, OpsRequest, ops_routes
 from sidecar.ops.server import OpsServer
 from sidecar.reload import Reloader
 from sidecar.transport.health import health_methods
-from sidecar.transport.interface import Listener, ListenError, Methods, Transport
+from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
 from sidecar.transport.sockets import listen
 from sidecar.zervi.keyring import KeyRing
 
@@ -99,7 +99,11 @@ class Sidecar:
             lambda deliver: asyncio.get_running_loop().call_soon(deliver),
             wiring.service(config),
         )
-        self._reloader = Reloader(path, config, os.environ, self._apply, self._refuse)
+        self._reloader = Reloader(
+            path, config, os.environ, self._apply, self._refuse, self._renew_certificates
+        )
+        self._certificates: Tls | None = None
+        self._servers: list[Transport] = []
         self._node: Node | None = None
         if settings.looma is not None:
             self._node = Node(
@@ -115,7 +119,7 @@ class Sidecar:
         loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._decisions.close)
-            servers = await self._listen(stack)
+            await self._listen(stack)
             self._note_policy()
             for work in (self._reloader.run(), self._announce()):
                 stack.callback(asyncio.create_task(work).cancel)
@@ -129,7 +133,7 @@ class Sidecar:
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
             leaving = asyncio.create_task(self._leave(), name="leave")
-            await self._wait_for_envoy(servers, signals)
+            await self._wait_for_envoy(signals)
             await leaving
 
     async def _announce(self) -> None:
@@ -152,16 +156,17 @@ class Sidecar:
         left = await self._leave()
         return OpsAnswer(200 if left else 502, json.dumps({"left": left}).encode() + b"\n")
 
-    async def _listen(self, stack: contextlib.AsyncExitStack) -> list[Transport]:
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         addresses = self._config.settings.listen
+        self._certificates = wiring.certificates(self._config)
         health = health_methods(self._health)
         checks = self._service.methods()
         both = checks._replace(
             unary={**checks.unary, **health.unary}, streams={**checks.streams, **health.streams}
         )
-        servers = [await self._serve("authz", addresses.authz, both, stack)]
+        await self._serve("authz", addresses.authz, both, stack)
         if addresses.health is not None:
-            servers.append(await self._serve("health", addresses.health, health, stack))
+            await self._serve("health", addresses.health, health, stack)
         try:
             ops = await listen(addresses.ops)
         except ListenError as error:
@@ -172,33 +177,28 @@ class Sidecar:
         await server.start()
         stack.push_async_callback(server.close)
         _log.info("listen.ops: %s", ops.address)
-        return servers
 
     async def _serve(
         self, key: str, address: str, methods: Methods, stack: contextlib.AsyncExitStack
-    ) -> Transport:
-        server = _transport(
-            self._config.settings.listen.transport,
-            wiring.listener(self._config, address),
-            methods,
-        )
+    ) -> None:
+        settings = self._config.settings.listen
+        listener = Listener(address, self._certificates, settings.socket_mode)
+        server = _transport(settings.transport, listener, methods)
         try:
             bound = await server.start()
         except ListenError as error:
             raise ListenError(f"listen.{key}: {error}") from None
         stack.push_async_callback(server.drain, STOP_SECONDS)
+        self._servers.append(server)
         _log.info("listen.%s: %s", key, bound)
-        return server
 
-    async def _wait_for_envoy(
-        self, servers: Sequence[Transport], signals: asyncio.Queue[signal.Signals]
-    ) -> None:
+    async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
         """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
         drain = self._config.settings.drain
         _log.info("draining for at most %g s; a second signal ends it now", drain)
 
         async def all_idle() -> None:
-            await asyncio.gather(*(server.idle() for server in servers))
+            await asyncio.gather(*(server.idle() for server in self._servers))
 
         async def signalled() -> None:
             await signals.get()
@@ -208,6 +208,20 @@ class Sidecar:
         for end in pending:
             end.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _renew_certificates(self) -> None:
+        """Read what the listeners show and trust again; what is unfit changes nothing."""
+        try:
+            certificates = await asyncio.to_thread(wiring.certificates, self._config)
+            if certificates is None or certificates == self._certificates:
+                return
+            for server in self._servers:
+                await server.renew(certificates)
+        except ListenError as error:
+            _log.error("listen.tls: the former certificates are kept: %s", error)
+        else:
+            self._certificates = certificates
+            _log.info("listen.tls: new connections get the new certificates")
 
     def _apply(self, fresh: Config) -> None:
         """Take a reloaded policy and reloaded secrets over, whole."""

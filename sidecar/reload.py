@@ -1,10 +1,10 @@
-"""Taking over a changed policy and changed secrets, without a restart and without a gap."""
+"""Taking over changed files, without a restart and without a gap."""
 
 import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from sidecar.config import Config, ConfigError, load
@@ -15,11 +15,12 @@ _log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Watches the content of the files that may change while the sidecar runs.
+    """Watches the content of ``sidecar.yaml`` and of the files that it names.
 
     Content, not times: Kubernetes swaps a symlink, an editor replaces the file, rsync keeps its
     time. ``apply`` gets a whole configuration that is valid, ``refuse`` the errors of one that is
-    not; reading and compiling happen off the event loop.
+    not; reading and compiling happen off the event loop. Before that, ``renew`` reads certificates:
+    they have an end, which must not come while somebody looks for a mistake in the policy.
     """
 
     def __init__(
@@ -29,14 +30,19 @@ class Reloader:
         environ: Mapping[str, str],
         apply: Callable[[Config], None],
         refuse: Callable[[ConfigError], None],
+        renew: Callable[[], Awaitable[None]],
     ) -> None:
         self._path = path
         self._environ = environ
         self._apply = apply
         self._refuse = refuse
-        self._files = tuple(_changeable(config))
+        self._renew = renew
+        self._files = (path, *_named_in(config))
         self._seen = _digests(self._files)
         self._asked = asyncio.Event()
+        policy = _digest(config.settings.policy.file)
+        if policy is not None and not policy.hex().startswith(config.policy.digest):
+            self._asked.set()  # it was changed while the sidecar started
 
     def now(self) -> None:
         """Reload without waiting for a change (SIGHUP)."""
@@ -57,6 +63,7 @@ class Reloader:
 
     async def _reload(self) -> None:
         try:
+            await self._renew()
             config = await asyncio.to_thread(load, self._path, self._environ)
         except ConfigError as error:
             self._refuse(error)
@@ -66,11 +73,18 @@ class Reloader:
             self._apply(config)
 
 
-def _changeable(config: Config) -> Iterable[Path]:
-    """Return the policy's file and those of secrets; key sets in files are zervi's to watch."""
-    yield config.settings.policy.file
-    for issuer in config.settings.zervi.issuers:
+def _named_in(config: Config) -> Iterable[Path]:
+    """Return what a configuration is loaded from beside its own file.
+
+    The registry's token is not among it: it is read for each call.
+    """
+    settings = config.settings
+    yield settings.policy.file
+    for issuer in settings.zervi.issuers:
         yield from issuer.secret_file or ()
+        yield from filter(None, (issuer.jwks_file, issuer.ca_file))
+    if (tls := settings.listen.tls) is not None:
+        yield from filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
 
 
 def _digests(files: Iterable[Path]) -> tuple[bytes | None, ...]:

@@ -13,7 +13,7 @@ from sidecar.looma.probe import ProbeSettings
 from sidecar.looma.reporter import ReporterSettings
 from sidecar.looma.reporting import RegistrySettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login
-from sidecar.transport.interface import Listener, Tls
+from sidecar.transport.interface import ListenError, Tls
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
 
@@ -70,18 +70,19 @@ def key_refreshing(config: Config) -> RefreshSettings:
     )
 
 
-def listener(config: Config, address: str) -> Listener:
-    """Return where to listen, with the certificates read. Raises OSError."""
-    listen = config.settings.listen
-    if listen.tls is None:
-        return Listener(address, socket_mode=listen.socket_mode)
-    authorities = listen.tls.client_ca_file
-    tls = Tls(
-        listen.tls.cert_file.read_bytes(),
-        listen.tls.key_file.read_bytes(),
-        None if authorities is None else authorities.read_bytes(),
-    )
-    return Listener(address, tls, listen.socket_mode)
+def certificates(config: Config) -> Tls | None:
+    """Read what the listeners show and trust, None where they speak no TLS. Raises ListenError."""
+    tls = config.settings.listen.tls
+    if tls is None:
+        return None
+    try:
+        return Tls(
+            tls.cert_file.read_bytes(),
+            tls.key_file.read_bytes(),
+            None if tls.client_ca_file is None else tls.client_ca_file.read_bytes(),
+        )
+    except OSError as error:
+        raise ListenError(f"{error.filename}: {error.strerror}") from None
 
 
 def reporter(looma: Looma, version: str) -> ReporterSettings:

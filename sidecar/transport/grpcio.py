@@ -38,6 +38,7 @@ from sidecar.transport.interface import (
     Unary,
 )
 from sidecar.transport.sockets import TcpAddress, UnixPath, bind_tcp, format_address, parse_address
+from sidecar.transport.tls import server_context
 
 _log = logging.getLogger(__name__)
 
@@ -71,12 +72,15 @@ class Server:
         self._methods = methods
         self._server: aio.Server | None = None
         self._unix: UnixPath | None = None
+        self._renewed: grpc.ServerCertificateConfiguration | None = None
         self._stream_waits: set[asyncio.Timeout] = set()
         self._streams_end: float | None = None  # the event loop's time; None until draining
 
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
         address = parse_address(self._listener.address)
+        if self._listener.tls is not None:
+            server_context(self._listener.tls)  # says what is wrong, which grpcio does not
         server = aio.server(handlers=[_Handlers(self._handlers())], options=_OPTIONS)
         try:
             if isinstance(address, TcpAddress):
@@ -98,6 +102,11 @@ class Server:
     async def idle(self) -> None:
         """Wait for ever: grpcio does not tell of its connections."""
         await asyncio.Event().wait()
+
+    async def renew(self, tls: Tls) -> None:
+        """Serve new connections with these certificates; open ones go on. Raises ListenError."""
+        server_context(tls)
+        self._renewed = _certificates(tls)
 
     async def drain(self, grace: float) -> None:
         """Take no new call, finish those that run, end within ``grace`` seconds."""
@@ -179,19 +188,22 @@ class Server:
         try:
             if tls is None:
                 return server.add_insecure_port(address)
-            return server.add_secure_port(address, _credentials(tls))
+            return server.add_secure_port(address, self._credentials(tls))
         except RuntimeError:
-            cause = "" if tls is None else ", or its certificate, key or client CA is unfit"
-            raise ListenError(
-                f"{self._listener.address}: grpcio cannot listen on it{cause}"
-            ) from None
+            raise ListenError(f"{self._listener.address}: grpcio cannot listen on it") from None
+
+    def _credentials(self, tls: Tls) -> grpc.ServerCredentials:
+        return grpc.dynamic_ssl_server_credentials(
+            _certificates(tls),
+            # Asked for each connection, in grpcio's threads.
+            lambda: self._renewed,  # type: ignore[return-value, arg-type]  # -- None: no news
+            require_client_authentication=tls.client_ca is not None,
+        )
 
 
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)],
-        root_certificates=tls.client_ca,
-        require_client_auth=tls.client_ca is not None,
+def _certificates(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(tls.key, tls.certificate)], root_certificates=tls.client_ca
     )
 
 

@@ -71,6 +71,12 @@ class Transport(Protocol):
     async def idle(self) -> None:
         """Wait until no connection is left; for ever where a transport cannot tell."""
 
+    async def renew(self, tls: Tls) -> None:
+        """Serve new connections with these certificates; open ones go on. Raises ListenError.
+
+        Then the former ones are still served.
+        """
+
     async def drain(self, grace: float) -> None:
         """Stop: take no new connection, finish what runs, end within ``grace`` seconds."""
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.stream import Budget
-from sidecar.transport.h2.tls import server_context
-from sidecar.transport.interface import Listener, Methods
+from sidecar.transport.interface import Listener, Methods, Tls
 from sidecar.transport.sockets import BACKLOG, Listening, listen
+from sidecar.transport.tls import server_context
 
 
 class Server:
@@ -37,14 +37,27 @@ class Server:
         self._listening = await listen(
             self._listener.address, socket_mode=self._listener.socket_mode
         )
-        for sock in self._listening.sockets:
-            self._servers.append(await self._serve(sock, context))
+        self._servers = await self._serve_all(self._listening, context)
         self._tick()
         return self._listening.address
 
     async def idle(self) -> None:
         """Wait until no connection is left."""
         await self._empty.wait()
+
+    async def renew(self, tls: Tls) -> None:
+        """Serve new connections with these certificates; open ones go on. Raises ListenError."""
+        context = server_context(tls)
+        if self._listening is None or not self._servers:
+            return
+        # A context of its own, since a living one cannot be rid of a client CA.
+        fresh = await self._serve_all(self._listening, context)
+        if self._draining:  # it began meanwhile
+            former = fresh
+        else:
+            former, self._servers = self._servers, fresh
+        for server in former:
+            server.close()
 
     async def drain(self, grace: float) -> None:
         """Stop listening, let the peers go elsewhere, finish what runs within ``grace`` seconds.
@@ -57,6 +70,7 @@ class Server:
         self._draining = True
         for server in self._servers:
             server.close()
+        self._servers.clear()
         self._listening.close()
         for connection in list(self._connections):
             connection.announce_end()
@@ -74,6 +88,13 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
+
+    async def _serve_all(
+        self, listening: Listening, context: ssl.SSLContext | None
+    ) -> list[asyncio.AbstractServer]:
+        # A server closes the socket it was given: with duplicates, one may follow another without
+        # a moment in which nobody listens.
+        return [await self._serve(sock.dup(), context) for sock in listening.sockets]
 
     async def _serve(
         self, sock: socket.socket, context: ssl.SSLContext | None
