@@ -118,6 +118,8 @@ class Calls:
 
     async def _send_all(self, stream: Stream, messages: AsyncIterator[bytes]) -> None:
         async for message in messages:
+            if stream.id not in self._streams:
+                return  # the caller has left, and the method takes no notice of its cancellation
             self._out.send(stream, message)
             self._flush()
             while stream.pending or self._paused:

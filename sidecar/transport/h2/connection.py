@@ -153,9 +153,7 @@ class Connection:
         if size is not None and len(payload) != size:
             raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame of a wrong size")
         if on_stream is not None and on_stream != (number != 0):
-            raise protocol_error(
-                "a frame on a stream that is none, or the connection's on a stream"
-            )
+            raise protocol_error("a stream's frame on the connection, or the other way round")
         try:
             handler(flags, number, payload)
         except H2StreamError as error:
@@ -215,9 +213,7 @@ class Connection:
 
     def _check_times(self, now: float) -> None:
         if not self._in.acknowledged and now - self._opened > limits.HANDSHAKE_TIMEOUT:
-            raise H2ConnectionError(
-                ErrorCode.SETTINGS_TIMEOUT, "SETTINGS not acknowledged"
-            )  # 6.5.3
+            raise H2ConnectionError(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS ACK")  # 6.5.3
         begun = self._rest_since if self._rest else self._in.block_since
         if begun is not None and now - begun > limits.FRAME_TIMEOUT:
             raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "a frame that does not end")

@@ -72,10 +72,10 @@ class _Kind(Enum):
 
 def _kind(name: bytes, value: bytes) -> _Kind:
     # With tracing, blocks differ in one field; the others are judged once.
-    return _judged(name, value) if len(value) <= _SHORT else _judge(name, value)
+    return _judged(name, value) if len(name) + len(value) <= _SHORT else _judge(name, value)
 
 
-_SHORT = 64  # bytes
+_SHORT = 128  # bytes
 
 
 def _judge(name: bytes, value: bytes) -> _Kind:

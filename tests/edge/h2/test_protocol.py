@@ -290,6 +290,28 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     await settled()
 
 
+async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
+    cancelled = 0
+
+    async def stubborn(_message: bytes) -> AsyncIterator[bytes]:
+        nonlocal cancelled
+        yield b"one"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+        yield b"two"
+
+    rig = Rig(Methods({}, {"/t/Stubborn": stubborn}))
+    rig.protocol.data_received(call("/t/Stubborn"))
+    await settled()
+    rig.wire.frames()
+    rig.protocol.data_received(wire.rst_stream(1, CANCEL))
+    await settled()
+    assert cancelled == 1
+    assert rig.wire.writes == []
+
+
 async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_have_ended() -> (
     None
 ):
