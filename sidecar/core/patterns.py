@@ -1,7 +1,7 @@
 """The path of a route: literals, one-segment wildcards, a trailing wildcard."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -95,18 +95,13 @@ _ALL_NAMED = re.compile(r"\{([^{}/]*)\}")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._]+")
 
 
-def default_name(path: str, taken: Container[str] = ()) -> str:
+def default_name(path: str) -> str:
     """Derive a route's name from its path: ``/api/users/{id}/*`` becomes ``api-users-id-all``.
 
-    Where ``taken`` holds that already, a number is appended.
+    Two paths may get the same one; it leaves room for a number after it.
     """
     words = _ALL_NAMED.sub(r"\1", path).strip("/").split("/")
     if words[-1] == "*":
         words[-1] = "all"
     words = ["any" if word == "*" else _NOT_IN_NAME.sub("-", word).strip("-._") for word in words]
-    base = "-".join(filter(None, words))[: MAX_NAME - 8] or ("root" if path == "/" else "route")
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}-{number}"
-    return name
+    return "-".join(filter(None, words))[: MAX_NAME - 8] or ("root" if path == "/" else "route")

@@ -2,7 +2,7 @@
 
 Servers, proxies and frameworks rewrite a path before they look at it, each in its own order. So
 every rewriting that is known is applied to what every other one left, until nothing new comes
-of it; whatever an upstream does, what it sees is among the results.
+of it: whichever of them an upstream applies, and in whatever order, what it then sees is here.
 """
 
 import re

@@ -101,7 +101,7 @@ def public(table: Policy, segments: tuple[str, ...]) -> bool:
     return isinstance(route, Route) and route.public
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), allowed, st.booleans())
 def test_any_bytes_are_a_path_of_bounded_readings_or_a_path_error(
     data: st.DataObject, allow: frozenset[str], faithful: bool
@@ -126,7 +126,7 @@ def test_any_bytes_are_a_path_of_bounded_readings_or_a_path_error(
         assert not {".", ".."} & set(segments) or "encoded_dot" in allow
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.data(), allowed, upstreams())
 def test_what_an_upstream_sees_is_among_the_readings(
     data: st.DataObject, allow: frozenset[str], upstream: Sequence[Step]
@@ -142,7 +142,7 @@ def test_what_an_upstream_sees_is_among_the_readings(
     assert kept & set(path.readings)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), allowed, upstreams())
 def test_what_is_protected_at_an_upstream_is_never_public(
     data: st.DataObject, allow: frozenset[str], upstream: Sequence[Step]
@@ -222,7 +222,7 @@ def _spell(data: st.DataObject, path: bytes, ignore_case: bool) -> bytes:
     return data.draw(st.sampled_from(AT_THE_START)) + path
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data(), allowed, st.booleans(), st.booleans())
 def test_no_spelling_of_a_protected_path_is_public(
     data: st.DataObject, allow: frozenset[str], faithful: bool, ignore_case: bool
@@ -250,7 +250,7 @@ segments_of_text = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(segments_of_text, st.booleans(), allowed, st.sampled_from(["", "/", "?", "/?a=b"]))
 def test_percent_encoded_text_of_any_language_is_itself_in_every_mode(
     segments: list[str], faithful: bool, allow: frozenset[str], end: str
@@ -260,7 +260,7 @@ def test_percent_encoded_text_of_any_language_is_itself_in_every_mode(
     assert path.readings == (tuple(segments),)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(targets(frozenset()), allowed)
 def test_allowing_a_feature_changes_nothing_for_paths_without_it(
     target: bytes, allow: frozenset[str]

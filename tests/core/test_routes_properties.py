@@ -113,7 +113,7 @@ def compiled(routes: Sequence[Route], *, ignore_case: bool = False) -> Policy | 
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables(), st.lists(requests, min_size=1, max_size=4), st.booleans())
 def test_a_table_is_refused_for_rivals_alone_and_else_matches_as_a_scan_does(
     routes: tuple[Route, ...],
@@ -144,7 +144,7 @@ def test_a_table_is_refused_for_rivals_alone_and_else_matches_as_a_scan_does(
             assert match == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), tables(), requests)
 def test_the_order_of_routes_makes_no_difference(
     data: st.DataObject, routes: tuple[Route, ...], request: tuple[str, str, tuple[str, ...]]
@@ -169,7 +169,7 @@ class _Counting(dict[str, Any]):
         return super().get(key, default)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(), requests)
 def test_a_lookup_takes_no_more_steps_than_were_counted_at_load(
     routes: tuple[Route, ...], request: tuple[str, str, tuple[str, ...]]
@@ -186,7 +186,7 @@ def test_a_lookup_takes_no_more_steps_than_were_counted_at_load(
     assert _Counting.visits <= table._root.steps() <= MAX_STEPS
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=30) | st.text("/{}*%2fa.;?\\ ", max_size=30))
 def test_any_text_is_a_pattern_or_a_value_error(path: str) -> None:
     try:
@@ -200,7 +200,7 @@ def test_any_text_is_a_pattern_or_a_value_error(path: str) -> None:
 anything = st.text(max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.builds(

@@ -122,7 +122,7 @@ def test_a_route_without_a_name_is_called_by_its_path_and_where_shared_its_metho
         "files-all-2",
         "all",
         "root",
-        "root-2",
+        "route",
         "files-all",
     ]
 
