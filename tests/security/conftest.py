@@ -1,0 +1,79 @@
+"""A stack whose Envoy lets pass whatever it gets no answer to: only a proper denial denies."""
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from sidecar.demo.envoy import Envoy, bootstrap
+from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
+from tests.e2e.conftest import ROUTES, StartStack, start_stack, transport
+from tests.support.ports import free_port
+
+__all__ = ["start_stack", "transport"]
+
+FAULTY = Path(__file__).with_name("faulty_sidecar.py")
+FAIL_OPEN: Mapping[str, Any] = {"failure_mode_allow": True, "failure_mode_allow_header_add": True}
+
+PERMISSIONS = 100_000
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Give roles that no header could hold, and one whose permissions just fit."""
+    config["zervi"]["role_permissions"].update(
+        huge=[f"permission:{number}" for number in range(PERMISSIONS)],
+        large=[f"p:{number}" for number in range(1000)],
+    )
+    config["zervi"]["jwks"] = {"refresh": "1s", "cooldown": "1s"}
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def open_stack(start_stack: StartStack) -> AsyncIterator[Stack]:
+    """Run a stack that fails open; its sidecar breaks where a request's ``x-fault`` says so."""
+    setup = Setup(
+        routes=ROUTES,
+        configure=configure,
+        serve=(sys.executable, str(FAULTY), "serve"),
+        ext_authz=FAIL_OPEN,
+    )
+    async with start_stack(setup) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def bare_envoy(
+    open_stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[int]:
+    """Run a second Envoy before it, which cleans nothing and lets underscores pass; its port."""
+    loaded = bootstrap(
+        BOOTSTRAPS / "envoy.yaml",
+        listener_port=free_port(),
+        admin_port=free_port(),
+        authz=f"127.0.0.1:{open_stack.ports.authz}",
+        upstream=open_stack.ports.basic_server,
+        upstream_grpc=open_stack.ports.basic_server,
+        manager={
+            "normalize_path": False,
+            "merge_slashes": False,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "common_http_protocol_options": {"headers_with_underscores_action": "ALLOW"},
+        },
+        ext_authz=FAIL_OPEN,
+    )
+    envoy = await Envoy.start(loaded, tmp_path_factory.mktemp("bare"), name="bare")
+    yield int(envoy.url.rpartition(":")[2])
+    await envoy.stop()
+
+
+async def envoy_errors(stack: Stack) -> int:
+    """Return how many Checks Envoy counts as errors: each of them was let through."""
+    url = (
+        f"{stack.envoy.admin_url}/stats?filter=ext_authz.*(error|failure_mode_allowed)&format=json"
+    )
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        stats = (await answer.json())["stats"]
+    return sum(stat.get("value", 0) for stat in stats)
