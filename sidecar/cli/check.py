@@ -1,40 +1,53 @@
-"""Validate a configuration and the policy it names, and list all that is wrong at once."""
+"""Validate a configuration and the policy it names, and say what a careful reviewer would.
+
+Exits 0 when all is good, 1 on errors (with --strict on warnings too), and 2 when it was called
+wrongly.
+"""
 
 import argparse
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the configuration's path and how strict to be."""
+    """Take the configuration's path, how strict to be, and how to tell."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
     parser.add_argument("--strict", action="store_true", help="let warnings fail the check too")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "sarif", "github"),
+        default="text",
+        help="how findings are told; default: text",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print findings and a summary; return 1 for errors and, if strict, for warnings."""
     from sidecar.config import ConfigError, Severity, load  # --help needs none of it
+    from sidecar.workbench.formats import count, render
 
+    holds = ""
     try:
-        config = load(args.config, os.environ)
+        config = load(args.config, os.environ, review=True)
     except ConfigError as error:
-        findings, good = error.findings, False
+        findings = error.findings
     else:
-        findings, good = config.warnings, True
-    for finding in findings:
-        print(finding)
-    errors = sum(finding.severity is Severity.ERROR for finding in findings)
-    warnings = sum(finding.severity is Severity.WARNING for finding in findings)
-    counts = [_count(errors, "error")] if errors else []
-    counts += [_count(warnings, "warning")] if warnings else []
-    if not good:
-        print(f"{args.config}: {', '.join(counts)}")
-        return 1
-    holds = f"{_count(len(config.issuers), 'issuer')}, {_count(len(config.policy.routes), 'route')}"
-    print(f"{args.config}: {', '.join(['good', *counts])} ({holds}, policy {config.policy.digest})")
-    return 1 if warnings and args.strict else 0
+        findings = config.warnings
+        issuers, routes = len(config.issuers), len(config.policy.routes)
+        holds = f"{_count(issuers, 'issuer')}, {_count(routes, 'route')}"
+        holds = f" ({holds}, policy {config.policy.digest})"
+    good = not any(finding.severity is Severity.ERROR for finding in findings)
+    told = render(findings, args.format, version("zervi-sidecar"))
+    if told:
+        print(told)
+    if args.format == "text":
+        state = ["good"] if good else []
+        print(f"{args.config}: {', '.join([*state, *count(findings)])}{holds}")
+    strictly = args.strict and any(finding.severity is Severity.WARNING for finding in findings)
+    return 0 if good and not strictly else 1
 
 
 def _count(number: int, what: str) -> str:

@@ -11,10 +11,14 @@ MAX_MESSAGE = 500  # characters; a message of ours has half of it at most
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: an error stops the start, a warning fails ``check --strict``."""
+    """How much a finding weighs.
+
+    An error stops the start, a warning fails ``check --strict``, an info is to be read once.
+    """
 
     ERROR = "error"
     WARNING = "warning"
+    INFO = "info"
 
 
 class Finding(NamedTuple):

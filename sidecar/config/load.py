@@ -61,12 +61,14 @@ def load(
     *,
     offline: bool = False,
     policy_file: PolicySource | None = None,
+    review: bool = False,
 ) -> Config:
     """Read, check and resolve a configuration with its policy.
 
     ``offline`` is for tools that judge requests where no sidecar runs: what only a running one
     needs (secrets, certificates, the registry) is used where it is there and not asked for.
-    ``policy_file`` takes the place of ``policy.file``.
+    ``policy_file`` takes the place of ``policy.file``. ``review`` adds to the warnings what a
+    reviewer would say beside what every start says.
 
     Raises ConfigError with every error of both files, and nothing else whatever the files hold.
     """
@@ -82,6 +84,10 @@ def load(
     problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
     source = policy_file or _policy_source(value, base, problems)
     policy, lines, findings = _policy(source, _policy_settings(value, settings))
+    if review and source is not None:
+        found, reviewed = _review(path, value, source, policy)
+        problems += found
+        findings += reviewed
     findings = located(path, document, problems) + findings
     if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
         raise ConfigError(in_order(findings))
@@ -179,6 +185,20 @@ def _policy(
         found += lint.problems(policy)
         lines = tuple(document.mark((*ROUTES, route.index)).line for route in policy.routes)
     return policy, lines, located(path, document, found)
+
+
+def _review(
+    path: Path, value: object, source: PolicySource, policy: Policy | None
+) -> tuple[list[Problem], list[Finding]]:
+    """Return what a reviewer says of the settings, and of everything else."""
+    from sidecar.config import exposed, review  # no start needs them
+
+    problems = list(review.of_settings(value))
+    findings = list(exposed.findings(path, source.path))
+    if policy is not None:
+        problems += review.of_roles(policy, value)
+        findings += located(source.path, source.document, review.of_policy(policy, value))
+    return problems, findings
 
 
 def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:

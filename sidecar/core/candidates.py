@@ -69,11 +69,14 @@ def _lost(
     host: str,
     method: str,
 ) -> str:
+    name = normalise_host(host)
     if route is winner:
         if isinstance(found, NotAllowed):
             return f"it wins by its path, and does not take {method}"
         return ""
-    if route.hosts and normalise_host(host) not in hosts_of(route):
+    if name is None:
+        return f"{host!r} is no host, and this table has routes that name hosts"
+    if route.hosts and name not in hosts_of(route):
         return f"it is for {', '.join(sorted(route.hosts))}, not for {host}"
     if winner is None:
         return "it did not win"

@@ -269,7 +269,8 @@ def test_the_token_is_never_printed(explain: Explain) -> None:
 
 LINES = [
     {"decision_id": "a1", "method": "GET", "host": "x", "path": "/both",
-     "reason": "permission_denied", "subject": "7", "principal_kind": "user", "issuer": "zervi", "roles": ["user"],
+     "reason": "permission_denied", "subject": "7", "principal_kind": "user",
+     "issuer": "zervi", "roles": ["user"],
      "permissions": ["orders:read"]},
     {"decision_id": "a2", "method": "GET", "host": "x", "path": "/both", "reason": "token_expired",
      "detail": "expired 9 s ago"},

@@ -1,0 +1,168 @@
+"""What a careful reviewer would say beside what every start says: for ``check`` alone.
+
+Nothing here stops a start: findings are warnings, or infos for what may well be meant.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from sidecar.config import overlap
+from sidecar.config.addresses import is_loopback, split_address
+from sidecar.config.findings import BadValueError, Place, Problem, Severity, quoted
+from sidecar.config.model import PolicySection
+from sidecar.config.policy_file import ROUTES
+from sidecar.config.raw import at, duration, mapping, sequence, texts
+from sidecar.config.spelling import misspelt
+from sidecar.core.principal import ALL_PERMISSIONS
+from sidecar.core.routes import Policy
+
+LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
+
+_PERMISSION_KEYS = ("permissions", "any_permissions", "owner_unless")
+_GRANTS: Place = ("zervi", "role_permissions")
+
+
+def of_settings(document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a whole ``sidecar.yaml``."""
+    ops = at(document, "listen", "ops")
+    if isinstance(ops, str) and not _is_loopback(ops):
+        message = "whoever reaches this address reads health and metrics: routes, load, key ages"
+        yield _info(("listen", "ops"), "open-ops", message, "keep it to the pod's network")
+    for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
+        issuer = mapping(entry)
+        if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):
+            place: Place = ("zervi", "issuers", index)
+            message = "tokens that this issuer made for other services are accepted here too"
+            yield _info(place, "no-audience", message, "name this service in `audiences`")
+    leeway = duration(at(document, "zervi", "leeway"), 0.0)
+    if leeway is not None and leeway > LONG_LEEWAY:
+        message = f"a token is accepted until {leeway:g} s after it has expired"
+        yield _info(("zervi", "leeway"), "long-leeway", message, "30s is plenty for clocks")
+    allowed = texts(at(document, "policy", "allow_paths"))
+    if allowed:
+        yield _warning(
+            ("policy", "allow_paths"),
+            "ambiguous-paths",
+            f"paths that servers read in several ways are let through: {', '.join(allowed)}",
+            "allow only what clients need; every reading of such a path must be permitted",
+        )
+    kept = at(document, "policy", "remove_headers")
+    if isinstance(kept, list):
+        missing = [name for name in PolicySection.remove_headers if name not in texts(kept)]
+        if missing:
+            yield _warning(
+                ("policy", "remove_headers"),
+                "kept-headers",
+                f"clients may send these to the upstream: {', '.join(missing)}",
+                "an upstream that obeys them does another thing than was permitted",
+            )
+    for place, grants in _role_permissions(document):
+        yield from _wide_grants(place, grants)
+
+
+def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a policy, in its own file; ``document`` is the settings'."""
+    yield from overlap.problems(policy)
+    grants = [grants for _, grants in _role_permissions(document)]
+    granted = {name for each in grants for names in each.values() for name in texts(names)}
+    yield from _names(policy, _PERMISSION_KEYS, granted, "permission")
+    yield from _names(policy, ("roles",), {role for each in grants for role in each}, "role")
+    for route in policy.routes:
+        place: Place = (*ROUTES, route.index)
+        if route.public and route.path == "/*":
+            message = "everything that no other route names is public"
+            yield _warning((*place, "path"), "public-everything", message, "name what is public")
+        for key in _PERMISSION_KEYS:
+            for index, name in enumerate(getattr(route, key)):
+                if "*" in name:
+                    yield _literal((*place, key, index), name)
+    if any(grants):
+        yield from _ungranted(policy, granted)
+
+
+def of_roles(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield the roles in ``sidecar.yaml`` that grant nothing which the policy asks for."""
+    wanted = {name for route in policy.routes for name in _permissions(route, _PERMISSION_KEYS)}
+    roles = {role for route in policy.routes for role in route.roles}
+    for place, grants in _role_permissions(document):
+        for role, names in grants.items():
+            granted = set(texts(names))
+            if role not in roles and not granted & (wanted | {ALL_PERMISSIONS}):
+                message = f"no route asks for the role {quoted(role)}, or for what it grants"
+                yield _info((*place, role), "unused-role", message)
+
+
+def _role_permissions(document: object) -> Iterator[tuple[Place, Mapping[str, object]]]:
+    yield _GRANTS, mapping(at(document, *map(str, _GRANTS)))
+    for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+        place: Place = ("zervi", "issuers", index, "role_permissions")
+        yield place, mapping(mapping(issuer).get("role_permissions"))
+
+
+def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem]:
+    for role, names in grants.items():
+        listed = texts(names)
+        for index, name in enumerate(listed):
+            if name == ALL_PERMISSIONS and len(listed) > 1:
+                message = f"`*` grants {quoted(role)} every permission, whatever else is listed"
+                hint = "list what the role needs, or `*` alone"
+                yield _warning((*place, role, index), "wildcard-grant", message, hint)
+            elif "*" in name and name != ALL_PERMISSIONS:
+                yield _literal((*place, role, index), name)
+
+
+def _literal(place: Place, name: str) -> Problem:
+    message = f"{quoted(name)} is compared letter by letter: `*` is no wildcard here"
+    if name == ALL_PERMISSIONS:
+        message = "only who holds `*` itself may pass: no list of permissions is enough"
+    return _warning(place, "literal-wildcard", message, "list each permission")
+
+
+def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> Iterator[Problem]:
+    """Yield what is one letter from a name that is known, or used more often."""
+    keys = tuple(keys)
+    used = Counter(name for route in policy.routes for name in _permissions(route, keys))
+    meant = dict(misspelt(used, known))
+    for route in policy.routes if meant else ():
+        for key in keys:
+            for index, name in enumerate(getattr(route, key)):
+                if name in meant:
+                    message = f"{what} {quoted(name)}: did you mean {quoted(meant[name])}?"
+                    place: Place = (*ROUTES, route.index, key, index)
+                    yield _warning(place, f"misspelt-{what}", message, "they are one letter apart")
+
+
+def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        yield from getattr(route, key)
+
+
+def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
+    """Yield each permission that only tokens can bring, once."""
+    told = set(granted)
+    for route in policy.routes:
+        for key in ("permissions", "any_permissions"):
+            for index, name in enumerate(getattr(route, key)):
+                if name not in told:
+                    told.add(name)
+                    yield _info(
+                        (*ROUTES, route.index, key, index),
+                        "ungranted-permission",
+                        f"no role grants {quoted(name)}: tokens must carry it",
+                        "`role_permissions` says what roles grant",
+                    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return is_loopback(split_address(address)[0])
+    except BadValueError:
+        return True  # the schema says what is wrong
+
+
+def _warning(place: Place, code: str, message: str, hint: str) -> Problem:
+    return Problem(place, code, message, hint, Severity.WARNING)
+
+
+def _info(place: Place, code: str, message: str, hint: str = "") -> Problem:
+    return Problem(place, code, message, hint, Severity.INFO)

@@ -1,0 +1,25 @@
+"""What a review finds in files that a test writes."""
+
+from pathlib import Path
+
+from sidecar.config import ConfigError, Finding, load
+from tests.edge.config_files import Files
+
+
+def review(directory: Path, *texts: str) -> list[Finding]:
+    """Write each text as ``routes.yaml`` or ``sidecar.yaml``, and return what is found in them.
+
+    The directory is left out of what is told.
+    """
+    files = Files(directory)
+    for text in texts:
+        files.write(**{"routes" if text.startswith("api_gateway") else "sidecar": text})
+    try:
+        found = load(files.config, files.environ, review=True).warnings
+    except ConfigError as error:
+        found = error.findings
+    short = f"{directory}/"
+    return [
+        each._replace(file=each.file.replace(short, ""), help=each.help.replace(short, ""))
+        for each in found
+    ]

@@ -1,0 +1,57 @@
+"""docs/lint.md: every finding that there is, each example as it says."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.edge.config_files import ISSUERS, POLICY
+from tests.support.findings import review
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
+_SECTION = re.compile(r"^### `([a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+SECTIONS: dict[str, str] = dict(_SECTION.findall(PAGE))
+
+# What a page cannot show: secrets of a certain kind, files of megabytes, bytes that are no text.
+# tests/edge/test_config_{secrets,hostile,yaml}.py have them.
+WITHOUT_EXAMPLE = {"weak-secret", "secret", "unused-keys", "yaml-size", "yaml-encoding"}
+
+
+def codes() -> Iterator[str]:
+    """Yield the codes in the source: the second argument of what makes a problem, and so on."""
+    calls = {"Problem": 1, "refuse": 1, "_warning": 1, "_info": 1, "_fault": 1, "Fault": 1,
+             "Finding": 0}  # fmt: skip
+    for path in (ROOT / "sidecar" / "config").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in calls and len(node.args) > calls[name]:
+                code = node.args[calls[name]]
+                if isinstance(code, ast.Constant) and isinstance(code.value, str):
+                    yield code.value
+
+
+def test_every_code_is_documented_and_no_other() -> None:
+    made_up = {"misspelt-permission", "misspelt-role"}  # their names are put together
+    assert set(SECTIONS) == set(codes()) | made_up
+
+
+@pytest.mark.parametrize("code", SECTIONS)
+def test_an_example_finds_what_it_says(code: str, tmp_path: Path) -> None:
+    files = re.findall(r"```yaml\n(.*?)```", SECTIONS[code], re.DOTALL)
+    wanted = re.findall(r"```text\n(.*?)\n```", SECTIONS[code], re.DOTALL)
+    if code in WITHOUT_EXAMPLE:
+        assert not files
+        return
+    found = review(tmp_path, *files)
+    assert "\n".join(str(each) for each in found if each.code == code) == wanted[0]
+
+
+def test_what_the_page_leaves_out_is_clean(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n# sidecar.yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert shown == ISSUERS + POLICY
+    assert review(tmp_path, shown) == []
