@@ -1,7 +1,7 @@
 """CheckRequests as Envoy sends them, and CheckResponses as it reads them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Sequence
 
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.principal import IdentityHeaders
@@ -54,7 +54,7 @@ class NoKeys:
 def service(
     snapshot: Snapshot,
     keys: object = None,
-    records: list[DecisionRecord] | None = None,
+    records: MutableSequence[DecisionRecord] | None = None,
     answers: AnswerSettings | None = None,
     defer: Callable[[Callable[[], None]], object] = lambda deliver: deliver(),
 ) -> CheckService:

@@ -1,0 +1,145 @@
+"""Key sets under load and under attack, through the whole service."""
+
+import asyncio
+import gc
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable
+from functools import partial
+
+import pytest
+
+from sidecar.core import base64url
+from sidecar.core.decision import DecisionRecord
+from sidecar.core.issuers import Issuer
+from sidecar.core.keys import KeySet
+from sidecar.core.snapshot import Snapshot
+from sidecar.demo import minting
+from sidecar.demo.stack import Stack
+from sidecar.demo.zervi import start_zervi
+from sidecar.extauthz.service import CHECK, CheckService
+from sidecar.pb.ext_authz_pb2 import CheckResponse
+from sidecar.zervi.interface import JwksUrl, RefreshSettings
+from sidecar.zervi.keyring import KeyRing
+from tests.support import http1
+from tests.support.checks import check_request, reason_of, service
+from tests.support.policies import PROTECTED, snapshot
+from tests.support.waiting import eventually
+
+ALGORITHMS = frozenset({"ES256"})
+LISTED = "/api/services/list"
+CLIENTS = 8
+ROUND = 250  # requests between two rotations
+FLOOD = 10_000
+SHARE = 500  # of the flood at once
+
+
+def bearer(token: str) -> tuple[str, str]:
+    return ("authorization", f"Bearer {token}")
+
+
+def _reached(answers: Counter[int], wanted: int) -> bool:
+    return answers.total() >= wanted
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_no_good_token_is_denied_while_keys_rotate_under_load(open_stack: Stack) -> None:
+    """Old and new tokens through Envoy, as fast as it goes, over three rotations."""
+    zervi, port = open_stack.zervi, open_stack.ports.envoy
+    tokens = [zervi.token("alice")]
+    answers: Counter[int] = Counter()
+    rotating = True
+
+    async def ask(number: int) -> None:
+        while rotating:
+            number += 1
+            token = tokens[-1] if number % 2 else tokens[number % len(tokens)]
+            answers[(await http1.send(port, LISTED, bearer(token))).status] += 1
+
+    clients = [asyncio.create_task(ask(number)) for number in range(CLIENTS)]
+    for rotation in range(1, 4):
+        await zervi.rotate()
+        tokens.append(zervi.token("alice"))
+        wanted = rotation * ROUND
+        await eventually(partial(_reached, answers, wanted), "requests go on", within=40)
+    rotating = False
+    await asyncio.gather(*clients)
+    assert set(answers) == {200}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_withdrawn_key_stops_within_one_refresh(open_stack: Stack) -> None:
+    """Its tokens were verified before and are cached; the next good key set ends them."""
+    zervi, port = open_stack.zervi, open_stack.ports.envoy
+    old = bearer(zervi.token("alice"))
+    assert (await http1.send(port, LISTED, old)).status == 200
+    await zervi.rotate(withdraw=True)
+    # A new token makes the sidecar fetch; from then on the old one is refused.
+    assert (await http1.send(port, LISTED, bearer(zervi.token("alice")))).status == 200
+    answer = await http1.send(port, LISTED, old)
+    assert answer.status == 401
+    assert answer.json["reason"] == "token_key_unknown"
+
+
+class Flooded:
+    """The Check service over a key ring that fetches from the stand-in."""
+
+    def __init__(self, url: str, settings: RefreshSettings) -> None:
+        self.results: list[str] = []
+        self.ring = KeyRing(
+            [JwksUrl(minting.JWKS_ISSUER, ALGORITHMS, url)],
+            settings,
+            on_keys=self._on_keys,
+            on_refresh=lambda _, result, __: self.results.append(result),
+        )
+        last: deque[DecisionRecord] = deque(maxlen=1)
+        self.checks: CheckService = service(self._snapshot(None), self.ring, last)
+
+    def _snapshot(self, keys: KeySet | None) -> Snapshot:
+        return snapshot((PROTECTED,), (Issuer(minting.JWKS_ISSUER, ALGORITHMS, keys=keys),))
+
+    def _on_keys(self, _: int, keys: KeySet) -> None:
+        self.checks.swap(self._snapshot(keys))
+
+    async def ask(self, token: str) -> str:
+        message = check_request(headers={"authorization": [f"Bearer {token}".encode()]})
+        given = self.checks.methods().unary[CHECK](message, time.monotonic() + 60)
+        answer = await given if isinstance(given, Awaitable) else given
+        return reason_of(CheckResponse.FromString(answer))
+
+
+async def test_a_flood_of_made_up_kids_costs_a_fetch_a_cooldown_and_no_memory() -> None:
+    """10,000 tokens with a kid of their own: good ones pass among them, two fetches are made."""
+    zervi = await start_zervi(0, b"not used", algorithm="ES256")
+    flooded = Flooded(zervi.jwks_url, RefreshSettings(3600.0, 5.0, 86400.0, 3600.0))
+    await flooded.ring.start()
+    try:
+        await eventually(lambda: flooded.results, "the first keys")
+        stranger = minting.new_key("stranger", "ES256")
+        claims = minting.user_claims("alice") | {"permissions": ["closed:read"]}
+        signature = minting.sign(claims, stranger).rpartition(".")[2]
+        payload = minting.sign(claims, stranger).split(".")[1]
+        good = minting.sign(claims, zervi.keys[-1])
+        reasons: Counter[str] = Counter()
+        blocks = 0
+        for first in range(0, FLOOD, SHARE):
+            numbers = range(first, first + SHARE)
+            tokens = [made_up(number, payload, signature) for number in numbers]
+            reasons.update(await asyncio.gather(*map(flooded.ask, tokens)))
+            assert await flooded.ask(good) == "ok"
+            gc.collect()
+            blocks = blocks or sys.getallocatedblocks()  # what is allocated once is by now
+        assert reasons == {"token_key_unknown": FLOOD}
+        assert len(flooded.results) <= 3  # the first one, and a burst of two
+        assert flooded.checks.cached_tokens == 1
+        assert sys.getallocatedblocks() - blocks < FLOOD / 2
+    finally:
+        await flooded.ring.close()
+        await zervi.stop()
+
+
+def made_up(number: int, payload: str, signature: str) -> str:
+    """Write a token whose kid nobody has; signing each would only take time."""
+    header = base64url.encode(b'{"alg":"ES256","kid":"made-up-%d"}' % number).decode()
+    return f"{header}.{payload}.{signature}"
