@@ -9,9 +9,7 @@ from sidecar.core.decision import Surroundings
 from sidecar.core.request import Request
 from sidecar.pb.ext_authz_pb2 import AttributeContext, CheckRequest
 
-_SANE_ID = re.compile(
-    rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-)  # longer or stranger ones are a client's play
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the rest is a client's play
 
 
 class MalformedCheckError(Exception):

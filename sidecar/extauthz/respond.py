@@ -7,7 +7,8 @@ and collapses doubles.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sidecar.core.credentials import TokenSource
@@ -35,6 +36,10 @@ _UNCOMMON = re.compile(
     r"[^a-z0-9\-:\n]"
 )  # in names joined by \n; `:` begins Envoy's pseudo-headers
 _SEPARATOR = re.compile(r"[^a-z0-9]")
+
+# Sets of header names that are remembered, and the letters of one: clients of a kind send the same.
+_MAX_REMOVALS = 256
+_MAX_NAMES = 1024
 
 # Protobuf's wire format for what `addendum` appends: (field number << 3) | 2, a length-delimited
 # field.
@@ -67,6 +72,7 @@ class Responder:
         self._removed = sorted(removed)
         self._removed_queries = sorted(source.name for source in withheld if source.kind == "query")
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
+        self._removals: dict[tuple[str, ...], bytes] = {}
 
     def build(
         self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""
@@ -96,16 +102,26 @@ class Responder:
         Many upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule), Envoy removes only the
         exact name. ``decision_id`` is ASCII.
         """
-        value = _field(_STRING_VALUE, decision_id.encode("ascii"))
-        entry = _field(_KEY, b"decision_id") + _field(_VALUE, value)
-        added = _field(_DYNAMIC_METADATA, _field(_FIELDS, entry))
-        if _UNCOMMON.search("\n".join(header_names)):
-            odd = [name for name in header_names if _SEPARATOR.sub("-", name) in self._protected]
-            removals = b"".join(
-                _field(_HEADERS_TO_REMOVE, name.encode()) for name in odd if _UNCOMMON.search(name)
-            )
-            added += _field(_OK_RESPONSE, removals)
-        return added
+        encoded = decision_id.encode("ascii")
+        names = tuple(header_names)
+        removals = self._removals.get(names)
+        if removals is None:
+            removals = self._removals_of(names)
+            if len(self._removals) >= _MAX_REMOVALS:
+                self._removals.clear()
+            if sum(map(len, names)) <= _MAX_NAMES:
+                self._removals[names] = removals
+        return _before_decision_id(len(encoded)) + encoded + removals
+
+    def _removals_of(self, names: Sequence[str]) -> bytes:
+        """Return the part of an answer that removes the odd spellings among these names."""
+        if not _UNCOMMON.search("\n".join(names)):
+            return b""
+        odd = [name for name in names if _SEPARATOR.sub("-", name) in self._protected]
+        removals = b"".join(
+            _field(_HEADERS_TO_REMOVE, name.encode()) for name in odd if _UNCOMMON.search(name)
+        )
+        return _field(_OK_RESPONSE, removals)
 
     def _allow(self, response: CheckResponse, decision: Allow) -> None:
         response.status.code = _OK
@@ -169,6 +185,14 @@ def _option(name: str, value: str) -> HeaderValueOption:
     option.header.value = value
     option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     return option
+
+
+@lru_cache(maxsize=64)  # ids are mostly of one length
+def _before_decision_id(length: int) -> bytes:
+    """Return the part of an answer that an id of that many bytes completes."""
+    value = _field(_STRING_VALUE, bytes(length))
+    entry = _field(_KEY, b"decision_id") + _field(_VALUE, value)
+    return _field(_DYNAMIC_METADATA, _field(_FIELDS, entry)).removesuffix(bytes(length))
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:

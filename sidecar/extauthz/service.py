@@ -190,8 +190,9 @@ class CheckService:
         if isinstance(decision, Allow) and check.envelope is not None:
             verified = decision.verified
             key = (verified and verified.digest, decision.route.index, decision.reason)
-            constant = self._answers.get(key)
-            if constant is None:
+            try:
+                constant = self._answers[key]
+            except KeyError:
                 constant = self._answers[key] = _something(self._responder.build(decision))
             added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
             answer = constant + _something(added)
