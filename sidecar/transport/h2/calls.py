@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from traceback import extract_tb
@@ -32,7 +31,11 @@ class _Call(NamedTuple):
 
 
 class Calls:
-    """Serves the streams of a connection by ``methods``; ``flush`` sends what is answered later."""
+    """Serves the streams of a connection by ``methods``; ``flush`` sends what is answered later.
+
+    ``arrived`` (seconds of ``time.monotonic()``) is when what is being served was read: the time
+    that a caller gives runs from then on, however long those before it take.
+    """
 
     def __init__(self, methods: Methods, connection: Connection, flush: Callable[[], None]) -> None:
         self._methods = methods
@@ -41,6 +44,7 @@ class Calls:
         self._flush = flush
         self._running: dict[int, _Call] = {}
         self._ended: dict[int, RpcError] = {}  # running calls that were cut short, and why
+        self.arrived = 0.0
         self._paused = False  # the peer does not read
         self._waiting: dict[int, asyncio.Future[None]] = {}  # server streams that may send no more
 
@@ -98,7 +102,7 @@ class Calls:
             return
         message = message_of(stream.body, encoded=head.encoded)
         stream.body = b""  # one copy is enough, however long the method takes
-        deadline = None if head.timeout is None else time.monotonic() + head.timeout
+        deadline = None if head.timeout is None else self.arrived + head.timeout
         if unary is not None:
             answer = unary(message, deadline)
             if isinstance(answer, bytes):

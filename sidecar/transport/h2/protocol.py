@@ -44,6 +44,7 @@ class H2Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Serve what arrived, as long as the peer takes the answers."""
+        self._calls.arrived = time.monotonic()
         if self._unread or len(data) > MAX_READ:
             self._unread += data
             self._read_on()
