@@ -1,1 +1,1 @@
-"""What the product costs, measured and simulated."""
+"""Measurements and simulations: ``make bench``, ``make fleet``."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bench import envoys
 from bench.imports import Import
 from bench.rounds import Row
-from bench.sections import GRPCIO, H2, TABLES, Footprint
+from bench.sections import FEW_IN_FLIGHT, GRPCIO, H2, TABLES, Footprint
 
 _CONNECTIONS = 16  # at which the comparisons through Envoy are made
 
@@ -138,9 +138,9 @@ def _routes(results: Results) -> Iterable[Figure]:
 
 
 def _looma(results: Results) -> Iterable[Figure]:
-    without = results.row("Looma", "no registry", 16)
+    without = results.row("Looma", "no registry", FEW_IN_FLIGHT)
     for name in ("Looma answers", "Looma refuses", "Looma never answers"):
-        row = results.row("Looma", name, 16)
+        row = results.row("Looma", name, FEW_IN_FLIGHT)
         yield Figure(f"p99 of a check, {name} ÷ no registry", row.p99.median / without.p99.median)
 
 
@@ -149,6 +149,7 @@ def _footprint(results: Results) -> Iterable[Figure]:
     yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MB", most=60)
     yield Figure("memory (RSS) after load, h2", h2.loaded.median, "MB")
     yield Figure("start to ready, h2", h2.ready.median, "s", most=0.8)
+    yield Figure("start to ready, CPU time, h2", h2.ready_cpu.median, "s")
 
 
 _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (

@@ -76,9 +76,17 @@ def _rows(section: str, rows: Iterable[Row]) -> Table:
 
 
 def _footprints(results: Results) -> Table:
-    table = _table("start and memory", "", "start to ready s", "RSS ready MB", "RSS after load MB")
+    table = _table(
+        "start and memory",
+        "",
+        "start to ready s",
+        "its CPU time s",
+        "RSS ready MB",
+        "RSS after load MB",
+    )
     for each in results.footprints:
-        table.add_row(each.name, _text(each.ready), _text(each.idle), _text(each.loaded))
+        spreads = (each.ready, each.ready_cpu, each.idle, each.loaded)
+        table.add_row(each.name, *map(_text, spreads))
     return table
 
 
