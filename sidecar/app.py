@@ -48,7 +48,8 @@ STOP_SECONDS = 2.0  # for calls that still run when the draining is over
 def serve(path: Path) -> int:
     """Run the sidecar with the configuration at ``path``.
 
-    Returns 0 after a clean end, 1 where nothing could be started; why is on standard error.
+    Returns 1 where it is wrong; why is on standard error. Otherwise the process ends here: with 0
+    after a clean end, with 1 where nothing could be started.
     """
     try:
         config = load(path, os.environ)
@@ -59,15 +60,18 @@ def serve(path: Path) -> int:
     log = configure_logging(config.settings.log.level)
     for warning in config.warnings:
         _log.warning("%s", warning)
-    try:
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        code = 0
+        try:
             runner.run(Sidecar(path, config).run())
-    except ListenError as error:
-        _log.error("cannot start: %s", error)
-        return 1
-    finally:
-        log.close()
-    return 0
+        except ListenError as error:
+            _log.error("cannot start: %s", error)
+            code = 1
+        finally:
+            log.close()
+        # All is closed, in order. The runner and the interpreter would still wait for threads, and
+        # one that hangs in a file system or a resolver must not hold up the end of a pod.
+        os._exit(code)
 
 
 class Sidecar:
@@ -238,7 +242,9 @@ class Sidecar:
         self._service.swap(snapshot._replace(policy=fresh.policy, issuers=issuers))
         self._metrics.policy_reload("success")
         self._note_policy()
-        _log.info("policy %s is in force (was %s)", fresh.policy.digest, snapshot.policy.digest)
+        digest, former = fresh.policy.digest, snapshot.policy.digest
+        was = "unchanged" if digest == former else f"was {former}"
+        _log.info("policy %s is in force (%s)", digest, was)
 
     def _refuse(self, error: ConfigError) -> None:
         """Keep the old policy, and say what is wrong with the new one."""

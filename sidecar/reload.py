@@ -6,10 +6,15 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from sidecar.config import Config, ConfigError, load
 
 POLL_SECONDS = 2.0  # ConfigMaps and Secrets take a minute to reach a pod; a person at a file waits
+HANG_SECONDS = 60.0  # a file system that does not answer for so long is told of, each time anew
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +59,7 @@ class Reloader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._asked.wait()
-            seen = await asyncio.to_thread(_digests, self._files)
+            seen = await _off_the_loop(_digests, self._files)
             if seen == self._seen and not self._asked.is_set():
                 continue
             self._asked.clear()
@@ -64,13 +69,19 @@ class Reloader:
     async def _reload(self) -> None:
         try:
             await self._renew()
-            config = await asyncio.to_thread(load, self._path, self._environ)
+            self._apply(await _off_the_loop(load, self._path, self._environ))
         except ConfigError as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
             _log.error("reloading failed inside: %s", type(error).__name__)
-        else:
-            self._apply(config)
+
+
+async def _off_the_loop(work: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
+    """Call what reads files in a thread; one that hangs is waited for, and not joined by more."""
+    reading = asyncio.create_task(asyncio.to_thread(work, *args))
+    while not (await asyncio.wait([reading], timeout=HANG_SECONDS))[0]:
+        _log.warning("reading the configuration's files hangs; what was read before goes on")
+    return reading.result()
 
 
 def _named_in(config: Config) -> Iterable[Path]:
