@@ -146,8 +146,8 @@ def _looma(results: Results) -> Iterable[Figure]:
 
 def _footprint(results: Results) -> Iterable[Figure]:
     h2 = results.footprint(H2.name)
-    yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MB", most=60)
-    yield Figure("memory (RSS) after load, h2", h2.loaded.median, "MB")
+    yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MiB", most=60)
+    yield Figure("memory (RSS) after load, h2", h2.loaded.median, "MiB")
     yield Figure("start to ready, h2", h2.ready.median, "s", most=0.8)
     yield Figure("start to ready, CPU time, h2", h2.ready_cpu.median, "s")
 

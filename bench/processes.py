@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+MEBIBYTE = 2**20
+
 
 class CommandError(Exception):
     """A program failed; the message ends with what it said last."""

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure, Results, figures
+from bench.processes import MEBIBYTE
 from bench.rounds import Row, Spread
 
 WIDE = 136  # columns of the tables, in a pipe too
@@ -81,8 +82,8 @@ def _footprints(results: Results) -> Table:
         "",
         "start to ready s",
         "its CPU time s",
-        "RSS ready MB",
-        "RSS after load MB",
+        "RSS ready MiB",
+        "RSS after load MiB",
     )
     for each in results.footprints:
         spreads = (each.ready, each.ready_cpu, each.idle, each.loaded)
@@ -91,9 +92,9 @@ def _footprints(results: Results) -> Table:
 
 
 def _imports(results: Results) -> Table:
-    table = _table("imports, each in a fresh interpreter", "", "ms", "process MB")
+    table = _table("imports, each in a fresh interpreter", "", "ms", "process MiB")
     for each in results.imports:
-        table.add_row(each.name, f"{each.seconds * 1e3:.0f}", f"{each.rss / 1e6:.1f}")
+        table.add_row(each.name, f"{each.seconds * 1e3:.0f}", f"{each.rss / MEBIBYTE:.1f}")
     return table
 
 

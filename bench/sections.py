@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import envoys, load
-from bench.processes import cpu_seconds, free_ports, rss_bytes
+from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
 from sidecar.demo.envoy import Envoy
@@ -55,7 +55,7 @@ class World:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a sidecar takes: megabytes of memory, seconds from start to ready.
+    """What a sidecar takes: mebibytes of memory, seconds from start to ready.
 
     ``ready_cpu`` is the CPU time of these seconds: what a busy machine changes least.
     """
@@ -78,10 +78,10 @@ async def start(world: World) -> list[Footprint]:
             async with world.sidecars(kind) as (sidecar,):
                 ready_cpu.append(cpu_seconds(sidecar.pid))
                 ready.append(sidecar.ready_seconds)
-                idle.append(rss_bytes(sidecar.pid) / 1e6)
+                idle.append(rss_bytes(sidecar.pid) / MEBIBYTE)
                 await expect(sidecar, question, "ok")
                 await load.direct(sidecar.address, question, 64, EXPECTED_RATE[kind.transport])
-                loaded.append(rss_bytes(sidecar.pid) / 1e6)
+                loaded.append(rss_bytes(sidecar.pid) / MEBIBYTE)
         found.append(Footprint(kind.name, *map(Spread.of, (idle, loaded, ready, ready_cpu))))
     progress("")
     return found
