@@ -77,14 +77,14 @@ async def _h2load(address: str, message: bytes, in_flight: int, requests: int) -
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
         command += ["-d", str(body), f"--log-file={log}", f"http://{address}{CHECK}"]
         await run(command, within=requests / 100 + GRACE_SECONDS)
-        return _read_log(log, requests)
+        return read_log(log, requests)
 
 
 def _write_call(body: Path, message: bytes) -> None:
     body.write_bytes(struct.pack(">BI", 0, len(message)) + message)
 
 
-def _read_log(log: Path, requests: int) -> Load:
+def read_log(log: Path, requests: int) -> Load:
     """Read h2load's log: a line a call, when it began, its status, how long it took (µs)."""
     lines = [line.split("\t") for line in log.read_text().splitlines()]
     if len(lines) != requests or any(status != "200" for _, status, _ in lines):

@@ -1,0 +1,74 @@
+"""What `make bench` concludes from what it measured."""
+
+from pathlib import Path
+
+from bench import envoys
+from bench.figures import Figure, Results, figures
+from bench.load import read_log
+from bench.rounds import Row, Spread
+from bench.sections import TABLES, Footprint
+from bench.sidecars import ROUTES, table
+
+
+def always(value: float) -> Spread:
+    """Return a figure that every round measured alike."""
+    return Spread(value, value, value)
+
+
+def row(section: str, name: str, concurrency: int, cpu: float, rate: float, p50: float) -> Row:
+    """Return a row of such figures."""
+    figures_of_rounds = always(rate), always(p50), always(2 * p50)
+    return Row(section, name, concurrency, {"sidecar": always(cpu)}, *figures_of_rounds)
+
+
+def by_name(results: Results) -> dict[str, Figure]:
+    """Return the figures by their names."""
+    return {figure.name: figure for figure in figures(results)}
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    assert figures(Results()) == []
+
+
+def test_ratios_are_ours_to_the_other() -> None:
+    """And latency is what is added to Envoy alone."""
+    results = Results(
+        rows=[
+            row("through Envoy", name, connections, cpu, rate, p50)
+            for connections in (1, 16)
+            for name, cpu, rate, p50 in (
+                (envoys.NO_AUTH, 0.0, 20_000, 50),
+                ("grpcio", 300.0, 2_000, 450),
+                ("h2", 30.0, 4_000, 250),
+            )
+        ]
+    )
+    found = by_name(results)
+    assert found["CPU a check through Envoy, h2 ÷ grpcio"].value == 0.1
+    assert found["requests a second through Envoy, h2 ÷ grpcio"].value == 2
+    assert found["latency added at one connection, h2 ÷ grpcio"].value == 0.5
+    assert all(figure.met is not False for figure in found.values())
+
+
+def test_a_goal_that_is_missed_is_told() -> None:
+    spread = always(90.0)
+    found = by_name(Results(footprints=[Footprint("h2", spread, spread, spread, spread)]))
+    assert found["memory (RSS) when ready, h2"].met is False
+    assert found["start to ready, CPU time, h2"].met is None
+
+
+def test_a_table_has_as_many_routes_as_are_asked_for() -> None:
+    for number in TABLES:
+        routes = table(number)
+        assert len({route["path"] for route in routes}) == number
+        assert all(route in routes for route in ROUTES)
+
+
+def test_a_log_of_h2load_is_read(tmp_path: Path) -> None:
+    """When a call began, its status, how long it took: microseconds."""
+    log = tmp_path / "log"
+    log.write_text("".join(f"{1000 * number}\t200\t{number}\n" for number in range(1, 101)))
+    load = read_log(log, 100)
+    assert (load.requests, round(load.seconds, 6)) == (100, 0.0991)
+    assert 50e-6 <= load.p50 <= 51e-6
+    assert 99e-6 <= load.p99 <= 100e-6
