@@ -1,7 +1,10 @@
 """A registry that is dead, black-holed or senseless costs little memory, calls and log lines."""
 
 import asyncio
+import gc
 import logging
+import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,53 @@ async def test_a_black_hole_holds_one_connection_and_one_task(
             assert set(node.requests) == {("register", "failed")}
             assert len(asyncio.all_tasks()) <= tasks + 3  # the reporter, the server's handlers
         assert black_hole.most_open <= 2  # the server may see an end after the next beginning
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Failed("no answer within 2 s"),
+        Answer(503, b"", 1.0),
+        Answer(401),
+        Answer(404),
+        Answer(200, None),
+        Answer(200, b'{"ttl_seconds": "300", "success": 7, "message": [[[[[]]]]]}'),
+    ],
+    ids=["silent", "busy", "unauthorized", "not there", "too long", "nonsense"],
+)
+def test_a_registry_that_fails_for_days_costs_no_memory(
+    answer: Answer | Failed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thousand calls bring the reporter to its size, as many more add next to nothing."""
+    caplog.set_level(logging.CRITICAL)  # pytest would keep each line
+    node = Node()
+    asked = 0
+
+    async def call(*_asked: Any, **_more: Any) -> Answer | Failed:
+        nonlocal asked
+        asked += 1
+        return answer
+
+    async def held_at(seconds: float) -> int:
+        await asyncio.sleep(seconds - asyncio.get_running_loop().time())
+        node.requests.clear()
+        node.registered.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    async def days() -> int:
+        async with running(node.reporter(http_registry("http://r.test", call), heartbeat=30.0)):
+            first, calls = await held_at(20_000.0), asked
+            grown = await held_at(40_000.0) - first
+            assert asked > calls + 60  # one that is busy names 300 s itself
+            return grown
+
+    tracemalloc.start()
+    try:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            assert runner.run(days()) < 16 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
