@@ -82,7 +82,7 @@ class Sidecar:
         settings = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
         self._health = Health(self._issuers, looma=settings.looma is not None)
-        self._decisions = DecisionLog(settings.log.decisions)
+        self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
         self._metrics = Metrics(
             VERSION,
             token_cache_entries=lambda: self._service.cached_tokens,

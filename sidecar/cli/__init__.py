@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "validate the configuration and the policy",
     "test": "test a policy by cases",
     "explain": "tell what is decided on a request, and why",
+    "replay": "hold logged decisions against another policy",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }

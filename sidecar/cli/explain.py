@@ -143,14 +143,14 @@ def _claims(text: str) -> dict[str, object]:
 
 
 def _logged(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
-    from sidecar.workbench.logs import find
+    from sidecar.workbench.logs import find, lines_of
 
     try:
         if args.log is not None:
             with args.log.open("rb") as lines:
-                logged = find(lines, args.decision_id)
+                logged = find(lines_of(lines), args.decision_id)
         else:
-            logged = find(sys.stdin.buffer, args.decision_id)
+            logged = find(lines_of(sys.stdin.buffer), args.decision_id)
     except OSError as error:
         raise _CallError(f"--log: {args.log} cannot be read: {error.strerror}") from None
     if logged is None:

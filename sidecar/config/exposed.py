@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sidecar.config.document import Mark
 from sidecar.config.files import read_file
-from sidecar.config.findings import Finding, Severity
+from sidecar.config.findings import BadValueError, Finding, Severity
 from sidecar.config.yaml_source import MAX_BYTES
 
 _SECRETS = (
@@ -24,9 +25,11 @@ _SECRETS = (
 
 
 def findings(*paths: Path) -> Iterator[Finding]:
-    """Yield a warning for each secret in these files. Raises BadValueError for one not there."""
+    """Yield a warning for each secret in these files; who loads them says which cannot be read."""
     for path in paths:
-        text = read_file(path, MAX_BYTES).decode("utf-8", "replace")
+        text = ""
+        with suppress(BadValueError):
+            text = read_file(path, MAX_BYTES).decode("utf-8", "replace")
         for mark, what in secrets(text):
             message = f"this looks like {what}, and a configuration is no place for it"
             hint = (

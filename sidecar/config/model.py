@@ -277,6 +277,7 @@ class Log:
     decisions: Annotated[Literal["all", "denied", "none"], Choice(("all", "denied", "none"))] = (
         "denied"
     )
+    replayable: Annotated[bool, Flag()] = False
 
 
 @dataclass(frozen=True, kw_only=True)

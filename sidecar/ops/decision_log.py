@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.core.principal import Principal
 from sidecar.ops import redact
 from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
@@ -20,15 +21,21 @@ MAX_PATH = 1024
 MAX_TEXT = 256
 MAX_DETAIL = 512
 MAX_ITEMS = 8
+MAX_HELD = 4096  # of roles and permissions together
 
 Mode = Literal["all", "denied", "none"]
 
 
 class DecisionLog:
-    """Writes the decisions that ``mode`` asks for to ``fd``, never waiting for its reader."""
+    """Writes the decisions that ``mode`` asks for to ``fd``, never waiting for its reader.
 
-    def __init__(self, mode: Mode, *, fd: int = 1) -> None:
+    ``replayable`` adds the principal's roles and permissions, so that a request can be judged
+    again.
+    """
+
+    def __init__(self, mode: Mode, *, replayable: bool = False, fd: int = 1) -> None:
         self._mode = mode
+        self._replayable = replayable
         self._writer = LineWriter(fd)
 
     @property
@@ -41,7 +48,7 @@ class DecisionLog:
         if self._mode == "none":
             return
         lines = [
-            render(record)
+            render(record, replayable=self._replayable)
             for record in records
             if self._mode == "all" or isinstance(record.decision, Deny)
         ]
@@ -54,7 +61,7 @@ class DecisionLog:
             _log.warning("the decision log was not read to its end")
 
 
-def render(record: DecisionRecord) -> bytes:
+def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
     """Render one decision as a JSON line."""
     decision, request = record.decision, record.request
     route = decision.route
@@ -76,6 +83,9 @@ def render(record: DecisionRecord) -> bytes:
         "source": redact.text(source, MAX_TEXT),
         "microseconds": round(record.seconds * 1e6),
     }
+    if replayable and principal is not None and _fit_to_show(principal):
+        line["roles"] = principal.roles
+        line["permissions"] = principal.permissions
     if destination:
         line["destination"] = redact.text(destination, MAX_TEXT)
     if context:
@@ -89,3 +99,10 @@ def render(record: DecisionRecord) -> bytes:
         if decision.detail:
             line["detail"] = redact.text(decision.detail, MAX_DETAIL)
     return _encode(line).encode("ascii") + b"\n"
+
+
+def _fit_to_show(principal: Principal) -> bool:
+    """Say whether all that a principal holds may be logged: of a part another decision follows."""
+    held = (*principal.roles, *principal.permissions)
+    short = sum(map(len, held)) <= MAX_HELD
+    return short and all(redact.text(item, MAX_TEXT) == item for item in held)

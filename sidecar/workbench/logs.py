@@ -1,9 +1,9 @@
 """Lines of decision logs, and of Envoy's JSON access logs, as requests that can be judged again."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
@@ -12,14 +12,14 @@ from sidecar.core.request import Request
 MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
 
 _MASKED = ("[redacted]", "...")  # what the log writes for what it leaves out
-_BEFORE_THE_TOKEN = frozenset(
-    {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED}
-)
-_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+BEFORE_THE_TOKEN = frozenset({Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED})
+ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
 _OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
     Reason.MULTIPLE_CREDENTIALS,
     Reason.NOT_READY,
 }
+_REASONS = frozenset(Reason)
+_KINDS = frozenset(Kind)
 _TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
 
 
@@ -60,7 +60,7 @@ def read_line(line: bytes) -> Logged:
     if not isinstance(entry, dict):
         raise UnusableLineError("it is no JSON object")
     method, path, reason = _text(entry, "method"), _text(entry, "path"), _text(entry, "reason")
-    if not method or not path or reason not in set(Reason):
+    if not method or not path or reason not in _REASONS:
         raise UnusableLineError("it lacks method, path or reason")
     if any(mask in path for mask in _MASKED):
         raise UnusableLineError("its path is shortened or masked")
@@ -70,11 +70,13 @@ def read_line(line: bytes) -> Logged:
     if known in _TEMPORARY:
         raise UnusableLineError("it was denied for the state of the sidecar")
     principal, complete = _principal(entry, known)
-    request = Request(method, _text(entry, "host"), path.encode(), {}, faithful=True)
+    request = Request(
+        method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, faithful=True
+    )
     return Logged(
         decision_id=_text(entry, "decision_id"),
         request=request,
-        allowed=known in _ALLOWING,
+        allowed=known in ALLOWING,
         reason=known,
         route=_text(entry, "route") or None,
         principal=principal,
@@ -88,12 +90,12 @@ def _principal(entry: Mapping[str, Any], reason: Reason) -> tuple[Principal | No
     subject = _text(entry, "subject")
     if not subject:
         # Whoever asked was not looked at, but for a token that failed.
-        return None, reason not in _BEFORE_THE_TOKEN | {Reason.PUBLIC}
+        return None, reason not in BEFORE_THE_TOKEN | {Reason.PUBLIC}
     kind, issuer = _text(entry, "principal_kind"), _text(entry, "issuer")
     roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
-    complete = kind in set(Kind) and bool(issuer) and None not in (roles, permissions)
+    complete = kind in _KINDS and bool(issuer) and None not in (roles, permissions)
     principal = Principal(
-        Kind(kind) if kind in set(Kind) else Kind.USER,
+        Kind(kind) if kind in _KINDS else Kind.USER,
         subject,
         issuer,
         roles=roles or (),
@@ -113,6 +115,11 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         return None
     return tuple(item for item in value if isinstance(item, str))
+
+
+def lines_of(log: IO[bytes]) -> Iterator[bytes]:
+    """Yield a log's lines; of one that is far too long, pieces that are no lines of a log."""
+    return iter(lambda: log.readline(MAX_LINE + 1), b"")
 
 
 def find(lines: Iterable[bytes], decision_id: str) -> Logged | None:

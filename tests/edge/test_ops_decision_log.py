@@ -155,6 +155,23 @@ def test_a_line_stays_short_whatever_a_client_sends() -> None:
     assert len(render(shown)) < 64 * 1024
 
 
+@pytest.mark.parametrize(
+    ("replayable", "role", "shown"),
+    [(True, "user", True), (False, "user", False), (True, TOKEN, False), (True, "x" * 5000, False)],
+)
+def test_what_a_principal_holds_is_logged_whole_or_not_at_all(
+    replayable: bool, role: str, shown: bool
+) -> None:
+    """And only where it was asked for: replaying from a part would decide otherwise."""
+    principal = ALICE.principal._replace(roles=(role, "b"), permissions=("a:read",))
+    verified = ALICE._replace(principal=principal)
+    told = json.loads(
+        render(record(decision=Allow(Reason.OK, ROUTE, verified)), replayable=replayable)
+    )
+    assert told.get("roles") == ([role, "b"] if shown else None)
+    assert told.get("permissions") == (["a:read"] if shown else None)
+
+
 def written(mode: Mode, tmp_path: Path) -> list[str]:
     """Log an allowed and a denied request; return the reasons that were written."""
     path = tmp_path / "log"

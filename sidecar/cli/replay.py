@@ -1,0 +1,149 @@
+"""Hold decisions that were logged against another policy, and list what would change.
+
+Exits 0 when nothing would be newly allowed (or --accept), 1 when something would, and 2 when the
+policy has errors or a log cannot be read.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.workbench.replay import Replay
+
+EXAMPLE = "zervi-sidecar replay decisions.log --policy routes.yaml --config sidecar.yaml"
+
+INPUT_ERROR = 2
+PROGRESS_LINES = 50_000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the logs and the policy."""
+    parser.add_argument(
+        "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
+    )
+    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the new one")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="sidecar.yaml: issuers, paths, case"
+    )
+    parser.add_argument("--accept", action="store_true", help="exit 0 whatever is newly allowed")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what would change; return 0, 1 when something is newly allowed, 2 for bad input."""
+    from sidecar import wiring
+    from sidecar.config import ConfigError, load
+    from sidecar.config.findings import BadValueError
+    from sidecar.config.load import read_policy
+    from sidecar.workbench.case_file import STANDARD
+    from sidecar.workbench.replay import Kind, Replay
+
+    try:
+        source = read_policy(args.policy)
+        config = load(args.config or STANDARD, os.environ, offline=True, policy_file=source)
+    except BadValueError as error:
+        print(f"the policy {error}: {error.help}", file=sys.stderr)
+        return INPUT_ERROR
+    except ConfigError as error:
+        for finding in error.findings:
+            print(finding, file=sys.stderr)
+        return INPUT_ERROR
+    replay = Replay(wiring.snapshot(config), time.time())
+    for name in args.logs:
+        try:
+            if name == "-":
+                _take(replay, sys.stdin.buffer, "standard input")
+            else:
+                with Path(name).open("rb") as log:
+                    _take(replay, log, name)
+        except OSError as error:
+            print(f"{name} cannot be read: {error.strerror}", file=sys.stderr)
+            return INPUT_ERROR
+    print(_as_json(replay)) if args.json else _print(replay)
+    return 1 if replay.count(Kind.NEWLY_ALLOWED) and not args.accept else 0
+
+
+def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
+    """Replay one log, saying how far it is where a person watches."""
+    from sidecar.workbench.logs import lines_of
+
+    watched = sys.stderr.isatty()
+    for done in replay.take(lines_of(log)):
+        if watched and done % PROGRESS_LINES == 0:
+            print(f"\r{name}: {done:,} lines", end="", file=sys.stderr, flush=True)
+    if watched:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _print(replay: "Replay") -> None:
+    from sidecar.config.findings import one_line
+
+    heading = ""
+    for group, changes in replay.sorted_groups():
+        if group.kind != heading:
+            heading = group.kind
+            print(f"{heading}:")
+        print(f"  {one_line(group.route)}: {group.old} -> {group.new}, {changes.count} times")
+        for (method, path, subject), count in changes.samples.most_common():
+            by = f" by {subject}" if subject else ""
+            print(one_line(f"    {count:>7} {method} {path}{by}"))
+        others = changes.count - sum(changes.samples.values())
+        if others:
+            print(f"    {others:>7} of other requests")
+    for note in _notes(replay):
+        print(f"note: {note}")
+    print(_summary(replay))
+
+
+def _summary(replay: "Replay") -> str:
+    """Return one line for a pull request."""
+    from sidecar.workbench.replay import Kind
+
+    counts = ", ".join(f"{replay.count(kind):,} {kind}" for kind in Kind)
+    return f"replay: {replay.requests:,} requests; {counts}; {replay.unknown:,} unknown"
+
+
+def _notes(replay: "Replay") -> list[str]:
+    notes = [f"{count:,} lines are left out: {why}" for why, count in replay.unusable.items()]
+    if replay.requests and not replay.allowed:
+        notes.append(
+            "the log holds denials only (log.decisions: denied), so what would be newly denied "
+            "cannot be seen; log.decisions: all shows it"
+        )
+    if replay.unknown:
+        notes.append(
+            f"{replay.unknown:,} requests cannot be judged: the log lacks who asked, or their "
+            "roles and permissions (log.replayable: true adds those)"
+        )
+    return notes
+
+
+def _as_json(replay: "Replay") -> str:
+    changes = [
+        {
+            "kind": group.kind,
+            "route": group.route,
+            "old": group.old,
+            "new": group.new,
+            "count": changes.count,
+            "samples": [
+                {"method": method, "path": path, "subject": subject, "count": count}
+                for (method, path, subject), count in changes.samples.most_common()
+            ],
+        }
+        for group, changes in replay.sorted_groups()
+    ]
+    told = {
+        "requests": replay.requests,
+        "unknown": replay.unknown,
+        "unusable": dict(replay.unusable),
+        "changes": changes,
+        "notes": _notes(replay),
+        "summary": _summary(replay),
+    }
+    return json.dumps(told)

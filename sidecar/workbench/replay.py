@@ -1,0 +1,158 @@
+"""What a policy would change of decisions that were logged, in memory that does not grow."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from sidecar.core.decision import Allow, Deny, decide
+from sidecar.core.reasons import Reason
+from sidecar.core.route import Route
+from sidecar.core.snapshot import Snapshot
+from sidecar.workbench.logs import BEFORE_THE_TOKEN, Logged, UnusableLineError, read_line
+from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present
+
+MAX_GROUPS = 2_000  # kinds of change that are told apart
+MAX_SAMPLES = 10  # requests that are named of each
+MAX_REMEMBERED = 10_000  # decisions; the same requests come again and again
+MAX_NAME = 64  # characters of a route's name in a log, which may be anybody's
+MAX_PATH = 200
+
+
+class Kind(StrEnum):
+    """What a change means, the most dangerous first."""
+
+    NEWLY_ALLOWED = "newly allowed"
+    NEWLY_DENIED = "newly denied"
+    OTHER_REASON = "denied for another reason"
+
+
+class Group(NamedTuple):
+    """Changes of one kind on one route."""
+
+    kind: Kind
+    route: str
+    old: str
+    new: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """How often a change came, and for which requests (at most MAX_SAMPLES)."""
+
+    count: int = 0
+    samples: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+
+class New(NamedTuple):
+    """What the new policy decides; ``unless`` a token came that the log cannot know of."""
+
+    allowed: bool
+    reason: Reason
+    route: Route | None
+
+
+class Replay:
+    """Holds logged decisions against a policy."""
+
+    def __init__(self, snapshot: Snapshot, now: float) -> None:
+        self._snapshot = snapshot
+        self._now = now
+        self._known: LRUCache[tuple[object, ...], New | None] = LRUCache(MAX_REMEMBERED)
+        self.requests = 0
+        self.allowed = 0
+        self.unknown = 0
+        self.unusable: Counter[str] = Counter()
+        self.groups: dict[Group, Changes] = {}
+
+    def take(self, lines: Iterable[bytes]) -> Iterator[int]:
+        """Replay a log; yield the number of lines done, after each."""
+        for done, line in enumerate(lines, 1):
+            try:
+                self._one(read_line(line))
+            except UnusableLineError as error:
+                if line.strip():
+                    self.unusable[str(error)] += 1
+            yield done
+
+    def count(self, kind: Kind) -> int:
+        """Return how many requests changed in this way."""
+        return sum(changes.count for group, changes in self.groups.items() if group.kind is kind)
+
+    def sorted_groups(self) -> list[tuple[Group, Changes]]:
+        """Return the changes, newly allowed first, by route, the most frequent first."""
+        order = list(Kind)
+        return sorted(
+            self.groups.items(),
+            key=lambda entry: (order.index(entry[0].kind), entry[0].route, -entry[1].count),
+        )
+
+    def _one(self, logged: Logged) -> None:
+        self.requests += 1
+        self.allowed += logged.allowed
+        request = logged.request
+        failed = logged.reason if logged.token_failed else None
+        who = logged.principal
+        key = (request.method, request.host, request.target, who, failed, logged.complete)
+        if key in self._known:
+            new = self._known[key]
+        else:
+            new = self._known[key] = self._decide(logged)
+        if new is None:
+            self.unknown += 1
+            return
+        if new.allowed == logged.allowed and (new.allowed or new.reason == logged.reason):
+            return
+        kind = Kind.OTHER_REASON
+        if new.allowed != logged.allowed:
+            kind = Kind.NEWLY_ALLOWED if new.allowed else Kind.NEWLY_DENIED
+        self._note(kind, logged, new)
+
+    def _note(self, kind: Kind, logged: Logged, new: New) -> None:
+        route = new.route.name if new.route is not None else (logged.route or "none")[:MAX_NAME]
+        group = Group(kind, route, logged.reason, new.reason)
+        if group not in self.groups and len(self.groups) >= MAX_GROUPS:
+            group = Group(kind, "others", "", "")
+        changes = self.groups.setdefault(group, Changes())
+        changes.count += 1
+        path = logged.request.target.decode("utf-8", "replace")[:MAX_PATH]
+        subject = "" if logged.principal is None else logged.principal.subject[:MAX_NAME]
+        sample = (logged.request.method[:MAX_NAME], path, subject)
+        if sample in changes.samples or len(changes.samples) < MAX_SAMPLES:
+            changes.samples[sample] += 1
+
+    def _decide(self, logged: Logged) -> New | None:
+        """Return what would be decided, None where the log does not hold what that takes."""
+        request, verified = logged.request, TakenAsVerified()
+        if logged.principal is not None:
+            verified = known(logged.principal)
+            request = present(PLACEHOLDER, request, self._snapshot.token_sources[0])
+        decision = decide(request, self._snapshot, verified, self._now)
+        if not isinstance(decision, Allow | Deny):
+            return None
+        new = New(isinstance(decision, Allow), decision.reason, decision.route)
+        if decision.reason in BEFORE_THE_TOKEN | {Reason.PUBLIC}:
+            return new
+        if logged.principal is None:
+            if logged.token_failed:
+                return new._replace(reason=logged.reason)  # a policy changes no token
+            # Nobody looked for a token then. Who was let in without one may have none.
+            return new if logged.reason is Reason.PUBLIC else None
+        if not logged.complete and decision.route is not None and _asks_more(decision.route):
+            return None
+        return new
+
+
+def _asks_more(route: Route) -> bool:
+    """Say whether a route asks for more of a user than to be one."""
+    return bool(
+        route.permissions
+        or route.any_permissions
+        or route.roles
+        or route.owner_unless
+        or route.issuers
+        or route.principals != {"user"}
+    )
