@@ -16,6 +16,7 @@ COMMANDS = {
     "test": "test a policy by cases",
     "explain": "tell what is decided on a request, and why",
     "replay": "hold logged decisions against another policy",
+    "schema": "print the JSON Schema of a configuration file",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }

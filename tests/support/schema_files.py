@@ -1,0 +1,125 @@
+"""The JSON Schemas of both files, from the kinds that read them and the page that describes them.
+
+``python -m tests.support.schema_files`` writes them; a test holds what is checked in against this.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sidecar.config.kinds import (
+    Choice,
+    Duration,
+    File,
+    Flag,
+    Kind,
+    Listed,
+    Mapped,
+    Optional,
+    Text,
+    Whole,
+)
+from sidecar.config.model import Settings
+from sidecar.config.policy_file import RouteEntry, RouteFile
+from sidecar.config.schema import Section, keys_of
+from sidecar.config.values import ALGORITHMS, algorithm
+from sidecar.config.yaml_source import read_yaml
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "sidecar" / "workbench" / "schemas"
+DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers read
+
+_ROW = re.compile(r"^\| `([^`]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
+_DURATION = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$"
+_REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
+
+Schema = dict[str, Any]
+
+
+class Page:
+    """What docs/configuration.md says of each key."""
+
+    def __init__(self, text: str) -> None:
+        self._rows = {name: (default, meaning) for name, default, meaning in _ROW.findall(text)}
+
+    def describe(self, name: str, schema: Schema) -> Schema:
+        """Return a key's schema with its meaning, and its default where it can be written."""
+        if name not in self._rows:
+            return schema
+        default, meaning = self._rows[name]
+        described = {**schema, "description": meaning.replace("`", "")}
+        if default.startswith("`"):
+            value = read_yaml(f"key: {default.strip('`')}".encode()).value
+            assert isinstance(value, dict)
+            described["default"] = value["key"]
+        return described
+
+
+def schema_of(kind: Kind, name: str, page: Page) -> Schema:
+    """Return what a kind accepts."""
+    match kind:
+        case Optional(of):
+            return {"anyOf": [schema_of(of, name, page), {"type": "null"}]}
+        case Listed(of, least, most, or_one, distinct):
+            inner = of if not isinstance(of, Optional) else of.of
+            listed: Schema = {"type": "array", "items": schema_of(inner, f"{name}[]", page)}
+            listed |= {"minItems": least} if least else {}
+            listed |= {"maxItems": most} if most is not None else {}
+            listed |= {"uniqueItems": True} if distinct else {}
+            return {"anyOf": [listed["items"], listed]} if or_one else listed
+        case Mapped(of):
+            return {"type": "object", "additionalProperties": schema_of(of, name, page)}
+        case Section(of):
+            return section(of, name, page)
+        case Choice(words):
+            return {"enum": list(words)}
+        case Flag():
+            return {"type": "boolean"}
+        case Whole(least, most):
+            return {"type": "integer", "minimum": least, "maximum": most}
+        case Duration(least, most):
+            return {"type": "string", "pattern": _DURATION, "examples": [least, most]}
+        case Text(check):
+            return {"enum": list(ALGORITHMS)} if check is algorithm else {"type": "string"}
+        case File():
+            return {"type": "string", "minLength": 1}
+        case _:  # the list of routes, which keeps those that are right
+            route = section(RouteEntry, "", page)
+            return {"type": "array", "items": route, "minItems": 1}
+
+
+def section(of: type[Any], name: str, page: Page) -> Schema:
+    """Return what a section accepts."""
+    keys = keys_of(of)
+    prefix = f"{name}." if name else ""
+    properties = {}
+    for key, kind in keys.kinds.items():
+        schema = schema_of(kind, prefix + key, page)
+        if name == "looma.service" and schema.get("type") == "integer":
+            schema = {"anyOf": [schema, _REFERENCE]}
+        properties[key] = page.describe(prefix + key, schema)
+    found: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**found, "required": list(keys.required)} if keys.required else found
+
+
+def files() -> dict[Path, str]:
+    """Return the content of each schema's file."""
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    sidecar, routes = page.split("## `routes.yaml`")
+    schemas = {
+        "config": ("sidecar.yaml of zervi-sidecar", section(Settings, "", Page(sidecar))),
+        "routes": ("routes.yaml of zervi-sidecar", section(RouteFile, "", Page(routes))),
+    }
+    return {
+        SCHEMAS / f"{name}.json": json.dumps(
+            {"$schema": DRAFT, "title": title, **schema}, indent=1, ensure_ascii=False
+        )
+        + "\n"
+        for name, (title, schema) in schemas.items()
+    }
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
