@@ -1,9 +1,84 @@
-"""What holds for every test."""
+"""What holds for every test, and for all that is written while they run."""
 
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from sidecar.demo.process import Process
+from tests.support import http1, http2
+from tests.support.secrecy import SECRECY
 
 # No test asserts a speed, not even by way of a property: the machine may be busy.
 settings.register_profile(
     "sidecar", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("sidecar")
+
+_outputs: list[Path] = []
+
+
+class _Lines(logging.Handler):
+    """Looks at every line that the code under test logs in this process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Search one line; one that cannot be made is a test's own."""
+        with suppress(TypeError):
+            SECRECY.search(self.format(record), f"the log of {record.name}")
+
+
+def pytest_configure() -> None:
+    """Watch what is made and what is written: tokens, log lines, children's output, bodies."""
+    SECRECY.watch()
+    logging.getLogger("sidecar").addHandler(_Lines())
+    _watch_processes()
+    for client in (http1, http2):
+        _watch_answers(client)
+
+
+def _watch_processes() -> None:
+    start = Process.start.__func__  # type: ignore[attr-defined]  # -- a class method's function
+
+    async def start_and_remember(cls: type[Process], name: str, *rest: Any, **more: Any) -> Process:
+        process: Process = await start(cls, name, *rest, **more)
+        if name != "envoy":  # its access log is not ours; what we tell it for that is in the bodies
+            _outputs.extend((process.stdout, process.stderr))
+        return process
+
+    Process.start = classmethod(start_and_remember)  # type: ignore[assignment,method-assign]
+
+
+def _watch_answers(client: Any) -> None:
+    exchange = client.exchange
+
+    async def exchange_and_look(*given: Any) -> Any:
+        answer = await exchange(*given)
+        if answer.status != 200:  # the Basic Server tells what reached it; the rest is ours
+            SECRECY.search(f"{answer.headers} {answer.body}", "an answer to a client")
+        return answer
+
+    client.exchange = exchange_and_look
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Look at what a test wrote to standard output and error."""
+    SECRECY.search(report.capstdout + report.capstderr, f"the output of {report.nodeid}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if anything that must stay secret was written anywhere."""
+    for output in _outputs:
+        if output.is_file():
+            SECRECY.search(output.read_text(errors="replace"), f"{output.name} of {output.parent}")
+    if SECRECY.leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was found."""
+    for leak in dict.fromkeys(SECRECY.leaks):
+        terminalreporter.write_line(f"SECRET WRITTEN: {leak}", red=True)

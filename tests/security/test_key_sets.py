@@ -130,7 +130,9 @@ async def test_a_flood_of_made_up_kids_costs_a_fetch_a_cooldown_and_no_memory() 
             assert await flooded.ask(good) == "ok"
             gc.collect()
             blocks = blocks or sys.getallocatedblocks()  # what is allocated once is by now
-        assert reasons == {"token_key_unknown": FLOOD}
+        # Who waits longer than unknown_key_wait, on a busy machine, is told to come again.
+        assert set(reasons) <= {"token_key_unknown", "not_ready"}
+        assert reasons.total() == FLOOD
         assert len(flooded.results) <= 3  # the first one, and a burst of two
         assert flooded.checks.cached_tokens == 1
         assert sys.getallocatedblocks() - blocks < FLOOD / 2
