@@ -16,10 +16,13 @@ COMMANDS = {
     "test": "test a policy by cases",
     "explain": "tell what is decided on a request, and why",
     "replay": "hold logged decisions against another policy",
+    "import": "make a route table from an OpenAPI document",
     "schema": "print the JSON Schema of a configuration file",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }
+
+_MODULES = {"import": "importing"}  # what Python does not let a module be called
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name != chosen:
             subparsers.add_parser(name, help=summary)
             continue
-        module = import_module(f"sidecar.cli.{name}")
+        module = import_module(f"sidecar.cli.{_MODULES.get(name, name)}")
         subparser = subparsers.add_parser(
             name, help=summary, description=module.__doc__, epilog=f"Example: {module.EXAMPLE}"
         )

@@ -8,6 +8,10 @@ import argparse
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.config import Config, Finding
 
 EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 
@@ -16,6 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Take the configuration's path, how strict to be, and how to tell."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
     parser.add_argument("--strict", action="store_true", help="let warnings fail the check too")
+    parser.add_argument(
+        "--openapi", type=Path, metavar="SPEC", help="list how far an OpenAPI document has drifted"
+    )
     parser.add_argument(
         "--format",
         choices=("text", "json", "sarif", "github"),
@@ -32,10 +39,12 @@ def run(args: argparse.Namespace) -> int:
     holds = ""
     try:
         config = load(args.config, os.environ, review=True)
+        findings = config.warnings
+        if args.openapi is not None:
+            findings = (*findings, *_drift(args.openapi, config))
     except ConfigError as error:
         findings = error.findings
     else:
-        findings = config.warnings
         issuers, routes = len(config.issuers), len(config.policy.routes)
         holds = f"{_count(issuers, 'issuer')}, {_count(routes, 'route')}"
         holds = f" ({holds}, policy {config.policy.digest})"
@@ -48,6 +57,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.config}: {', '.join([*state, *count(findings)])}{holds}")
     strictly = args.strict and any(finding.severity is Severity.WARNING for finding in findings)
     return 0 if good and not strictly else 1
+
+
+def _drift(spec: Path, config: "Config") -> "list[Finding]":
+    from sidecar.workbench.openapi import drift, read_spec
+
+    policy_file = config.settings.policy.file
+    return drift(read_spec(spec), config.policy, config.route_lines, policy_file)
 
 
 def _count(number: int, what: str) -> str:

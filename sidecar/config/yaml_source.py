@@ -19,6 +19,7 @@ from sidecar.config.findings import Place, quoted
 MAX_BYTES = 8 * 1024 * 1024  # ten thousand routes with every key take about 4 MiB
 MAX_VALUES = 500_000  # twice those of such routes; each costs some 300 bytes while it is read
 MAX_DEPTH = 20  # the deepest value that means anything lies seven levels down
+MAX_FOREIGN_DEPTH = 100  # of other programs' documents, whose schemas nest
 MAX_PROBLEMS = 100  # more would only bury the first
 
 # The C parser is ten times faster; a build of PyYAML without it has the same events.
@@ -39,12 +40,15 @@ _NOT_PRINTABLE = re.compile(
 _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def read_yaml(data: bytes) -> Document:
-    """Read the one YAML document in ``data``; what is wrong with it is in its faults."""
+def read_yaml(data: bytes, *, foreign: bool = False) -> Document:
+    """Read the one YAML document in ``data``; what is wrong with it is in its faults.
+
+    ``foreign`` is for other programs' documents: keys may look like numbers, and nest deeper.
+    """
     document = Document()
     text = _decode(data, document.faults)
     if text is not None:
-        _Composer(document).compose(_events(text))
+        _Composer(document, foreign).compose(_events(text))
     return document
 
 
@@ -108,8 +112,10 @@ class _Frame(NamedTuple):
 class _Composer:
     """Events to values, without recursion."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, foreign: bool) -> None:
         self.document = document
+        self.foreign = foreign
+        self.depth = MAX_FOREIGN_DEPTH if foreign else MAX_DEPTH
         self.frames: list[_Frame] = []
         self.documents = 0
         self.values = 0
@@ -167,7 +173,7 @@ class _Composer:
                 self._fault(mark, "yaml-alias", message, "write the keys out")
             elif not text:
                 self._fault(mark, "yaml-key", "a key is empty")
-            elif not isinstance(value, str):
+            elif not isinstance(value, str) and not self.foreign:
                 message = f"a key must be text, and {quoted(text)} is not"
                 self._fault(mark, "yaml-key", message, f'put it in quotes: "{text}"')
             self._begin(text, mark)
@@ -178,8 +184,8 @@ class _Composer:
 
     def _open(self, event: Any, mark: Mark) -> None:
         self._accepts_extras(event, mark)
-        if len(self.frames) >= MAX_DEPTH:
-            message = f"values are nested more than {MAX_DEPTH} levels deep"
+        if len(self.frames) >= self.depth:
+            message = f"values are nested more than {self.depth} levels deep"
             self._fault(mark, "yaml-depth", message)
             raise _EnoughError
         if self._expects_key():
