@@ -281,7 +281,7 @@ class Sidecar:
         if keys is None:
             self._health.set(self._health.issuers[index], State.WAITING, detail)
             return
-        age = time.time() - keys.fetched_at
+        age = max(0.0, time.time() - keys.fetched_at)
         stale = age > self._service.snapshot.max_stale
         self._health.set(
             self._health.issuers[index],
@@ -316,4 +316,8 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 def _is_loopback(address: str) -> bool:
     """Say whether a peer is on this machine (an address in this pod); empty is a unix socket's."""
-    return not address or ipaddress.ip_address(address).is_loopback
+    if not address:
+        return True
+    peer = ipaddress.ip_address(address)
+    mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+    return (mapped or peer).is_loopback

@@ -81,7 +81,8 @@ class Node:
         return NodeState(
             policy_digest=snapshot.policy.digest,
             policy_generation=self._metrics.policy_generation,
-            key_set_age=time.time() - min(fetched) if fetched else None,
+            # The clock may have been set back since.
+            key_set_age=max(0.0, time.time() - min(fetched)) if fetched else None,
             ready=self._health.ready,
             not_ready_reason="" if self._health.ready else overall.detail,
             metrics=NodeMetrics(*self._metrics.summary()),
