@@ -89,7 +89,7 @@ class CheckService:
         self._verified = TokenCache(settings.cached_tokens)
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
-        self._unrecorded: list[tuple[_Check, Decision, float]] = []
+        self._unrecorded: list[tuple[str, _Check, Decision, float]] = []
         self.swap(snapshot)
 
     @property
@@ -220,14 +220,15 @@ class CheckService:
             return self._internal
 
     def _remember(self, check: _Check, decision: Decision) -> None:
-        self._unrecorded.append((check, decision, time.monotonic() - check.started))
+        digest = self._snapshot.policy.digest  # another may be in force when it is recorded
+        self._unrecorded.append((digest, check, decision, time.monotonic() - check.started))
         if len(self._unrecorded) == 1:
             self._defer(self._deliver)
 
     def _deliver(self) -> None:
         unrecorded, self._unrecorded = self._unrecorded, []
         now = time.time()
-        self._record([_record(self._snapshot.policy.digest, now, *entry) for entry in unrecorded])
+        self._record([_record(now, *entry) for entry in unrecorded])
 
 
 def _something(answer: bytes) -> bytes:
@@ -238,7 +239,7 @@ def _something(answer: bytes) -> bytes:
 
 
 def _record(
-    digest: str, now: float, check: _Check, decision: Decision, seconds: float
+    now: float, digest: str, check: _Check, decision: Decision, seconds: float
 ) -> DecisionRecord:
     envelope = check.envelope
     if envelope is None:

@@ -121,13 +121,16 @@ async def test_a_restart_under_load_loses_no_request(start_stack: StartStack) ->
 
 
 async def test_sigterm_is_answered_while_envoy_drains(start_stack: StartStack) -> None:
-    """Not serving at once, but every request still gets the policy's answer."""
-    setup = Setup(routes=ROUTES, configure=lambda config: config.update(drain="2s"))
+    """Not serving and deregistered at once, but every request still gets the policy's answer."""
+    setup = Setup(routes=ROUTES, configure=lambda config: config.update(drain="3s"))
     async with start_stack(setup) as stack, steady_load(stack) as load:
+        await eventually(lambda: len(stack.looma.nodes) == 1, "the registration", within=30)
         stack.sidecar.signal(signal.SIGTERM)
         await eventually(
             lambda: "draining" in stack.sidecar.output(), "the sidecar says that it drains"
         )
+        await eventually(lambda: not stack.looma.nodes, "it deregisters")
+        assert stack.sidecar.returncode is None
         await load.more(20)
         load.stop()
         assert await stack.sidecar.wait() == 0
@@ -168,6 +171,26 @@ async def test_a_changed_policy_is_taken_over_whole_and_a_bad_one_is_not(
         assert (await readiness(stack))[1]["policy"]["detail"] != first
         token = ("Authorization", f"Bearer {stack.zervi.token('alice', 'unified-auth')}")
         assert (await send(stack.ports.envoy, "/api/cluster/nodes", token)).status == 200
+
+
+async def test_policies_that_follow_each_other_under_load_fail_no_request(
+    start_stack: StartStack,
+) -> None:
+    """Twenty of them: each answer is one that one of the two policies gives."""
+    other = ROUTES.replace('["cluster:manage"]', '["service:access"]')
+    assert other != ROUTES
+    async with start_stack() as stack, steady_load(stack) as load:
+        for count, text in enumerate((other, ROUTES) * 10, 1):
+            fresh = stack.directory / "next.yaml"
+            fresh.write_text(text)
+            fresh.replace(stack.directory / "routes.yaml")
+            stack.sidecar.signal(signal.SIGHUP)
+            await eventually(
+                lambda n=count: stack.sidecar.output().count("is in force (was") == n,  # type: ignore[misc]  # -- mypy types no default of a lambda
+                "the next policy",
+            )
+            await load.more(10)
+    assert load.statuses == {"/api/services/list": {200}, "/api/cluster/nodes": {200, 403}}
 
 
 async def test_leaving_deregisters_and_goes_on_deciding(start_stack: StartStack) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.issuers import Issuer
 from sidecar.core.keys import parse_key_set
+from sidecar.core.routes import compile_policy
 from sidecar.demo import minting
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.service import CheckService
@@ -253,6 +255,37 @@ def test_the_answers_of_one_snapshot_go_with_it() -> None:
     renamed = PROTECTED.__class__(0, "renamed", PROTECTED.path, permissions=PROTECTED.permissions)
     checks.swap(snapshot((renamed,)))
     assert ask(checks, message).dynamic_metadata.fields["route"].string_value == "renamed"
+
+
+def test_a_decision_is_recorded_under_the_policy_that_made_it() -> None:
+    """Though the policy is swapped before the record is handed over."""
+    records: list[DecisionRecord] = []
+    later: list[Callable[[], object]] = []
+    checks = service(snapshot(), records=records, defer=later.append)
+    ask(checks, check_request())
+    now = snapshot()
+    checks.swap(now._replace(policy=compile_policy(now.policy.routes, digest="another")))
+    ask(checks, check_request())
+    for deliver in later:
+        deliver()
+    assert [record.policy_digest for record in records] == ["test", "another"]
+
+
+async def test_a_request_that_waits_is_decided_by_one_policy() -> None:
+    """By the one in force when its key has come: route, requirement and digest of the same."""
+    keys = Keys()
+    records: list[DecisionRecord] = []
+    before = snapshot(issuers=(with_keys(OLD),))
+    checks = service(before, keys, records)
+    waiting = asyncio.ensure_future(answer(checks, signed_by_fresh_key()))
+    await keys.was_asked.wait()
+    stricter = replace(PROTECTED, index=0, name="stricter", permissions=("closed:write",))
+    policy = compile_policy((stricter,), digest="another")
+    checks.swap(before._replace(policy=policy, issuers=(with_keys(OLD, FRESH),)))
+    keys.fetched.set_result(True)
+    assert reason_of(await waiting) == "permission_denied"
+    (record,) = records
+    assert (record.decision.route, record.policy_digest) == (stricter, "another")
 
 
 def test_decisions_are_recorded_after_the_answers_of_a_turn() -> None:
