@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench fleet proto lock clean
+.PHONY: help demo test check format bench fuzz fleet proto lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,6 +40,11 @@ bench: $(READY) ## measure cost per check, memory, start (ARGS=--quick for a sho
 
 fleet: $(READY) ## simulate 10,000 nodes, their registry and their Zervi
 	@$(BIN)/python -m bench.fleet
+
+fuzz: $(READY) ## fuzz what reads hostile bytes (ARGS="--seconds 600 tokens")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null \
+	  || echo "atheris does not install here; hypothesis does its work" >&2
+	@$(BIN)/python -m fuzz $(ARGS)
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

@@ -70,8 +70,8 @@ def cut_parameters(path: bytes) -> bytes:
 def drop_authority(path: bytes) -> bytes:
     if not path.startswith(b"//"):
         return path
-    rest = path.lstrip(b"/")
-    return b"/" + rest.split(b"/", 1)[1] if b"/" in rest else b"/"
+    rest = re.sub(rb"\A[^/?#]*", b"", path.lstrip(b"/"))
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def drop_scheme(target: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Fuzzing what reads hostile bytes: ``make fuzz``."""

@@ -1,0 +1,57 @@
+"""``python -m fuzz [--seconds N] [TARGET ...]``: each target in a process of its own."""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+
+SECONDS = 60
+NAMES = ("checks", "paths", "tokens", "frames", "blocks")
+
+
+def main() -> int:
+    """Fuzz each target for so many seconds; 1 where one of them failed."""
+    parser = argparse.ArgumentParser(prog="fuzz", description="Fuzz what reads hostile bytes.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    names = given.targets or list(NAMES)
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no target {', '.join(sorted(unknown))}")
+    if given.here:
+        return fuzz(names[0], given.seconds)
+    failed = []
+    for name in names:
+        command = [sys.executable, "-m", "fuzz", "--here", "--seconds", str(given.seconds), name]
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 -- ourselves
+            failed.append(name)
+    print("FAILED: " + ", ".join(failed) if failed else "nothing found")  # noqa: T201 -- a script
+    return 1 if failed else 0
+
+
+def fuzz(name: str, seconds: int) -> int:
+    """Fuzz one target in this process."""
+    guided = importlib.util.find_spec("atheris") is not None
+    print(f"{name}: {seconds} s, {'atheris' if guided else 'hypothesis'}", flush=True)  # noqa: T201
+    if guided:
+        import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # -- see above
+
+        with atheris.instrument_imports(include=["sidecar"], enable_loader_override=False):
+            from fuzz.targets import TARGETS
+    else:
+        from fuzz.targets import TARGETS
+    from fuzz.engine import bounded, with_atheris, with_hypothesis
+
+    target = TARGETS[name]
+    seeds = list(target.seeds())
+    run = bounded(target.run, seeds)
+    if guided:
+        with_atheris(run, seeds, seconds)
+    else:
+        print(f"{name}: {with_hypothesis(run, seeds, seconds)} inputs")  # noqa: T201 -- a script
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
