@@ -38,7 +38,9 @@ def panels(results: Results) -> list[Panel]:
         return [(name, spread) for name, spread in found if spread is not None]
 
     every = (
-        Panel("Sidecar's CPU a check through Envoy, microseconds", bars("through Envoy", 16, "cpu")),
+        Panel(
+            "Sidecar's CPU a check through Envoy, microseconds", bars("through Envoy", 16, "cpu")
+        ),
         Panel("Requests a second through Envoy, 16 connections", bars("through Envoy", 16, "rate")),
         Panel("p50 through Envoy, one connection, microseconds", bars("through Envoy", 1, "p50")),
         Panel("Sidecar's CPU a check by its kind, h2, microseconds", bars("tokens", 16, "cpu")),
