@@ -1,10 +1,11 @@
 """What gRPC asks of a server, by hand where grpcio's client would not lead such a call."""
 
 import pytest
-from hyperframe.frame import HeadersFrame, SettingsFrame
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.answers import PLAIN_BODY
+from sidecar.transport.h2.outgoing import DEFAULT_WINDOW
 from sidecar.transport.interface import Methods, RpcError
 from tests.edge.h2.peer import (
     ECHO,
@@ -112,21 +113,28 @@ def test_a_methods_error_is_percent_encoded() -> None:
     assert (code, message) == ("5", "nicht da: 100 %25 gr%C3%B6%C3%9Fer")
 
 
+CUT_OFF = "the body ends within a message"
 BODIES = {
-    "none": (b"", "12"),
-    "two": (prefixed(b"a") + prefixed(b"b"), "12"),
-    "a prefix cut off": (b"\0\0\0", "13"),
-    "a message cut off": (prefixed(b"abc")[:-1], "13"),
-    "more than the message": (prefixed(b"abc") + b"d", "12"),
-    "a flag that is none": (b"\x02\0\0\0\0", "13"),
-    "compressed without saying how": (b"\x01\0\0\0\x01x", "13"),
+    "none": (b"", ("12", "the method takes one message, none came")),
+    "two": (prefixed(b"a") * 2, ("12", "the method takes one message, more came")),
+    "a prefix cut off": (b"\0\0\0", ("13", CUT_OFF)),
+    "a message cut off": (prefixed(b"abc")[:-1], ("13", CUT_OFF)),
+    "more": (prefixed(b"abc") + b"d", ("12", "the method takes one message, more came")),
+    "a flag that is none": (
+        b"\x02\0\0\0\0",
+        ("13", "a compressed message without grpc-encoding"),
+    ),
+    "compressed without saying how": (
+        b"\x01\0\0\0\x01x",
+        ("13", "a compressed message without grpc-encoding"),
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_body_that_is_not_one_message_is_an_error(kind: str) -> None:
-    body, code = BODIES[kind]
-    assert status_of(call(body=body))[0] == code
+    body, status = BODIES[kind]
+    assert status_of(call(body=body)) == status
 
 
 def test_a_compressed_message_is_unimplemented_and_says_what_is_understood() -> None:
@@ -190,3 +198,36 @@ def test_a_larger_window_is_acknowledged_before_it_is_used() -> None:
     assert isinstance(acknowledgement, SettingsFrame)
     assert [type(frame).__name__ for frame in rest] == ["DataFrame", "HeadersFrame"]
     assert serving.answer_on(1)[1] == prefixed(b"held back")
+
+
+def sent_data(serving: Serving) -> int:
+    """Return how many bytes of DATA were sent."""
+    return sum(len(frame.data) for frame in serving.frames if isinstance(frame, DataFrame))
+
+
+@pytest.mark.parametrize("size", [1_000, 50_000])
+def test_all_answers_share_the_window_of_the_connection(size: int) -> None:
+    serving = Serving(METHODS)
+    serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 2**31 - 1}))
+    numbers = range(1, 201, 2) if size == 1_000 else range(1, 7, 2)
+    for number in numbers:
+        whole = prefixed(bytes(size))
+        serving.feed(headers(number))
+        for start in range(0, len(whole), 16_384):
+            last = start + 16_384 >= len(whole)
+            serving.feed(data(number, whole[start : start + 16_384], end=last))
+    assert sent_data(serving) == DEFAULT_WINDOW
+    serving.feed(wire.window_update(0, 10_000))
+    assert sent_data(serving) == DEFAULT_WINDOW + 10_000
+    serving.feed(wire.window_update(0, 2**30))
+    for number in numbers:
+        assert serving.answer_on(number)[1:] == (prefixed(bytes(size)), {"grpc-status": "0"})
+
+
+def test_an_answer_that_waits_for_a_window_goes_with_its_caller() -> None:
+    serving = Serving(METHODS)
+    serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 0}) + request(1, b"hello"))
+    serving.feed(wire.rst_stream(1, wire.ErrorCode.CANCEL))
+    before = len(serving.frames)
+    serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 1000}) + wire.window_update(0, 1000))
+    assert [type(frame).__name__ for frame in serving.frames[before:]] == ["SettingsFrame"]
