@@ -71,7 +71,7 @@ class Listen:
     """``listen``: where the sidecar is reached. ``socket_mode`` is a file mode."""
 
     authz: Annotated[str, Text(address)] = "127.0.0.1:9001"
-    transport: Annotated[Literal["grpcio", "h2"], Choice(("grpcio", "h2"))] = "grpcio"
+    transport: Annotated[Literal["grpcio", "h2"], Choice(("grpcio", "h2"))] = "h2"
     health: Annotated[str | None, Optional(Text(address))] = None
     ops: Annotated[str, Text(tcp_address)] = "127.0.0.1:9002"
     socket_mode: Annotated[int, Text(file_mode)] = 0o660

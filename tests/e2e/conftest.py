@@ -45,7 +45,7 @@ def patience() -> dict[str, Any]:
 StartStack = Callable[..., AbstractAsyncContextManager[Stack]]
 
 
-@pytest.fixture(scope="session", params=["grpcio"])
+@pytest.fixture(scope="session", params=["h2", "grpcio"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Name the transport that the sidecar listens with."""
     name: str = request.param
