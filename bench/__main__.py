@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import imports, load, rounds, sections
 from bench.figures import Results
+from bench.picture import draw
 from bench.processes import CommandError
 from bench.report import show, write
 from bench.rounds import Plan
@@ -44,13 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = {**rounds.machine(), **plan._asdict()}
     show(results, about)
     write(results, about, options.json)
-    try:
-        from bench.picture import draw
-    except ImportError:
-        print("no picture: it takes pillow")
-    else:
-        draw(results, options.plot)
-    print(f"figures: {options.json}\npicture: {options.plot}")
+    print(f"figures: {options.json}")
+    if draw(results, options.plot):
+        print(f"picture: {options.plot}")
     return 0
 
 

@@ -49,13 +49,13 @@ def panels(results: Results) -> list[Panel]:
     return [panel for panel in every if panel.bars]
 
 
-def draw(results: Results, path: Path) -> None:
-    """Draw the panels below each other."""
+def draw(results: Results, path: Path) -> bool:
+    """Draw the panels below each other; False where there is none."""
     from PIL import Image, ImageDraw
 
     wanted = panels(results)
     if not wanted:
-        return
+        return False
     height = sum(_height(panel) for panel in wanted)
     image = Image.new("RGB", (WIDTH, height), "white")
     top = 0
@@ -64,6 +64,7 @@ def draw(results: Results, path: Path) -> None:
         top += _height(panel)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.quantize(COLOURS).save(path, optimize=True)
+    return True
 
 
 def _height(panel: Panel) -> int:
