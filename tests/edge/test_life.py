@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from sidecar.app import _is_loopback
+from sidecar.extauthz.service import CHECK
 from tests.edge.looma_rig import server
 from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token
+from tests.edge.transport_rig import call, connect
+from tests.support.checks import check_request
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -107,8 +110,22 @@ async def test_signals_of_both_kinds_at_once_end_it(tmp_path: Path) -> None:
         assert "Traceback" not in (tmp_path / "sidecar.stderr").read_text()
 
 
-async def test_it_answers_while_it_drains_and_a_second_signal_ends_that(tmp_path: Path) -> None:
-    async with running(tmp_path, lambda s: s.configure(drain="10m")) as sidecar:
+def listening(kind: str) -> dict[str, str]:
+    """Return a section that listens with a transport of this kind."""
+    return {"authz": "127.0.0.1:0", "ops": "127.0.0.1:0", "transport": kind}
+
+
+@pytest.mark.parametrize("kind", ["grpcio", "h2"])
+async def test_it_answers_while_it_drains_and_a_second_signal_ends_that(
+    tmp_path: Path, kind: str
+) -> None:
+    """A connection is open all the time, as Envoy's are."""
+
+    def patient(sidecar: Sidecar) -> None:
+        sidecar.configure(drain="10m", listen=listening(kind))
+
+    async with running(tmp_path, patient) as sidecar, connect(sidecar.address("authz")) as envoy:
+        await call(envoy, CHECK, check_request())
         sidecar.signal(signal.SIGTERM)
         await sidecar.says("draining for at most")
         assert (await sidecar.ops("/readyz"))[0] == 503
@@ -119,6 +136,21 @@ async def test_it_answers_while_it_drains_and_a_second_signal_ends_that(tmp_path
         await sidecar.says("is in force (was ")
         assert await sidecar.reason(bearer=token()) == "permission_denied"
         sidecar.signal(signal.SIGTERM)
+        assert await ended(sidecar) == 0
+
+
+async def test_it_ends_once_envoy_is_gone(tmp_path: Path) -> None:
+    """Before ``drain`` is over, where the transport can tell."""
+
+    def patient(sidecar: Sidecar) -> None:
+        sidecar.configure(drain="10m", listen=listening("h2"))
+
+    async with running(tmp_path, patient) as sidecar:
+        async with connect(sidecar.address("authz")) as envoy:
+            await call(envoy, CHECK, check_request())
+            sidecar.signal(signal.SIGTERM)
+            await sidecar.says("draining for at most")
+            await call(envoy, CHECK, check_request())
         assert await ended(sidecar) == 0
 
 
