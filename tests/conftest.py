@@ -44,7 +44,9 @@ def _watch_processes() -> None:
 
     async def start_and_remember(cls: type[Process], name: str, *rest: Any, **more: Any) -> Process:
         process: Process = await start(cls, name, *rest, **more)
-        if name != "envoy":  # its access log is not ours; what we tell it for that is in the bodies
+        # Envoy's access log is not ours; what we tell it for that is in the bodies. The demo gives
+        # tokens to copy.
+        if name not in {"envoy", "demo"}:
             _outputs.extend((process.stdout, process.stderr))
         return process
 
