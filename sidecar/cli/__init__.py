@@ -17,6 +17,7 @@ COMMANDS = {
     "explain": "tell what is decided on a request, and why",
     "replay": "hold logged decisions against another policy",
     "import": "make a route table from an OpenAPI document",
+    "doctor": "examine an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",
     "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",

@@ -1,0 +1,72 @@
+"""Examine an Envoy bootstrap, or a config_dump of a running one, for what weakens the boundary.
+
+Exits 0 when all is good, 1 on errors (with --strict on warnings too), and 2 when it was called
+wrongly.
+"""
+
+import argparse
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.config import Finding
+
+EXAMPLE = "zervi-sidecar doctor --envoy envoy.yaml --config sidecar.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take both configurations, and how to tell."""
+    parser.add_argument("--envoy", type=Path, required=True, metavar="FILE", help="YAML or JSON")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="sidecar.yaml it must fit")
+    parser.add_argument("--strict", action="store_true", help="let warnings fail it too")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "sarif", "github"),
+        default="text",
+        help="how findings are told; default: text",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print findings; return 1 for errors and, if strict, for warnings."""
+    from sidecar.config import ConfigError, Severity
+    from sidecar.workbench.formats import count, render
+
+    try:
+        findings = _examined(args.envoy, args.config)
+    except ConfigError as error:
+        findings = list(error.findings)
+    told = render(findings, args.format, version("zervi-sidecar"))
+    if told:
+        print(told)
+    if args.format == "text":
+        print(f"{args.envoy}: {', '.join(count(findings)) or 'good'}")
+    failing = {Severity.ERROR, Severity.WARNING} if args.strict else {Severity.ERROR}
+    return 1 if any(finding.severity in failing for finding in findings) else 0
+
+
+def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
+    from sidecar import wiring
+    from sidecar.config import ConfigError, Finding, Severity, load
+    from sidecar.config.files import read_file
+    from sidecar.config.findings import BadValueError
+    from sidecar.config.located import in_order, located
+    from sidecar.config.yaml_source import MAX_BYTES, read_yaml
+    from sidecar.core.principal import IdentityHeaders
+    from sidecar.workbench.doctor import Wanted, examine
+
+    wanted = Wanted(None, tuple(IdentityHeaders()))
+    if config is not None:
+        loaded = load(config, os.environ, offline=True)
+        answers = wiring.answers(loaded)
+        headers = (*answers.identity_headers, *answers.remove_headers)
+        wanted = Wanted(loaded.settings.listen.authz, headers)
+    try:
+        document = read_yaml(read_file(envoy, MAX_BYTES), foreign=True)
+    except BadValueError as wrong:
+        finding = Finding("file", Severity.ERROR, str(envoy), 0, 0, f"the file {wrong}")
+        raise ConfigError([finding]) from None
+    problems = examine(document.value, wanted) if document.complete else ()
+    return in_order(located(envoy, document, problems))
