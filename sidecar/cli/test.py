@@ -7,6 +7,7 @@ a case cannot be read.
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -121,14 +122,16 @@ def _print(results: "Sequence[Result]", measured: "Sequence[PolicyCoverage]") ->
         if told and not any(difference.what == "reason" for difference in result.differences):
             print(f"    because: {told}" + (f" ({detail})" if detail else ""))
     for each in measured:
-        print(f"{each.policy}: {each.percent:.0f} % of its {len(each.routes)} routes shown")
+        policy = os.path.normpath(each.policy)  # a case in a directory says ../routes.yaml
+        print(f"{policy}: {each.percent:.0f} % of its {len(each.routes)} routes shown")
         for route in each.routes:
             if route.missing:
                 lacking = ", ".join(route.missing)
                 print(f"    {route.route.name} ({route.route.path}): not shown: {lacking}")
     failed = sum(bool(result.differences) for result in results)
     files = len({result.case.path for result in results})
-    print(f"{len(results)} decisions in {files} files: {failed or 'none'} not as expected")
+    where = "1 file" if files == 1 else f"{files} files"
+    print(f"{len(results)} decisions in {where}: {failed or 'none'} not as expected")
 
 
 def _as_json(

@@ -62,7 +62,7 @@ def cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cases:
 
 def test_what_holds_is_one_line(cases: Cases) -> None:
     cases.write(CASE)
-    assert cases.run() == (0, "6 decisions in 1 files: none not as expected\n", "")
+    assert cases.run() == (0, "6 decisions in 1 file: none not as expected\n", "")
 
 
 def test_a_difference_names_its_line_and_both_sides(cases: Cases) -> None:
@@ -73,7 +73,7 @@ def test_a_difference_names_its_line_and_both_sides(cases: Cases) -> None:
         "case.yaml:15: closed (GET /closed) by other",
         "    reason: wanted ok, got permission_denied",
         "    status: wanted 200, got 403",
-        "6 decisions in 1 files: 1 not as expected",
+        "6 decisions in 1 file: 1 not as expected",
     ]
 
 
