@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 SLOWER = 50
 LEAST_SECONDS = 0.002  # that the slowest seed counts for: below it the clock decides
 MAX_BYTES = 16 * 1024
+FINDINGS = Path("build/fuzz")
 ROUND = 500  # inputs between two looks at the clock
 
 
@@ -44,13 +45,15 @@ def _seconds(run: Callable[[bytes], None], octets: bytes) -> float:
 
 
 def with_atheris(run: Callable[[bytes], None], seeds: Sequence[bytes], seconds: int) -> None:
-    """Let coverage guide the way; ends the process."""
+    """Let coverage guide the way; ends the process. What fails is left in FINDINGS."""
     import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # -- where it installs
 
     with tempfile.TemporaryDirectory() as directory:
         for index, seed in enumerate(seeds):
             (Path(directory) / str(index)).write_bytes(seed)
-        options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-print_final_stats=1"]
+        FINDINGS.mkdir(parents=True, exist_ok=True)
+        options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-verbosity=0"]
+        options.append(f"-artifact_prefix={FINDINGS}/")
         atheris.Setup([sys.argv[0], *options, directory], run)
         atheris.Fuzz()
 

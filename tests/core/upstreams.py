@@ -28,10 +28,8 @@ def decode(path: bytes) -> bytes:
     parts = path.split(b"%")
     out = parts[0]
     for part in parts[1:]:
-        try:
-            out += bytes([int(part[:2], 16)]) + part[2:] if len(part) > 1 else b"%" + part
-        except ValueError:
-            out += b"%" + part
+        escape = re.match(rb"[0-9A-Fa-f]{2}", part)
+        out += bytes.fromhex(escape[0].decode()) + part[2:] if escape else b"%" + part
     return out
 
 

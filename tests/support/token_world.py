@@ -50,7 +50,9 @@ RULE_ISSUERS = (
         keys=(RuleKey(None, ("ES384",), ec_key("P-384").public_key()),),
     ),
     *(
-        RuleIssuer(name, (*ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES384"), ready=False)
+        RuleIssuer(
+            name, (*ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES384", "ES512"), ready=False
+        )
         for name in ("cold", "stale")
     ),
 )
