@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,7 +42,8 @@ _log = logging.getLogger(__name__)
 
 VERSION = version("zervi-sidecar")
 MAX_FINDINGS = 10  # of a bad reload in the log: a broken table may have thousands
-STOP_SECONDS = 2.0  # for calls that still run when the draining is over
+STOP_SECONDS = 1.0  # for calls and connections that are left when the draining is over
+LOG_SECONDS = 0.5  # for each of the two logs, where nobody reads it any more
 
 
 def serve(path: Path) -> int:
@@ -68,7 +69,7 @@ def serve(path: Path) -> int:
             _log.error("cannot start: %s", error)
             code = 1
         finally:
-            log.close()
+            log.close(LOG_SECONDS)
         # All is closed, in order. The runner and the interpreter would still wait for threads, and
         # one that hangs in a file system or a resolver must not hold up the end of a pod.
         os._exit(code)
@@ -108,6 +109,7 @@ class Sidecar:
         )
         self._certificates: Tls | None = None
         self._servers: list[Transport] = []
+        self._stopping: list[Callable[[float], Awaitable[None]]] = []
         self._node: Node | None = None
         if settings.looma is not None:
             self._node = Node(
@@ -122,7 +124,7 @@ class Sidecar:
             loop.add_signal_handler(number, signals.put_nowait, number)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(self._decisions.close)
+            stack.callback(self._decisions.close, LOG_SECONDS)
             await self._listen(stack)
             self._note_policy()
             for work in (self._reloader.run(), self._announce()):
@@ -163,14 +165,15 @@ class Sidecar:
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         addresses = self._config.settings.listen
         self._certificates = wiring.certificates(self._config)
+        stack.push_async_callback(self._stop)
         health = health_methods(self._health)
         checks = self._service.methods()
         both = checks._replace(
             unary={**checks.unary, **health.unary}, streams={**checks.streams, **health.streams}
         )
-        await self._serve("authz", addresses.authz, both, stack)
+        await self._serve("authz", addresses.authz, both)
         if addresses.health is not None:
-            await self._serve("health", addresses.health, health, stack)
+            await self._serve("health", addresses.health, health)
         try:
             ops = await listen(addresses.ops)
         except ListenError as error:
@@ -179,12 +182,10 @@ class Sidecar:
         routes = ops_routes(self._health, self._metrics)
         server = OpsServer(ops.sockets, {**routes, ("POST", "/leave"): self._on_leave})
         await server.start()
-        stack.push_async_callback(server.close)
+        self._stopping.append(server.close)
         _log.info("listen.ops: %s", ops.address)
 
-    async def _serve(
-        self, key: str, address: str, methods: Methods, stack: contextlib.AsyncExitStack
-    ) -> None:
+    async def _serve(self, key: str, address: str, methods: Methods) -> None:
         settings = self._config.settings.listen
         listener = Listener(address, self._certificates, settings.socket_mode)
         server = _transport(settings.transport, listener, methods)
@@ -192,9 +193,13 @@ class Sidecar:
             bound = await server.start()
         except ListenError as error:
             raise ListenError(f"listen.{key}: {error}") from None
-        stack.push_async_callback(server.drain, STOP_SECONDS)
+        self._stopping.append(server.drain)
         self._servers.append(server)
         _log.info("listen.%s: %s", key, bound)
+
+    async def _stop(self) -> None:
+        """Stop all servers at the same time, so that the end takes as long as one of them does."""
+        await asyncio.gather(*(stop(STOP_SECONDS) for stop in self._stopping))
 
     async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
         """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from sidecar.app import STOP_SECONDS
+from sidecar.app import LOG_SECONDS, STOP_SECONDS
 from sidecar.cli import leave
 from sidecar.config import Config, load
 from sidecar.demo.stack import BOOTSTRAPS
@@ -108,7 +108,7 @@ def test_there_is_time_to_leave_and_to_drain(config: Config) -> None:
     """The sum of docs/operations.md, with what the Basic Server may take for its own end."""
     asleep = CONTAINERS["basic-server"]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert asleep >= leave.SECONDS  # who reads Looma hears of it before the Basic Server ends
-    drained = config.settings.drain + STOP_SECONDS
+    drained = config.settings.drain + STOP_SECONDS + 2 * LOG_SECONDS
     assert asleep + 20 + drained < POD["terminationGracePeriodSeconds"]
 
 

@@ -31,6 +31,11 @@ def looma(port: int) -> dict[str, Any]:
     }
 
 
+def listening(kind: str) -> dict[str, str]:
+    """Return a section that listens with a transport of this kind."""
+    return {"authz": "127.0.0.1:0", "ops": "127.0.0.1:0", "transport": kind}
+
+
 async def ended(sidecar: Sidecar) -> int:
     """Wait for the end, which must not take for ever."""
     async with asyncio.timeout(15):
@@ -110,11 +115,6 @@ async def test_signals_of_both_kinds_at_once_end_it(tmp_path: Path) -> None:
         assert "Traceback" not in (tmp_path / "sidecar.stderr").read_text()
 
 
-def listening(kind: str) -> dict[str, str]:
-    """Return a section that listens with a transport of this kind."""
-    return {"authz": "127.0.0.1:0", "ops": "127.0.0.1:0", "transport": kind}
-
-
 @pytest.mark.parametrize("kind", ["grpcio", "h2"])
 async def test_it_answers_while_it_drains_and_a_second_signal_ends_that(
     tmp_path: Path, kind: str
@@ -137,6 +137,23 @@ async def test_it_answers_while_it_drains_and_a_second_signal_ends_that(
         assert await sidecar.reason(bearer=token()) == "permission_denied"
         sidecar.signal(signal.SIGTERM)
         assert await ended(sidecar) == 0
+
+
+@pytest.mark.parametrize("kind", ["grpcio", "h2"])
+async def test_peers_that_say_nothing_do_not_hold_up_the_end(tmp_path: Path, kind: str) -> None:
+    """Half a preface at each gRPC address, half a request at the ops address."""
+    listen = {**listening(kind), "health": "127.0.0.1:0"}
+    async with running(tmp_path, lambda s: s.configure(listen=listen)) as sidecar:
+        peers = []
+        for key, begun in (("authz", b"PRI * HT"), ("health", b""), ("ops", b"GET /me")):
+            host, _, port = sidecar.address(key).rpartition(":")
+            _, peer = await asyncio.open_connection(host, int(port))
+            peer.write(begun)
+            peers.append(peer)
+        sidecar.signal(signal.SIGTERM)
+        assert await ended(sidecar) == 0
+        for peer in peers:
+            peer.close()
 
 
 async def test_it_ends_once_envoy_is_gone(tmp_path: Path) -> None:
