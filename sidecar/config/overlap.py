@@ -70,7 +70,7 @@ def _read(route: Route, ignore_case: bool) -> _Read:
 def _ever_wins(policy: Policy, read: _Read, longest: int) -> bool:
     """Say whether the route wins some request: of those that no literal of another route fits."""
     fixed = tuple(_FRESH if segment is None else segment for segment in read.pattern.segments)
-    least = 1 if read.pattern.tail else 0
+    least = 1 if read.pattern.tail and fixed else 0  # `/*` matches `/` too
     most = longest - len(fixed) + 2 if read.pattern.tail else 1
     for host in sorted(hosts_of(read.route)) or [_FRESH_HOST]:
         for method in sorted(methods_of(read.route)) or [_FRESH]:
@@ -96,6 +96,8 @@ def _touching(root: _Node, pattern: Pattern) -> Iterator[_Read]:
         for node in nodes:
             yield from node.ends
         return
+    if not pattern.segments:
+        yield from root.ends
     while nodes:
         node = nodes.pop()
         yield from node.tails
@@ -121,8 +123,9 @@ def _wins_over(policy: Policy, other: _Read, read: _Read) -> bool:
         return False  # beside each other, by hosts or methods
     both = zip_longest(read.pattern.segments, other.pattern.segments)
     segments = tuple(one or another or _FRESH for one, another in both)
-    if any(p.tail and len(segments) <= len(p.segments) for p in (read.pattern, other.pattern)):
-        segments += (_FRESH,)
+    patterns = (read.pattern, other.pattern)
+    if any(p.tail and p.segments and len(segments) <= len(p.segments) for p in patterns):
+        segments += (_FRESH,)  # a trailing * takes one more, but for `/*`, which matches `/` too
     method = next(iter(methods_of(other.route)), _FRESH)
     found = policy.match(next(iter(shared)), method, segments)
     return (found.route if isinstance(found, NotAllowed) else found) is other.route
