@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from sidecar.demo.stack import Setup, start_sidecar, until_ready
 from tests.e2e.conftest import ROUTES, StartStack, patience
+from tests.e2e.grpc_upstream import METHOD
 from tests.support.http1 import send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,8 +59,37 @@ async def test_without_a_sidecar_the_answer_is_503(start_stack: StartStack) -> N
     async with start_stack(Setup(routes=ROUTES, ext_authz=short)) as stack:
         await stack.sidecar.stop()
         for target in ("/api/auth/login", "/api/services/list"):
-            assert (await send(stack.ports.envoy, target)).status == 503
+            answer = await send(stack.ports.envoy, target)
+            assert answer.status == 503
+            assert answer.headers["retry-after"] == "1"
+            assert answer.headers["cache-control"] == "no-store"
+            told = answer.json
+            assert told.pop("decision_id")
+            assert told == {
+                "error": "authorization unavailable",
+                "code": "AUTH_UNAVAILABLE",
+                "message": "authorization does not answer at the moment; try again",
+                "reason": "not_ready",
+            }
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.ports.envoy}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_unary(METHOD)(b"hello", timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "AUTH_UNAVAILABLE" in (refused.value.details() or "")
         assert not stack.basic_server.received
+
+
+async def test_without_a_basic_server_the_answer_says_so_and_a_denial_stays_a_denial(
+    start_stack: StartStack,
+) -> None:
+    async with start_stack() as stack:
+        await stack.basic_server.stop()
+        answer = await send(stack.ports.envoy, "/api/auth/login")
+        assert answer.status == 503
+        assert (answer.json["code"], answer.json["reason"]) == ("SERVICE_UNAVAILABLE", None)
+        denied = await send(stack.ports.envoy, "/api/services/list")
+        assert denied.status == 401
+        assert denied.json["reason"] == "token_missing"
 
 
 async def test_requests_wait_for_a_sidecar_that_was_killed_and_comes_back(

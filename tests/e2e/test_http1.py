@@ -184,6 +184,27 @@ async def test_invalid_utf8_in_a_path_is_denied(stack: Stack, port: int) -> None
     assert len(stack.basic_server.received) == seen
 
 
+@pytest.mark.parametrize(
+    ("target", "header", "status", "message"),
+    [
+        ("/api/auth/login", b"X_User_ID: 4", 400, "http1.unexpected_underscore"),
+        ("/api/auth/..%2fcluster", b"X-Any: 1", 400, "path_normalization_failed"),
+        ("/api/auth/login", b"no header", 400, "http1.codec_error"),
+        ("/api/auth/login", b"X-Large: " + b"x" * 70_000, 431, "http1.headers_too_large"),
+    ],
+)
+async def test_what_envoy_refuses_itself_is_told_in_the_form_of_a_denial(
+    port: int, target: str, header: bytes, status: int, message: str
+) -> None:
+    answer = await send(port, target, header)
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json) == {"error", "code", "message", "reason", "decision_id"}
+    assert answer.json["code"] == "BAD_REQUEST"
+    assert answer.json["reason"] == "malformed_request"
+    assert answer.json["message"] == f"the request is malformed: {message}"
+
+
 async def test_a_preflight_of_a_known_origin_is_answered_by_envoy(stack: Stack, port: int) -> None:
     seen = len(stack.basic_server.received)
     answer = await send(
