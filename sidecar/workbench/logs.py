@@ -12,7 +12,10 @@ from sidecar.core.request import Request
 MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
 
 _MASKED = ("[redacted]", "...")  # what the log writes for what it leaves out
-BEFORE_THE_TOKEN = frozenset({Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED})
+# Decided before anybody looks who asks.
+UNASKED = frozenset(
+    {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED, Reason.PUBLIC}
+)
 ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
 _OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
     Reason.MULTIPLE_CREDENTIALS,
@@ -90,7 +93,7 @@ def _principal(entry: Mapping[str, Any], reason: Reason) -> tuple[Principal | No
     subject = _text(entry, "subject")
     if not subject:
         # Whoever asked was not looked at, but for a token that failed.
-        return None, reason not in BEFORE_THE_TOKEN | {Reason.PUBLIC}
+        return None, reason not in UNASKED
     kind, issuer = _text(entry, "principal_kind"), _text(entry, "issuer")
     roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
     complete = kind in _KINDS and bool(issuer) and None not in (roles, permissions)

@@ -12,7 +12,7 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.route import Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.workbench.logs import BEFORE_THE_TOKEN, Logged, UnusableLineError, read_line
+from sidecar.workbench.logs import UNASKED, Logged, UnusableLineError, read_line
 from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present
 
 MAX_GROUPS = 2_000  # kinds of change that are told apart
@@ -48,7 +48,7 @@ class Changes:
 
 
 class New(NamedTuple):
-    """What the new policy decides; ``unless`` a token came that the log cannot know of."""
+    """What the new policy decides."""
 
     allowed: bool
     reason: Reason
@@ -134,7 +134,7 @@ class Replay:
         if not isinstance(decision, Allow | Deny):
             return None
         new = New(isinstance(decision, Allow), decision.reason, decision.route)
-        if decision.reason in BEFORE_THE_TOKEN | {Reason.PUBLIC}:
+        if decision.reason in UNASKED:
             return new
         if logged.principal is None:
             if logged.token_failed:
