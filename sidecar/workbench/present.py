@@ -35,7 +35,8 @@ def show(explanation: Explanation, asked: str, console: Console) -> None:
     for name, value in answer.headers:
         console.print(Text(f"  {name}: {value}"), soft_wrap=True)
     if answer.body:
-        console.print(Text(f"\n  {answer.body}"), soft_wrap=True)
+        body = answer.body.removesuffix("\n")  # the terminal has its own
+        console.print(Text(f"\n  {body}"), soft_wrap=True)
     if answer.removed:
         console.print(Text("and removes: " + ", ".join(answer.removed)), soft_wrap=True)
     if answer.removed_queries:
