@@ -288,6 +288,8 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     assert sent == 1300
     rig.protocol.connection_lost(None)
     await settled()
+    assert rig.protocol._calls._waiting == {}
+    assert rig.protocol._calls._running == {}
 
 
 async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
