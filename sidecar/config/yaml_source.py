@@ -43,7 +43,8 @@ _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 def read_yaml(data: bytes, *, foreign: bool = False) -> Document:
     """Read the one YAML document in ``data``; what is wrong with it is in its faults.
 
-    ``foreign`` is for other programs' documents: keys may look like numbers, and nest deeper.
+    ``foreign`` is for other programs' documents: keys may look like numbers, values nest deeper,
+    and an alias is the very value that its anchor names, shared and not copied.
     """
     document = Document()
     text = _decode(data, document.faults)
@@ -116,6 +117,7 @@ class _Composer:
         self.document = document
         self.foreign = foreign
         self.depth = MAX_FOREIGN_DEPTH if foreign else MAX_DEPTH
+        self.anchors: dict[str, object] = {}  # of a foreign document
         self.frames: list[_Frame] = []
         self.documents = 0
         self.values = 0
@@ -144,6 +146,8 @@ class _Composer:
             self._open(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             self.frames.pop()
+        elif isinstance(event, yaml.AliasEvent) and self._is_known(event):
+            self._put(self.anchors[str(event.anchor)], mark)
         elif isinstance(event, yaml.AliasEvent):
             message = f"the alias {quoted(f'*{event.anchor}')} is not supported"
             hint = 'write the value out; text that begins with * needs quotes, as in "*"'
@@ -179,6 +183,7 @@ class _Composer:
             self._begin(text, mark)
             return
         place = self._put(value, mark)
+        self._name(event, value)
         if not isinstance(value, str):
             self.document.texts[place] = text
 
@@ -197,6 +202,14 @@ class _Composer:
         into: dict[str, object] | list[object]
         into = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.frames.append(_Frame(self._put(into, mark), into, []))
+        self._name(event, into)
+
+    def _name(self, event: Any, value: object) -> None:
+        if self.foreign and event.anchor is not None:
+            self.anchors[event.anchor] = value
+
+    def _is_known(self, event: Any) -> bool:
+        return event.anchor in self.anchors and not self._expects_key()
 
     def _ignore(self, event: Any) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
@@ -252,7 +265,7 @@ class _Composer:
         return (*frame.place, key)
 
     def _accepts_extras(self, event: Any, mark: Mark) -> bool:
-        if event.anchor is not None:
+        if event.anchor is not None and not self.foreign:
             message = f"the anchor {quoted(f'&{event.anchor}')} is not supported"
             self._fault(mark, "yaml-alias", message, "write the value out where it is needed")
         if event.tag is not None:

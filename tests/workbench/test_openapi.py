@@ -109,7 +109,7 @@ def test_a_wildcard_serves_what_is_below_and_a_literal_is_part_of_a_parameter(
         ("openapi: 3.0.0\npaths: {'/a.{x}': {}}", "openapi.yaml:2:9: error: `/a.{x}` can be no"),
         ("openapi: [", "error: this is not valid YAML"),
         ("", "error: the file is empty"),
-        ("openapi: 3.0.0\npaths: &a {}", "error: the anchor"),
+        ("openapi: 3.0.0\npaths: *a", "error: the alias"),
     ],
 )
 def test_what_is_no_such_document_is_an_error(
@@ -128,6 +128,7 @@ def test_what_is_no_such_document_is_an_error(
         "openapi: 3.0.0\npaths: [1]",
         "openapi: 3.0.0\nservers: [{url: 'http://['}]\npaths: {/x: {get: 1}}",
         "openapi: 3.0.0\nservers: [{url: '{base}/v1'}]\npaths: {/x: {get: {security: 7}}}",
+        "openapi: 3.0.0\npaths: &a {/x: *a, /y: {get: &b {security: *b}}}",
         "openapi: 3.0.0\npaths: {/x: null, /y: {get: null, x-own: {}}}",
     ],
 )
