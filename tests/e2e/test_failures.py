@@ -73,7 +73,10 @@ async def test_without_a_sidecar_the_answer_is_503(start_stack: StartStack) -> N
             }
         async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.ports.envoy}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await channel.unary_unary(METHOD)(b"hello", timeout=10)
+                call = channel.unary_unary(
+                    METHOD, request_serializer=bytes, response_deserializer=bytes
+                )
+                await call(b"hello", timeout=10)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "AUTH_UNAVAILABLE" in (refused.value.details() or "")
         assert not stack.basic_server.received
