@@ -59,7 +59,8 @@ def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
         return (value,)
     scheme, _, token = value.partition(b" ")
     if scheme.lower() != source.scheme.lower().encode():
-        raise TokenError(Reason.TOKEN_MALFORMED, f"{source} is not of scheme {source.scheme}")
+        detail = f"{source} is not of scheme {source.scheme}"
+        raise TokenError(Reason.TOKEN_MALFORMED, detail, needs=(source.scheme,))
     return (token.strip(b" "),)
 
 

@@ -28,9 +28,9 @@ class Allow(NamedTuple):
 class Deny(NamedTuple):
     """The request may not pass.
 
-    ``needs`` names what is missing (permissions, roles, methods), of which one would do where
-    ``any_of``, or what is wrong with the request itself; it is for the client. ``detail`` is for
-    the operator's log alone.
+    ``needs`` names what is missing (permissions, roles, methods, the scheme), of which one would do
+    where ``any_of``, or what is wrong with the request itself; it is for the client. ``detail`` is
+    for the operator's log alone.
     """
 
     reason: Reason
@@ -141,7 +141,7 @@ def _decide_reading(
     try:
         entry = _authenticate(request, snapshot, verified, now)
     except TokenError as error:
-        return Deny(error.reason, route, detail=error.detail)
+        return Deny(error.reason, route, needs=error.needs, detail=error.detail)
     if isinstance(entry, NeedsKey):
         return Undecided(entry, route)
     refusal = permits(entry.principal, route, segments)

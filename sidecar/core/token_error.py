@@ -7,10 +7,11 @@ class TokenError(Exception):
     """A token that proves nothing, or (``not_ready``) one that cannot be judged now.
 
     ``detail`` is for the operator's log, never for the client. It says which rule was broken and
-    quotes nothing of the token.
+    quotes nothing of the token. ``needs`` is for the client: the scheme that it has to name.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, needs: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.needs = needs

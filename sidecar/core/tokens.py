@@ -157,7 +157,9 @@ def _select_issuer(
         raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not among the issuer's algorithms")
     raise TokenError(
         Reason.TOKEN_ISSUER,
-        "no iss, and no issuer may be left out" if name is None else "iss is no configured issuer",
+        "no iss, and no issuer has allow_missing_issuer"
+        if name is None
+        else "iss is no configured issuer",
     )
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from sidecar.core.decision import Deny
+from sidecar.core.paths import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
 from sidecar.core.reasons import Reason
 
 
@@ -105,6 +106,46 @@ ANSWERS = {
     ),
 }
 
+# What is wrong with a request, as `core` says it; a message that cannot be read names no language.
+MALFORMED_CHINESE = {
+    "the method is no token": "请求方法无效",
+    "the path is empty": "路径为空",
+    "the path does not begin with /": "路径不以 / 开头",
+    f"the target is longer than {MAX_TARGET} bytes": f"请求目标超过 {MAX_TARGET} 字节",
+    f"the path is longer than {MAX_PATH} bytes": f"路径超过 {MAX_PATH} 字节",
+    f"the path has more than {MAX_SEGMENTS} segments": f"路径超过 {MAX_SEGMENTS} 段",
+    f"the path has more than {MAX_READINGS} readings": f"路径的解读方式超过 {MAX_READINGS} 种",
+    "the path is not UTF-8 once it is decoded": "路径解码后不是 UTF-8",
+    "the path is percent-encoded more than twice": "路径经过两次以上的百分号编码",
+    "the path climbs above the root": "路径越过了根目录",
+    "the path holds a !, which may stand for bytes that are not UTF-8": (
+        "路径含有 !，它可能代表非 UTF-8 字节"
+    ),
+    "the query holds a control character, a raw space or a raw #": (
+        "查询串含有控制字符、未编码的空格或 #"
+    ),
+    "the path holds a double slash": "路径含有连续斜杠",
+    "the path holds a dot segment": "路径含有 . 或 .. 段",
+    "the path holds a ;": "路径含有 ;",
+    "the path holds a backslash": "路径含有反斜杠",
+    "the path holds a raw control character": "路径含有控制字符",
+    "the path holds raw bytes beyond ASCII": "路径含有未编码的非 ASCII 字节",
+    "the path holds a raw space": "路径含有未编码的空格",
+    "the path holds a raw #": "路径含有未编码的 #",
+    "the path holds a broken percent-escape": "路径含有不完整的百分号编码",
+    "the path holds an encoded control character": "路径含有经编码的控制字符",
+    "the path holds an encoded backslash": "路径含有经编码的反斜杠",
+    "the path holds an encoded %": "路径含有经编码的 %",
+    "the path holds an encoded /": "路径含有经编码的 /",
+    "the path holds an encoded .": "路径含有经编码的 .",
+    "the path holds an encoded ?": "路径含有经编码的 ?",
+    "the path holds an encoded #": "路径含有经编码的 #",
+    "the path holds an encoded ;": "路径含有经编码的 ;",
+}
+
+# Instead of `token_malformed`'s own sentence where the token's place names another scheme.
+_OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
+
 _MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's list is shorter
 
 _ALL_OF = (", ", "、")
@@ -114,8 +155,14 @@ _ANY_OF = (" or ", " 或 ")
 def sentence(decision: Deny, *, chinese: bool) -> str:
     """Return what a client is told, with what is missing named."""
     answer = ANSWERS[decision.reason]
-    needs = (_ANY_OF if decision.any_of else _ALL_OF)[chinese].join(decision.needs)
-    return (answer.chinese if chinese else answer.english).replace("{needs}", needs)
+    told = (answer.english, answer.chinese)
+    named = decision.needs
+    if decision.reason is Reason.TOKEN_MALFORMED and named:
+        told = _OTHER_SCHEME
+    elif decision.reason is Reason.MALFORMED_REQUEST and chinese:
+        named = tuple(MALFORMED_CHINESE.get(what, what) for what in named)
+    needs = (_ANY_OF if decision.any_of else _ALL_OF)[chinese].join(named)
+    return told[chinese].replace("{needs}", needs)
 
 
 def prefers_chinese(accept_language: str) -> bool:

@@ -162,7 +162,9 @@ def _deny(
     }
     denied = response.denied_response
     denied.status.code = told.status
-    denied.body = json.dumps(body, ensure_ascii=False)
+    # A gRPC client gets the body as its status message; in a terminal it is a line, ended as one.
+    end = "" if envelope is not None and envelope.is_grpc else "\n"
+    denied.body = json.dumps(body, ensure_ascii=False) + end
     denied.headers.extend(_option(name, value) for name, value in headers.items())
 
 

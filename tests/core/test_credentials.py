@@ -70,3 +70,15 @@ def test_a_place_that_is_not_configured_is_not_looked_at() -> None:
     with pytest.raises(TokenError) as caught:
         find_token(request(b"/?token=abc"), (BEARER,))
     assert caught.value.reason is Reason.TOKEN_MISSING
+
+
+@pytest.mark.parametrize(
+    ("value", "needs"), [(b"Basic abc", ("Bearer",)), (b"abc", ("Bearer",)), (b"Bearer", ())]
+)
+def test_the_client_of_another_scheme_learns_the_right_one(
+    value: bytes, needs: tuple[str, ...]
+) -> None:
+    """An empty token of the right scheme is another mistake."""
+    with pytest.raises(TokenError) as caught:
+        find_token(request(headers={"authorization": [value]}), ALL)
+    assert caught.value.needs == needs

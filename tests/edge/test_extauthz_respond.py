@@ -130,6 +130,18 @@ def test_a_grpc_client_is_told_what_envoy_would_translate_wrongly(
     assert "grpc-status" not in denied(denial)[1]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "end"), [(b"application/json", "}\n"), (b"application/grpc", '"}')]
+)
+def test_a_body_ends_its_line_but_not_where_it_becomes_a_grpc_message(
+    content_type: bytes, end: str
+) -> None:
+    """A terminal's prompt belongs on the next line."""
+    envelope = open_envelope(check_request(headers={"content-type": [content_type]}))
+    response = read(RESPONDER.build(Deny(Reason.NO_ROUTE), envelope, "an-id"))
+    assert response.denied_response.body.endswith(end)
+
+
 def test_an_allow_sets_what_has_a_value_and_removes_the_rest() -> None:
     """No name is in both lists: Envoy would remove what it had just set."""
     response = read(RESPONDER.build(Allow(Reason.OK, PROTECTED, verified())))
