@@ -67,9 +67,13 @@ class Text:
         """Read text."""
         if not isinstance(value, str):
             written = notes.written.get(place) if self.shown else None
-            raise notes.wrong_type(
-                value, place, "text", f'put it in quotes: "{written}"' if written else ""
-            )
+            if not written:
+                raise notes.wrong_type(value, place, "text")
+            try:
+                self.check(written)
+            except BadValueError as error:  # quotes alone would not help
+                raise notes.refuse(place, "bad-value", str(error), error.help) from None
+            raise notes.wrong_type(value, place, "text", f'put it in quotes: "{written}"')
         try:
             return self.check(value)
         except BadValueError as error:

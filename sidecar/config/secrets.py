@@ -7,11 +7,13 @@ from sidecar.config.files import read_file
 from sidecar.config.findings import BadValueError, Place, Problem, Severity
 from sidecar.config.raw import at, mapping, sequence
 from sidecar.config.values import ENVIRONMENT_NAME
-from sidecar.core.issuers import check_secret
+from sidecar.core.issuers import check_secret, doubt_secret
 
 MAX_SECRET_BYTES = (
     64 * 1024
 )  # far beyond any secret or token; keeps a wrong file from being read whole
+
+_MAKE_ONE = "make one with: openssl rand -base64 48"
 
 
 class Secrets:
@@ -44,6 +46,8 @@ class Secrets:
         for where, secret in found:
             if secret and (why := check_secret(secret)):
                 self.problems.append(_weak(where, why, weak_allowed))
+            elif secret and (why := doubt_secret(secret)):
+                self.problems.append(_doubtful(where, why))
         return tuple(secret for _, secret in found if secret)
 
     def _of_registry(self, token: Mapping[str, object]) -> str | None:
@@ -110,9 +114,8 @@ def _weak(place: Place, why: str, allowed: bool) -> Problem:
             "`unsafe_allow_weak_secret` lifts the check",
             Severity.WARNING,
         )
-    return Problem(
-        place,
-        "weak-secret",
-        f"the secret cannot be used: {why}",
-        "make one with: openssl rand -base64 48",
-    )
+    return Problem(place, "weak-secret", f"the secret cannot be used: {why}", _MAKE_ONE)
+
+
+def _doubtful(place: Place, why: str) -> Problem:
+    return Problem(place, "weak-secret", f"the secret is weak: {why}", _MAKE_ONE, Severity.WARNING)

@@ -8,6 +8,10 @@ from sidecar.core.principal import ClaimNames
 
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
 
+MIN_DISTINCT_BYTES: Final = 8
+"""Fewer in a secret mean a repeated word or letter: 32 random hex digits have them once in 28
+million, and base64 or raw bytes practically never."""
+
 # Secrets that stand in JobFirst's public repositories.
 PUBLIC_SECRETS = frozenset(
     {
@@ -48,4 +52,12 @@ def check_secret(secret: bytes) -> str | None:
         return "it is a key in PEM, OpenSSH or JWK form, not a secret"
     if len(secret) < MIN_SECRET_BYTES:
         return f"it has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed"
+    return None
+
+
+def doubt_secret(secret: bytes) -> str | None:
+    """Say why a secret that ``check_secret`` lets pass looks guessable; None where it does not."""
+    distinct = len(set(secret))
+    if distinct < MIN_DISTINCT_BYTES:
+        return f"it is made of {distinct} different characters alone, so it may be easy to guess"
     return None

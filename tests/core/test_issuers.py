@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sidecar.core.issuers import check_secret
+from sidecar.core.issuers import check_secret, doubt_secret
 from tests.support.signing import ec_key, jwk, rsa_key
 
 PEM = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -69,3 +69,18 @@ def test_the_reason_never_shows_the_secret(secret: bytes) -> None:
     why = check_secret(secret)
     assert why is not None
     assert secret.decode() not in why
+
+
+@pytest.mark.parametrize("secret", [b"a" * 44, b"password" * 4, b"0123456" * 5])
+def test_a_secret_of_few_different_characters_is_doubted(secret: bytes) -> None:
+    """It may be used; who chose it is told."""
+    assert check_secret(secret) is None
+    assert "different characters" in (doubt_secret(secret) or "")
+
+
+@pytest.mark.parametrize(
+    "secret", [b"9f86d081884c7d659a2feaa0c55ad015", b"correct horse battery staple again"]
+)
+def test_a_secret_of_many_is_not(secret: bytes) -> None:
+    """Hex digits are enough, and so is a phrase."""
+    assert doubt_secret(secret) is None

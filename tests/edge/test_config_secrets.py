@@ -104,6 +104,15 @@ def test_an_unsafe_key_turns_a_weak_secret_into_a_warning(files: Files) -> None:
     assert "too-short" not in str(warning)
 
 
+def test_a_long_secret_that_repeats_itself_is_warned_of(files: Files) -> None:
+    files.environ = {"REPEATED": "password" * 4}
+    files.write(sidecar=issuer(secret_env="REPEATED"))
+    (warning,) = files.load().warnings
+    assert (warning.severity, warning.code) == (Severity.WARNING, "weak-secret")
+    assert "7 different characters" in str(warning)
+    assert "password" not in str(warning)
+
+
 def test_a_file_that_may_not_be_read_is_told(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked of the system call, because the superuser may read everything."""
 
