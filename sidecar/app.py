@@ -65,6 +65,7 @@ def serve(path: Path) -> int:
         code = 0
         try:
             runner.run(Sidecar(path, config).run())
+            _log.info("stopped")
         except ListenError as error:
             _log.error("cannot start: %s", error)
             code = 1
@@ -160,7 +161,12 @@ class Sidecar:
             return OpsAnswer(403, b'{"error":"only from loopback"}\n')
         self._health.drain("left the registry")
         left = await self._leave()
-        return OpsAnswer(200 if left else 502, json.dumps({"left": left}).encode() + b"\n")
+        if self._node is None:
+            registry = "no registry is configured"
+        else:
+            registry = "left the registry" if left else "could not leave the registry, see the log"
+        body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
+        return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         addresses = self._config.settings.listen

@@ -6,6 +6,7 @@ after the Basic Server has ended. May be called again.
 
 import argparse
 import http.client
+import json
 import sys
 
 EXAMPLE = "zervi-sidecar leave --ops 127.0.0.1:9002"
@@ -32,7 +33,16 @@ def run(args: argparse.Namespace) -> int:
         answer = connection.getresponse()
         status, body = answer.status, answer.read(1024).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        print(f"no sidecar answers on {args.ops}: {error}", file=sys.stderr)
+        why = getattr(error, "strerror", None) or error
+        print(f"no sidecar answers on {args.ops}: {why}", file=sys.stderr)
         return 1
-    print(body, file=sys.stdout if status == 200 else sys.stderr)
+    print(_in_words(body), file=sys.stdout if status == 200 else sys.stderr)
     return 0 if status == 200 else 1
+
+
+def _in_words(body: str) -> str:
+    """Return what the sidecar says happened; another's answer as it is."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, TypeError, KeyError):
+        return body

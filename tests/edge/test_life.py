@@ -171,6 +171,21 @@ async def test_it_ends_once_envoy_is_gone(tmp_path: Path) -> None:
         assert await ended(sidecar) == 0
 
 
+async def test_leaving_where_no_registry_is_configured_says_so(tmp_path: Path) -> None:
+    """It is not ready any more all the same; the end is the last that is logged."""
+    async with running(tmp_path) as sidecar:
+        status, body = await sidecar.ops("/leave", "POST")
+        assert status == 200
+        assert json.loads(body) == {
+            "left": True,
+            "detail": "no registry is configured; not ready any more, deciding on",
+        }
+        assert (await sidecar.ops("/readyz"))[0] == 503
+        sidecar.signal(signal.SIGTERM)
+        assert await ended(sidecar) == 0
+        assert sidecar.said("")[-1] == "stopped"
+
+
 async def test_leaving_and_ending_while_the_registry_hangs(tmp_path: Path) -> None:
     """Each costs at most what a call may take; requests are decided meanwhile."""
     async with server(None) as registry:
@@ -181,7 +196,7 @@ async def test_leaving_and_ending_while_the_registry_hangs(tmp_path: Path) -> No
             assert await sidecar.reason(bearer=token()) == "ok"
             leaving = asyncio.gather(*(sidecar.ops("/leave", "POST") for _ in range(3)))
             for status, body in await leaving:
-                assert (status, json.loads(body)) == (502, {"left": False})
+                assert (status, json.loads(body)["left"]) == (502, False)
             assert (await sidecar.ops("/readyz"))[0] == 503
             assert await sidecar.reason(bearer=token()) == "ok"
             sidecar.signal(signal.SIGTERM)
