@@ -59,6 +59,7 @@ async def _until_told(ports: "Ports", *, once: bool) -> int:
     try:
         return await demo
     except asyncio.CancelledError:
+        print("\nEnded; nothing is left running.")  # on a line of its own, below the terminal's ^C
         return _INTERRUPTED if once else 0
     except (EnvoyMissingError, NoCheckoutError, PortInUseError, ProcessError, OSError) as error:
         print(f"zervi-sidecar demo: {error}", file=sys.stderr)

@@ -47,7 +47,7 @@ NAMES = {
     "envoy": "Envoy",
     "admin": "Envoy's admin page",
     "authz": "the sidecar",
-    "ops": "the sidecar's health and metrics",
+    "ops": "the sidecar's ops",
     "basic_server": "the Basic Server",
     "zervi": "Zervi",
     "looma": "Looma",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from sidecar.demo.ports import Ports
 from sidecar.demo.process import Process
@@ -45,6 +46,9 @@ async def test_once_ends_by_itself_with_every_row_as_expected(
     written = demo.stdout.read_text()
     assert re.search(r"All \d\d requests got the answer", written)
     assert "✗" not in written
+    rows = [line for line in written.splitlines() if "✓" in line]
+    assert len(rows) > 30
+    assert max(map(cell_len, rows)) <= 80  # what a terminal has at first
     assert "\x1b" not in written  # no colours in a pipe
     assert demo.stderr.read_text() == ""
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -63,6 +67,7 @@ async def test_ctrl_c_ends_everything(tmp_path: Path, base_port: int) -> None:
     demo.signal(signal.SIGINT)
     assert await demo.wait() == 0, demo.output()
     assert demo.stderr.read_text() == ""
+    assert demo.stdout.read_text().endswith("\nEnded; nothing is left running.\n")
     assert not any(map(_runs, children))
     assert list((tmp_path / "tmp").iterdir()) == []
 
