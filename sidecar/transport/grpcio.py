@@ -72,7 +72,8 @@ class Server:
         self._methods = methods
         self._server: aio.Server | None = None
         self._unix: UnixPath | None = None
-        self._renewed: grpc.ServerCertificateConfiguration | None = None
+        # For each port that is listened on: certificates that its next connection brings in.
+        self._renewed: list[list[grpc.ServerCertificateConfiguration]] = []
         self._stream_waits: set[asyncio.Timeout] = set()
         self._streams_end: float | None = None  # the event loop's time; None until draining
 
@@ -106,7 +107,8 @@ class Server:
     async def renew(self, tls: Tls) -> None:
         """Serve new connections with these certificates; open ones go on. Raises ListenError."""
         server_context(tls)
-        self._renewed = _certificates(tls)
+        for renewed in self._renewed:
+            renewed[:] = [_certificates(tls)]
 
     async def drain(self, grace: float) -> None:
         """Take no new call, finish those that run, end within ``grace`` seconds."""
@@ -193,10 +195,23 @@ class Server:
             raise ListenError(f"{self._listener.address}: grpcio cannot listen on it") from None
 
     def _credentials(self, tls: Tls) -> grpc.ServerCredentials:
+        renewed: list[grpc.ServerCertificateConfiguration] = []
+        self._renewed.append(renewed)
+
+        def news() -> grpc.ServerCertificateConfiguration | None:
+            """Answer grpcio's threads, at each connection: once what is new, else that nothing is.
+
+            It takes over what it gets without a lock, so what is handed out each time ends the
+            process as soon as connections come at the same time.
+            """
+            try:
+                return renewed.pop()
+            except IndexError:
+                return None
+
         return grpc.dynamic_ssl_server_credentials(
             _certificates(tls),
-            # Asked for each connection, in grpcio's threads.
-            lambda: self._renewed,  # type: ignore[return-value, arg-type]  # -- None: no news
+            news,  # type: ignore[arg-type]  # -- None is "no news", as grpcio's documentation says
             require_client_authentication=tls.client_ca is not None,
         )
 
