@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
+from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes import Route
+from sidecar.core.tokens import Verified
 from sidecar.ops.decision_log import MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.health import State
@@ -44,8 +46,10 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         policy_digest="digest",
         surroundings=lambda: Surroundings("source", "destination", (("a", "b"),)),
     )
-    allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/")))
-    fields = set(re.findall(r'"(\w+)":', (render(record) + render(allowed)).decode())) - {"a"}
+    alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
+    allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice))
+    lines = render(record) + render(allowed, replayable=True)
+    fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a"}
     assert set(first_cells("The decision log")) == fields
     assert f"{MAX_TEXT} characters" in PAGE
     assert f"`path` at {MAX_PATH}" in PAGE
