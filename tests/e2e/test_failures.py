@@ -72,10 +72,10 @@ async def test_without_a_sidecar_the_answer_is_503(start_stack: StartStack) -> N
                 "reason": "not_ready",
             }
         async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.ports.envoy}") as channel:
+            call = channel.unary_unary(
+                METHOD, request_serializer=bytes, response_deserializer=bytes
+            )
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                call = channel.unary_unary(
-                    METHOD, request_serializer=bytes, response_deserializer=bytes
-                )
                 await call(b"hello", timeout=10)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "AUTH_UNAVAILABLE" in (refused.value.details() or "")
