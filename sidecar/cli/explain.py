@@ -1,6 +1,7 @@
 """Explain what is decided on a request, and why, as the sidecar would with this configuration.
 
-Exits 0 when there is an explanation, whatever it says, 1 when the configuration or the fixtures
+Of a request that was logged there is a verdict only where the log holds what that takes. Exits 0
+when there is an explanation, whatever it says, 1 when the configuration or the fixtures
 have errors, and 2 when it was called wrongly.
 """
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.request import Request
     from sidecar.core.snapshot import Snapshot
+    from sidecar.workbench.logs import Logged
     from sidecar.workbench.principals import Who
 
 EXAMPLE = "zervi-sidecar explain --config sidecar.yaml --path /api/x --claims '{\"user_id\": 7}'"
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from sidecar.config import ConfigError, load
     from sidecar.workbench.engine import Bench
     from sidecar.workbench.explain import Explainer
+    from sidecar.workbench.explain_logged import explain_logged
     from sidecar.workbench.principals import UnknownIssuerError
 
     try:
@@ -65,9 +68,14 @@ def run(args: argparse.Namespace) -> int:
         bench = Bench(config, time.time())
         if args.jwks:
             bench.snapshot = _with_keys(bench.snapshot, config, args.jwks, bench.now)
-        request, who, notes = _asked(args)
         explainer = Explainer(bench, str(config.settings.policy.file), config.route_lines)
-        explanation = explainer.explain(request, who)
+        if args.decision_id is not None:
+            logged = _logged(args)
+            request = logged.request
+            explanation = explain_logged(explainer, logged)
+        else:
+            request = _asked(args)
+            explanation = explainer.explain(request, _who(args))
     except ConfigError as error:
         for finding in error.findings:
             print(finding, file=sys.stderr)
@@ -79,21 +87,17 @@ def run(args: argparse.Namespace) -> int:
 
     route = explanation.judged.decision.route
     if args.json:
-        print(present.as_json(explanation, explainer.place(route) if route else None, notes))
+        print(present.as_json(explanation, explainer.place(route) if route else None))
         return 0
     from rich.console import Console
 
     asked = f"{request.method} {request.target.decode('ascii', 'replace')} (host {request.host})"
     present.show(explanation, asked, Console(highlight=False))
-    for note in notes:
-        print(f"note: {note}")
     return 0
 
 
-def _asked(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
-    """Return the request, who asks, and what is to be said beside the explanation."""
-    if args.decision_id is not None:
-        return _logged(args)
+def _asked(args: argparse.Namespace) -> "Request":
+    """Return the request."""
     from sidecar.workbench.engine import request_of
 
     if args.path is None:
@@ -104,8 +108,7 @@ def _asked(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
         if not colon or not name.strip():
             raise _CallError(f"--header takes NAME:VALUE, not {header!r}")
         headers.setdefault(name.strip(), []).append(value.strip())
-    request = request_of(args.method, args.path, args.host, headers)
-    return request, _who(args), ()
+    return request_of(args.method, args.path, args.host, headers)
 
 
 def _who(args: argparse.Namespace) -> "Who":
@@ -142,7 +145,7 @@ def _claims(text: str) -> dict[str, object]:
     return claims
 
 
-def _logged(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
+def _logged(args: argparse.Namespace) -> "Logged":
     from sidecar.workbench.logs import find, lines_of
 
     try:
@@ -155,16 +158,7 @@ def _logged(args: argparse.Namespace) -> "tuple[Request, Who, tuple[str, ...]]":
         raise _CallError(f"--log: {args.log} cannot be read: {error.strerror}") from None
     if logged is None:
         raise _CallError(f"no line that can be explained has the decision id {args.decision_id}")
-    then = f"the log says {'allow' if logged.allowed else 'deny'}, {logged.reason}"
-    notes = [then + (f" ({logged.detail})" if logged.detail else "")]
-    if logged.token_failed and logged.principal is None:
-        notes.append("a log holds no token: this is explained as if none had come")
-    elif not logged.complete:
-        notes.append(
-            "the log lacks who asked, or their roles and permissions (log.replayable: true adds "
-            "them): what needs those is explained as if there were none"
-        )
-    return logged.request, logged.principal, tuple(notes)
+    return logged
 
 
 def _with_keys(snapshot: "Snapshot", config: "Config", path: Path, now: float) -> "Snapshot":

@@ -22,9 +22,18 @@ from sidecar.core.request import Request
 from sidecar.core.route import NotAllowed, Route
 from sidecar.core.tokens import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.workbench.engine import Bench, Judged
+from sidecar.workbench.logs import Part
 from sidecar.workbench.principals import Claims, TakenAsVerified, Who
 
 _ANY_KIND = frozenset(Kind)
+_PART_OF = {  # what a requirement turns on; roles and permissions only ever open
+    "principals": Part.KIND,
+    "issuers": Part.ISSUER,
+    "permissions": Part.HELD,
+    "any_permissions": Part.HELD,
+    "roles": Part.HELD,
+    "owner": Part.HELD,
+}
 
 
 class Step(NamedTuple):
@@ -36,10 +45,15 @@ class Step(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What was decided on a request, and the way there."""
+    """What was decided on a request, and the way there.
+
+    Without ``verdict`` the request comes from a log that does not hold what a decision takes.
+    """
 
     judged: Judged
     steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    verdict: bool = True
 
 
 class Explainer:
@@ -55,11 +69,16 @@ class Explainer:
         """Return where a route stands."""
         return f"{self._file}:{self._lines[route.index]}"
 
-    def explain(self, request: Request, who: Who) -> Explanation:
-        """Explain one request. Raises UnknownIssuerError."""
+    def explain(
+        self, request: Request, who: Who, lacks: frozenset[Part] = frozenset()
+    ) -> Explanation:
+        """Explain one request; ``lacks`` is what is not known of who asks.
+
+        Raises UnknownIssuerError.
+        """
         carrying, verified = self.bench.carry(request, who)
         judged = self.bench.judge(request, who)
-        return Explanation(judged, tuple(self._steps(judged, carrying, verified, who)))
+        return Explanation(judged, tuple(self._steps(judged, carrying, verified, who, lacks)))
 
     def _steps(
         self,
@@ -67,6 +86,7 @@ class Explainer:
         request: Request,
         verified: TakenAsVerified,
         who: Who,
+        lacks: frozenset[Part],
     ) -> Iterator[Step]:
         decision = judged.decision
         policy = self._snapshot.policy
@@ -81,7 +101,7 @@ class Explainer:
         for segments in path.readings:
             several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
             yield Step("path", True, one_line("/" + "/".join(segments)) + several)
-            yield from self._reading(request, segments, verified, who)
+            yield from self._reading(request, segments, verified, who, lacks)
 
     def _reading(
         self,
@@ -89,6 +109,7 @@ class Explainer:
         segments: tuple[str, ...],
         verified: TakenAsVerified,
         who: Who,
+        lacks: frozenset[Part],
     ) -> Iterator[Step]:
         policy = self._snapshot.policy
         asked = preflight_method(request) if policy.cors_preflight else None
@@ -102,9 +123,9 @@ class Explainer:
         if found.public:
             yield Step("public", True, "the route is public: no token is looked at")
             return
-        entry = yield from self._token(request, verified, who)
+        entry = yield from self._token(request, verified, who, lacks)
         if entry is not None:
-            yield from requirements(entry.principal, found, segments)
+            yield from requirements(entry.principal, found, segments, lacks)
 
     def _candidates(
         self,
@@ -132,7 +153,7 @@ class Explainer:
         return f"{route.name}, {route.path} at {self.place(route)}"
 
     def _token(
-        self, request: Request, verified: TakenAsVerified, who: Who
+        self, request: Request, verified: TakenAsVerified, who: Who, lacks: frozenset[Part]
     ) -> Generator[Step, None, Verified | None]:
         """Yield the steps from the request to a verified token; return it where there is one."""
         sources = self._snapshot.token_sources
@@ -150,9 +171,9 @@ class Explainer:
                 yield Step("claims", False, f"{error.reason}: {error.detail}")
                 return None
             if entry is not None and recheck(entry, self._snapshot, self.bench.now) is None:
-                issuer = entry.principal.issuer
-                yield Step("token", True, f"its claims are taken as verified, as if from {issuer}")
-                yield Step("claims", True, describe(entry.principal))
+                issuer = "" if Part.ISSUER in lacks else f", as if from {entry.principal.issuer}"
+                yield Step("token", True, f"its claims are taken as verified{issuer}")
+                yield Step("claims", True, describe(entry.principal, lacks))
                 return entry
         held: list[str] = []
         problem = ""
@@ -176,8 +197,16 @@ class Explainer:
         return None
 
 
-def requirements(principal: Principal, route: Route, segments: tuple[str, ...]) -> Iterator[Step]:
-    """Yield each requirement of a route, held or not: each is asked of ``permits`` by itself."""
+def requirements(
+    principal: Principal,
+    route: Route,
+    segments: tuple[str, ...],
+    lacks: frozenset[Part] = frozenset(),
+) -> Iterator[Step]:
+    """Yield each requirement of a route, held or not: each is asked of ``permits`` by itself.
+
+    What turns on something that ``lacks`` names is only told.
+    """
     nothing = replace(
         route,
         principals=_ANY_KIND,
@@ -205,18 +234,26 @@ def requirements(principal: Principal, route: Route, segments: tuple[str, ...]) 
         if given[keys[0]] in ((), None, frozenset()):
             continue
         refusal = permits(principal, replace(nothing, **given), segments)
-        if refusal is None:
+        part = _PART_OF[keys[0]]
+        unwaivable = keys[0] == "owner" and not route.owner_unless
+        opened = part is Part.HELD and refusal is None
+        if part in lacks and not unwaivable and not opened:
+            yield Step(keys[0], None, f"{wanted}; not judged: the log lacks the {part}")
+        elif refusal is None:
             yield Step(keys[0], True, wanted)
         else:
-            lacks = "" if refusal.any_of else f"; it lacks {', '.join(refusal.needs)}"
-            yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacks}")
+            lacking = "" if refusal.any_of else f"; it lacks {', '.join(refusal.needs)}"
+            yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
 
 
-def describe(principal: Principal) -> str:
+def describe(principal: Principal, lacks: frozenset[Part] = frozenset()) -> str:
     """Return who a principal is, and what it holds."""
-    parts = [f"{principal.kind} {principal.subject}"]
+    kind = "" if Part.KIND in lacks else f"{principal.kind} "
+    parts = [f"{kind}{principal.subject}"]
     if principal.username:
         parts[0] += f" ({principal.username})"
+    if Part.HELD in lacks:
+        return one_line(f"{parts[0]}; {Part.HELD} are not in the log")
     parts.append(f"roles {', '.join(principal.roles)}" if principal.roles else "no roles")
     held = ", ".join(principal.permissions)
     parts.append(f"permissions {held}" if held else "no permissions")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from typing import IO, Any, NamedTuple
 
 from sidecar.core.principal import Kind, Principal
@@ -26,11 +27,18 @@ _KINDS = frozenset(Kind)
 _TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
 
 
+class Part(StrEnum):
+    """What a route may ask of who asks, and a log may leave out."""
+
+    KIND = "kind"
+    ISSUER = "issuer"
+    HELD = "roles and permissions"
+
+
 class Logged(NamedTuple):
     """A request as it was logged, and what was decided on it.
 
-    ``principal`` is None where no token was verified. ``complete`` says that its kind, issuer,
-    roles and permissions are all in the log.
+    ``principal`` is None where no token was verified; ``lacks`` is what the log leaves out of it.
     """
 
     decision_id: str
@@ -39,8 +47,10 @@ class Logged(NamedTuple):
     reason: Reason
     route: str | None
     principal: Principal | None
-    complete: bool
+    lacks: frozenset[Part] = frozenset()
     detail: str = ""
+    needs: tuple[str, ...] = ()
+    policy_digest: str = ""
 
     @property
     def token_failed(self) -> bool:
@@ -72,7 +82,7 @@ def read_line(line: bytes) -> Logged:
         raise UnusableLineError("it is a preflight, whose headers are not logged")
     if known in _TEMPORARY:
         raise UnusableLineError("it was denied for the state of the sidecar")
-    principal, complete = _principal(entry, known)
+    principal, lacks = _principal(entry)
     request = Request(
         method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, faithful=True
     )
@@ -83,20 +93,25 @@ def read_line(line: bytes) -> Logged:
         reason=known,
         route=_text(entry, "route") or None,
         principal=principal,
-        complete=complete,
+        lacks=lacks,
         detail=_text(entry, "detail"),
+        needs=_texts(entry, "needs") or (),
+        policy_digest=_text(entry, "policy_digest"),
     )
 
 
-def _principal(entry: Mapping[str, Any], reason: Reason) -> tuple[Principal | None, bool]:
-    """Return who asked, and whether all is known of them that a route may ask for."""
+def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Part]]:
+    """Return who asked, and what the log leaves out of that."""
     subject = _text(entry, "subject")
     if not subject:
-        # Whoever asked was not looked at, but for a token that failed.
-        return None, reason not in UNASKED
+        return None, frozenset()
     kind, issuer = _text(entry, "principal_kind"), _text(entry, "issuer")
     roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
-    complete = kind in _KINDS and bool(issuer) and None not in (roles, permissions)
+    given = {
+        Part.KIND: kind in _KINDS,
+        Part.ISSUER: bool(issuer),
+        Part.HELD: roles is not None and permissions is not None,
+    }
     principal = Principal(
         Kind(kind) if kind in _KINDS else Kind.USER,
         subject,
@@ -105,7 +120,7 @@ def _principal(entry: Mapping[str, Any], reason: Reason) -> tuple[Principal | No
         permissions=permissions or (),
         granted=frozenset(permissions or ()),
     )
-    return principal, complete
+    return principal, frozenset(part for part, there in given.items() if not there)
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

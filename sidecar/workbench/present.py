@@ -1,11 +1,11 @@
 """An explanation as people read it, and as machines do."""
 
 import json
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
 
+from sidecar.config.findings import one_line
 from sidecar.core.decision import Allow, Deny
 from sidecar.workbench.explain import Explanation
 
@@ -16,12 +16,17 @@ _NAME_WIDTH = 16
 def show(explanation: Explanation, asked: str, console: Console) -> None:
     """Print an explanation, in colour where the console has any."""
     console.print(Text(asked, style="bold"), soft_wrap=True)
+    for note in explanation.notes:
+        console.print(Text(f"note: {one_line(note)}"), soft_wrap=True)
     for step in explanation.steps:
         mark, style = _MARKS[step.held]
         line = Text.assemble(
             (f"  {mark} ", style), (f"{step.name:<{_NAME_WIDTH}}", "bold"), step.text
         )
         console.print(line, soft_wrap=True)
+    if not explanation.verdict:
+        console.print(Text("\nno verdict", style="bold"))
+        return
     decision, answer = explanation.judged.decision, explanation.judged.answer
     word, style = ("ALLOW", "bold green") if isinstance(decision, Allow) else ("DENY", "bold red")
     status = "" if answer.allowed else f", HTTP {answer.status}"
@@ -44,10 +49,13 @@ def show(explanation: Explanation, asked: str, console: Console) -> None:
         console.print(Text(f"and removes from the query: {queries}"), soft_wrap=True)
 
 
-def as_json(explanation: Explanation, place: str | None, notes: tuple[str, ...]) -> str:
-    """Return an explanation as JSON; ``place`` is where the route stands."""
+def as_json(explanation: Explanation, place: str | None) -> str:
+    """Return an explanation as JSON; ``place`` is where the route stands.
+
+    Where there is no verdict, what depends on it is null.
+    """
     decision, answer = explanation.judged.decision, explanation.judged.answer
-    body: Mapping[str, object] = {
+    body: dict[str, object] = {
         "decision": "allow" if isinstance(decision, Allow) else "deny",
         "reason": decision.reason,
         "status": answer.status,
@@ -62,6 +70,8 @@ def as_json(explanation: Explanation, place: str | None, notes: tuple[str, ...])
             "body": answer.body,
             "metadata": dict(answer.metadata),
         },
-        "notes": notes,
+        "notes": explanation.notes,
     }
+    if not explanation.verdict:
+        body |= dict.fromkeys(("decision", "reason", "status", "detail", "answer"))
     return json.dumps(body, ensure_ascii=False)

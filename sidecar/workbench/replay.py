@@ -8,12 +8,9 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from sidecar.core.decision import Allow, Deny, decide
-from sidecar.core.reasons import Reason
-from sidecar.core.route import Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.workbench.logs import UNASKED, Logged, UnusableLineError, read_line
-from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present
+from sidecar.workbench.logs import Logged, UnusableLineError, read_line
+from sidecar.workbench.rejudge import New, rejudge
 
 MAX_GROUPS = 2_000  # kinds of change that are told apart
 MAX_SAMPLES = 10  # requests that are named of each
@@ -45,14 +42,6 @@ class Changes:
 
     count: int = 0
     samples: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-
-
-class New(NamedTuple):
-    """What the new policy decides."""
-
-    allowed: bool
-    reason: Reason
-    route: Route | None
 
 
 class Replay:
@@ -96,11 +85,11 @@ class Replay:
         request = logged.request
         failed = logged.reason if logged.token_failed else None
         who = logged.principal
-        key = (request.method, request.host, request.target, who, failed, logged.complete)
+        key = (request.method, request.host, request.target, who, failed, logged.lacks)
         if key in self._known:
             new = self._known[key]
         else:
-            new = self._known[key] = self._decide(logged)
+            new = self._known[key] = rejudge(logged, self._snapshot, self._now)
         if new is None:
             self.unknown += 1
             return
@@ -123,36 +112,3 @@ class Replay:
         sample = (logged.request.method[:MAX_NAME], path, subject)
         if sample in changes.samples or len(changes.samples) < MAX_SAMPLES:
             changes.samples[sample] += 1
-
-    def _decide(self, logged: Logged) -> New | None:
-        """Return what would be decided, None where the log does not hold what that takes."""
-        request, verified = logged.request, TakenAsVerified()
-        if logged.principal is not None:
-            verified = known(logged.principal)
-            request = present(PLACEHOLDER, request, self._snapshot.token_sources[0])
-        decision = decide(request, self._snapshot, verified, self._now)
-        if not isinstance(decision, Allow | Deny):
-            return None
-        new = New(isinstance(decision, Allow), decision.reason, decision.route)
-        if decision.reason in UNASKED:
-            return new
-        if logged.principal is None:
-            if logged.token_failed:
-                return new._replace(reason=logged.reason)  # a policy changes no token
-            # Nobody looked for a token then. Who was let in without one may have none.
-            return new if logged.reason is Reason.PUBLIC else None
-        if not logged.complete and decision.route is not None and _asks_more(decision.route):
-            return None
-        return new
-
-
-def _asks_more(route: Route) -> bool:
-    """Say whether a route asks for more of a user than to be one."""
-    return bool(
-        route.permissions
-        or route.any_permissions
-        or route.roles
-        or route.owner_unless
-        or route.issuers
-        or route.principals != {"user"}
-    )

@@ -267,7 +267,7 @@ def test_the_token_is_never_printed(explain: Explain) -> None:
         assert token.split(".")[1] not in explain("--path", "/both", "--token", token, *more)
 
 
-LINES = [
+LINES: list[dict[str, object]] = [
     {"decision_id": "a1", "method": "GET", "host": "x", "path": "/both",
      "reason": "permission_denied", "subject": "7", "principal_kind": "user",
      "issuer": "zervi", "roles": ["user"],
@@ -275,7 +275,13 @@ LINES = [
     {"decision_id": "a2", "method": "GET", "host": "x", "path": "/both", "reason": "token_expired",
      "detail": "expired 9 s ago"},
     {"decision_id": "a3", "method": "GET", "host": "x", "path": "/both", "reason": "ok",
-     "subject": "7"},
+     "subject": "7", "principal_kind": "user", "issuer": "zervi", "policy_digest": "0123"},
+    {"decision_id": "a4", "method": "GET", "host": "x", "path": "/both", "reason": "no_route"},
+    {"decision_id": "a5", "method": "GET", "host": "x", "path": "/both",
+     "reason": "permission_denied", "subject": "7", "needs": ["orders:admin"]},
+    {"decision_id": "a6", "method": "GET", "host": "x", "path": "/none", "reason": "token_expired"},
+    {"decision_id": "a7", "method": "GET", "host": "x", "path": "/users/7/orders", "reason": "ok",
+     "subject": "7", "principal_kind": "user", "issuer": "zervi"},
 ]  # fmt: skip
 
 
@@ -283,10 +289,31 @@ LINES = [
     ("decision_id", "told"),
     [
         ("a1", "it lacks orders:admin"),
-        ("a1", "note: the log says deny, permission_denied"),
-        ("a2", "note: the log says deny, token_expired (expired 9 s ago)"),
-        ("a2", "note: a log holds no token"),
-        ("a3", "log.replayable: true adds"),
+        ("a1", "\nnote: the log said deny, permission_denied\n  ✓ path"),
+        ("a1", "DENY permission_denied, HTTP 403"),
+        ("a1", '"decision_id": "a1"'),
+        ("a2", "the log said deny, token_expired (expired 9 s ago)"),
+        ("a2", "  · credential      a log holds no token\n\nno verdict"),
+        (
+            "a3",
+            (
+                "\nnote: cannot be judged from this log: it holds no roles and permissions "
+                "(log.replayable); the log said allow, ok\n"
+                "note: the policy has changed since: the log names 0123, this is "
+            ),
+        ),
+        ("a3", "  ✓ claims          user 7; roles and permissions are not in the log\n"),
+        ("a3", "  · permissions     all of orders:read, orders:admin; not judged: the log lacks"),
+        ("a4", "cannot be judged from this log: nobody looked who asked; the log said deny, no_"),
+        (
+            "a5",
+            (
+                "no kind, issuer, roles and permissions (log.replayable); the log said deny, "
+                "permission_denied, needs orders:admin"
+            ),
+        ),
+        ("a6", "DENY no_route"),
+        ("a7", "ALLOW ok"),
     ],
 )
 def test_a_logged_request_is_explained_afresh(
@@ -295,6 +322,29 @@ def test_a_logged_request_is_explained_afresh(
     log = tmp_path / "decisions.log"
     log.write_text("no json\n" + "".join(json.dumps(line) + "\n" for line in LINES))
     assert told in explain("--decision-id", decision_id, "--log", str(log))
+
+
+@pytest.mark.parametrize("decision_id", ["a2", "a3", "a4", "a5"])
+def test_there_is_no_verdict_where_the_log_lacks_what_it_takes(
+    explain: Explain, tmp_path: Path, decision_id: str
+) -> None:
+    """Nothing is shown as decided, and no step as failed."""
+    log = tmp_path / "decisions.log"
+    log.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    asked = ("--decision-id", decision_id, "--log", str(log))
+    out = explain(*asked)
+    assert out.endswith("\n\nno verdict\n")
+    assert "✗" not in out
+    told = json.loads(explain(*asked, "--json"))
+    assert [told[key] for key in ("decision", "reason", "status", "answer")] == [None] * 4
+    assert told["notes"]
+
+
+def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_path: Path) -> None:
+    digest = load(Path(SIDECAR), {}, offline=True).policy.digest
+    log = tmp_path / "decisions.log"
+    log.write_text(json.dumps({**LINES[0], "policy_digest": digest}))
+    assert "changed" not in explain("--decision-id", "a1", "--log", str(log))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sidecar.config import load
 from sidecar.core.reasons import Reason
 from sidecar.ops.decision_log import render
 from sidecar.workbench import replay as module
-from sidecar.workbench.logs import UnusableLineError, read_line
+from sidecar.workbench.logs import Part, UnusableLineError, read_line
 from sidecar.workbench.replay import Kind, Replay
 from tests.support.case_tokens import CASES
 from tests.support.checks import ask, check_request, service
@@ -200,10 +200,10 @@ def test_what_the_sidecar_logs_can_be_replayed() -> None:
     ask(checks, check_request(headers=live_bearer(role="user", permissions=["closed:read"])))
     logged = read_line(render(records[0], replayable=True))
     principal = records[0].decision.verified.principal
-    assert logged.complete
+    assert not logged.lacks
     assert logged.principal == principal
     assert logged.request.target == b"/closed/1"
-    assert not read_line(render(records[0])).complete
+    assert read_line(render(records[0])).lacks == {Part.HELD}
 
 
 def test_an_access_log_of_envoy_can_be_replayed(log: Log) -> None:

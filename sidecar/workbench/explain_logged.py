@@ -1,0 +1,52 @@
+"""A logged decision explained afresh, with a verdict only where the log holds what that takes."""
+
+from sidecar.core.tokens import CHECKS
+from sidecar.workbench.explain import Explainer, Explanation, Step
+from sidecar.workbench.logs import Logged, Part
+from sidecar.workbench.rejudge import New, rejudge
+
+
+def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
+    """Explain a request that was logged, by the policy of today."""
+    bench = explainer.bench
+    headers = {"x-request-id": (logged.decision_id.encode("utf-8", "replace"),)}
+    request = logged.request._replace(headers=headers)
+    explanation = explainer.explain(request, logged.principal, logged.lacks)
+    new = rejudge(logged, bench.snapshot, bench.now)
+    verdict = new is not None and new.reason == explanation.judged.decision.reason
+    steps = explanation.steps
+    if not verdict and logged.principal is None:
+        steps = tuple(map(_without_token, (s for s in steps if s.name not in CHECKS)))
+    said = said_by_log(logged)
+    notes = [said if verdict else f"{_why_not(logged, new)}; {said}"]
+    digest = bench.snapshot.policy.digest
+    if logged.policy_digest not in ("", digest):
+        notes.append(
+            f"the policy has changed since: the log names {logged.policy_digest}, this is {digest}"
+        )
+    return explanation._replace(steps=steps, notes=tuple(notes), verdict=verdict)
+
+
+def said_by_log(logged: Logged) -> str:
+    """Return what was decided then, and why."""
+    said = f"the log said {'allow' if logged.allowed else 'deny'}, {logged.reason}"
+    if logged.needs:
+        said += f", needs {', '.join(logged.needs)}"
+    return said + (f" ({logged.detail})" if logged.detail else "")
+
+
+def _why_not(logged: Logged, new: New | None) -> str:
+    """Say why there is no verdict."""
+    if new is not None:
+        return "a log holds no token, so whether it is good today cannot be judged"
+    if logged.principal is None:
+        return "cannot be judged from this log: nobody looked who asked"
+    lacking = ", ".join(part for part in Part if part in logged.lacks)
+    hint = " (log.replayable)" if Part.HELD in logged.lacks else ""
+    return f"cannot be judged from this log: it holds no {lacking}{hint}"
+
+
+def _without_token(step: Step) -> Step:
+    if step.name != "credential":
+        return step
+    return Step("credential", None, "a log holds no token")

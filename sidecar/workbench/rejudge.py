@@ -1,0 +1,60 @@
+"""A logged decision judged again, as far as the log holds what that takes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sidecar.core.decision import Allow, Deny, decide
+from sidecar.core.reasons import Reason
+from sidecar.core.route import Route
+from sidecar.core.snapshot import Snapshot
+from sidecar.workbench.logs import UNASKED, Logged, Part
+from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present
+
+
+class New(NamedTuple):
+    """What a policy decides on a request that was logged."""
+
+    allowed: bool
+    reason: Reason
+    route: Route | None
+
+
+def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
+    """Return what would be decided, None where the log does not hold what that takes.
+
+    ``now`` is epoch seconds.
+    """
+    request, verified = logged.request, TakenAsVerified()
+    if logged.principal is not None:
+        verified = known(logged.principal)
+        request = present(PLACEHOLDER, request, snapshot.token_sources[0])
+    decision = decide(request, snapshot, verified, now)
+    if not isinstance(decision, Allow | Deny):
+        return None
+    new = New(isinstance(decision, Allow), decision.reason, decision.route)
+    if decision.reason in UNASKED:
+        return new
+    if logged.principal is None:
+        if logged.token_failed:
+            return new._replace(reason=logged.reason)  # a policy changes no token
+        # Nobody looked for a token then. Who was let in without one may have none.
+        return new if logged.reason is Reason.PUBLIC else None
+    if decision.route is not None and not logged.lacks.isdisjoint(
+        _deciding(decision.route, decision.reason)
+    ):
+        return None
+    return new
+
+
+def _deciding(route: Route, reason: Reason) -> Iterator[Part]:
+    """Yield the parts of a principal on which this decision of ``permits`` stands.
+
+    Roles and permissions only ever open: who gets through with none of them gets through.
+    """
+    if route.principals != {"user"}:  # who is not said to be anything else is a user
+        yield Part.KIND
+    if route.issuers and reason is not Reason.WRONG_PRINCIPAL_KIND:
+        yield Part.ISSUER
+    waivable = reason is Reason.NOT_OWNER and route.owner_unless
+    if waivable or reason in {Reason.PERMISSION_DENIED, Reason.ROLE_DENIED}:
+        yield Part.HELD
