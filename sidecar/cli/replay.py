@@ -1,7 +1,8 @@
 """Hold decisions that were logged against another policy, and list what would change.
 
-Exits 0 when nothing would be newly allowed (or --accept), 1 when something would, and 2 when the
-policy has errors or a log cannot be read.
+Exits 0 when nothing would be newly allowed (or --accept), 1 when something would, when nothing
+could be judged, or when more than --max-unknown could not, and 2 when it was called wrongly, the
+policy has errors, or a log cannot be read.
 """
 
 import argparse
@@ -30,12 +31,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="sidecar.yaml: issuers, paths, case"
     )
+    parser.add_argument(
+        "--max-unknown",
+        type=percentage,
+        default=100.0,
+        metavar="PERCENT",
+        help="fail where more of the requests cannot be judged; default: 100",
+    )
     parser.add_argument("--accept", action="store_true", help="exit 0 whatever is newly allowed")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what would change; return 0, 1 when something is newly allowed, 2 for bad input."""
+    """Print what would change; return 0, 1 when that fails, 2 for bad input."""
     from sidecar import wiring
     from sidecar.config import ConfigError, load
     from sidecar.config.findings import BadValueError
@@ -65,7 +73,28 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name} cannot be read: {error.strerror}", file=sys.stderr)
             return INPUT_ERROR
     print(_as_json(replay)) if args.json else _print(replay)
-    return 1 if replay.count(Kind.NEWLY_ALLOWED) and not args.accept else 0
+    too_little = _too_little(replay, args.max_unknown)
+    if too_little:
+        print(f"zervi-sidecar replay: {too_little}", file=sys.stderr)
+    return 1 if too_little or (replay.count(Kind.NEWLY_ALLOWED) and not args.accept) else 0
+
+
+def percentage(text: str) -> float:
+    """Return a share from 0 to 100. Raises ValueError, of which argparse makes an error."""
+    percent = float(text)
+    if not 0 <= percent <= 100:
+        raise ValueError
+    return percent
+
+
+def _too_little(replay: "Replay", max_unknown: float) -> str:
+    """Say why the replay shows too little to rely on; empty where it does not."""
+    if replay.requests == replay.unknown:
+        return "nothing could be judged, so this says nothing of the policy"
+    share = 100 * replay.unknown / replay.requests
+    if share > max_unknown:
+        return f"{share:.1f} % of the requests cannot be judged, more than {max_unknown:g} %"
+    return ""
 
 
 def _take(replay: "Replay", log: IO[bytes], name: str) -> None:

@@ -108,9 +108,55 @@ def test_a_change_is_told_by_route_and_reason(
     ],
 )
 def test_what_the_log_cannot_tell_is_unknown_and_said(log: Log, logged: dict[str, Any]) -> None:
-    out = log.run(logged)
+    out = log.run(logged, code=1)
     assert "1 requests cannot be judged" in out
     assert out.endswith("0 denied for another reason; 1 unknown\n")
+
+
+def test_nothing_judged_is_a_failure_whatever_is_accepted(log: Log) -> None:
+    """An empty log, too: a pipeline that replays nothing shows nothing."""
+    log.run(code=1, more=("--accept",))
+    log.run(line("/plain", "no_route"), code=1, more=("--accept", "--max-unknown", "100"))
+
+
+@pytest.mark.parametrize(("percent", "code"), [("0", 1), ("24.9", 1), ("25", 0), ("100", 0)])
+def test_more_unknown_than_is_wanted_is_a_failure(log: Log, percent: str, code: int) -> None:
+    lines = [line("/reads", "ok", **ALICE)] * 3 + [line("/reads", "ok", **ENVOY)]
+    log.run(*lines, code=code, more=("--max-unknown", percent))
+
+
+@pytest.mark.parametrize("percent", ["-1", "101", "nan", "x"])
+def test_a_share_is_a_percentage(
+    log: Log, capsys: pytest.CaptureFixture[str], percent: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        log.run(more=("--max-unknown", percent))
+    assert f"invalid percentage value: '{percent}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "others", "known"),
+    [
+        ("/service", {"principal_kind": "user"}, True),  # the kind alone says so
+        ("/service", {"principal_kind": "service"}, True),
+        ("/service", {}, False),
+        ("/users/7", {"principal_kind": "user"}, True),  # permissions could only waive more
+        ("/users/8", {"principal_kind": "user"}, False),
+        ("/from", {"principal_kind": "user", "issuer": "zervi"}, True),
+        ("/from", {"principal_kind": "user"}, False),
+    ],
+)
+def test_what_a_log_without_roles_tells_is_used(
+    log: Log, path: str, others: dict[str, Any], known: bool
+) -> None:
+    log.policy.write_text(
+        "api_gateway:\n  routes:\n"
+        "    - {path: /service, principals: [service]}\n"
+        "    - {path: '/users/{id}', owner: id, owner_unless: [all]}\n"
+        "    - {path: /from, issuers: [zervi]}\n"
+    )
+    out = log.run(line(path, "not_owner", **ENVOY, **others), more=("--accept",), code=not known)
+    assert out.endswith("0 unknown\n" if known else "1 unknown\n")
 
 
 def test_newly_allowed_comes_first_and_fails_unless_accepted(log: Log) -> None:
@@ -155,8 +201,10 @@ def test_a_line_that_cannot_be_used_is_counted_by_cause(
     log: Log, capsys: pytest.CaptureFixture[str], content: bytes, why: str
 ) -> None:
     log.log.write_bytes(content)
-    assert main(["replay", str(log.log), "--policy", str(log.policy)]) == 0
-    assert f"lines are left out: {why}" in capsys.readouterr().out
+    assert main(["replay", str(log.log), "--policy", str(log.policy)]) == 1
+    out, err = capsys.readouterr()
+    assert f"lines are left out: {why}" in out
+    assert "nothing could be judged" in err
 
 
 JSON = st.recursive(
