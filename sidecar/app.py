@@ -8,7 +8,6 @@ draining.
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from sidecar import wiring
 from sidecar.config import Config, ConfigError, load
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.keys import KeySet
+from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.node import Node
@@ -32,6 +32,7 @@ from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
 from sidecar.ops.routes import OpsAnswer, OpsRequest, ops_routes
 from sidecar.ops.server import OpsServer
+from sidecar.promotion import Candidate
 from sidecar.reload import Reloader
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
@@ -97,6 +98,7 @@ class Sidecar:
             on_keys=self._on_keys,
             on_refresh=self._on_refresh,
         )
+        self._candidate = Candidate(config, self._metrics.shadow_decision)
         self._service = CheckService(
             wiring.snapshot(config),
             Responder(wiring.answers(config)),
@@ -104,6 +106,7 @@ class Sidecar:
             self._record,
             lambda deliver: asyncio.get_running_loop().call_soon(deliver),
             wiring.service(config),
+            self._candidate.shadow,
         )
         self._reloader = Reloader(
             path, config, os.environ, self._apply, self._refuse, self._renew_certificates
@@ -157,7 +160,7 @@ class Sidecar:
 
     async def _on_leave(self, request: OpsRequest) -> OpsAnswer:
         """Leave the registry and the load balancers, go on deciding."""
-        if not _is_loopback(request.remote):
+        if not request.from_loopback:
             return OpsAnswer(403, b'{"error":"only from loopback"}\n')
         self._health.drain("left the registry")
         left = await self._leave()
@@ -167,6 +170,19 @@ class Sidecar:
             registry = "left the registry" if left else "could not leave the registry, see the log"
         body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
         return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
+
+    async def _on_promote(self, request: OpsRequest) -> OpsAnswer:
+        """Decide by the candidate from now on."""
+        if not request.from_loopback:
+            return OpsAnswer(403, b'{"error":"only from loopback"}\n')
+        promoted = self._candidate.promote()
+        if promoted is None:
+            return OpsAnswer(409, b'{"error":"there is no candidate that is not in force"}\n')
+        snapshot = self._service.snapshot
+        self._decide_by(snapshot._replace(policy=promoted.policy))
+        digests = {"policy": promoted.policy.digest, "was": snapshot.policy.digest}
+        body = {**digests, "compared": promoted.compared, "different": promoted.different}
+        return OpsAnswer(200, json.dumps(body).encode() + b"\n")
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         addresses = self._config.settings.listen
@@ -186,7 +202,10 @@ class Sidecar:
             raise ListenError(f"listen.ops: {error}") from None
         stack.callback(ops.close)
         routes = ops_routes(self._health, self._metrics)
-        server = OpsServer(ops.sockets, {**routes, ("POST", "/leave"): self._on_leave})
+        routes["POST", "/leave"] = self._on_leave
+        if self._candidate.promotable:
+            routes["POST", "/policy/promote"] = self._on_promote
+        server = OpsServer(ops.sockets, routes)
         await server.start()
         self._stopping.append(server.close)
         _log.info("listen.ops: %s", ops.address)
@@ -250,10 +269,15 @@ class Sidecar:
         if issuers != snapshot.issuers:
             _log.info("secrets reloaded")
             self._service.forget_tokens()
-        self._service.swap(snapshot._replace(policy=fresh.policy, issuers=issuers))
         self._metrics.policy_reload("success")
+        policy = self._candidate.take(fresh)
+        self._decide_by(snapshot._replace(policy=policy, issuers=issuers))
+
+    def _decide_by(self, snapshot: Snapshot) -> None:
+        """Decide by another policy, or the same one, and say which."""
+        digest, former = snapshot.policy.digest, self._service.snapshot.policy.digest
+        self._service.swap(snapshot)
         self._note_policy()
-        digest, former = fresh.policy.digest, snapshot.policy.digest
         was = "unchanged" if digest == former else f"was {former}"
         _log.info("policy %s is in force (%s)", digest, was)
 
@@ -323,12 +347,3 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def _is_loopback(address: str) -> bool:
-    """Say whether a peer is on this machine (an address in this pod); empty is a unix socket's."""
-    if not address:
-        return True
-    peer = ipaddress.ip_address(address)
-    mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
-    return (mapped or peer).is_loopback

@@ -5,10 +5,12 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import starmap
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from sidecar.config import Config, ConfigError, load
+from sidecar.core.routes import Policy
 
 POLL_SECONDS = 2.0  # ConfigMaps and Secrets take a minute to reach a pod; a person at a file waits
 HANG_SECONDS = 60.0  # a file system that does not answer for so long is told of, each time anew
@@ -45,9 +47,8 @@ class Reloader:
         self._files = (path, *_named_in(config))
         self._seen = _digests(self._files)
         self._asked = asyncio.Event()
-        policy = _digest(config.settings.policy.file)
-        if policy is not None and not policy.hex().startswith(config.policy.digest):
-            self._asked.set()  # it was changed while the sidecar started
+        if any(starmap(_has_changed, _policies(config))):
+            self._asked.set()  # while the sidecar started
 
     def now(self) -> None:
         """Reload without waiting for a change (SIGHUP)."""
@@ -90,12 +91,27 @@ def _named_in(config: Config) -> Iterable[Path]:
     The registry's token is not among it: it is read for each call.
     """
     settings = config.settings
-    yield settings.policy.file
+    for file, _ in _policies(config):
+        yield file
     for issuer in settings.zervi.issuers:
         yield from issuer.secret_file or ()
         yield from filter(None, (issuer.jwks_file, issuer.ca_file))
     if (tls := settings.listen.tls) is not None:
         yield from filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
+
+
+def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:
+    """Return the table and, where there is one, its candidate, each with its file."""
+    section = config.settings.policy
+    yield section.file, config.policy
+    if section.shadow is not None and config.shadow is not None:
+        yield section.shadow.file, config.shadow
+
+
+def _has_changed(file: Path, policy: Policy) -> bool:
+    """Say whether a policy's file holds another one by now."""
+    found = _digest(file)
+    return found is not None and not found.hex().startswith(policy.digest)
 
 
 def _digests(files: Iterable[Path]) -> tuple[bytes | None, ...]:

@@ -42,7 +42,8 @@ class Config:
 
     ``issuers`` stand in the order of ``settings.zervi.issuers``; they hold secrets and no keys yet.
     ``registry_secret`` is what ``looma.token`` names in the environment: a token, or the secret for
-    a login. ``route_lines`` has each route's line in the policy's file.
+    a login. ``route_lines`` has each route's line in the policy's file. ``shadow`` is the candidate
+    of ``policy.shadow``.
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class Config:
     registry_secret: str | None = field(repr=False)
     warnings: tuple[Finding, ...]
     route_lines: tuple[int, ...] = field(default=(), repr=False)
+    shadow: Policy | None = None
 
 
 def load(
@@ -66,11 +68,12 @@ def load(
     """Read, check and resolve a configuration with its policy.
 
     ``offline`` is for tools that judge requests where no sidecar runs: what only a running one
-    needs (secrets, certificates, the registry) is used where it is there and not asked for.
+    needs (secrets, certificates, the registry) is used where it is there and not asked for; a
+    candidate (``policy.shadow``) is not read.
     ``policy_file`` takes the place of ``policy.file``. ``review`` adds to the warnings what a
     reviewer would say beside what every start says.
 
-    Raises ConfigError with every error of both files, and nothing else whatever the files hold.
+    Raises ConfigError with every error of all files, and nothing else whatever the files hold.
     """
     document = _read(path)
     base = path.parent
@@ -82,8 +85,12 @@ def load(
         problems += [*files.problems(value, base), *secrets.problems]
     wrong = {problem.place for problem in problems}
     problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
-    source = policy_file or _policy_source(value, base, problems)
-    policy, lines, findings = _policy(source, _policy_settings(value, settings))
+    source = policy_file or _policy_source(value, base, ("policy",), problems)
+    candidate = None if offline else _policy_source(value, base, ("policy", "shadow"), problems)
+    policy_settings = _policy_settings(value, settings)
+    policy, lines, findings = _policy(source, policy_settings)
+    shadow, _, shadowed = _policy(candidate, policy_settings)
+    findings += shadowed
     if review and source is not None:
         found, reviewed = _review(path, value, source, policy)
         problems += found
@@ -100,6 +107,7 @@ def load(
         registry_secret=secrets.registry,
         warnings=tuple(in_order(findings)),
         route_lines=lines,
+        shadow=shadow,
     )
 
 
@@ -160,14 +168,17 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
     )
 
 
-def _policy_source(value: object, base: Path, problems: list[Problem]) -> PolicySource | None:
-    name = at(value, "policy", "file")
+def _policy_source(
+    value: object, base: Path, section: tuple[str, ...], problems: list[Problem]
+) -> PolicySource | None:
+    """Read the table that a section's ``file`` names, None where it names none that is good."""
+    name = at(value, *section, "file")
     if not isinstance(name, str) or not name.strip():
         return None  # the schema says so
     try:
         return read_policy(base / name)
     except BadValueError as wrong:
-        problems.append(Problem(("policy", "file"), "file", f"the policy {wrong}", wrong.help))
+        problems.append(Problem((*section, "file"), "file", f"the policy {wrong}", wrong.help))
         return None
 
 

@@ -185,6 +185,15 @@ class IdentityHeaderNames:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowSection:
+    """``policy.shadow``: a candidate that is evaluated beside the policy and answers nobody."""
+
+    file: Annotated[Path, File()]
+    percent: Annotated[int, Whole(1, 100)] = 100
+    promotable: Annotated[bool, Flag()] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicySection:
     """``policy``: the route table, and how requests are held against it."""
 
@@ -206,6 +215,7 @@ class PolicySection:
         "x-rewrite-url",
     )
     forward_authorization: Annotated[bool, Flag()] = True
+    shadow: Annotated[ShadowSection | None, Optional(Section(ShadowSection))] = None
 
 
 @dataclass(frozen=True, kw_only=True)

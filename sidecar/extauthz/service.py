@@ -22,6 +22,7 @@ from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope, MalformedCheckError, open_envelope
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.respond import Responder
+from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.transport.interface import Methods
 
@@ -69,7 +70,8 @@ class CheckService:
     """Answers Check from the snapshot of the moment.
 
     ``record`` gets the decisions of one turn of the event loop at once, after their answers were
-    handed over; ``defer`` is what puts that off (the loop's ``call_soon``).
+    handed over; ``defer`` is what puts that off (the loop's ``call_soon``). ``shadow`` judges a
+    candidate policy by the same requests, after that.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class CheckService:
         record: Callable[[Sequence[DecisionRecord]], None],
         defer: Callable[[Callable[[], None]], object],
         settings: ServiceSettings,
+        shadow: Shadow | None = None,
     ) -> None:
         self._responder = responder
         self._keys = keys
         self._record = record
         self._defer = defer
         self._settings = settings
+        self._shadow = shadow
         self._verified = TokenCache(settings.cached_tokens)
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
@@ -228,7 +232,10 @@ class CheckService:
     def _deliver(self) -> None:
         unrecorded, self._unrecorded = self._unrecorded, []
         now = time.time()
-        self._record([_record(now, *entry) for entry in unrecorded])
+        records = [_record(now, *entry) for entry in unrecorded]
+        self._record(records)
+        if self._shadow is not None:
+            self._shadow.compare(records, self._snapshot, self._verified)
 
 
 def _something(answer: bytes) -> bytes:

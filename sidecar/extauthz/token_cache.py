@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from sidecar.core.tokens import Verified
 
@@ -29,3 +29,10 @@ class TokenCache(LRUCache[bytes, Verified]):
             return default
         self.hits += 1
         return found
+
+    def peek(self, digest: bytes) -> Verified | None:
+        """Look a token up, neither counting it nor keeping it for longer."""
+        try:
+            return Cache.__getitem__(self, digest)
+        except KeyError:
+            return None

@@ -119,6 +119,12 @@ def _policy(values: Values) -> Iterator[Metric]:
         )
         digest = (values.policy_digest,)
         yield _gauge("policy_info", "The policy that runs.", ["digest"], {digest: 1})
+    yield _counter(
+        "shadow_decisions",
+        "Requests for which a candidate policy decides otherwise, by route and both reasons.",
+        ["route", "active", "shadow"],
+        values.shadow_decisions,
+    )
 
 
 def _registry(values: Values) -> Iterator[Metric]:

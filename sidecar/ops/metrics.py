@@ -42,6 +42,7 @@ class Values:
     policy_last_success: float | None = None
     policy_digest: str | None = None
     policy_generation: int = 0
+    shadow_decisions: dict[tuple[str, str, str], int] = field(default_factory=dict)
     looma_requests: dict[tuple[str, str], int] = field(default_factory=dict)
     looma_registered: bool | None = None
     upstream_state: str | None = None
@@ -113,6 +114,14 @@ class Metrics:
         self._values.policy_digest = digest
         self._values.policy_last_success = at
 
+    def shadow_decision(self, route: str, active: str, shadow: str) -> None:
+        """Count a request for which a candidate decides otherwise: the route, both reasons."""
+        counts = self._values.shadow_decisions
+        key = (route, active, shadow)
+        if key not in counts and len(counts) >= MAX_CHECK_SERIES and route:
+            key = (OTHER_ROUTES, active, shadow)
+        _count(counts, key)
+
     def looma_request(self, operation: str, result: str) -> None:
         """Count a call of the registry by operation and result."""
         _count(self._values.looma_requests, (operation, result))
@@ -154,6 +163,7 @@ class Metrics:
             policy_last_success=now.policy_last_success,
             policy_digest=now.policy_digest,
             policy_generation=now.policy_generation,
+            shadow_decisions=now.shadow_decisions.copy(),
             looma_requests=now.looma_requests.copy(),
             looma_registered=now.looma_registered,
             upstream_state=now.upstream_state,

@@ -1,6 +1,7 @@
 """What the ops address answers: /livez, /readyz and /metrics; the app may add more."""
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -17,6 +18,15 @@ class OpsRequest(NamedTuple):
     """What a route learns of its request: the peer's IP address, empty on a unix socket."""
 
     remote: str
+
+    @property
+    def from_loopback(self) -> bool:
+        """Whether the peer is on this machine (an address in this pod)."""
+        if not self.remote:
+            return True
+        peer = ipaddress.ip_address(self.remote)
+        mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+        return (mapped or peer).is_loopback
 
 
 class OpsAnswer(NamedTuple):

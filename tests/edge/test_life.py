@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.app import _is_loopback
 from sidecar.extauthz.service import CHECK
+from sidecar.ops.routes import OpsRequest
 from tests.edge.looma_rig import server
 from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token
 from tests.edge.transport_rig import call, connect
@@ -247,7 +247,7 @@ async def test_a_registry_that_fails_changes_neither_decisions_nor_readiness(
     ],
 )
 def test_only_who_is_in_the_pod_may_make_it_leave(peer: str, here: bool) -> None:
-    assert _is_loopback(peer) is here
+    assert OpsRequest(peer).from_loopback is here
 
 
 async def test_the_socket_of_a_killed_sidecar_is_replaced(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
     metrics.jwks_refresh("zervi", "success")
     metrics.jwks_keys("zervi", 1, 1.0)
     metrics.policy_loaded("digest", 1.0)
+    metrics.shadow_decision("users", "ok", "public")
     metrics.looma_request("register", "success")
     metrics.looma_registered(True)
     metrics.upstream_state("healthy")
@@ -180,6 +181,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
         "upstream_state": ("gauge", "state"),
         "ready": ("gauge", "component"),
         "decision_log_dropped": ("counter",),
+        "shadow_decisions": ("counter", "active", "route", "shadow"),
     }
 
 

@@ -1,0 +1,122 @@
+"""The shadow: a candidate policy judged by real requests, once their answers are on their way."""
+
+import logging
+from collections.abc import Callable, Sequence
+from traceback import extract_tb
+from typing import TypeVar
+from zlib import crc32
+
+from sidecar.core.decision import Decision, DecisionRecord, Undecided, decide
+from sidecar.core.reasons import Reason
+from sidecar.core.routes import Policy
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.token_error import TokenError
+from sidecar.core.tokens import Verified
+from sidecar.extauthz.token_cache import TokenCache
+
+MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
+
+_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_"))
+_SAYS_NOTHING = frozenset({Reason.INTERNAL, Reason.OVERLOADED})  # of any policy
+
+_Kind = tuple[str, Reason, str, Reason]  # the route and the reason, of the policy and the candidate
+_Default = TypeVar("_Default")
+
+_log = logging.getLogger(__name__)
+
+
+class Shadow:
+    """Compares what a candidate would decide with what was decided, and tells the differences.
+
+    ``percent`` of the requests are looked at, the same ones by every sidecar: the decision id says
+    which. ``count`` gets the route's name (empty where none matched) and both reasons of each
+    difference. No answer depends on anything here.
+    """
+
+    def __init__(self, percent: int, count: Callable[[str, str, str], None]) -> None:
+        self._percent = percent
+        self._count = count
+        self.take(None)
+
+    def take(self, candidate: Policy | None) -> None:
+        """Judge this candidate from now on, afresh; None: there is nothing to judge."""
+        self._candidate = candidate
+        self._kinds: set[_Kind] = set()
+        self.compared = 0
+        self.different = 0
+
+    def compare(
+        self, records: Sequence[DecisionRecord], snapshot: Snapshot, verified: TokenCache
+    ) -> None:
+        """Judge the candidate by what was decided; never raises.
+
+        ``snapshot`` and ``verified`` are what decisions rest on now; neither is changed.
+        """
+        candidate = self._candidate
+        if candidate is None:
+            return
+        shadow = snapshot._replace(policy=candidate)
+        for record in records:
+            if record.request is None or record.decision.reason in _SAYS_NOTHING:
+                continue
+            if record.policy_digest != snapshot.policy.digest:  # replaced since it decided
+                continue
+            if crc32(record.decision_id.encode()) % 100 >= self._percent:
+                continue
+            try:
+                known = _Known(record.decision, verified)
+                decision = decide(record.request, shadow, known, record.time)
+                if not isinstance(decision, Undecided):  # no key is fetched for a candidate's sake
+                    self._note(record, decision)
+            except Exception as error:  # noqa: BLE001 -- a candidate's fault is no one else's
+                self._fail(record, error)
+
+    def _note(self, record: DecisionRecord, decision: Decision) -> None:
+        self.compared += 1
+        active = record.decision
+        kind = (_route(active), active.reason, _route(decision), decision.reason)
+        if kind[:2] == kind[2:] and type(active) is type(decision):
+            return
+        self.different += 1
+        self._count(kind[0], kind[1], kind[3])
+        if kind in self._kinds or len(self._kinds) >= MAX_KINDS:
+            return
+        self._kinds.add(kind)
+        _log.info(
+            "shadow: route %s says %s where the candidate's route %s says %s; first: decision %s",
+            *(part or "(none)" for part in kind),
+            record.decision_id,
+        )
+
+    def _fail(self, record: DecisionRecord, error: Exception) -> None:
+        """Count a fault; the log shows the same warning once a minute."""
+        # Neither the error's text nor the values in its frames: they may hold what the client sent.
+        where = " < ".join(
+            f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
+        )
+        _log.warning("the shadow failed inside: %s in %s", type(error).__name__, where)
+        self._count(_route(record.decision), record.decision.reason, Reason.INTERNAL)
+
+
+class _Known(dict[bytes, Verified]):
+    """What the decision found out of its token, so that no signature is verified a second time.
+
+    Where it did not look at the token, those that were verified before are looked up. What a
+    candidate adds goes with this.
+    """
+
+    def __init__(self, decision: Decision, verified: TokenCache) -> None:
+        super().__init__()
+        self._decision = decision
+        self._verified = verified
+
+    def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
+        """Return what is known of a token. Raises TokenError where the decision refused it."""
+        decision = self._decision
+        if decision.reason in _OF_THE_TOKEN:
+            raise TokenError(decision.reason, "refused before")
+        return decision.verified or super().get(digest) or self._verified.peek(digest) or default
+
+
+def _route(decision: Decision) -> str:
+    return "" if decision.route is None else decision.route.name
