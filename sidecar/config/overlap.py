@@ -1,4 +1,4 @@
-"""Routes that lie over each other: which wins, and which can never win."""
+"""Routes that lie over each other: which wins, which can never win, and where methods get lost."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -22,6 +22,13 @@ class _Read(NamedTuple):
     pattern: Pattern
 
 
+class _Meeting(NamedTuple):
+    """A request, but for its method, that two routes match."""
+
+    host: str
+    segments: tuple[str, ...]
+
+
 class _Node:
     """A prefix of paths; ``ends`` are those that end here, ``tails`` those whose * begins here."""
 
@@ -34,7 +41,10 @@ class _Node:
 
 
 def problems(policy: Policy) -> Iterator[Problem]:
-    """Yield routes that can never match, and those that more specific ones take requests from."""
+    """Yield routes that can never match, and those that more specific ones take requests from.
+
+    Also where those leave out methods that the wider ones take.
+    """
     reads = [_read(route, policy.ignore_case) for route in policy.routes]
     root = _Node()
     for read in reads:
@@ -44,17 +54,31 @@ def problems(policy: Policy) -> Iterator[Problem]:
         (node.tails if read.pattern.tail else node.ends).append(read)
     longest = max((len(read.pattern.segments) for read in reads), default=0)
     pairs = 0
+    told: set[tuple[int, str]] = set()  # a narrower route and a method that it leaves out
     for read in reads:
         if not _ever_wins(policy, read, longest):
             yield _never(read.route)
+            continue
+        if pairs > MAX_PAIRS:
             continue
         winners = []
         for other in _touching(root, read.pattern):
             pairs += 1
             if pairs > MAX_PAIRS:
-                return
-            if other.route is not read.route and _wins_over(policy, other, read):
-                winners.append(other.route)
+                yield _cut(read.route)
+                break
+            meeting = _meeting(other, read)
+            if meeting is None or not _wins(policy, other, meeting):
+                continue
+            winners.append(other.route)
+            lost = [
+                method
+                for method in _left_out(policy, other.route, read.route, meeting)
+                if (other.route.index, method) not in told
+            ]
+            if lost:
+                told.update((other.route.index, method) for method in lost)
+                yield _gap(other.route, read.route, lost)
         if winners:
             yield _overlap(read.route, winners)
 
@@ -115,20 +139,35 @@ def _fitting(node: _Node, segment: str | None) -> Iterator[tuple[str | None, _No
             yield key, node.below[key]
 
 
-def _wins_over(policy: Policy, other: _Read, read: _Read) -> bool:
-    """Say whether ``other`` wins where both paths match, on a host that both take."""
+def _meeting(other: _Read, read: _Read) -> _Meeting | None:
+    """Return where both match: on a host that both take, and a path that both do."""
     hosts, others = hosts_of(read.route), hosts_of(other.route)
     shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
     if not shared or other.pattern[:2] == read.pattern[:2]:
-        return False  # beside each other, by hosts or methods
+        return None  # beside each other, by hosts or methods
     both = zip_longest(read.pattern.segments, other.pattern.segments)
     segments = tuple(one or another or _FRESH for one, another in both)
     patterns = (read.pattern, other.pattern)
     if any(p.tail and p.segments and len(segments) <= len(p.segments) for p in patterns):
         segments += (_FRESH,)  # a trailing * takes one more, but for `/*`, which matches `/` too
+    return _Meeting(min(shared), segments)
+
+
+def _wins(policy: Policy, other: _Read, meeting: _Meeting) -> bool:
     method = next(iter(methods_of(other.route)), _FRESH)
-    found = policy.match(next(iter(shared)), method, segments)
+    found = policy.match(meeting.host, method, meeting.segments)
     return (found.route if isinstance(found, NotAllowed) else found) is other.route
+
+
+def _left_out(policy: Policy, narrow: Route, wide: Route, meeting: _Meeting) -> Iterator[str]:
+    """Yield the methods that ``wide`` takes, and no route of the path of ``narrow``.
+
+    They are said of the first route of that path.
+    """
+    for method in sorted(wide.methods):
+        found = policy.match(meeting.host, method, meeting.segments)
+        if isinstance(found, NotAllowed) and found.route is narrow:
+            yield method
 
 
 def _never(route: Route) -> Problem:
@@ -147,4 +186,28 @@ def _overlap(route: Route, winners: list[Route]) -> Problem:
         "explain says which route a request gets",
         Severity.INFO,
         (*ROUTES, winners[0].index),
+    )
+
+
+def _gap(narrow: Route, wide: Route, methods: list[str]) -> Problem:
+    named = ", ".join(methods)
+    return Problem(
+        (*ROUTES, narrow.index, "methods"),
+        "method-gap",
+        f"{named} {quoted(narrow.path)} is 405 although {quoted(wide.path)} takes {named}: "
+        "the path is chosen first, then the method",
+        f"name {named} here or in a route of its own, if it should be allowed",
+        Severity.WARNING,
+        (*ROUTES, wide.index),
+    )
+
+
+def _cut(route: Route) -> Problem:
+    return Problem(
+        (*ROUTES, route.index),
+        "not-compared",
+        f"from here on, routes are not compared with those that they overlap: {MAX_PAIRS:,} pairs "
+        "are compared",
+        "never-matches is said of all routes, overlap and method-gap only of those before",
+        Severity.INFO,
     )
