@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         print(told)
     if args.format == "text":
         state = ["good"] if good else []
-        print(f"{args.config}: {', '.join([*state, *count(findings)])}{holds}")
+        files = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
+        print(f"{', '.join(files)}: {', '.join([*state, *count(findings)])}{holds}")
     strictly = args.strict and any(finding.severity is Severity.WARNING for finding in findings)
     return 0 if good and not strictly else 1
 

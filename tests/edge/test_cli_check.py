@@ -37,7 +37,7 @@ def test_errors_are_listed_one_a_line_and_counted_and_exit_1(
     assert second == (
         "routes.yaml:1:35: error: unknown key `permision`, did you mean `permissions`?"
     )
-    assert summary == "sidecar.yaml: 2 errors, 1 warning"
+    assert summary == "sidecar.yaml, routes.yaml: 2 errors, 1 warning"
 
 
 @pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
