@@ -11,7 +11,7 @@ from sidecar.demo.registry import Told
 from sidecar.demo.scenario import Result
 from sidecar.demo.stack import Stack
 
-_WIDTHS = (35, 17, 8)  # in cells, of every column but the last: 80 with the longest reason
+_WIDTHS = (31, 15, 6, 8)  # in cells, of every column but the last: 80 with the longest reason
 
 _ABOUT = {
     "envoy": "send requests here",
@@ -35,7 +35,7 @@ def print_way(console: Console, stack: Stack) -> None:
 
 def print_scenario(console: Console, results: Sequence[Result]) -> None:
     """Print a line a request; below it what the client, or the Basic Server, was told."""
-    _print(console, _line("request", "who", "answer", "reason"), "bold underline")
+    _print(console, _line("request", "who", "want", "got", "reason"), "bold underline")
     section = ""
     for result in results:
         row = result.row
@@ -44,7 +44,7 @@ def print_scenario(console: Console, results: Sequence[Result]) -> None:
             console.print(f"\n[bold cyan]{escape(section)}[/]")
         mark, style = ("✓", "green") if result.passed else ("✗", "bold red")
         got = Text(f"{mark} {_word(result.status)}", style=style)
-        _print(console, _line(row.request, row.who, got, result.reason))
+        _print(console, _line(row.request, row.who, _word(row.status), got, result.reason))
         if result.told:
             _print(console, Text(f"  → {result.told}"), "dim")
         for problem in result.wrong:
@@ -64,7 +64,7 @@ def print_verdict(console: Console, results: Sequence[Result]) -> None:
 def print_told(console: Console, told: Told) -> None:
     """Print what Looma knows after something happened."""
     mark, style = ("✓", "green") if told.passed else ("✗", "bold red")
-    line = Text(f"{told.event:<{_WIDTHS[0] + _WIDTHS[1]}}").append(f"{mark} {told.known}", style)
+    line = Text(f"{told.event:<{sum(_WIDTHS[:3])}}").append(f"{mark} {told.known}", style)
     if not told.passed:
         line.append(f" instead of {told.wanted}", style)
     if told.seconds >= 0.1:
@@ -110,10 +110,10 @@ def _word(status: int) -> str:
     return "allow" if status < 400 else str(status)
 
 
-def _line(request: str, who: str, got: str | Text, reason: str) -> Text:
+def _line(request: str, who: str, want: str, got: str | Text, reason: str) -> Text:
     """Set the cells in columns; a Chinese character is two cells wide."""
     line = Text()
-    for cell, width in zip((request, who, got), _WIDTHS, strict=True):
+    for cell, width in zip((request, who, want, got), _WIDTHS, strict=True):
         text = cell if isinstance(cell, Text) else Text(cell)
         line.append_text(text)
         line.append(" " * max(1, width - text.cell_len))
