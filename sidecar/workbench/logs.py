@@ -12,7 +12,7 @@ from sidecar.core.request import Request
 
 MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
 
-_MASKED = ("[redacted]", "...")  # what the log writes for what it leaves out
+_MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes for what it leaves out
 # Decided before anybody looks who asks.
 UNASKED = frozenset(
     {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED, Reason.PUBLIC}
@@ -22,8 +22,11 @@ _OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("toke
     Reason.MULTIPLE_CREDENTIALS,
     Reason.NOT_READY,
 }
-_REASONS = frozenset(Reason)
-_KINDS = frozenset(Kind)
+# By their words: a log has a million of each, and calling an enum is slow.
+_REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
+_KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
+_NOTHING: frozenset["Part"] = frozenset()
+_decode = json.JSONDecoder().decode
 _TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
 
 
@@ -41,16 +44,33 @@ class Logged(NamedTuple):
     ``principal`` is None where no token was verified; ``lacks`` is what the log leaves out of it.
     """
 
-    decision_id: str
     request: Request
     allowed: bool
     reason: Reason
     route: str | None
     principal: Principal | None
-    lacks: frozenset[Part] = frozenset()
-    detail: str = ""
-    needs: tuple[str, ...] = ()
-    policy_digest: str = ""
+    lacks: frozenset[Part]
+    entry: Mapping[str, Any]
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's id, empty where there is none."""
+        return _text(self.entry, "decision_id")
+
+    @property
+    def detail(self) -> str:
+        """What the log says to the operator."""
+        return _text(self.entry, "detail")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What was lacking then."""
+        return _texts(self.entry, "needs") or ()
+
+    @property
+    def policy_digest(self) -> str:
+        """The policy that decided, empty where the log does not say."""
+        return _text(self.entry, "policy_digest")
 
     @property
     def token_failed(self) -> bool:
@@ -67,36 +87,33 @@ def read_line(line: bytes) -> Logged:
     if len(line) > MAX_LINE:
         raise UnusableLineError("it is too long")
     try:
-        entry = json.loads(line)
+        entry = _decode(line.decode())
     except (ValueError, RecursionError):
         raise UnusableLineError("it is no JSON") from None
     if not isinstance(entry, dict):
         raise UnusableLineError("it is no JSON object")
-    method, path, reason = _text(entry, "method"), _text(entry, "path"), _text(entry, "reason")
-    if not method or not path or reason not in _REASONS:
+    method, path = _text(entry, "method"), _text(entry, "path")
+    reason = _REASONS.get(_text(entry, "reason"))
+    if not method or not path or reason is None:
         raise UnusableLineError("it lacks method, path or reason")
-    if any(mask in path for mask in _MASKED):
+    if _MASKED in path or _SHORTENED in path:
         raise UnusableLineError("its path is shortened or masked")
-    known = Reason(reason)
-    if known is Reason.PREFLIGHT:
+    if reason is Reason.PREFLIGHT:
         raise UnusableLineError("it is a preflight, whose headers are not logged")
-    if known in _TEMPORARY:
+    if reason in _TEMPORARY:
         raise UnusableLineError("it was denied for the state of the sidecar")
     principal, lacks = _principal(entry)
     request = Request(
         method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, faithful=True
     )
     return Logged(
-        decision_id=_text(entry, "decision_id"),
         request=request,
-        allowed=known in ALLOWING,
-        reason=known,
+        allowed=reason in ALLOWING,
+        reason=reason,
         route=_text(entry, "route") or None,
         principal=principal,
         lacks=lacks,
-        detail=_text(entry, "detail"),
-        needs=_texts(entry, "needs") or (),
-        policy_digest=_text(entry, "policy_digest"),
+        entry=entry,
     )
 
 
@@ -104,23 +121,25 @@ def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Pa
     """Return who asked, and what the log leaves out of that."""
     subject = _text(entry, "subject")
     if not subject:
-        return None, frozenset()
-    kind, issuer = _text(entry, "principal_kind"), _text(entry, "issuer")
+        return None, _NOTHING
+    kind, issuer = _KINDS.get(_text(entry, "principal_kind")), _text(entry, "issuer")
     roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
-    given = {
-        Part.KIND: kind in _KINDS,
-        Part.ISSUER: bool(issuer),
-        Part.HELD: roles is not None and permissions is not None,
-    }
     principal = Principal(
-        Kind(kind) if kind in _KINDS else Kind.USER,
+        kind or Kind.USER,
         subject,
         issuer,
         roles=roles or (),
         permissions=permissions or (),
         granted=frozenset(permissions or ()),
     )
-    return principal, frozenset(part for part, there in given.items() if not there)
+    if kind and issuer and roles is not None and permissions is not None:
+        return principal, _NOTHING
+    known = {
+        Part.KIND: kind is not None,
+        Part.ISSUER: issuer != "",
+        Part.HELD: roles is not None and permissions is not None,
+    }
+    return principal, frozenset(part for part in Part if not known[part])
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from cachetools import LRUCache
-
 from sidecar.core.snapshot import Snapshot
 from sidecar.workbench.logs import Logged, UnusableLineError, read_line
 from sidecar.workbench.rejudge import New, rejudge
@@ -50,7 +48,7 @@ class Replay:
     def __init__(self, snapshot: Snapshot, now: float) -> None:
         self._snapshot = snapshot
         self._now = now
-        self._known: LRUCache[tuple[object, ...], New | None] = LRUCache(MAX_REMEMBERED)
+        self._known: dict[tuple[object, ...], New | None] = {}
         self.requests = 0
         self.allowed = 0
         self.unknown = 0
@@ -89,6 +87,8 @@ class Replay:
         if key in self._known:
             new = self._known[key]
         else:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()  # what comes often is soon there again
             new = self._known[key] = rejudge(logged, self._snapshot, self._now)
         if new is None:
             self.unknown += 1
