@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import imports, load, rounds, sections
+from bench import imports, load, offline, rounds, sections
 from bench.figures import Results
 from bench.picture import draw
 from bench.processes import CommandError
@@ -19,7 +19,7 @@ from sidecar.demo.zervi import start_zervi
 
 FULL = Plan(rounds=5, seconds=2)
 QUICK = Plan(rounds=2, seconds=1)  # to see that it works; too little to rely on
-ALL = ("start", *sections.SECTIONS)
+ALL = ("start", *sections.SECTIONS, "offline")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -67,6 +67,8 @@ async def measure(wanted: Sequence[str], plan: Plan) -> Results:
             for name, section in sections.SECTIONS.items():
                 if name in wanted and sections.possible(name):
                     results.rows += await section(world)
+            if "offline" in wanted:
+                results.offline = await offline.measure(world.directory)
         finally:
             await zervi.stop()
     return results

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench import envoys
+from bench import envoys, offline
 from bench.imports import Import
+from bench.offline import Offline
 from bench.rounds import Row
 from bench.sections import FEW_IN_FLIGHT, GRPCIO, H2, TABLES, Footprint
 
@@ -19,6 +20,7 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
+    offline: list[Offline] = field(default_factory=list)
     signature: float | None = None  # microseconds of one bare verification
 
     def row(self, section: str, name: str, concurrency: int) -> Row:
@@ -152,6 +154,13 @@ def _footprint(results: Results) -> Iterable[Figure]:
     yield Figure("start to ready, CPU time, h2", h2.ready_cpu.median, "s")
 
 
+def _offline(results: Results) -> Iterable[Figure]:
+    goals = {offline.CHECK: 5.0, offline.REPLAY: 120.0}
+    for each in results.offline:
+        yield Figure(each.name, each.seconds, "s", most=goals[each.name])
+        yield Figure(f"{each.name}, CPU time", each.cpu, "s")
+
+
 _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _through_envoy,
     _latency,
@@ -161,4 +170,5 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _routes,
     _looma,
     _footprint,
+    _offline,
 )

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from bench import envoys
+from bench import envoys, offline
 from bench.figures import Figure, Results, figures
 from bench.load import read_log
+from bench.offline import Offline
 from bench.rounds import Row, Spread
 from bench.sections import TABLES, Footprint
 from bench.sidecars import ROUTES, table
+from sidecar.core.route import Route
+from sidecar.core.routes import compile_policy
+from sidecar.workbench.logs import read_line
 
 
 def always(value: float) -> Spread:
@@ -28,6 +32,24 @@ def by_name(results: Results) -> dict[str, Figure]:
 
 def test_what_was_not_measured_is_left_out() -> None:
     assert figures(Results()) == []
+
+
+def test_a_log_that_is_replayed_is_one_that_can_be(tmp_path: Path) -> None:
+    offline.write_log(tmp_path / "log", 50)
+    logged = [read_line(line) for line in (tmp_path / "log").read_bytes().splitlines()]
+    assert len({each.request.target for each in logged}) == 50
+    routes = [Route(i, str(i), str(each["path"])) for i, each in enumerate(table(offline.ROUTES))]
+    policy = compile_policy(routes, digest="")
+    for each in logged:
+        assert not each.lacks
+        segments = tuple(each.request.target.decode()[1:].split("/"))
+        assert isinstance(policy.match("", "GET", segments), Route)
+
+
+def test_a_goal_is_for_the_time_from_start_to_end() -> None:
+    found = by_name(Results(offline=[Offline(offline.REPLAY, 121.0, 60.0)]))
+    assert found[offline.REPLAY].met is False
+    assert found[f"{offline.REPLAY}, CPU time"].met is None
 
 
 def test_ratios_are_ours_to_the_other() -> None:
