@@ -19,11 +19,26 @@ if TYPE_CHECKING:
 
 EXAMPLE = "zervi-sidecar test cases/ --coverage --min-coverage 100"
 
+CASE = """\
+config: sidecar.yaml
+principals:
+  alice: {claims: {user_id: 7, role: user}}
+requests:
+  read orders: GET /api/orders/1
+expect:
+  read orders: {alice: allow, nobody: token_missing}
+"""
+
 CASES_ERROR = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Take the cases, and what is to be told of them."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    indented = "".join(f"  {line}\n" for line in CASE.splitlines())
+    parser.epilog = (
+        f"Example: {EXAMPLE}\n\nA case file (docs/testing-policies.md has more):\n\n{indented}"
+    )
     parser.add_argument("cases", type=Path, nargs="+", metavar="FILE|DIR", help="case files")
     parser.add_argument("--json", action="store_true", help="results for machines")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="results as JUnit XML")

@@ -62,10 +62,24 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
-    """A section, or a text that ``long_form`` makes one of."""
+class Like:
+    """A mapping, with an example for whoever wrote something else."""
 
-    of: Section
+    example: str
+    of: Kind
+
+    def read(self, value: object, place: Place, notes: Notes) -> Any:
+        """Read a mapping."""
+        if not isinstance(value, dict):
+            raise notes.wrong_type(value, place, "a mapping of keys", f"such as {self.example}")
+        return self.of.read(value, place, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A mapping, or a text that ``long_form`` makes one of."""
+
+    of: Kind
     long_form: Callable[[str], dict[str, object]]
 
     def read(self, value: object, place: Place, notes: Notes) -> Any:
@@ -129,9 +143,17 @@ def _word(text: str) -> dict[str, object]:
     return {"decision": text} if text in {"allow", "deny"} else {"reason": text}
 
 
-REQUEST: Kind = Short(Section(RequestEntry), _request_line)
-EXPECTATION: Kind = Short(Section(Expectation), _word)
-_PRINCIPALS = Mapped(Section(PrincipalEntry))
+REQUEST: Kind = Short(Like("GET /x, or {path: /x}", Section(RequestEntry)), _request_line)
+EXPECTATION: Kind = Short(Like("allow, or {status: 403}", Section(Expectation)), _word)
+_PRINCIPALS = Like(
+    "alice: {claims: {user_id: 7}}",
+    Mapped(Like("{claims: {user_id: 7}}", Section(PrincipalEntry))),
+)
+_REQUESTS = Like("read it: GET /x", Mapped(REQUEST))
+_EXPECT = Like(
+    "read it: {alice: allow}, with the names of a request and of a principal",
+    Mapped(Like("{alice: allow}, with the name of a principal", Mapped(EXPECTATION))),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +173,7 @@ class CaseEntries:
     api_gateway: Annotated[Any, Anything()] = None  # a route table, read like any other
     fixtures: Annotated[Path | None, Optional(File())] = None
     principals: Annotated[Mapping[str, PrincipalEntry], _PRINCIPALS] = field(default_factory=dict)
-    requests: Annotated[Mapping[str, RequestEntry], Mapped(REQUEST)]
-    expect: Annotated[Mapping[str, Mapping[str, Expectation]], Mapped(Mapped(EXPECTATION))] = field(
+    requests: Annotated[Mapping[str, RequestEntry], _REQUESTS]
+    expect: Annotated[Mapping[str, Mapping[str, Expectation]], _EXPECT] = field(
         default_factory=dict
     )

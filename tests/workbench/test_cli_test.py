@@ -1,6 +1,7 @@
 """`zervi-sidecar test`: what a person and a pipeline see of cases."""
 
 import json
+import textwrap
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -30,6 +31,7 @@ expect:
     other: permission_denied
 """
 
+ORDERS = "api_gateway: {routes: [{path: /api/orders/*}]}"
 REASONS = one_of(Reason)
 SUCH = f" (such as {PINNED})"
 MEANT = " (did you mean permission_denied?)"
@@ -63,6 +65,39 @@ def cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cases:
 def test_what_holds_is_one_line(cases: Cases) -> None:
     cases.write(CASE)
     assert cases.run() == (0, "6 decisions in 1 file: none not as expected\n", "")
+
+
+def test_the_help_shows_a_case_that_runs(cases: Cases, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["test", "--help"])
+    shown = capsys.readouterr().out.partition("A case file")[2].partition("\n\n")[2]
+    text = textwrap.dedent(shown).replace("config: sidecar.yaml", ORDERS)
+    cases.write(text)
+    assert cases.run() == (0, "2 decisions in 1 file: none not as expected\n", "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            "principals: [alice]",
+            "`principals` must be a mapping of keys, not a list (such as alice",
+        ),
+        ("principals: {a: [user]}", "`a` must be a mapping of keys, not a list (such as {claims: "),
+        ("requests: [GET /x]", "`requests` must be a mapping of keys, not a list (such as read it"),
+        ("requests: {a: [GET]}", "`a` must be a mapping of keys, not a list (such as GET /x, or {"),
+        ("expect: [allow]", "`expect` must be a mapping of keys, not a list (such as read it: {al"),
+        ("expect: {a: allow}", "`a` must be a mapping of keys, not text (such as {alice: allow},"),
+        ("expect: {a: {b: [x]}}", "`b` must be a mapping of keys, not a list (such as allow, or"),
+    ],
+)
+def test_who_writes_another_shape_is_shown_the_right_one(
+    cases: Cases, wrong: str, told: str
+) -> None:
+    cases.write(f"{ORDERS}\n{wrong}\n{'' if 'requests' in wrong else 'requests: {}'}\n")
+    code, _, err = cases.run()
+    assert code == 2
+    assert told in err
 
 
 def test_a_difference_names_its_line_and_both_sides(cases: Cases) -> None:
