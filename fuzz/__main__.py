@@ -33,7 +33,7 @@ def main() -> int:
 def fuzz(name: str, seconds: int) -> int:
     """Fuzz one target in this process."""
     guided = importlib.util.find_spec("atheris") is not None
-    print(f"{name}: {seconds} s, {'atheris' if guided else 'hypothesis'}", flush=True)  # noqa: T201
+    print(f"{name}: {seconds} s, {'atheris' if guided else 'hypothesis'}", flush=True)
     if guided:
         import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # -- see above
 

@@ -14,18 +14,18 @@ class Reason(StrEnum):
     NO_ROUTE = "no_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
 
-    TOKEN_MISSING = "token_missing"  # noqa: S105 -- a reason, not a password (and below)
-    TOKEN_MALFORMED = "token_malformed"  # noqa: S105
+    TOKEN_MISSING = "token_missing"
+    TOKEN_MALFORMED = "token_malformed"
     MULTIPLE_CREDENTIALS = "multiple_credentials"
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105
-    TOKEN_NOT_YET_VALID = "token_not_yet_valid"  # noqa: S105
-    TOKEN_SIGNATURE = "token_signature"  # noqa: S105
-    TOKEN_KEY_UNKNOWN = "token_key_unknown"  # noqa: S105
-    TOKEN_ALGORITHM = "token_algorithm"  # noqa: S105
-    TOKEN_ISSUER = "token_issuer"  # noqa: S105
-    TOKEN_AUDIENCE = "token_audience"  # noqa: S105
-    TOKEN_CLAIMS = "token_claims"  # noqa: S105
-    TOKEN_KIND = "token_kind"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_NOT_YET_VALID = "token_not_yet_valid"
+    TOKEN_SIGNATURE = "token_signature"
+    TOKEN_KEY_UNKNOWN = "token_key_unknown"
+    TOKEN_ALGORITHM = "token_algorithm"
+    TOKEN_ISSUER = "token_issuer"
+    TOKEN_AUDIENCE = "token_audience"
+    TOKEN_CLAIMS = "token_claims"
+    TOKEN_KIND = "token_kind"
 
     PERMISSION_DENIED = "permission_denied"
     ROLE_DENIED = "role_denied"
