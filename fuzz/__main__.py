@@ -26,7 +26,7 @@ def main() -> int:
         command = [sys.executable, "-m", "fuzz", "--here", "--seconds", str(given.seconds), name]
         if subprocess.run(command, check=False).returncode:  # noqa: S603 -- ourselves
             failed.append(name)
-    print("FAILED: " + ", ".join(failed) if failed else "nothing found")  # noqa: T201 -- a script
+    print("FAILED: " + ", ".join(failed) if failed else "nothing found")
     return 1 if failed else 0
 
 
@@ -49,7 +49,7 @@ def fuzz(name: str, seconds: int) -> int:
     if guided:
         with_atheris(run, seeds, seconds)
     else:
-        print(f"{name}: {with_hypothesis(run, seeds, seconds)} inputs")  # noqa: T201 -- a script
+        print(f"{name}: {with_hypothesis(run, seeds, seconds)} inputs")
     return 0
 
 

@@ -315,12 +315,8 @@ async def test_every_file_of_a_configuration_is_watched(
 ) -> None:
     authority = Authority("ours")
     certificate, key = authority.issue("server")
-    jwk = {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "kid": "1",
-        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-    }
+    point = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": point}
     contents = {
         "one": b"a secret made up for the tests of reloading",
         "two": b"another one made up for the tests of reloading",
