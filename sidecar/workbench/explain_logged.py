@@ -15,7 +15,9 @@ def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
     new = rejudge(logged, bench.snapshot, bench.now)
     verdict = new is not None and new.reason == explanation.judged.decision.reason
     steps = explanation.steps
-    if not verdict and logged.principal is None:
+    if logged.principal is not None:  # where the token stood is in no log
+        steps = tuple(step for step in steps if step.name != "credential")
+    elif not verdict:
         steps = tuple(map(_without_token, (s for s in steps if s.name not in CHECKS)))
     said = said_by_log(logged)
     notes = [said if verdict else f"{_why_not(logged, new)}; {said}"]

@@ -87,7 +87,10 @@ def read_line(line: bytes) -> Logged:
     if len(line) > MAX_LINE:
         raise UnusableLineError("it is too long")
     try:
-        entry = _decode(line.decode())
+        text = line.decode()
+        entry = _decode(text)
+        if "\\ud" in text or "\\uD" in text:  # half a pair is no text that could be sent again
+            json.dumps(entry, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise UnusableLineError("it is no JSON") from None
     if not isinstance(entry, dict):

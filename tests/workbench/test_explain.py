@@ -180,6 +180,10 @@ LINES: list[dict[str, object]] = [
         ),
         ("a3", "  ✓ claims          user 7; roles and permissions are not in the log\n"),
         ("a3", "  · permissions     all of orders:read, orders:admin; not judged: the log lacks"),
+        (
+            "a3",
+            "routes.yaml:20\n  ✓ token           its claims are taken as verified, as if from z",
+        ),
         ("a4", "cannot be judged from this log: nobody looked who asked; the log said deny, no_"),
         (
             "a5",

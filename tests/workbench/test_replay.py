@@ -15,7 +15,11 @@ from sidecar.config import load
 from sidecar.core.reasons import Reason
 from sidecar.ops.decision_log import render
 from sidecar.workbench import replay as module
+from sidecar.workbench.engine import Bench
+from sidecar.workbench.explain import Explainer
+from sidecar.workbench.explain_logged import explain_logged
 from sidecar.workbench.logs import Part, UnusableLineError, read_line
+from sidecar.workbench.rejudge import rejudge
 from sidecar.workbench.replay import Kind, Replay
 from tests.support.case_tokens import CASES
 from tests.support.checks import ask, check_request, service
@@ -188,6 +192,7 @@ def test_a_log_of_denials_alone_is_said_to_be_one(log: Log) -> None:
         (b"[1]\n", "it is no JSON object"),
         (b"{}\n", "it lacks method, path or reason"),
         (b"\xff\n", "it is no JSON"),
+        (json.dumps(line("/x", "ok", subject="\ud83d")).encode(), "it is no JSON"),
         (b"[" * 100_000 + b"\n", "it is no JSON"),
         (b"x" * 300_000 + b"\n", "it is too long"),
         (json.dumps(line("/a...", "ok")).encode(), "its path is shortened or masked"),
@@ -227,6 +232,23 @@ def test_any_log_line_is_replayed_or_refused(entry: dict[str, Any]) -> None:
     assert replay.requests + sum(replay.unusable.values()) == 1
 
 
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON | st.sampled_from([*Reason, "/x", "\ud800"])))
+def test_any_log_line_that_is_replayed_is_explained(entry: dict[str, Any]) -> None:
+    """With a verdict exactly where the replay has one, and it is the same."""
+    try:
+        logged = read_line(json.dumps({**line("/both", "ok"), **entry}).encode())
+    except UnusableLineError:
+        return
+    bench = Bench(REPLAYED, 0.0)
+    explanation = explain_logged(Explainer(bench, "", REPLAYED.route_lines), logged)
+    new = rejudge(logged, bench.snapshot, 0.0)
+    if explanation.verdict:
+        assert new is not None
+        assert new.reason == explanation.judged.decision.reason
+    else:
+        assert new is None or logged.token_failed
+
+
 def test_memory_does_not_grow_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kinds of change and the requests named of each are bounded, and all are counted."""
     monkeypatch.setattr(module, "MAX_GROUPS", 5)
@@ -252,6 +274,11 @@ def test_what_the_sidecar_logs_can_be_replayed() -> None:
     assert logged.principal == principal
     assert logged.request.target == b"/closed/1"
     assert read_line(render(records[0])).lacks == {Part.HELD}
+
+
+def test_text_beyond_ascii_is_read_as_the_sidecar_escapes_it(log: Log) -> None:
+    entry = line("/reads", "permission_denied", **{**ALICE, "subject": "张伟 \U0001f600"})
+    assert "by 张伟 \U0001f600" in log.run(entry, code=1)
 
 
 def test_an_access_log_of_envoy_can_be_replayed(log: Log) -> None:
