@@ -8,7 +8,7 @@ from bench import envoys, offline
 from bench.imports import Import
 from bench.offline import Offline
 from bench.rounds import Row
-from bench.sections import FEW_IN_FLIGHT, GRPCIO, H2, TABLES, Footprint
+from bench.sections import FEW_IN_FLIGHT, GRPCIO, H2, NO_SHADOW, SHADOWS, TABLES, Footprint
 
 _CONNECTIONS = 16  # at which the comparisons through Envoy are made
 
@@ -139,6 +139,13 @@ def _routes(results: Results) -> Iterable[Figure]:
     yield Figure(f"CPU a check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
 
 
+def _shadow(results: Results) -> Iterable[Figure]:
+    without = results.row("shadow", NO_SHADOW, 64)
+    for percent in SHADOWS:
+        row = results.row("shadow", f"shadow of {percent} %", 64)
+        yield Figure(f"CPU a check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
+
+
 def _looma(results: Results) -> Iterable[Figure]:
     without = results.row("Looma", "no registry", FEW_IN_FLIGHT)
     for name in ("Looma answers", "Looma refuses", "Looma never answers"):
@@ -168,6 +175,7 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _natives,
     _tokens,
     _routes,
+    _shadow,
     _looma,
     _footprint,
     _offline,

@@ -18,6 +18,7 @@ from sidecar.demo.minting import SigningKey, jwks, sign, user_claims
 GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
 BOTH = (GRPCIO, H2)
 TABLES = (10, 1_000, 10_000)
+NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # asked for in turn, none is still in the cache
 FEW_IN_FLIGHT = 2
 EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # only to make a direct load last about as long
@@ -158,6 +159,18 @@ async def routes(world: World) -> list[Row]:
         return await compare("routes", contestants, world.plan)
 
 
+async def shadow(world: World) -> list[Row]:
+    """Hold a candidate policy, of the same routes, against no, some or every check."""
+    question = message(world.token())
+    kinds = [Kind(NO_SHADOW)]
+    kinds += [Kind(f"shadow of {percent} %", shadow=percent) for percent in SHADOWS]
+    async with world.sidecars(*kinds) as sidecars:
+        for sidecar in sidecars:
+            await expect(sidecar, question, "ok")
+        contestants = [_direct(each, each.kind.name, question, 64) for each in sidecars]
+        return await compare("shadow", contestants, world.plan)
+
+
 async def looma(world: World) -> list[Row]:
     """Have a registry that answers, refuses connections, or takes them and never answers.
 
@@ -222,6 +235,7 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "envoy": envoy,
     "tokens": tokens,
     "routes": routes,
+    "shadow": shadow,
     "looma": looma,
 }
 _THROUGH_ENVOY = ("envoy", "tokens")

@@ -40,6 +40,7 @@ class Kind:
     routes: int = 10
     cached_tokens: int = 10_000
     looma: str | None = None  # its address
+    shadow: int | None = None  # percent of the checks that a candidate policy is held against
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> 
         "policy": {"file": f"{kind.name}-routes.yaml"},
         "drain": "0s",
     }
+    if kind.shadow is not None:
+        shadow = {"file": f"{kind.name}-routes.yaml", "percent": kind.shadow}
+        settings["policy"] = {"file": f"{kind.name}-routes.yaml", "shadow": shadow}
     if kind.looma is not None:
         settings["looma"] = {
             "url": f"http://{kind.looma}",
