@@ -22,7 +22,7 @@ demo: $(READY) ## watch real requests pass through a real Envoy (ARGS=--once end
 	@$(BIN)/zervi-sidecar demo $(ARGS)
 
 test: $(READY) ## run every test (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.halves)
 
 check: $(READY) ## format, lint, types, import boundaries, generated code
 	$(BIN)/ruff format --check .
