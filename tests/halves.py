@@ -1,4 +1,4 @@
-"""Runs every test in two processes side by side (``make test``): most wait, for Envoys above all."""
+"""Runs every test in two processes side by side (``make test``): many of them wait for Envoys."""
 
 import subprocess
 import sys
