@@ -50,7 +50,7 @@ def _watch_processes() -> None:
             _outputs.extend((process.stdout, process.stderr))
         return process
 
-    Process.start = classmethod(start_and_remember)  # type: ignore[assignment,method-assign]
+    Process.start = classmethod(start_and_remember)  # type: ignore[assignment,method-assign]  # -- to see every child
 
 
 def _watch_answers(client: Any) -> None:

@@ -133,8 +133,8 @@ class _Connection(web.RequestHandler):
         self,
         request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature, and below
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002
-        message: str | None = None,  # noqa: ARG002
+        exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp calls it by these names
+        message: str | None = None,  # noqa: ARG002 -- aiohttp calls it by these names
     ) -> web.StreamResponse:
         """Answer a request that could not be read."""
         answer = _error(status, "bad request" if status < 500 else "internal error")

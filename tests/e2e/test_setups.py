@@ -8,27 +8,9 @@ import pytest
 from sidecar.demo.stack import Setup
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support.http1 import send
+from tests.support.jobfirst import SEED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-# As it stands in JobFirst's document.
-SEED = """\
-api_gateway:
-  routes:
-    - path: "/api/auth/*"
-      target: "zervi-auth-service"
-      auth_required: false
-    
-    - path: "/api/cluster/*"
-      target: "looma-crm-service"
-      auth_required: true
-      permissions: ["cluster:manage"]
-    
-    - path: "/api/services/*"
-      target: "basic-server-*"
-      auth_required: true
-      permissions: ["service:access"]
-"""  # noqa: W293 -- the blanks are in the document too
 
 
 async def test_jobfirsts_own_table_decides_as_it_reads(start_stack: StartStack) -> None:

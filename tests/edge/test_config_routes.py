@@ -7,25 +7,7 @@ import pytest
 
 from sidecar.core.route import Route
 from tests.edge.config_files import ISSUERS, Files
-
-CUSTOMERS_OWN = """
-# API 网关配置
-api_gateway:
-  routes:
-    - path: "/api/auth/*"
-      target: "zervi-auth-service"
-      auth_required: false
-
-    - path: "/api/cluster/*"
-      target: "looma-crm-service"
-      auth_required: true
-      permissions: ["cluster:manage"]
-
-    - path: "/api/services/*"
-      target: "basic-server-*"
-      auth_required: true
-      permissions: ["service:access"]
-"""
+from tests.support.jobfirst import SEED
 
 
 @pytest.fixture
@@ -38,7 +20,7 @@ def table(*entries: str) -> str:
 
 
 def test_the_customers_own_table_is_taken_as_it_is(files: Files) -> None:
-    files.write(routes=CUSTOMERS_OWN)
+    files.write(routes=SEED)
     config = files.load()
     assert config.warnings == ()
     assert config.policy.routes == (

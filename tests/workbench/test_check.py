@@ -18,26 +18,11 @@ from sidecar.core.routes import Policy, PolicyError, compile_policy
 from sidecar.workbench.formats import render
 from tests.edge.config_files import SECRET, Files
 from tests.support.findings import review
-
-CUSTOMER = """\
-api_gateway:
-  routes:
-    - path: "/api/auth/*"
-      target: "zervi-auth-service"
-      auth_required: false
-    - path: "/api/cluster/*"
-      target: "looma-crm-service"
-      auth_required: true
-      permissions: ["cluster:manage"]
-    - path: "/api/services/*"
-      target: "basic-server-*"
-      auth_required: true
-      permissions: ["service:access"]
-"""
+from tests.support.jobfirst import SEED
 
 
 def test_the_customers_own_table_is_clean(tmp_path: Path) -> None:
-    assert review(tmp_path, CUSTOMER) == []
+    assert review(tmp_path, SEED) == []
 
 
 def test_with_roles_it_has_infos_alone(tmp_path: Path) -> None:
@@ -45,7 +30,7 @@ def test_with_roles_it_has_infos_alone(tmp_path: Path) -> None:
         "zervi: {role_permissions: {admin: [cluster:manage]}, issuers: [{issuer: zervi, "
         "secret_env: ZERVI_JWT_SECRET}]}\npolicy: {file: routes.yaml}\n"
     )
-    found = review(tmp_path, sidecar, CUSTOMER)
+    found = review(tmp_path, sidecar, SEED)
     assert [(each.code, each.severity) for each in found] == [("ungranted-permission", "info")]
 
 

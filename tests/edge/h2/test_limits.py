@@ -212,7 +212,7 @@ def test_windows_are_reopened_as_data_is_read() -> None:
         ours.feed(data(1, bytes(limits.MAX_FRAME), end=False))
         sent += limits.MAX_FRAME
         for frame in frames(ours.taken()):
-            given[frame.stream_id] += frame.window_increment  # type: ignore[attr-defined]
+            given[frame.stream_id] += frame.window_increment  # type: ignore[attr-defined]  # -- only WINDOW_UPDATE has one
         assert sent - given[1] < limits.STREAM_WINDOW
         assert sent - given[0] < limits.CONNECTION_WINDOW
 

@@ -223,7 +223,7 @@ async def test_a_deadline_that_passes_is_answered_so() -> None:
     while not rig.wire.writes:
         await settled()
     [answer] = rig.wire.frames()
-    assert b"grpc-status\x014" in answer.data  # type: ignore[attr-defined]
+    assert b"grpc-status\x014" in answer.data  # type: ignore[attr-defined]  # -- it is DATA
     assert hanging.cancelled == hanging.started
 
 
@@ -324,14 +324,14 @@ async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_
     rig.wire.frames()
     rig.protocol.announce_end()
     [first] = rig.wire.frames()
-    assert first.last_stream_id == 2**31 - 1  # type: ignore[attr-defined]
+    assert first.last_stream_id == 2**31 - 1  # type: ignore[attr-defined]  # -- it is GOAWAY
     rig.protocol.data_received(request(5))
     assert len(rig.wire.frames()) == 3, "what crosses the first GOAWAY is served"
     rig.protocol.end()
     rig.protocol.data_received(request(7))
     await settled()
     goaway, trailers = rig.wire.frames()
-    assert goaway.last_stream_id == 5  # type: ignore[attr-defined]
+    assert goaway.last_stream_id == 5  # type: ignore[attr-defined]  # -- it is GOAWAY
     assert trailers.stream_id == 3
     assert not rig.wire.eof
     gate.set_result(b"done")
