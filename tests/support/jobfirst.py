@@ -2,7 +2,6 @@
 
 # As it stands in JobFirst's document.
 SEED = """\
-# API 网关配置
 api_gateway:
   routes:
     - path: "/api/auth/*"
