@@ -3,18 +3,29 @@
 ``tests/conftest.py`` looks at all output of the whole run; this makes sure that there is some.
 """
 
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
 import aiohttp
+import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jwt.algorithms import get_default_algorithms
 
 from sidecar.demo import minting
 from sidecar.demo.stack import Stack
-from tests.support import http1
-from tests.support.secrecy import Secrecy
+from tests.support import http1, signing
+from tests.support.secrecy import SECRECY, Secrecy
+from tests.support.signing import PrivateKey, ec_key, ed_key, rsa_key
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_token_in_any_place_is_written_nowhere(open_stack: Stack) -> None:
     """Log lines, decision log, answers, metrics and health of requests that carry tokens oddly."""
     secrecy = Secrecy()
@@ -61,21 +72,77 @@ async def test_a_token_in_any_place_is_written_nowhere(open_stack: Stack) -> Non
     assert not secrecy.leaks
 
 
-async def test_what_is_looked_for_would_be_found() -> None:
-    """The search sees a token, its signature alone, a secret and a private key."""
-    token = minting.sign(
-        {"sub": "somebody", "of": "some length"}, b"a secret of thirty-two bytes, made up"
-    )
-    key = minting.new_key("a", "ES256")
-    for written in (
-        f'{{"token":"{token}"}}',
-        f"...{token[-43:]}",
-        "it is a secret of thirty-two bytes, made up.",
-        "-----BEGIN EC PRIVATE KEY-----",
-    ):
-        secrecy = Secrecy()
-        secrecy.token(token)
-        secrecy.key(b"a secret of thirty-two bytes, made up")
-        secrecy.key(key.private)
-        secrecy.search(written, "here")
-        assert secrecy.leaks
+SECRET = b"a secret of thirty-two bytes, made up"
+KEYS: Mapping[str, tuple[str, Callable[[], PrivateKey | bytes]]] = {
+    "HS256": ("HS256", lambda: SECRET),
+    "RS256": ("RS256", rsa_key),
+    "ES256": ("ES256", ec_key),
+    "ES512": ("ES512", partial(ec_key, "P-521")),
+    "Ed25519": ("EdDSA", ed_key),
+    "Ed448": ("EdDSA", partial(ed_key, "Ed448")),
+}
+CLAIMS = {"sub": "somebody", "of": "some length"}
+
+
+def by_pyjwt(key: PrivateKey | bytes, algorithm: str) -> str:
+    return jwt.encode(CLAIMS | {"by": "PyJWT"}, key, algorithm)
+
+
+def by_the_tests(key: PrivateKey | bytes, algorithm: str) -> str:
+    return signing.token(CLAIMS, key, algorithm).decode()
+
+
+def spellings(key: PrivateKey | bytes, algorithm: str) -> list[str]:
+    """Return a key as it could be written."""
+    if isinstance(key, bytes):
+        return [f"it is {key.decode()}."]
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return [get_default_algorithms()[algorithm].to_jwk(key), pem.decode()]
+
+
+@pytest.mark.parametrize("sign", [by_pyjwt, by_the_tests])
+@pytest.mark.parametrize(("algorithm", "make"), KEYS.values(), ids=KEYS)
+def test_what_is_looked_for_would_be_found(
+    algorithm: str,
+    make: Callable[[], PrivateKey | bytes],
+    sign: Callable[[PrivateKey | bytes, str], str],
+) -> None:
+    """The run's own search sees a token, its signature alone, and what signed it."""
+    key = make()
+    token = sign(key, algorithm)
+    signature = token.rpartition(".")[2]
+    for written in (f'{{"token":"{token}"}}', f"...{signature}", *spellings(key, algorithm)):
+        assert list(SECRECY.found(written))
+    assert not list(SECRECY.found(token.partition(".")[0]))
+
+
+LEAKS = """
+import logging, sys
+from sidecar.demo.process import Process
+from tests.support.signing import ed_key, token
+
+TOKEN = token({"sub": "somebody", "of": "some length"}, ed_key(), "EdDSA").decode()
+
+def test_prints():
+    print(TOKEN)
+
+def test_logs():
+    logging.getLogger("sidecar.core").error("of %s", TOKEN)
+
+async def test_runs(tmp_path):
+    child = await Process.start("child", [sys.executable, "-c", f"print({TOKEN!r})"], tmp_path)
+    await child.wait()
+"""
+
+
+def test_a_run_whose_output_holds_a_token_fails(tmp_path: Path) -> None:
+    """Every test of it passes, and it names what wrote the token: a test, a log, a child."""
+    (tmp_path / "test_leaks.py").write_text(LEAKS)
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+    command = [sys.executable, "-m", "pytest", *options, f"--rootdir={tmp_path}", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "3 passed" in run.stdout
+    told = [line for line in run.stdout.splitlines() if line.startswith("SECRET WRITTEN")]
+    for place in ("the output of test_leaks.py::test_prints", "the log of", "child.stdout of"):
+        assert any(place in line for line in told), told

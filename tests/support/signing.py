@@ -6,7 +6,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -31,6 +31,19 @@ CURVES: Mapping[str, ec.EllipticCurve] = {
     "P-521": ec.SECP521R1(),
     "secp256k1": ec.SECP256K1(),
 }
+
+
+class Watcher(Protocol):
+    """Who is told what was made here, to look for it in what is written."""
+
+    def key(self, key: PrivateKey | bytes, /) -> None:
+        """Take a private key or a secret, each time that it is used."""
+
+    def token(self, token: str, /) -> None:
+        """Take a token, good or bad."""
+
+
+watchers: list[Watcher] = []
 
 
 @cache
@@ -71,6 +84,8 @@ def uint(number: int) -> str:
 
 def jwk(key: PrivateKey, **members: Any) -> Jwk:
     """Return the public half as a JWK, with these further members."""
+    for watcher in watchers:
+        watcher.key(key)
     public: Jwk
     if isinstance(key, rsa.RSAPrivateKey):
         rsa_numbers = key.public_key().public_numbers()
@@ -95,6 +110,14 @@ def jwks(*keys: object) -> bytes:
 
 def sign(alg: str, key: PrivateKey | bytes, message: bytes) -> bytes:
     """Sign as ``alg`` says; for ``none``, and names that nobody knows, return no signature."""
+    signature = _signature(alg, key, message)
+    for watcher in watchers:
+        watcher.key(key)
+        watcher.token((message + b"." + b64(signature)).decode("latin-1"))
+    return signature
+
+
+def _signature(alg: str, key: PrivateKey | bytes, message: bytes) -> bytes:
     family, size = alg[:2], alg[2:]
     if isinstance(key, bytes):
         if family != "HS":
