@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench import envoys, offline
+from bench import crowd, envoys, offline
 from bench.imports import Import
 from bench.offline import Offline
 from bench.rounds import Row
@@ -129,7 +129,7 @@ def _tokens(results: Results) -> Iterable[Figure]:
         yield Figure(
             "new token each time ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15
         )
-    for name in ("denied: no token", "denied: permission"):
+    for name in ("denied: no token", "denied: permission", "denied: made-up kid"):
         denied = results.row("tokens", name, _CONNECTIONS)
         yield Figure(f"CPU a check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
 
@@ -151,6 +151,13 @@ def _looma(results: Results) -> Iterable[Figure]:
     for name in ("Looma answers", "Looma refuses", "Looma never answers"):
         row = results.row("Looma", name, FEW_IN_FLIGHT)
         yield Figure(f"p99 of a check, {name} ÷ no registry", row.p99.median / without.p99.median)
+
+
+def _flood(results: Results) -> Iterable[Figure]:
+    alone = results.row("flood", crowd.NONE, crowd.CONNECTIONS).p99.median
+    for name, most in ((crowd.MADE_UP, 2), (crowd.GOOD, None)):
+        p99 = results.row("flood", name, crowd.CONNECTIONS).p99.median
+        yield Figure(f"p99 of good requests, {name} ÷ {crowd.NONE}", p99 / alone, most=most)
 
 
 def _footprint(results: Results) -> Iterable[Figure]:
@@ -177,6 +184,7 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _routes,
     _shadow,
     _looma,
+    _flood,
     _footprint,
     _offline,
 )

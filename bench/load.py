@@ -10,6 +10,7 @@ import statistics
 import struct
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ def read_log(log: Path, requests: int) -> Load:
     begun = [int(start) for start, _, _ in lines]
     took = [int(micros) for _, _, micros in lines]
     ended = max(start + micros for start, micros in zip(begun, took, strict=True))
-    p50, p99 = _percentiles([micros / 1e6 for micros in took])
+    p50, p99 = percentiles([micros / 1e6 for micros in took])
     return Load(requests, (ended - min(begun)) / 1e6, p50, p99)
 
 
@@ -114,10 +115,11 @@ async def _grpcio(address: str, message: bytes, in_flight: int, requests: int) -
         start = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(in_flight)))
         seconds = time.perf_counter() - start
-    return Load(requests, seconds, *_percentiles(took))
+    return Load(requests, seconds, *percentiles(took))
 
 
-def _percentiles(values: list[float]) -> tuple[float, float]:
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile."""
     cuts = statistics.quantiles(values, n=100)
     return cuts[49], cuts[98]
 

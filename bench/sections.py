@@ -5,9 +5,11 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, repeat
 from pathlib import Path
 
-from bench import envoys, load
+from bench import crowd, envoys, load
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
@@ -126,6 +128,7 @@ async def tokens(world: World) -> list[Row]:
     new = [world.token(number) for number in range(NEW_TOKENS)]
     one, many = world.file("one", new[:1]), world.file("many", new)
     nothing = world.file("none", [""])
+    strangers = world.file("strangers", [crowd.made_up(new[0], n) for n in range(NEW_TOKENS)])
     few = Kind("h2-few-cached", cached_tokens=FEW_CACHED)
     async with world.sidecars(H2, few) as (sidecar, forgetful):
         by_name = {"h2": sidecar, "h2-few-cached": forgetful}
@@ -137,6 +140,7 @@ async def tokens(world: World) -> list[Row]:
             ("new token each time", forgetful_url, many, forgetful, True),
             ("denied: no token", url, nothing, sidecar, False),
             ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
+            ("denied: made-up kid", url, strangers, sidecar, False),
         )
         try:
             contestants = [
@@ -196,6 +200,32 @@ async def looma(world: World) -> list[Row]:
         return await compare("Looma", contestants, world.plan)
 
 
+async def flood(world: World) -> list[Row]:
+    """Ask by the clock, through Envoy: alone, among good requests, among tokens of made-up kids."""
+    good, keys = world.token(), crowd.KeyServer(jwks(world.key))
+    crowds = {
+        crowd.NONE: None,
+        crowd.GOOD: crowd.Crowd(repeat(good), crowd.PASSED),
+        crowd.MADE_UP: crowd.Crowd(map(partial(crowd.made_up, good), count()), crowd.REFUSED),
+    }
+    plan = world.plan._replace(seconds=crowd.LASTS * world.plan.seconds)
+    async with keys.serving(), running(H2, keys.url, world.directory) as sidecar:
+        loaded, urls = envoys.comparison({H2.name: sidecar}, b"", natives=False)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        pids = {"envoy": running_envoy.process.pid, "sidecar": sidecar.pid}
+        run = partial(crowd.load, urls[H2.name], good, world.directory)
+        try:
+            contestants = [
+                Contestant(name, crowd.CONNECTIONS, partial(run, beside), pids)
+                for name, beside in crowds.items()
+            ]
+            rows = await compare("flood", contestants, plan)
+        finally:
+            await running_envoy.stop()
+    keys.check()
+    return rows
+
+
 async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
@@ -237,6 +267,7 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "routes": routes,
     "shadow": shadow,
     "looma": looma,
+    "flood": flood,
 }
 _THROUGH_ENVOY = ("envoy", "tokens")
 

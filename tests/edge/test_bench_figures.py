@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import envoys, offline
+from bench import crowd, envoys, offline
 from bench.figures import Figure, Results, figures
 from bench.load import read_log
 from bench.offline import Offline
@@ -70,6 +70,22 @@ def test_ratios_are_ours_to_the_other() -> None:
     assert found["requests a second through Envoy, h2 ÷ grpcio"].value == 2
     assert found["latency added at one connection, h2 ÷ grpcio"].value == 0.5
     assert all(figure.met is not False for figure in found.values())
+
+
+def test_a_flood_may_double_the_p99_of_good_requests() -> None:
+    """What as many good requests more would do is told beside it, without a goal."""
+    results = Results(
+        rows=[
+            row("flood", name, crowd.CONNECTIONS, 100.0, 300, p50)
+            for name, p50 in ((crowd.NONE, 500), (crowd.GOOD, 800), (crowd.MADE_UP, 1_001))
+        ]
+    )
+    flood, good = (
+        by_name(results)[f"p99 of good requests, {name} ÷ none"]
+        for name in (crowd.MADE_UP, crowd.GOOD)
+    )
+    assert (flood.value, flood.met) == (2.002, False)
+    assert (good.value, good.met) == (1.6, None)
 
 
 def test_a_goal_that_is_missed_is_told() -> None:

@@ -1,0 +1,83 @@
+"""The requests by the clock of `make bench`, and the crowd around them."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bench.crowd import REFUSED, Crowd, KeyServer, load, made_up
+from bench.load import LoadError
+from bench.paced import NO_ANSWER, Stream, ask
+from bench.processes import CommandError
+from sidecar.core import jws
+from sidecar.demo.minting import new_key, sign, user_claims
+
+
+async def as_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each request with the status that is its token, in two pieces; hang up at a 0."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while (status := (await reader.readuntil(b"\r\n\r\n")).split()[-1].decode()) != "0":
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{".encode())
+            await writer.drain()
+            writer.write(b"}")
+    writer.close()
+
+
+async def asked(tokens: Path, *statuses: str) -> dict[int, int]:
+    """Return how often each status came of a hundred requests over three connections."""
+    await asyncio.to_thread(tokens.write_text, "\n".join(statuses))
+    async with await asyncio.start_server(as_told, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        (answers,) = await ask(Stream(url, tokens, rate=1_000, seconds=0.1, connections=3))
+    assert len(answers.took) == sum(answers.statuses.values())
+    return dict(answers.statuses)
+
+
+async def test_every_token_has_its_turn_and_every_answer_is_counted(tmp_path: Path) -> None:
+    assert await asked(tmp_path / "tokens", "200", "401", "200", "503") == {
+        200: 50,
+        401: 25,
+        503: 25,
+    }
+
+
+async def test_a_request_without_an_answer_is_counted(tmp_path: Path) -> None:
+    """The other connections send the rest; without any nothing can be measured."""
+    assert await asked(tmp_path / "tokens", *["200"] * 99, "0") == {200: 99, NO_ANSWER: 1}
+    with pytest.raises(CommandError):
+        await ask(Stream("http://127.0.0.1:1/x", tmp_path / "tokens", 1_000, 0.1, 3))
+
+
+async def test_an_answer_that_is_not_the_right_one_ends_the_run(tmp_path: Path) -> None:
+    """A made-up kid that is let through is worse than slow."""
+    async with await asyncio.start_server(as_told, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        for good, others, right in (
+            ("200", "401", True),
+            ("200", "200", False),
+            ("503", "401", False),
+        ):
+            crowd = Crowd(iter([others] * 100), REFUSED)
+            with contextlib.nullcontext() if right else pytest.raises(LoadError):
+                assert (await load(url, good, tmp_path, crowd, 0.1)).requests == 130
+
+
+def test_a_made_up_kid_is_all_that_is_wrong_with_a_token() -> None:
+    good = sign(user_claims("alice"), new_key("a"))
+    read, known = jws.read(made_up(good, 7).encode()), jws.read(good.encode())
+    assert (read.alg, read.kid) == (known.alg, "made-up-7")
+    assert (read.claims, read.signature) == (known.claims, known.signature)
+
+
+async def test_keys_that_are_fetched_too_often_end_the_run() -> None:
+    """The first time, a burst of two, and hardly begun another: four are one too many."""
+    keys = KeyServer(b"{}")
+    async with keys.serving(), aiohttp.ClientSession() as session:
+        for _ in range(4):
+            keys.check()
+            async with session.get(keys.url) as answer:
+                assert await answer.text() == "{}"
+        with pytest.raises(LoadError):
+            keys.check()
