@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench fuzz fleet proto lock clean
+.PHONY: help demo test check format bench soak fuzz fleet proto lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +37,9 @@ format: $(READY) ## format the code and sort its imports
 
 bench: $(READY) ## measure cost per check, memory, start (ARGS=--quick for a short run)
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(READY) ## ten minutes of cancellations, resets, reconnects (ARGS="--seconds 60")
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 fleet: $(READY) ## simulate 10,000 nodes, their registry and their Zervi
 	@$(BIN)/python -m bench.fleet

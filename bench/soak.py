@@ -1,0 +1,285 @@
+"""Let a sidecar live for ten minutes behind a real Envoy, in bad company: ``make soak``.
+
+Clients leave before their answer, Envoy's connections to the sidecar are cut within a frame, peers
+at the sidecar's own port break every rule. Meanwhile every answer must be right, nothing that is to
+be denied may reach the Basic Server, and memory may not grow. When all is quiet again the sidecar
+must hold no more streams, tasks, connections and descriptors than before, and end at once when told
+so. Exit 1 where anything of that does not hold.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+from bench.processes import MEBIBYTE, free_ports, rss_bytes
+from bench.rounds import progress
+from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client, misdeeds, peer
+from sidecar.demo.envoy import Envoy
+from sidecar.demo.minting import expired, forge, sign, user_claims
+from sidecar.demo.ports import Ports
+from sidecar.demo.process import Process
+from sidecar.demo.stack import Setup, Stack, running
+from sidecar.demo.zervi import Zervi
+
+SECONDS = 600.0
+MOST_GROWTH = 3.0  # MiB, once a fifth of that time has filled the caches
+SAMPLE_SECONDS = 0.5
+QUIET_SECONDS = 20.0  # in which everything must be let go; the sidecar's own patience is ten
+SHOWN = 20  # wrong answers
+END_SECONDS = 1.0  # after which a sidecar that drains closes connections that still have streams
+
+CLIENTS: Sequence[type[Http1 | Http2]] = [*[Http1] * 8, *[Http2] * 2]
+PEERS = 8
+CACHED_TOKENS = 300  # few, so that new ones soon push out old ones
+KEY_SECONDS = 0.4  # that Zervi takes to show its keys: once a second Checks of made-up kids wait
+
+# The sidecar as it is, but SIGUSR1 makes it count what it holds.
+COUNTING = """
+import gc, json, os, signal, sys
+from sidecar.cli import main
+
+def tell(*_):
+    gc.collect()
+    objects = [type(each).__name__ for each in gc.get_objects()]
+    held = {name: objects.count(name) for name in ("H2Protocol", "Stream", "_Check", "Task")}
+    held["descriptors"] = len(os.listdir("/proc/self/fd"))
+    os.write(2, json.dumps({"held": held}).encode() + b"\\n")
+
+signal.signal(signal.SIGUSR1, tell)
+sys.exit(main())
+"""
+
+
+def what_is_asked(zervi: Zervi) -> list[Kind]:
+    """Return every kind of request."""
+    claims, key, serial = user_claims("alice"), zervi.keys[-1], count()
+
+    def always(token: str) -> Callable[[], str]:
+        return lambda: token
+
+    def new() -> str:
+        return sign({**claims, "jti": str(next(serial))}, key)
+
+    def stray() -> str:
+        return sign(claims, key._replace(kid=f"made-up-{next(serial)}"))
+
+    alice, root = always(zervi.token("alice")), always(zervi.token("root"))
+    today, service = always(zervi.token("alice", "odd")), always(zervi.service_token("looma"))
+    old, forged = always(sign(expired(claims), key)), always(forge(claims, key))
+    second = [("authorization", f"Bearer {root()}")]
+    large = [(f"x-large-{number}", "x" * 5000) for number in range(8)]
+    cluster, report, sync = "/api/cluster/nodes", "/api/reports/2026-11", "/api/sync/users"
+    return [
+        Kind("cached token", 200, "2", token=alice),
+        Kind("another's token", 200, "4", token=root),
+        Kind("new token", 200, "2", token=new),
+        Kind("today's token", 200, "2", token=today),
+        Kind("service's token", 200, "looma", sync, token=service),
+        Kind("public route", 200, "", "/api/auth/login"),
+        Kind("POST", 200, "2", method="POST", token=alice, body="b" * 10_000),
+        Kind("large headers", 200, "2", token=alice, headers=large),
+        Kind("POST without token", 401, "token_missing", method="POST", body="b" * 10_000),
+        Kind("no token", 401, "token_missing"),
+        Kind("no JWT", 401, "token_malformed", token=lambda: "nonsense"),
+        Kind("expired token", 401, "token_expired", token=old),
+        Kind("forged token", 401, "token_signature", token=forged),
+        Kind("made-up kid", 401, "token_key_unknown", token=stray),
+        Kind("two tokens", 401, "multiple_credentials", token=alice, headers=second),
+        Kind("no permission", 403, "permission_denied", cluster, token=alice),
+        Kind("no owner", 403, "not_owner", "/api/users/9/orders/1", token=alice),
+        Kind("wrong method", 405, "method_not_allowed", report, "DELETE", token=root),
+        Kind("a person's token", 403, "wrong_principal_kind", sync, token=root),
+        Kind("no route", 403, "no_route", "/nowhere", token=root),
+        Kind("malformed path", 400, "malformed_request", "/api/services/a%2541", token=root),
+    ]
+
+
+class Finding(NamedTuple):
+    """One thing that a run looked at, and whether it was as it must be."""
+
+    what: str
+    seen: object
+    good: bool
+
+
+@asynccontextmanager
+async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay]]:
+    """Run everything, with a relay between Envoy and the sidecar. Raises ProcessError."""
+    relayed, keys, *rest = free_ports(2 + len(Ports._fields))
+    ports = Ports(*rest)
+    relay, late = Relay(ports.authz), Relay(ports.zervi, KEY_SECONDS)
+
+    def configure(config: dict[str, Any]) -> None:
+        config["listen"]["authz"] = f"{HOST}:{ports.authz}"
+        zervi = config["zervi"]
+        zervi["issuers"][0]["jwks_url"] = f"http://{HOST}:{keys}/.well-known/jwks.json"
+        zervi["jwks"] = {"cooldown": "1s", "unknown_key_wait": "2s"}
+        zervi["token_cache"] = {"max_entries": CACHED_TOKENS}
+        config["log"] = {"decisions": "denied"}
+
+    setup = Setup(
+        configure=configure,
+        serve=(sys.executable, "-c", COUNTING, "serve"),
+        authz=f"{HOST}:{relayed}",  # for Envoy
+        manager={"access_log": []},
+    )
+    async with (
+        await asyncio.start_server(relay.serve, HOST, relayed),
+        await asyncio.start_server(late.serve, HOST, keys),
+        running(ports, directory, setup) as stack,
+    ):
+        yield stack, relay
+
+
+async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
+    """Keep a sidecar in bad company for that long. Raises ProcessError."""
+    async with world(directory) as (stack, relay):
+        asked = what_is_asked(stack.zervi)
+        envoy, authz = stack.ports.envoy, stack.ports.authz
+        bad = misdeeds(stack.zervi)
+        for kind in asked:  # so that what is opened once and kept is there when it is counted
+            reader, writer = await asyncio.open_connection(HOST, envoy)
+            await Http1(reader, writer).ask(kind)
+            writer.close()
+        before = await held_by(stack.sidecar)
+        async with asyncio.TaskGroup() as company:
+            tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
+            tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
+            tasks.append(company.create_task(relay.cut()))
+            memory = await watch(stack, seconds, asked, tally)
+            for task in tasks:
+                task.cancel()
+        after = await when_quiet(stack.sidecar, before)
+        checks, resets, connections = [
+            await counted_by(stack.envoy, name) for name in ("rq_total", "rq_tx_reset", "cx_total")
+        ]
+        begin = time.monotonic()
+        code = await stack.sidecar.stop()
+        took = time.monotonic() - begin
+    tenth = len(memory) // 10
+    warm = statistics.median(memory[2 * tenth : 3 * tenth + 1])
+    end = statistics.median(memory[9 * tenth :])
+    errors = [line for line in log_of(stack.sidecar) if line.get("level") in {"error", "critical"}]
+    kept = [(name, before[name], after[name]) for name in before]
+    return [
+        Finding("wrong answers", len(tally.wrong), not tally.wrong),
+        # Envoy asks again unless the first half of the answer was there, and one at most is cut.
+        Finding("503 of Envoy / cuts", f"{tally.lost} / {relay.cuts}", tally.lost <= relay.cuts),
+        Finding("Checks / reset by Envoy", f"{checks:,} / {resets:,}", resets > 0),
+        Finding("Envoy's connections to the sidecar", connections, connections > 1),
+        Finding("connections of clients", tally.clients, tally.clients > len(CLIENTS)),
+        Finding("connections of bad peers", tally.peers, tally.peers > PEERS),
+        Finding("MiB when warm / at the end", f"{warm:.1f} / {end:.1f}", end - warm < MOST_GROWTH),
+        *(Finding(f"{name}: before / after", f"{a} / {b}", b <= a) for name, a, b in kept),
+        Finding("errors in its log", errors or 0, not errors),
+        Finding("exit code / seconds", f"{code} / {took:.2f}", not code and took < END_SECONDS),
+    ]
+
+
+async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tally) -> list[float]:
+    """Sample memory (MiB), see that nothing passes that is to be denied. Raises ProcessError."""
+    denied = {kind.name for kind in asked if kind.status != 200}
+    arrived = stack.basic_server.received
+    memory = []
+    begin = time.monotonic()
+    while (passed := time.monotonic() - begin) < seconds:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        stack.sidecar.check_running()
+        memory.append(rss_bytes(stack.sidecar.pid) / MEBIBYTE)
+        while arrived:
+            names = arrived.popleft().values(MARK)
+            tally.wrong += [f"{name}: let through" for name in names if name in denied]
+        done = f"{passed:.0f} of {seconds:.0f} s, {tally.right.total():,} right"
+        progress(f"{done}, {len(tally.wrong)} wrong, {memory[-1]:.1f} MiB")
+    progress("")
+    return memory
+
+
+async def when_quiet(sidecar: Process, before: Mapping[str, int]) -> Mapping[str, int]:
+    """Let the sidecar count until it holds no more than before, or had time enough for that."""
+    patience = time.monotonic() + QUIET_SECONDS
+    while True:
+        now = await held_by(sidecar)
+        if all(now[name] <= before[name] for name in before) or time.monotonic() > patience:
+            return now
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+async def held_by(sidecar: Process) -> Mapping[str, int]:
+    """Let the sidecar count what it holds."""
+
+    def counted() -> list[Mapping[str, int]]:
+        return [line["held"] for line in log_of(sidecar) if "held" in line]
+
+    before = len(counted())
+    sidecar.signal(signal.SIGUSR1)
+    async with asyncio.timeout(QUIET_SECONDS):
+        while len(counts := counted()) == before:  # noqa: ASYNC110 -- it is another process
+            await asyncio.sleep(0.05)
+    return counts[-1]
+
+
+def log_of(sidecar: Process) -> Iterator[dict[str, Any]]:
+    """Read the log; what is no line of it, such as a traceback, is an error."""
+    for line in sidecar.stderr.read_text().splitlines(keepends=True):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if line.endswith("\n"):  # else it is being written
+                yield {"level": "error", "message": line}
+
+
+async def counted_by(envoy: Envoy, name: str) -> int:
+    """Return what Envoy counted of the sidecar."""
+    counter = f"cluster.authz.upstream_{name}"
+    async with aiohttp.request("GET", f"{envoy.admin_url}/stats?filter=^{counter}$") as answer:
+        return int((await answer.text()).removeprefix(f"{counter}: "))
+
+
+def report(findings: Sequence[Finding], tally: Tally) -> None:
+    """Print what was seen."""
+    console = Console(width=100)
+    table = Table("request", "answered rightly", "client left")
+    for name in sorted(tally.right):
+        table.add_row(name, f"{tally.right[name]:,}", f"{tally.left[name]:,}")
+    console.print(table)
+    table = Table("", "seen", "")
+    for what, seen, good in findings:
+        table.add_row(what, str(seen), "" if good else "[bold red]wrong[/]")
+    console.print(table)
+    for line in tally.wrong[:SHOWN]:
+        console.print(line, markup=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Soak; 1 where anything was not as it must be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak",
+        description=__doc__,
+        epilog="example: python -m bench.soak --seconds 60",
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for how long")
+    options = parser.parse_args(arguments)
+    tally = Tally()
+    with tempfile.TemporaryDirectory(prefix="zervi-soak-") as directory:
+        findings = asyncio.run(soak(options.seconds, Path(directory), tally))
+    report(findings, tally)
+    return 0 if all(finding.good for finding in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""The company that a soaked sidecar keeps: clients who leave, a line that breaks, peers who err."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from h2 import events
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import StreamClosedError
+
+from bench.load import CHECK
+from bench.sidecars import message
+from sidecar.demo.minting import sign, user_claims
+from sidecar.demo.zervi import Zervi
+from sidecar.transport.h2 import wire
+from sidecar.transport.h2.answers import PREFIX
+from sidecar.transport.h2.hpack import encode
+
+HOST = "127.0.0.1"
+MARK = "x-soak"  # what a request is, for who sees it arrive behind Envoy
+ENVOYS_OWN = b"authorization does not answer at the moment; try again"  # envoy/envoy.yaml
+
+CLIENT_PAUSE = 0.02  # seconds between two requests, on average
+MOST_TURNS = 100  # of a connection; then its client reconnects
+GIVE_UP_SECONDS = 20.0  # Envoy itself answers after three
+LEAVERS = 0.3  # the share of requests whose client waits no longer than one of these times:
+PATIENCE = (0.0, 0.001, 0.1)  # before Envoy has asked, while it asks, while a Check waits for a key
+
+CUT_SECONDS = 2.0  # between two cuts of Envoy's connection to the sidecar, on average
+PEER_PAUSE = 0.1
+STAYERS = 0.05  # the share of bad peers who wait to be shown out
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A request, and what its answer must be.
+
+    ``told`` is why it is denied or, where it is allowed, whose identity arrives (empty: none).
+    """
+
+    name: str
+    status: int
+    told: str
+    path: str = "/api/services/orders"
+    method: str = "GET"
+    token: Callable[[], str] | None = None  # each request asks for one
+    headers: Sequence[tuple[str, str]] = ()
+    body: str = ""
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Return the headers of one such request, with an identity that must never arrive."""
+        bearer = [("authorization", f"Bearer {self.token()}")] if self.token else []
+        return [(MARK, self.name), ("x-user-id", "1"), *bearer, *self.headers]
+
+    def is_right(self, status: int, body: bytes) -> bool:
+        """Whether that is its answer; the Basic Server's own tells what arrived there."""
+        try:
+            told = json.loads(body)
+            if status != 200:
+                return (status, told["reason"]) == (self.status, self.told)
+            names = {"x-user-id", "x-service-id"}
+            identity = "".join(value for name, value in told["headers"] if name in names)
+            return (status, identity, told["body"]) == (self.status, self.told, self.body)
+        except (ValueError, LookupError, TypeError):  # it is no such JSON
+            return False
+
+
+@dataclass
+class Tally:
+    """What happened; ``wrong`` is for people to read."""
+
+    wrong: list[str] = field(default_factory=list)
+    right: Counter[str] = field(default_factory=Counter)  # answers, by kind
+    left: Counter[str] = field(default_factory=Counter)  # requests whose client left, by kind
+    lost: int = 0  # denied by Envoy itself (503), which had no answer
+    clients: int = 0  # connections to Envoy
+    peers: int = 0
+
+
+class Http1:
+    """A connection to Envoy. To cancel ``ask`` is to leave, which ends the connection."""
+
+    at_once = 1
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open = True
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, kind: Kind) -> tuple[int, bytes]:
+        """Send a request and read the answer: its status, its body."""
+        self.open = False  # until the answer is whole
+        lines = [f"{kind.method} {kind.path} HTTP/1.1", "host: soak"]
+        lines += [f"{name}: {value}" for name, value in kind.fields()]
+        lines += [f"content-length: {len(kind.body)}", "", kind.body]
+        self._writer.write("\r\n".join(lines).encode())
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = head.partition("\r\ncontent-length: ")[2].partition("\r")[0]
+        body = await self._reader.readexactly(int(length))
+        self.open = "\r\nconnection: close\r\n" not in head
+        return int(head.split()[1]), body
+
+
+class Http2:
+    """A connection to Envoy. To cancel ``ask`` is to leave, which resets the stream."""
+
+    at_once = 8  # requests under way
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open = True
+        self._reader = reader
+        self._writer = writer
+        self._state = H2Connection()
+        self._state.initiate_connection()
+        self._arrived: dict[int, asyncio.Queue[events.Event]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    async def ask(self, kind: Kind) -> tuple[int, bytes]:
+        """Send a request and read the answer: its status, its body."""
+        number = self._state.get_next_available_stream_id()
+        pseudo = [(":method", kind.method), (":scheme", "http"), (":authority", "soak")]
+        fields = [*pseudo, (":path", kind.path), *kind.fields()]
+        self._state.send_headers(number, fields, end_stream=not kind.body)
+        if kind.body:
+            self._state.send_data(number, kind.body.encode(), end_stream=True)
+        self._writer.write(self._state.data_to_send())
+        arrived = self._arrived[number] = asyncio.Queue()
+        status, body = 0, b""
+        try:
+            while not isinstance(event := await arrived.get(), events.StreamEnded):
+                if isinstance(event, events.ResponseReceived):
+                    status = int(dict(event.headers)[b":status"])
+                elif isinstance(event, events.DataReceived):
+                    body += event.data
+                else:
+                    raise ConnectionResetError(f"{event!r}")
+        except asyncio.CancelledError:
+            with contextlib.suppress(StreamClosedError):  # it was answered meanwhile
+                self._state.reset_stream(number, ErrorCodes.CANCEL)
+                self._writer.write(self._state.data_to_send())
+            raise
+        finally:
+            del self._arrived[number]
+        return status, body
+
+    async def _read(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while octets := await self._reader.read(65536):
+                for event in self._state.receive_data(octets):
+                    if isinstance(event, events.DataReceived):
+                        used = event.flow_controlled_length
+                        self._state.acknowledge_received_data(used, event.stream_id)
+                    if (number := getattr(event, "stream_id", None)) in self._arrived:
+                        self._arrived[number].put_nowait(event)
+                self._writer.write(self._state.data_to_send())
+        self.open = False
+        for arrived in self._arrived.values():
+            arrived.put_nowait(events.ConnectionTerminated())
+
+
+async def client(port: int, over: type[Http1 | Http2], kinds: Sequence[Kind], tally: Tally) -> None:
+    """Ask for ever, at random, over one connection after the other."""
+    while True:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        connection = over(reader, writer)
+        tally.clients += 1
+        try:
+            for _ in range(random.randint(1, MOST_TURNS)):
+                chosen = random.choices(kinds, k=over.at_once)
+                await asyncio.gather(*(_ask(connection, kind, tally) for kind in chosen))
+                if not connection.open:
+                    break
+                await asyncio.sleep(random.uniform(0, 2 * CLIENT_PAUSE) * over.at_once)
+        finally:
+            writer.transport.abort()
+
+
+async def _ask(connection: Http1 | Http2, kind: Kind, tally: Tally) -> None:
+    leaves = random.random() < LEAVERS
+    try:
+        async with asyncio.timeout(random.choice(PATIENCE) if leaves else GIVE_UP_SECONDS):
+            status, body = await connection.ask(kind)
+    except TimeoutError:
+        if leaves:
+            tally.left[kind.name] += 1
+        else:
+            tally.wrong.append(f"{kind.name}: no answer")
+    except (ConnectionError, EOFError) as error:
+        tally.wrong.append(f"{kind.name}: {error!r}")
+    else:
+        if status == 503 and ENVOYS_OWN in body:
+            tally.lost += 1
+        elif kind.is_right(status, body):
+            tally.right[kind.name] += 1
+        else:
+            tally.wrong.append(f"{kind.name}: {status} {body[:300]!r}")
+
+
+class Relay:
+    """Passes bytes on to a server, late if so wished, and cuts connections when told."""
+
+    def __init__(self, target: int, delay: float = 0.0) -> None:
+        self.cuts = 0
+        self._target = target
+        self._delay = delay
+        self._cutting = False
+
+    async def cut(self) -> None:
+        """Cut, for ever, the connection on which something moves next."""
+        while True:
+            await asyncio.sleep(random.uniform(0, 2 * CUT_SECONDS))
+            self._cutting = True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one connection."""
+        await asyncio.sleep(self._delay)
+        far_reader, far_writer = await asyncio.open_connection(HOST, self._target)
+        ways = self._pass_on(reader, far_writer), self._pass_on(far_reader, writer)
+        tasks = [asyncio.create_task(way) for way in ways]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        writer.close()
+        far_writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while octets := await reader.read(65536):
+                if self._cutting:
+                    self._cutting = False
+                    self.cuts += 1
+                    writer.write(octets[: len(octets) // 2])  # most likely within a frame
+                    return
+                writer.write(octets)
+                await writer.drain()
+
+
+def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
+    """Return what bad peers send; no one acknowledges SETTINGS, so that no one may stay."""
+    token = zervi.token("alice")
+    stray = sign(user_claims("alice"), zervi.keys[-1]._replace(kid="made-up"))
+    hello = wire.PREFACE + wire.settings({})
+    numbers = range(1, 200, 2)
+    checks = [_call(each, CHECK, message(token)) for each in numbers]
+    waiting = [_call(each, CHECK, message(stray)) for each in numbers]
+    resets = [wire.rst_stream(each, wire.ErrorCode.CANCEL) for each in numbers]
+    narrow = wire.PREFACE + wire.settings({wire.INITIAL_WINDOW_SIZE: 0})
+    endless = wire.frame(wire.HEADERS, 0, 1) + wire.frame(wire.CONTINUATION, 0, 1) * 2000
+    return {
+        "garbage": os.urandom(300),
+        "HTTP/1.1": b"GET / HTTP/1.1\r\nhost: soak\r\n\r\n",
+        "Checks": hello + b"".join(checks),
+        "Checks, each reset": hello + b"".join(chain(*zip(checks, resets, strict=True))),
+        "Checks that wait": hello + b"".join(waiting),
+        "Checks that wait, reset": hello + b"".join(waiting + resets),
+        "Checks without a window": narrow + b"".join(checks),
+        "halves of Checks": hello + b"".join(check[:-5] for check in checks),
+        "Watch": hello + _call(1, "/grpc.health.v1.Health/Watch", b""),
+        "pings": hello + wire.frame(wire.PING, 0, 0, bytes(wire.PING_BYTES)) * 3000,
+        "headers without end": hello + endless,
+        "broken headers": hello + wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b"\xff" * 50),
+        "resets of nothing": hello + b"".join(resets) * 20,
+    }
+
+
+def _call(number: int, path: str, body: bytes) -> bytes:
+    pseudo = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()))
+    block = encode((*pseudo, (b"content-type", b"application/grpc")))
+    head = wire.frame(wire.HEADERS, wire.END_HEADERS, number, block)
+    return head + wire.frame(wire.DATA, wire.END_STREAM, number, PREFIX.pack(0, len(body)) + body)
+
+
+async def peer(port: int, sent: Mapping[str, bytes], tally: Tally) -> None:
+    """Misbehave at the sidecar for ever: send something bad, or its beginning, and go."""
+    while True:
+        name, octets = random.choice(list(sent.items()))
+        end = random.choice((len(octets), random.randrange(len(octets))))
+        reader, writer = await asyncio.open_connection(HOST, port)
+        tally.peers += 1
+        try:
+            writer.write(octets[:end])
+            await writer.drain()
+            if random.random() < STAYERS:
+                async with asyncio.timeout(GIVE_UP_SECONDS):  # the sidecar's patience is ten
+                    await reader.read()
+            await asyncio.sleep(random.uniform(0, 2 * PEER_PAUSE))
+        except TimeoutError:
+            tally.wrong.append(f"a peer was not shown out: {name}, {end} of {len(octets)} bytes")
+        except ConnectionError:
+            pass  # it was shown out first
+        finally:
+            writer.transport.abort()
