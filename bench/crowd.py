@@ -16,7 +16,7 @@ from sidecar.zervi.interface import RefreshSettings
 from sidecar.zervi.schedule import DEMAND_BURST, JITTER
 
 NONE = "none"
-GOOD = "as many good requests more"
+GOOD = "as many good requests"
 MADE_UP = "flood of made-up kids"
 
 RATE, CONNECTIONS = 300, 8
