@@ -7,9 +7,16 @@ from google.protobuf.message import DecodeError
 
 from sidecar.core.decision import Surroundings
 from sidecar.core.request import Request
-from sidecar.pb.ext_authz_pb2 import AttributeContext, CheckRequest
+from sidecar.pb.ext_authz_pb2 import (
+    AttributeContext,
+    AttributeContextOutline,
+    CheckRequestOutline,
+    HeaderMap,
+)
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the rest is a client's play
+Headers = dict[str, tuple[bytes, ...]]
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch  # the rest is a client's play
 
 
 class MalformedCheckError(Exception):
@@ -17,32 +24,20 @@ class MalformedCheckError(Exception):
 
 
 class Envelope(NamedTuple):
-    """A request as Envoy sent it."""
+    """A request as Envoy sent it; its ``x-request-id``, which is Envoy's own, stands apart."""
 
     request: Request
-    attributes: AttributeContext
+    request_ids: tuple[bytes, ...]
 
     @property
-    def request_id(self) -> str | None:
-        """Envoy's ``x-request-id``, None where it is not fit to be shown: a client may send it."""
-        values = self.request.headers.get("x-request-id", ())
-        if len(values) == 1 and _SANE_ID.fullmatch(values[0]):
-            return values[0].decode("ascii")
-        return None
+    def request_id(self) -> str:
+        """Envoy's id, empty where it is not fit to be shown: a client may send it."""
+        return sane_id(self.request_ids[0]) if len(self.request_ids) == 1 else ""
 
     @property
     def is_grpc(self) -> bool:
         """Whether the client speaks gRPC (or gRPC-Web), which reads statuses from trailers."""
         return self.first("content-type").startswith("application/grpc")
-
-    def surroundings(self) -> Surroundings:
-        """Return what only the decision log wants."""
-        attributes = self.attributes
-        return Surroundings(
-            address_of(attributes.source),
-            address_of(attributes.destination),
-            tuple(attributes.context_extensions.items()),
-        )
 
     def first(self, name: str) -> str:
         """Return a header's first value as text, empty where there is none."""
@@ -50,48 +45,80 @@ class Envelope(NamedTuple):
         return values[0].decode("latin-1") if values else ""
 
 
-def open_envelope(message: bytes) -> Envelope:
-    """Read the bytes of a CheckRequest.
+def sane_id(value: bytes) -> str:
+    """Return an id as text, empty where it is not fit to be shown."""
+    return value.decode("ascii") if _SANE_ID(value) else ""
+
+
+def read_outline(message: bytes) -> AttributeContextOutline:
+    """Read the bytes of a CheckRequest, its headers as bytes. Raises MalformedCheckError."""
+    try:
+        return CheckRequestOutline.FromString(message).attributes
+    except DecodeError:
+        raise MalformedCheckError("the message is no CheckRequest") from None
+
+
+def open_envelope(attributes: AttributeContextOutline) -> Envelope:
+    """Read the request that a CheckRequest is about.
 
     Raises MalformedCheckError; what the request itself says wrongly is for the decision to judge.
     """
-    try:
-        attributes = CheckRequest.FromString(message).attributes
-    except DecodeError:
-        raise MalformedCheckError("the message is no CheckRequest") from None
     http = attributes.request.http
-    headers: dict[str, tuple[bytes, ...]] = {}
     # Envoy fills one of the two. Were both filled, a name in both would count as repeated.
-    if http.headers:
-        for name, text in http.headers.items():
-            headers[name.lower()] = (text.encode(),)
-    faithful = http.HasField("header_map")
-    if faithful:
-        for entry in http.header_map.headers:
-            name = entry.key.lower()
-            value = entry.raw_value or entry.value.encode()
-            headers[name] = (*headers[name], value) if name in headers else (value,)
-    elif not headers:
-        raise MalformedCheckError("the message has no HTTP attributes")
-    if faithful:
+    texts = http.headers.items()
+    headers: Headers = {name.lower(): (text.encode(),) for name, text in texts}
+    if http.header_map:
+        add_raw(http.header_map, headers)
         # `http.path` has Envoy's `!` for bytes that are not UTF-8; `:path` is what the upstream
         # will get.
         targets = headers.pop(":path", ())
         if len(targets) != 1:
             raise MalformedCheckError("the request has no single :path")
         target = targets[0]
-    else:
+    elif headers:
         target = http.path.encode()
-    return Envelope(Request(http.method, http.host, target, headers, faithful), attributes)
+    else:
+        raise MalformedCheckError("the message has no HTTP attributes")
+    ids = headers.pop("x-request-id", ())
+    faithful = bool(http.header_map)
+    return Envelope(Request(http.method, http.host, target, headers, faithful), ids)
 
 
-def address_of(peer: AttributeContext.Peer) -> str:
-    """Return a peer's address as ``host:port`` or ``unix:path``, empty where Envoy named none."""
-    kind = peer.address.WhichOneof("address")
+def add_raw(header_map: bytes, headers: Headers) -> None:
+    """Add what a HeaderMap's bytes hold to headers by lower-case name.
+
+    Raises MalformedCheckError.
+    """
+    try:
+        entries = HeaderMap.FromString(header_map).headers
+    except DecodeError:
+        raise MalformedCheckError("the message is no CheckRequest") from None
+    for entry in entries:
+        name = entry.key.lower()
+        value = entry.raw_value or entry.value.encode()
+        headers[name] = (*headers[name], value) if name in headers else (value,)
+
+
+def surroundings(attributes: AttributeContextOutline) -> Surroundings:
+    """Return what only the decision log wants."""
+    return Surroundings(
+        address_of(attributes.source),
+        address_of(attributes.destination),
+        tuple(attributes.context_extensions.items()),
+    )
+
+
+def address_of(message: bytes) -> str:
+    """Return a Peer's address as ``host:port`` or ``unix:path``, empty where it names none."""
+    try:
+        address = AttributeContext.Peer.FromString(message).address
+    except DecodeError:
+        return ""
+    kind = address.WhichOneof("address")
     if kind == "socket_address":
-        address = peer.address.socket_address
-        host = f"[{address.address}]" if ":" in address.address else address.address
-        return f"{host}:{address.port_value}"
+        found = address.socket_address
+        host = f"[{found.address}]" if ":" in found.address else found.address
+        return f"{host}:{found.port_value}"
     if kind == "pipe":
-        return f"unix:{peer.address.pipe.path}"
+        return f"unix:{address.pipe.path}"
     return ""

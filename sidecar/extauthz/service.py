@@ -9,21 +9,41 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from traceback import extract_tb
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from cachetools import LRUCache
 
-from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Undecided, decide, settle
+from sidecar.core.decision import (
+    Allow,
+    Decision,
+    DecisionRecord,
+    Deny,
+    Surroundings,
+    Undecided,
+    decide,
+    settle,
+)
 from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.envelope import Envelope, MalformedCheckError, open_envelope
+from sidecar.extauthz.envelope import (
+    Envelope,
+    MalformedCheckError,
+    open_envelope,
+    read_outline,
+    sane_id,
+    surroundings,
+)
 from sidecar.extauthz.guard import Guard
+from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -56,12 +76,13 @@ class ServiceSettings(NamedTuple):
 class _Check:
     """A Check on its way; ``started`` and ``deadline`` are seconds of ``time.monotonic()``."""
 
-    __slots__ = ("cached", "deadline", "decision_id", "envelope", "started")
+    __slots__ = ("attributes", "cached", "deadline", "decision_id", "envelope", "started")
 
     def __init__(self, deadline: float | None) -> None:
         self.started = time.monotonic()
         self.deadline = deadline
         self.decision_id = ""
+        self.attributes: AttributeContextOutline | None = None
         self.envelope: Envelope | None = None
         self.cached: bool | None = None  # whether its token was verified before
 
@@ -93,7 +114,7 @@ class CheckService:
         self._verified = TokenCache(settings.cached_tokens)
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
-        self._unrecorded: list[tuple[str, _Check, Decision, float]] = []
+        self._unrecorded: list[DecisionRecord] = []
         self.swap(snapshot)
 
     @property
@@ -111,10 +132,12 @@ class CheckService:
         self._snapshot = snapshot
         self._answers: LRUCache[tuple[object, ...], bytes] = LRUCache(self._settings.cached_tokens)
         self._denials = Denials(self._responder.build)
+        self._repeats = Repeats(self._settings.cached_tokens)
 
     def forget_tokens(self) -> None:
         """Verify every token afresh from now on: a shared secret was changed."""
         self._verified = TokenCache(self._settings.cached_tokens)
+        self._repeats = Repeats(self._settings.cached_tokens)
 
     def methods(self) -> Methods:
         """Return what a transport serves."""
@@ -130,28 +153,52 @@ class CheckService:
         check = _Check(deadline)
         try:
             try:
-                envelope = open_envelope(message)
+                check.attributes = attributes = read_outline(message)
+                identified = identify(attributes.request.http)
+                if identified is not None:
+                    answer = self._repeat(check, *identified)
+                    if answer is not None:
+                        return answer
+                return self._judge(check, open_envelope(attributes), identified)
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
-            check.decision_id = envelope.request_id or uuid4().hex
-            check.envelope = envelope
-            if deadline is not None and check.started >= deadline:
-                return self._answer(
-                    check, Deny(Reason.OVERLOADED, detail="the deadline had passed")
-                )
-            verified = self._verified
-            hits, misses = verified.hits, verified.misses
-            decision = decide(envelope.request, self._snapshot, verified, time.time())
-            if verified.hits > hits:
-                check.cached = True
-            elif verified.misses > misses:
-                check.cached = False
-            if isinstance(decision, Undecided):
-                return self._refresh(check, envelope, decision)
-            return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
+
+    def _repeat(self, check: _Check, key: RepeatKey, own_id: bytes) -> bytes | None:
+        """Answer what repeats a request that was allowed, None where it has to be judged."""
+        repeat = self._repeats.get(key)
+        if repeat is None or (check.deadline is not None and check.started >= check.deadline):
+            return None
+        check.decision_id = sane_id(own_id)
+        now = time.time()
+        if not check.decision_id or not repeat.stands(self._snapshot, now):
+            return None
+        check.cached = repeat.cached
+        self._remember(check, repeat.decision, repeat.request, now)
+        return repeat.before_id + own_id + repeat.after_id
+
+    def _judge(
+        self, check: _Check, envelope: Envelope, identified: tuple[RepeatKey, bytes] | None
+    ) -> bytes | Awaitable[bytes]:
+        check.decision_id = envelope.request_id or uuid4().hex
+        check.envelope = envelope
+        if check.deadline is not None and check.started >= check.deadline:
+            return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
+        verified = self._verified
+        hits, misses = verified.hits, verified.misses
+        decision = decide(envelope.request, self._snapshot, verified, time.time())
+        if verified.hits > hits:
+            check.cached = True
+        elif verified.misses > misses:
+            check.cached = False
+        if isinstance(decision, Undecided):
+            return self._refresh(check, envelope, decision)
+        answer = self._answer(check, decision)
+        if isinstance(decision, Allow) and identified is not None:
+            self._repeats.note(identified[0], envelope, decision, answer)
+        return answer
 
     def _refresh(
         self, check: _Check, envelope: Envelope, undecided: Undecided
@@ -205,7 +252,7 @@ class CheckService:
         else:
             answer = self._responder.build(decision, check.envelope, check.decision_id)
         _something(answer)
-        self._remember(check, decision)
+        self._remember(check, decision, check.envelope and check.envelope.request, time.time())
         return answer
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
@@ -218,21 +265,31 @@ class CheckService:
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
         try:
-            self._remember(check, denial)
+            self._remember(check, denial, check.envelope and check.envelope.request, time.time())
             return _something(self._responder.build(denial, check.envelope, check.decision_id))
         except Exception:  # noqa: BLE001 -- what failed may be just these
             return self._internal
 
-    def _remember(self, check: _Check, decision: Decision) -> None:
-        digest = self._snapshot.policy.digest  # another may be in force when it is recorded
-        self._unrecorded.append((digest, check, decision, time.monotonic() - check.started))
+    def _remember(
+        self, check: _Check, decision: Decision, request: Request | None, now: float
+    ) -> None:
+        attributes = check.attributes
+        record = DecisionRecord(
+            now,
+            time.monotonic() - check.started,
+            check.decision_id,
+            decision,
+            request,
+            self._snapshot.policy.digest,  # another may be in force when it is recorded
+            check.cached,
+            Surroundings if attributes is None else partial(surroundings, attributes),
+        )
+        self._unrecorded.append(record)
         if len(self._unrecorded) == 1:
             self._defer(self._deliver)
 
     def _deliver(self) -> None:
-        unrecorded, self._unrecorded = self._unrecorded, []
-        now = time.time()
-        records = [_record(now, *entry) for entry in unrecorded]
+        records, self._unrecorded = self._unrecorded, []
         self._record(records)
         if self._shadow is not None:
             self._shadow.compare(records, self._snapshot, self._verified)
@@ -243,21 +300,3 @@ def _something(answer: bytes) -> bytes:
     if not isinstance(answer, bytes) or not answer:
         raise TypeError("an answer is bytes, and some")
     return answer
-
-
-def _record(
-    now: float, digest: str, check: _Check, decision: Decision, seconds: float
-) -> DecisionRecord:
-    envelope = check.envelope
-    if envelope is None:
-        return DecisionRecord(now, seconds, check.decision_id, decision, None, digest)
-    return DecisionRecord(
-        now,
-        seconds,
-        check.decision_id,
-        decision,
-        envelope.request,
-        digest,
-        check.cached,
-        envelope.surroundings,
-    )

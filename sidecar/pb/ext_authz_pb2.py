@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x65xt_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\xe7\x05\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.envoy.service.auth.v3.AttributeContext.ContextExtensionsEntry\x1a\x37\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.envoy.service.auth.v3.Address\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a\xf2\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.envoy.service.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .envoy.service.auth.v3.HeaderMap\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.envoy.service.auth.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.envoy.service.auth.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".envoy.service.auth.v3.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\x86\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\xd5\x01\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x32\x63\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x65xt_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\xe7\x05\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.envoy.service.auth.v3.AttributeContext.ContextExtensionsEntry\x1a\x37\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.envoy.service.auth.v3.Address\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a\xf2\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.envoy.service.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .envoy.service.auth.v3.HeaderMap\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.envoy.service.auth.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.envoy.service.auth.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".envoy.service.auth.v3.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"Y\n\x13\x43heckRequestOutline\x12\x42\n\nattributes\x18\x01 \x01(\x0b\x32..envoy.service.auth.v3.AttributeContextOutline\"\xd3\x04\n\x17\x41ttributeContextOutline\x12\x0e\n\x06source\x18\x01 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\x0c\x12G\n\x07request\x18\x04 \x01(\x0b\x32\x36.envoy.service.auth.v3.AttributeContextOutline.Request\x12\x61\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x45.envoy.service.auth.v3.AttributeContextOutline.ContextExtensionsEntry\x1aS\n\x07Request\x12H\n\x04http\x18\x02 \x01(\x0b\x32:.envoy.service.auth.v3.AttributeContextOutline.HttpRequest\x1a\xd7\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12X\n\x07headers\x18\x03 \x03(\x0b\x32G.envoy.service.auth.v3.AttributeContextOutline.HttpRequest.HeadersEntry\x12\x12\n\nheader_map\x18\r \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\xd5\x01\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x32\x63\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._loaded_options = None
   _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._loaded_options = None
+  _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
   _globals['_CHECKREQUEST']._serialized_start=72
   _globals['_CHECKREQUEST']._serialized_end=147
   _globals['_ATTRIBUTECONTEXT']._serialized_start=150
@@ -60,20 +64,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEADERMAP']._serialized_end=1187
   _globals['_HEADERVALUE']._serialized_start=1189
   _globals['_HEADERVALUE']._serialized_end=1249
-  _globals['_CHECKRESPONSE']._serialized_start=1252
-  _globals['_CHECKRESPONSE']._serialized_end=1514
-  _globals['_STATUS']._serialized_start=1516
-  _globals['_STATUS']._serialized_end=1555
-  _globals['_DENIEDHTTPRESPONSE']._serialized_start=1558
-  _globals['_DENIEDHTTPRESPONSE']._serialized_end=1702
-  _globals['_OKHTTPRESPONSE']._serialized_start=1705
-  _globals['_OKHTTPRESPONSE']._serialized_end=1918
-  _globals['_HEADERVALUEOPTION']._serialized_start=1921
-  _globals['_HEADERVALUEOPTION']._serialized_end=2203
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=2078
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=2203
-  _globals['_HTTPSTATUS']._serialized_start=2205
-  _globals['_HTTPSTATUS']._serialized_end=2231
-  _globals['_AUTHORIZATION']._serialized_start=2233
-  _globals['_AUTHORIZATION']._serialized_end=2332
+  _globals['_CHECKREQUESTOUTLINE']._serialized_start=1251
+  _globals['_CHECKREQUESTOUTLINE']._serialized_end=1340
+  _globals['_ATTRIBUTECONTEXTOUTLINE']._serialized_start=1343
+  _globals['_ATTRIBUTECONTEXTOUTLINE']._serialized_end=1938
+  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_start=1579
+  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_end=1662
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_start=1665
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_end=1880
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_start=789
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_end=835
+  _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_start=837
+  _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_end=893
+  _globals['_CHECKRESPONSE']._serialized_start=1941
+  _globals['_CHECKRESPONSE']._serialized_end=2203
+  _globals['_STATUS']._serialized_start=2205
+  _globals['_STATUS']._serialized_end=2244
+  _globals['_DENIEDHTTPRESPONSE']._serialized_start=2247
+  _globals['_DENIEDHTTPRESPONSE']._serialized_end=2391
+  _globals['_OKHTTPRESPONSE']._serialized_start=2394
+  _globals['_OKHTTPRESPONSE']._serialized_end=2607
+  _globals['_HEADERVALUEOPTION']._serialized_start=2610
+  _globals['_HEADERVALUEOPTION']._serialized_end=2892
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=2767
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=2892
+  _globals['_HTTPSTATUS']._serialized_start=2894
+  _globals['_HTTPSTATUS']._serialized_end=2920
+  _globals['_AUTHORIZATION']._serialized_start=2922
+  _globals['_AUTHORIZATION']._serialized_end=3021
 # @@protoc_insertion_point(module_scope)

@@ -101,6 +101,56 @@ class HeaderValue(_message.Message):
     raw_value: bytes
     def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., raw_value: _Optional[bytes] = ...) -> None: ...
 
+class CheckRequestOutline(_message.Message):
+    __slots__ = ("attributes",)
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: AttributeContextOutline
+    def __init__(self, attributes: _Optional[_Union[AttributeContextOutline, _Mapping]] = ...) -> None: ...
+
+class AttributeContextOutline(_message.Message):
+    __slots__ = ("source", "destination", "request", "context_extensions")
+    class Request(_message.Message):
+        __slots__ = ("http",)
+        HTTP_FIELD_NUMBER: _ClassVar[int]
+        http: AttributeContextOutline.HttpRequest
+        def __init__(self, http: _Optional[_Union[AttributeContextOutline.HttpRequest, _Mapping]] = ...) -> None: ...
+    class HttpRequest(_message.Message):
+        __slots__ = ("method", "headers", "header_map", "path", "host")
+        class HeadersEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: str
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        METHOD_FIELD_NUMBER: _ClassVar[int]
+        HEADERS_FIELD_NUMBER: _ClassVar[int]
+        HEADER_MAP_FIELD_NUMBER: _ClassVar[int]
+        PATH_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        method: str
+        headers: _containers.ScalarMap[str, str]
+        header_map: bytes
+        path: str
+        host: str
+        def __init__(self, method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., header_map: _Optional[bytes] = ..., path: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+    class ContextExtensionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
+    source: bytes
+    destination: bytes
+    request: AttributeContextOutline.Request
+    context_extensions: _containers.ScalarMap[str, str]
+    def __init__(self, source: _Optional[bytes] = ..., destination: _Optional[bytes] = ..., request: _Optional[_Union[AttributeContextOutline.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class CheckResponse(_message.Message):
     __slots__ = ("status", "denied_response", "ok_response", "dynamic_metadata")
     STATUS_FIELD_NUMBER: _ClassVar[int]

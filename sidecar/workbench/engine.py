@@ -17,7 +17,7 @@ from sidecar.core.keys import MAX_DOCUMENT_BYTES, KeySet, KeySetError, parse_key
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.asking import Answer, check_message, read_answer
-from sidecar.extauthz.envelope import open_envelope
+from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.respond import Responder
 from sidecar.workbench.principals import TakenAsVerified, Who, present, take, text_target
 
@@ -46,7 +46,7 @@ class Bench:
         Raises UnknownIssuerError for claims of an issuer that there is not.
         """
         request, verified = self.carry(request, who)
-        envelope = open_envelope(check_message(request))
+        envelope = open_envelope(read_outline(check_message(request)))
         decision = decide(envelope.request, self.snapshot, verified, self.now)
         if isinstance(decision, Undecided):
             # A key set's file is as fresh as any that could be fetched.

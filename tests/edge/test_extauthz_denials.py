@@ -5,9 +5,9 @@ import itertools
 from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.envelope import Envelope, open_envelope
+from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from tests.support.checks import check_request
+from tests.support.checks import check_request, envelope_of
 from tests.support.policies import NOW, PROTECTED, PUBLIC, bearer, request, snapshot
 
 RESPONDER = Responder(AnswerSettings())
@@ -21,7 +21,7 @@ TYPES = (b"text/plain", b"application/grpc")
 def envelope(language: bytes = b"en", content_type: bytes = b"text/plain") -> Envelope:
     """Return a request whose client reads that language."""
     headers = {"accept-language": [language], "content-type": [content_type]}
-    return open_envelope(check_request(headers=headers))
+    return envelope_of(check_request(headers=headers))
 
 
 def test_a_denial_is_the_same_whether_built_before_or_not() -> None:

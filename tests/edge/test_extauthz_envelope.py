@@ -2,15 +2,15 @@
 
 import pytest
 
-from sidecar.extauthz.envelope import MalformedCheckError, address_of, open_envelope
+from sidecar.extauthz.envelope import MalformedCheckError, address_of
 from sidecar.pb.ext_authz_pb2 import AttributeContext, CheckRequest
-from tests.support.checks import check_request
+from tests.support.checks import check_request, envelope_of
 
 
 def test_raw_headers_give_true_bytes_and_their_path_is_judged() -> None:
     """``header_map`` holds what the client sent, ``http.path`` Envoy's cleaned copy."""
     message = check_request(b"/\xff", headers={"X-Name": [b"\xe5", b"b"]})
-    request = open_envelope(message).request
+    request = envelope_of(message).request
     assert request.target == b"/\xff"
     assert request.faithful
     assert request.headers["x-name"] == (b"\xe5", b"b")
@@ -18,7 +18,7 @@ def test_raw_headers_give_true_bytes_and_their_path_is_judged() -> None:
 
 def test_cleaned_headers_are_read_and_marked() -> None:
     """Without ``encode_raw_headers`` a request is not faithful: ``!`` may stand for any byte."""
-    request = open_envelope(check_request(b"/\xff", raw=False)).request
+    request = envelope_of(check_request(b"/\xff", raw=False)).request
     assert request.target == b"/!"
     assert not request.faithful
 
@@ -27,14 +27,14 @@ def test_a_header_map_value_without_raw_bytes_counts_too() -> None:
     """Both representations of a value are read alike."""
     message = CheckRequest.FromString(check_request(b"/"))
     message.attributes.request.http.header_map.headers.add(key="a", value="text")
-    assert open_envelope(message.SerializeToString()).request.headers["a"] == (b"text",)
+    assert envelope_of(message.SerializeToString()).request.headers["a"] == (b"text",)
 
 
 def test_a_name_in_both_representations_counts_as_repeated() -> None:
     """So that a second Authorization header cannot hide in the other one."""
     message = CheckRequest.FromString(check_request(b"/", headers={"authorization": [b"Bearer a"]}))
     message.attributes.request.http.headers["authorization"] = "Bearer b"
-    headers = open_envelope(message.SerializeToString()).request.headers
+    headers = envelope_of(message.SerializeToString()).request.headers
     assert headers["authorization"] == (b"Bearer b", b"Bearer a")
 
 
@@ -52,7 +52,7 @@ def test_a_name_in_both_representations_counts_as_repeated() -> None:
 def test_what_is_no_check_about_http_is_refused(message: bytes) -> None:
     """By an error that says so, never another one."""
     with pytest.raises(MalformedCheckError):
-        open_envelope(message)
+        envelope_of(message)
 
 
 @pytest.mark.parametrize("paths", [[], [b"/a", b"/a"]], ids=["none", "two"])
@@ -63,39 +63,39 @@ def test_raw_headers_must_hold_one_path(paths: list[bytes]) -> None:
     for path in paths:
         message.attributes.request.http.header_map.headers.add(key=":path", raw_value=path)
     with pytest.raises(MalformedCheckError):
-        open_envelope(message.SerializeToString())
+        envelope_of(message.SerializeToString())
 
 
 @pytest.mark.parametrize(
     ("sent", "shown"),
     [
         (b"0a0b0c0d-1111-2222-3333-444455556666", "0a0b0c0d-1111-2222-3333-444455556666"),
-        (b"", None),
-        (b"a" * 65, None),
-        (b"a\nb", None),
-        (b"-a", None),
-        ("号".encode(), None),
+        (b"", ""),
+        (b"a" * 65, ""),
+        (b"a\nb", ""),
+        (b"-a", ""),
+        ("号".encode(), ""),
     ],
 )
-def test_only_a_sane_request_id_is_taken_over(sent: bytes, shown: str | None) -> None:
+def test_only_a_sane_request_id_is_taken_over(sent: bytes, shown: str) -> None:
     """A client may have written it."""
-    assert open_envelope(check_request(headers={"x-request-id": [sent]})).request_id == shown
+    assert envelope_of(check_request(headers={"x-request-id": [sent]})).request_id == shown
 
 
 def test_two_request_ids_are_none() -> None:
     """Which one the access log has is unknown."""
     message = check_request(headers={"x-request-id": [b"a", b"b"]})
-    assert open_envelope(message).request_id is None
+    assert envelope_of(message).request_id == ""
 
 
 def test_addresses_are_written_as_operators_know_them() -> None:
     """IPv4, IPv6 in brackets, a unix socket, nothing."""
     peer = AttributeContext.Peer()
-    assert address_of(peer) == ""
+    assert address_of(peer.SerializeToString()) == ""
     peer.address.socket_address.address = "10.0.0.1"
     peer.address.socket_address.port_value = 80
-    assert address_of(peer) == "10.0.0.1:80"
+    assert address_of(peer.SerializeToString()) == "10.0.0.1:80"
     peer.address.socket_address.address = "::1"
-    assert address_of(peer) == "[::1]:80"
+    assert address_of(peer.SerializeToString()) == "[::1]:80"
     peer.address.pipe.path = "/run/peer.sock"
-    assert address_of(peer) == "unix:/run/peer.sock"
+    assert address_of(peer.SerializeToString()) == "unix:/run/peer.sock"

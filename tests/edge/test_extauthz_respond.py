@@ -9,11 +9,10 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens import Verified
-from sidecar.extauthz.envelope import open_envelope
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
-from tests.support.checks import PERMISSION_DENIED, check_request
+from tests.support.checks import PERMISSION_DENIED, check_request, envelope_of
 from tests.support.policies import (
     BEARER,
     NOW,
@@ -37,7 +36,7 @@ def read(message: bytes) -> CheckResponse:
 def denied(decision: Deny, **headers: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
     """Return status, headers and body of a denial."""
     sent = {name.replace("_", "-"): [value] for name, value in headers.items()}
-    envelope = open_envelope(check_request(headers=sent))
+    envelope = envelope_of(check_request(headers=sent))
     response = read(RESPONDER.build(decision, envelope, "an-id"))
     assert response.status.code == PERMISSION_DENIED
     told = response.denied_response
@@ -137,7 +136,7 @@ def test_a_body_ends_its_line_but_not_where_it_becomes_a_grpc_message(
     content_type: bytes, end: str
 ) -> None:
     """A terminal's prompt belongs on the next line."""
-    envelope = open_envelope(check_request(headers={"content-type": [content_type]}))
+    envelope = envelope_of(check_request(headers={"content-type": [content_type]}))
     response = read(RESPONDER.build(Deny(Reason.NO_ROUTE), envelope, "an-id"))
     assert response.denied_response.body.endswith(end)
 

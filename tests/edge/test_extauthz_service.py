@@ -90,7 +90,7 @@ def test_permissions_of_a_wrong_shape_grant_nothing(permissions: object) -> None
     assert reason_of(response) == "permission_denied"
 
 
-@pytest.mark.parametrize("name", ["open_envelope", "decide"])
+@pytest.mark.parametrize("name", ["read_outline", "open_envelope", "decide"])
 @pytest.mark.parametrize("result", [RuntimeError, None, True, "allow", b"", object()])
 def test_a_fault_inside_is_a_denial(
     name: str, result: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

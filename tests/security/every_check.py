@@ -122,6 +122,11 @@ def _primed(checks: CheckService, message: bytes) -> None:
     checks.check(message)
 
 
+def _learnt(checks: CheckService, message: bytes) -> None:
+    _primed(checks, message)
+    _primed(checks, message)
+
+
 def _primed_then(*keys: SigningKey, fetched_at: float = NOW) -> Callable[..., None]:
     def prepare(checks: CheckService, message: bytes) -> None:
         _primed(checks, message)
@@ -161,6 +166,10 @@ def _allowed() -> Iterator[Case]:
     query = b"/closed/1?token=" + minting.sign(_claims(), OLD).encode()
     yield Case("key set", good, True)
     yield Case("cached", good, True, _primed)
+    with_id = {**_with(), "x-request-id": (b"5b1d2f3e-6f1c-4a55-9a0a-1c8a3f1c9d10",)}
+    repeated = check_request(b"/closed/1", headers=with_id)
+    yield Case("seen once", repeated, True, _primed)
+    yield Case("repeated", repeated, True, _learnt)
     yield Case("headers as text", check_request(b"/closed/1", headers=_with(), raw=False), True)
     yield Case("secret", check_request(b"/closed/1", headers=_with(SECRET, iss="today")), True)
     yield Case("no kid", check_request(b"/anyone", headers=_with(SECRET, iss=...)), True)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Seque
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.extauthz.service import CheckService, ServiceSettings
 from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
@@ -41,6 +42,11 @@ def check_request(
             joined = [http.headers[name]] if name in http.headers else []
             http.headers[name] = ",".join([*joined, value.decode("utf-8", "replace")])
     return message.SerializeToString()
+
+
+def envelope_of(message: bytes) -> Envelope:
+    """Read a CheckRequest's bytes all the way. Raises MalformedCheckError."""
+    return open_envelope(read_outline(message))
 
 
 class NoKeys:

@@ -1,0 +1,95 @@
+"""Checks that repeat one that was allowed: the same bytes, but for Envoy's ``x-request-id``.
+
+Clients ask for the same thing again and again. What they may is decided by the request, the
+snapshot and, for a token, the time: where none of these differs, nothing has to be decided again.
+A snapshot has its own ``Repeats``, and every time a token counts is asked anew.
+"""
+
+import secrets
+from typing import NamedTuple
+
+from sidecar.core.decision import Allow
+from sidecar.core.request import Request
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens import recheck
+from sidecar.extauthz.envelope import Envelope, Headers, MalformedCheckError, add_raw
+from sidecar.extauthz.recent import Recent
+from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
+
+MAX_REMEMBERED = 1000  # requests, with a header map
+MAX_BYTES = 4096  # of at most so many bytes each
+
+_ID_BYTES = 36  # a UUID, as Envoy makes them
+# The id's entry in a HeaderMap up to its value, in protobuf's wire format.
+_BEFORE_ID = b"\x0a\x34\x0a\x0cx-request-id\x1a\x24"
+
+RepeatKey = tuple[str, str, bytes, bytes]
+"""Method, host, and the header map before and after the id."""
+
+
+def identify(http: AttributeContextOutline.HttpRequest) -> tuple[RepeatKey, bytes] | None:
+    """Return what a request is known by, and its id; None for one that has none of Envoy's.
+
+    None too where there are headers as text: Envoy sends those instead of a header map.
+    """
+    block = http.header_map
+    start = block.rfind(_BEFORE_ID)
+    if start < 0 or http.headers:
+        return None
+    start += len(_BEFORE_ID)
+    end = start + _ID_BYTES
+    return (http.method, http.host, block[:start], block[end:]), block[start:end]
+
+
+class Repeat(NamedTuple):
+    """A request that was allowed, and its answer before and after the decision id."""
+
+    request: Request
+    decision: Allow
+    cached: bool | None  # whether its token was verified before, None where it has none
+    before_id: bytes
+    after_id: bytes
+
+    def stands(self, snapshot: Snapshot, now: float) -> bool:
+        """Say whether it would be allowed at ``now`` (epoch seconds) too."""
+        verified = self.decision.verified
+        return verified is None or recheck(verified, snapshot, now) is None
+
+
+class Repeats:
+    """Knows requests again that were allowed under one snapshot, at most ``capacity`` of them."""
+
+    def __init__(self, capacity: int) -> None:
+        capacity = min(capacity, MAX_REMEMBERED)
+        self._known: Recent[RepeatKey, Repeat] = Recent(capacity)
+        self._met: Recent[int, bool] = Recent(capacity)  # once; most never come again
+        self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
+
+    def get(self, key: RepeatKey) -> Repeat | None:
+        """Return what a request repeats, None where it repeats nothing that was allowed."""
+        return self._known.get(key)
+
+    def note(self, key: RepeatKey, envelope: Envelope, decision: Allow, answer: bytes) -> None:
+        """Remember a request that was allowed, when it comes for the second time.
+
+        It is read once more with an id that no client can know. Where that is the one id then, all
+        of it and nothing more, any other stands for itself there too, and changes nothing else.
+        """
+        mark = hash(key)
+        if self._met.get(mark) is None:
+            self._met.put(mark, True)
+            return
+        _, _, before, after = key
+        if len(before) + len(after) > MAX_BYTES:
+            return
+        headers: Headers = {}
+        try:
+            add_raw(before + self._unguessable + after, headers)
+        except MalformedCheckError:
+            return
+        if headers.get("x-request-id") != (self._unguessable,):
+            return
+        around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
+        if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to
+            cached = None if decision.verified is None else True
+            self._known.put(key, Repeat(envelope.request, decision, cached, *around))

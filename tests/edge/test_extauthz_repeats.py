@@ -1,0 +1,261 @@
+"""Checks that repeat one that was allowed."""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.decision import DecisionRecord, decide
+from sidecar.extauthz import repeats as repeats_module
+from sidecar.extauthz import service as service_module
+from sidecar.extauthz.service import CheckService
+from sidecar.pb.ext_authz_pb2 import (
+    CheckRequest,
+    CheckRequestOutline,
+    CheckResponse,
+    HeaderMap,
+    HeaderValue,
+)
+from tests.support.checks import allowed, ask, check_request, reason_of, service
+from tests.support.policies import PROTECTED, PUBLIC, live_bearer, snapshot
+
+GOOD = live_bearer(permissions=["closed:read"])
+OTHER = live_bearer(permissions=["closed:read"], user_id=8)
+_numbers = count()
+
+
+def an_id() -> bytes:
+    """Return an id as Envoy makes them, another one each time."""
+    return str(UUID(int=next(_numbers))).encode()
+
+
+def question(
+    target: bytes = b"/closed/1",
+    headers: Mapping[str, Sequence[bytes]] = GOOD,
+    own_id: bytes | None = None,
+    method: str = "GET",
+    host: str = "api.jobfirst.local",
+) -> bytes:
+    """Return a CheckRequest with an id of its own."""
+    ids = {"x-request-id": [own_id or an_id()]}
+    return check_request(target, method, {**headers, **ids}, host=host)
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return the requests that were decided on, as they come."""
+    requests: list[object] = []
+
+    def counting(request: object, *others: object) -> object:
+        requests.append(request)
+        return decide(request, *others)  # type: ignore[arg-type]  # -- what the service gives it
+
+    monkeypatch.setattr(service_module, "decide", counting)
+    return requests
+
+
+def learn(checks: CheckService, ask_for: Callable[[], bytes] = question) -> CheckResponse:
+    """Ask as often as it takes to be remembered; return the last answer."""
+    ask(checks, ask_for())
+    return ask(checks, ask_for())
+
+
+def test_a_request_that_is_repeated_is_not_decided_again(decided: list[object]) -> None:
+    """From the third time on, and is answered alike but for its own id."""
+    records: list[DecisionRecord] = []
+    checks = service(snapshot(), records=records)
+    before = learn(checks)
+    assert len(decided) == 2
+    own_id = an_id()
+    answer = ask(checks, question(own_id=own_id))
+    assert len(decided) == 2
+    assert answer.dynamic_metadata.fields["decision_id"].string_value == own_id.decode()
+    for each in (before, answer):
+        del each.dynamic_metadata.fields["decision_id"]
+    assert answer == before
+    last = records[-1]
+    assert (last.decision_id, last.cached) == (own_id.decode(), True)
+    assert last.decision == records[0].decision
+    assert last.request == records[0].request
+    assert last.surroundings().source == "10.0.0.9:4711"
+
+
+def test_what_asks_for_no_token_is_remembered_too(decided: list[object]) -> None:
+    """Its record says that none was looked at."""
+    records: list[DecisionRecord] = []
+    checks = service(snapshot((PUBLIC,)), records=records)
+    for _ in range(3):
+        ask(checks, question(b"/open/1", {}))
+    assert len(decided) == 2
+    assert [record.cached for record in records] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        question(b"/closed/2"),
+        question(headers=OTHER),
+        question(headers={**GOOD, "x_user_id": [b"1"]}),
+        question(headers={**GOOD, "a": [b""]}),
+        question(method="POST"),
+        question(host="b.test"),
+    ],
+    ids=["path", "token", "odd name", "header", "method", "host"],
+)
+def test_one_difference_makes_another_request(other: bytes, decided: list[object]) -> None:
+    """Which is decided on for itself."""
+    checks = service(snapshot())
+    learn(checks)
+    ask(checks, other)
+    assert len(decided) == 3
+
+
+def test_a_token_that_has_expired_since_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is looked at every time."""
+    checks = service(snapshot())
+    assert allowed(learn(checks))
+    later = time.time() + 7200
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert reason_of(ask(checks, question())) == "token_expired"
+
+
+def test_nothing_is_remembered_beyond_its_policy() -> None:
+    """A stricter policy counts at once."""
+    checks = service(snapshot())
+    assert allowed(learn(checks))
+    checks.swap(snapshot((PROTECTED.__class__(0, "no", PROTECTED.path, permissions=("x",)),)))
+    assert reason_of(ask(checks, question())) == "permission_denied"
+
+
+def test_a_changed_secret_forgets_what_was_allowed_by_the_old_one(decided: list[object]) -> None:
+    """Together with the tokens."""
+    checks = service(snapshot())
+    learn(checks)
+    checks.forget_tokens()
+    ask(checks, question())
+    assert len(decided) == 3
+
+
+def test_denials_are_not_remembered(decided: list[object]) -> None:
+    """A key may come, a token may become valid."""
+    checks = service(snapshot())
+    for _ in range(3):
+        assert not allowed(ask(checks, question(headers={})))
+    assert len(decided) == 3
+
+
+@pytest.mark.parametrize(
+    "own_id", [b"-" * 36, b"a" * 35, b"a" * 37, b"\xff" * 36], ids=["odd", "short", "long", "raw"]
+)
+def test_an_id_that_envoy_did_not_make_is_not_repeated(own_id: bytes) -> None:
+    """The answer has an id that is fit to be shown."""
+    checks = service(snapshot())
+    learn(checks)
+    answer = ask(checks, question(own_id=own_id))
+    assert allowed(answer)
+    shown = answer.dynamic_metadata.fields["decision_id"].string_value
+    assert shown.isascii()
+    assert shown[0].isalnum()
+
+
+def test_headers_as_text_beside_a_known_header_map_count() -> None:
+    """Envoy fills one of the two; a second token cannot hide in the other."""
+    checks = service(snapshot())
+    learn(checks)
+    message = CheckRequest.FromString(question())
+    message.attributes.request.http.headers["authorization"] = "Bearer x"
+    assert reason_of(ask(checks, message.SerializeToString())) == "multiple_credentials"
+
+
+def test_no_more_is_remembered_than_may_be(
+    monkeypatch: pytest.MonkeyPatch, decided: list[object]
+) -> None:
+    """Neither in number nor in size."""
+    monkeypatch.setattr(repeats_module, "MAX_REMEMBERED", 2)
+    checks = service(snapshot())
+    for number in range(9):
+        learn(checks, lambda number=number: question(b"/closed/%d" % number))  # type: ignore[misc]  # -- bound at once
+    ask(checks, question(b"/closed/0"))
+    assert len(decided) == 19
+    large = {**GOOD, "a": [b"x" * repeats_module.MAX_BYTES]}
+    for _ in range(3):
+        ask(checks, question(headers=large))
+    assert len(decided) == 22
+
+
+_ENTRY = b"\x0a\x34\x0a\x0cx-request-id\x1a\x24"  # an id's, in a header map, up to its value
+
+
+def test_a_value_that_looks_like_an_ids_entry_is_none() -> None:
+    """Here the true id stays and the value changes: the answer has the true one every time."""
+    checks = service(snapshot())
+    own_id = an_id()
+    for _ in range(4):
+        headers = {**GOOD, "x-request-id": [own_id], "a": [_ENTRY + an_id()]}
+        answer = ask(checks, check_request(headers=headers))
+        assert answer.dynamic_metadata.fields["decision_id"].string_value == own_id.decode()
+
+
+def test_an_id_that_is_in_the_answer_already_is_left_alone() -> None:
+    """A client may choose its id to be its name, say."""
+    checks = service(snapshot())
+    own_id = an_id()
+    headers = live_bearer(permissions=["closed:read"], username=own_id.decode())
+    answers = [ask(checks, question(headers=headers, own_id=own_id)) for _ in range(4)]
+    assert allowed(answers[0])
+    assert all(answer == answers[0] for answer in answers)
+
+
+# In each request something else stands for `HOLE`.
+_HOLE = b"HOLE"
+_IDS = [an_id() for _ in range(3)]
+_values = st.sampled_from([b"", b"a", _HOLE, _ENTRY + _HOLE, _ENTRY + _HOLE + b"b", _ENTRY * 2])
+_names = st.sampled_from(["a", "x-request-id", "X-Request-Id", "x_user_id", ":path"])
+_ids = st.sampled_from([*_IDS, b"y" * 36, b"-" * 36, _ENTRY * 2, b""])
+
+
+def _message(entries: Sequence[tuple[str, bytes, bool]], hole: bytes) -> bytes:
+    """Return a CheckRequest with these headers, of which some are cut short."""
+    message = CheckRequestOutline()
+    http = message.attributes.request.http
+    http.method, http.host = "GET", "api.jobfirst.local"
+    for name, value, cut_short in entries:
+        header = HeaderValue(key=name, raw_value=value.replace(_HOLE, hole))
+        entry = HeaderMap(headers=[header]).SerializeToString()
+        http.header_map += entry[:-1] if cut_short else entry
+    return message.SerializeToString()
+
+
+@given(
+    others=st.lists(st.tuples(_names, _values, st.just(False) | st.booleans()), max_size=3),
+    target=st.sampled_from([b"/closed/1", b"/closed/" + _HOLE]),
+    order=st.randoms(use_true_random=False),
+    asked=st.lists(st.tuples(_ids, st.sampled_from(_IDS)), min_size=3, max_size=8),
+)
+def test_a_service_that_remembers_answers_as_one_that_does_not(
+    others: list[tuple[str, bytes, bool]],
+    target: bytes,
+    order: random.Random,
+    asked: list[tuple[bytes, bytes]],
+) -> None:
+    """Whatever the headers hold, and wherever the id stands, or seems to."""
+    checks = service(snapshot())
+    entries = [(":path", target, False), ("authorization", GOOD["authorization"][0], False)]
+    entries += [*others, ("x-request-id", b"ID", False)]
+    order.shuffle(entries)
+    for own_id, hole in asked:
+        sent = [(name, value.replace(b"ID", own_id), cut) for name, value, cut in entries]
+        message = _message(sent, hole)
+        answers = [ask(checks, message), ask(service(snapshot()), message)]
+        shown = [each.dynamic_metadata.fields["decision_id"].string_value for each in answers]
+        if len(set(shown)) == 2:  # each has made up its own
+            assert not {*shown} & {each.decode("latin-1") for each in (own_id, hole)}
+            for answer in answers:
+                answer.denied_response.body = answer.denied_response.body[:80]
+                del answer.dynamic_metadata.fields["decision_id"]
+        assert answers[0] == answers[1]
