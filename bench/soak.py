@@ -49,13 +49,16 @@ KEY_SECONDS = 0.4  # that Zervi takes to show its keys: once a second Checks of 
 
 # The sidecar as it is, but SIGUSR1 makes it count what it holds.
 COUNTING = """
-import gc, json, os, signal, sys
+import asyncio, gc, json, os, signal, sys
 from sidecar.cli import main
+from sidecar.extauthz.service import _Check
+from sidecar.transport.h2.protocol import H2Protocol
+from sidecar.transport.h2.stream import Stream
 
 def tell(*_):
     gc.collect()
-    objects = [type(each).__name__ for each in gc.get_objects()]
-    held = {name: objects.count(name) for name in ("H2Protocol", "Stream", "_Check", "Task")}
+    kinds = [type(each) for each in gc.get_objects()]
+    held = {kind.__name__: kinds.count(kind) for kind in (H2Protocol, Stream, _Check, asyncio.Task)}
     held["descriptors"] = len(os.listdir("/proc/self/fd"))
     os.write(2, json.dumps({"held": held}).encode() + b"\\n")
 
@@ -171,8 +174,8 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         code = await stack.sidecar.stop()
         took = time.monotonic() - begin
     tenth = len(memory) // 10
-    warm = statistics.median(memory[2 * tenth : 3 * tenth + 1])
-    end = statistics.median(memory[9 * tenth :])
+    warm, half, end = (statistics.median(memory[n * tenth :][: tenth + 1]) for n in (2, 5, 9))
+    mebibytes = f"{warm:.1f} / {half:.1f} / {end:.1f}"
     errors = [line for line in log_of(stack.sidecar) if line.get("level") in {"error", "critical"}]
     kept = [(name, before[name], after[name]) for name in before]
     return [
@@ -183,7 +186,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         Finding("Envoy's connections to the sidecar", connections, connections > 1),
         Finding("connections of clients", tally.clients, tally.clients > len(CLIENTS)),
         Finding("connections of bad peers", tally.peers, tally.peers > PEERS),
-        Finding("MiB when warm / at the end", f"{warm:.1f} / {end:.1f}", end - warm < MOST_GROWTH),
+        Finding("MiB when warm / half-way / at the end", mebibytes, end - warm < MOST_GROWTH),
         *(Finding(f"{name}: before / after", f"{a} / {b}", b <= a) for name, a, b in kept),
         Finding("errors in its log", errors or 0, not errors),
         Finding("exit code / seconds", f"{code} / {took:.2f}", not code and took < END_SECONDS),
