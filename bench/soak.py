@@ -159,13 +159,17 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
             await Http1(reader, writer).ask(kind)
             writer.close()
         before = await held_by(stack.sidecar)
-        async with asyncio.TaskGroup() as company:
-            tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
-            tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
-            tasks.append(company.create_task(relay.cut()))
-            memory = await watch(stack, seconds, asked, tally)
-            for task in tasks:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as company:
+                tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
+                tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
+                tasks.append(company.create_task(relay.cut()))
+                memory = await watch(stack, seconds, asked, tally)
+                for task in tasks:
+                    task.cancel()
+        except* ConnectionError:
+            stack.sidecar.check_running()  # says more, where it has ended
+            raise
         after = await when_quiet(stack.sidecar, before)
         checks, resets, connections = [
             await counted_by(stack.envoy, name) for name in ("rq_total", "rq_tx_reset", "cx_total")
