@@ -1,5 +1,6 @@
 """Reading a token strictly (JWS compact serialisation, RFC 7515) before any cryptography."""
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sidecar.core import base64url, strict_json
@@ -43,13 +44,14 @@ def read(token: bytes) -> UnverifiedToken:
         raise _malformed("not three parts")
     signing_input, _, signature_part = token.rpartition(b".")
     header_part, _, claims_part = signing_input.partition(b".")
-    header = _json_object(header_part, "header")
-    alg, kid = _check_header(header)
+    alg, kid = _read_header(header_part)
     claims = _json_object(claims_part, "payload")
     return UnverifiedToken(alg, kid, claims, signing_input, _bytes(signature_part, "signature"))
 
 
-def _check_header(header: dict[str, Any]) -> tuple[str, str | None]:
+@lru_cache(maxsize=64)  # all tokens of a key begin alike; a refusal is not remembered
+def _read_header(part: bytes) -> tuple[str, str | None]:
+    header = _json_object(part, "header")
     if not FORBIDDEN_HEADERS.isdisjoint(header):
         forbidden = ", ".join(sorted(FORBIDDEN_HEADERS.intersection(header)))
         raise _malformed(f"the header has {forbidden}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,7 +21,7 @@ ALL_PERMISSIONS: Final = "*"
 
 # What stands for itself in an identity header: visible ASCII but for the escape itself.
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
-_VISIBLE_IN_LIST: Final = _VISIBLE.replace(",", "")
+_ALL_VISIBLE: Final = re.compile(f"[{re.escape(_VISIBLE)}]*").fullmatch
 
 
 class Kind(StrEnum):
@@ -202,16 +203,18 @@ def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(union)
 
 
-def _escaped(text: str, visible: str = _VISIBLE) -> str:
+def _escaped(text: str) -> str:
+    if _ALL_VISIBLE(text):
+        return text
     try:
-        return quote(text, safe=visible)
+        return quote(text, safe=_VISIBLE)
     except UnicodeEncodeError:
         # The reader lets no lone surrogate through; an issuer's name comes from the config.
         raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
 
 
 def _escaped_list(items: tuple[str, ...]) -> str:
-    return ",".join(_escaped(item, _VISIBLE_IN_LIST) for item in items)
+    return ",".join([_escaped(item).replace(",", "%2C") for item in items])
 
 
 def _too_large() -> TokenError:

@@ -17,7 +17,12 @@ from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
-from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
+from sidecar.pb.ext_authz_pb2 import (
+    CheckResponse,
+    DeniedHttpResponse,
+    HeaderValueOption,
+    OkHttpResponse,
+)
 
 RETRY_AFTER_SECONDS = 1  # what can heal is retried by the sidecar within about that time
 
@@ -131,7 +136,9 @@ class Responder:
         if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
             raise TypeError("an identity begins with whose it is")
         for name, value in identity:
-            answer.headers.append(_option(name, value))
+            _set(answer, name, value)
+        if len(answer.headers) != len(identity):
+            raise TypeError("a part of the identity was lost")
         # A name in both lists would be gone.
         kept = {name for name, _ in identity}
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
@@ -165,7 +172,8 @@ def _deny(
     # A gRPC client gets the body as its status message; in a terminal it is a line, ended as one.
     end = "" if envelope is not None and envelope.is_grpc else "\n"
     denied.body = json.dumps(body, ensure_ascii=False) + end
-    denied.headers.extend(_option(name, value) for name, value in headers.items())
+    for name, value in headers.items():
+        _set(denied, name, value)
 
 
 def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]:
@@ -179,14 +187,14 @@ def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]
         yield "decision_id", decision_id
 
 
-def _option(name: str, value: str) -> HeaderValueOption:
+def _set(answer: OkHttpResponse | DeniedHttpResponse, name: str, value: str) -> None:
     if not isinstance(value, str) or not value:
         raise TypeError("a header's value is text, and some")
-    option = HeaderValueOption()
-    option.header.key = name
-    option.header.value = value
+    option = answer.headers.add()  # in place: a message of its own would be copied
+    header = option.header
+    header.key = name
+    header.value = value
     option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    return option
 
 
 @lru_cache(maxsize=64)  # ids are mostly of one length

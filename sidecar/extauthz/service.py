@@ -14,8 +14,6 @@ from traceback import extract_tb
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
-from cachetools import LRUCache
-
 from sidecar.core.decision import (
     Allow,
     Decision,
@@ -39,6 +37,7 @@ from sidecar.extauthz.envelope import (
     surroundings,
 )
 from sidecar.extauthz.guard import Guard
+from sidecar.extauthz.recent import Recent
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
@@ -130,7 +129,7 @@ class CheckService:
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
-        self._answers: LRUCache[tuple[object, ...], bytes] = LRUCache(self._settings.cached_tokens)
+        self._answers: Recent[tuple[object, ...], bytes] = Recent(self._settings.cached_tokens)
         self._denials = Denials(self._responder.build)
         self._repeats = Repeats(self._settings.cached_tokens)
 
@@ -241,12 +240,12 @@ class CheckService:
         if isinstance(decision, Allow) and check.envelope is not None:
             verified = decision.verified
             key = (verified and verified.digest, decision.route.index, decision.reason)
-            try:
-                constant = self._answers[key]
-            except KeyError:
-                constant = self._answers[key] = _something(self._responder.build(decision))
+            constant = self._answers.get(key)
+            if constant is None:
+                constant = _something(self._responder.build(decision))
+                self._answers.put(key, constant)
             added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
-            answer = constant + _something(added)
+            answer = _something(constant) + _something(added)
         elif isinstance(decision, Deny):
             answer = self._denials.answer(decision, check.envelope, check.decision_id)
         else:
