@@ -210,7 +210,8 @@ class CheckService:
         fetched = self._keys.refresh_for(undecided.key.issuer, undecided.key.kid)
         if isinstance(fetched, Awaitable):
             return self._wait(check, envelope, fetched)
-        return self._answer(check, self._decide_again(envelope, fetched=fetched))
+        # Only True is a yes: whatever else a key source answers closes the door.
+        return self._answer(check, settle(undecided, fetched=fetched is True))
 
     async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
         patience = self._settings.unknown_key_wait
@@ -223,18 +224,14 @@ class CheckService:
                     fetched = await refresh
             except TimeoutError:
                 fetched = False
-            return self._answer(check, self._decide_again(envelope, fetched=fetched))
+            decision = decide(envelope.request, self._snapshot, self._verified, time.time())
+            if isinstance(decision, Undecided):
+                decision = settle(decision, fetched=fetched is True)
+            return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
         finally:
             self._waiting -= 1
-
-    def _decide_again(self, envelope: Envelope, *, fetched: bool) -> Decision:
-        decision = decide(envelope.request, self._snapshot, self._verified, time.time())
-        if not isinstance(decision, Undecided):
-            return decision
-        # Only True is a yes: whatever else a key source answers closes the door.
-        return settle(decision, fetched=fetched is True)
 
     def _answer(self, check: _Check, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:
