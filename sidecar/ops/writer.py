@@ -7,6 +7,8 @@ from queue import Empty, SimpleQueue
 
 MAX_PENDING_BYTES = 2 * 1024 * 1024  # some 5,000 lines: how far a reader may be behind
 _BATCH_BYTES = 64 * 1024  # as much as a pipe holds
+# A line may wait for others: to wake a thread for each would cost the event loop more than writing.
+_GATHER_SECONDS = 0.01
 
 
 class LineWriter:
@@ -26,7 +28,7 @@ class LineWriter:
         self._taken_bytes = 0
         self._refused_lines = 0
         self._failed_lines = 0
-        self._closed = False
+        self._closed = threading.Event()
         self._torn = False
 
     @property
@@ -36,7 +38,10 @@ class LineWriter:
 
     def put(self, lines: bytes, count: int = 1) -> bool:
         """Hand over ``count`` lines; False if they were dropped. Never waits."""
-        if self._closed or self._put_bytes - self._taken_bytes + len(lines) > self._max_pending:
+        if (
+            self._closed.is_set()
+            or self._put_bytes - self._taken_bytes + len(lines) > self._max_pending
+        ):
             self._refused_lines += count
             return False
         self._put_bytes += len(lines)
@@ -48,7 +53,7 @@ class LineWriter:
 
     def close(self, timeout: float) -> bool:
         """Write what is left, for at most ``timeout`` seconds; False if some remains."""
-        self._closed = True
+        self._closed.set()
         if self._thread is None:
             return True
         self._queue.put(None)
@@ -60,6 +65,7 @@ class LineWriter:
             taken = self._queue.get()
             if taken is None:
                 return
+            self._closed.wait(_GATHER_SECONDS)
             lines, count = taken
             chunks, size = [lines], len(lines)
             ending = False
