@@ -1,1 +1,1 @@
-"""Measurements and simulations: ``make bench``, ``make fleet``."""
+"""Measurements and simulations: ``make bench``, ``make fleet``, ``make soak``."""

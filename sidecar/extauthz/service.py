@@ -172,7 +172,7 @@ class CheckService:
             return None
         check.decision_id = sane_id(own_id)
         now = time.time()
-        if not check.decision_id or not repeat.stands(self._snapshot, now):
+        if not check.decision_id or repeat.stands(self._snapshot, now) is not True:
             return None
         check.cached = repeat.cached
         self._remember(check, repeat.decision, repeat.request, now)

@@ -141,12 +141,23 @@ def _expired_in_cache(checks: CheckService, message: bytes) -> None:
     checks._verified[digest] = entry._replace(valid_until=NOW - 1)
 
 
+def _outlived(checks: CheckService, message: bytes) -> None:
+    """Remember an allow whose key is gone; a swap would have forgotten it."""
+    _learnt(checks, message)
+    checks._snapshot = snapshot(FRESH)
+
+
 def _fetching(fetched: object, *, brings: bool) -> Callable[..., None]:
     def prepare(checks: CheckService, _: bytes) -> None:
         new = snapshot(OLD, FRESH) if brings else snapshot(OLD)
         checks._keys = Keys(fetched, lambda: checks.swap(new))
 
     return prepare
+
+
+REPEATED = check_request(
+    b"/closed/1", headers={**_with(), "x-request-id": (b"5b1d2f3e-6f1c-4a55-9a0a-1c8a3f1c9d10",)}
+)
 
 
 def cases() -> Iterator[Case]:
@@ -166,10 +177,8 @@ def _allowed() -> Iterator[Case]:
     query = b"/closed/1?token=" + minting.sign(_claims(), OLD).encode()
     yield Case("key set", good, True)
     yield Case("cached", good, True, _primed)
-    with_id = {**_with(), "x-request-id": (b"5b1d2f3e-6f1c-4a55-9a0a-1c8a3f1c9d10",)}
-    repeated = check_request(b"/closed/1", headers=with_id)
-    yield Case("seen once", repeated, True, _primed)
-    yield Case("repeated", repeated, True, _learnt)
+    yield Case("seen once", REPEATED, True, _primed)
+    yield Case("repeated", REPEATED, True, _learnt)
     yield Case("headers as text", check_request(b"/closed/1", headers=_with(), raw=False), True)
     yield Case("secret", check_request(b"/closed/1", headers=_with(SECRET, iss="today")), True)
     yield Case("no kid", check_request(b"/anyone", headers=_with(SECRET, iss=...)), True)
@@ -232,6 +241,7 @@ def _denied() -> Iterator[Case]:
     for fetched in (True, False):
         yield Case(f"unknown key {fetched}", fresh, False, _fetching(fetched, brings=False))
     good = check_request(headers=_with())
+    yield Case("outlived", REPEATED, False, _outlived)
     yield Case("withdrawn", good, False, _primed_then(FRESH))
     yield Case("stale", good, False, _primed_then(OLD, fetched_at=NOW - 100_000))
     yield Case("expired since", good, True, _expired_in_cache)
