@@ -28,13 +28,15 @@ RepeatKey = tuple[str, str, bytes, bytes]
 
 
 def identify(http: AttributeContextOutline.HttpRequest) -> tuple[RepeatKey, bytes] | None:
-    """Return what a request is known by, and its id; None for one that has none of Envoy's.
+    """Return what a request is known by, and its id; None for one without an id of Envoy's.
 
-    None too where there are headers as text: Envoy sends those instead of a header map.
+    None too for a large one, and for headers as text: Envoy sends those instead of a header map.
     """
     block = http.header_map
+    if len(block) > MAX_BYTES or http.headers:
+        return None
     start = block.rfind(_BEFORE_ID)
-    if start < 0 or http.headers:
+    if start < 0:
         return None
     start += len(_BEFORE_ID)
     end = start + _ID_BYTES
@@ -80,8 +82,6 @@ class Repeats:
             self._met.put(mark, True)
             return
         _, _, before, after = key
-        if len(before) + len(after) > MAX_BYTES:
-            return
         headers: Headers = {}
         try:
             add_raw(before + self._unguessable + after, headers)
