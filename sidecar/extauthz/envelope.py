@@ -1,6 +1,7 @@
 """CheckRequest bytes to a request, and what else the answer and the log need of them."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -108,6 +109,7 @@ def surroundings(attributes: AttributeContextOutline) -> Surroundings:
     )
 
 
+@lru_cache(maxsize=256)  # as many connections have requests at a time, more or less
 def address_of(message: bytes) -> str:
     """Return a Peer's address as ``host:port`` or ``unix:path``, empty where it names none."""
     try:
