@@ -9,7 +9,7 @@ from hyperframe.frame import DataFrame, Frame
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.stream import Budget
+from sidecar.transport.h2.sending import Budget
 from sidecar.transport.interface import Methods
 from tests.edge.h2.peer import (
     ACKNOWLEDGED,
@@ -222,6 +222,7 @@ async def test_a_deadline_that_passes_is_answered_so() -> None:
     rig.protocol.data_received(call("/t/Hang", timeout="1m"))
     while not rig.wire.writes:
         await settled()
+    await settled()
     [answer] = rig.wire.frames()
     assert b"grpc-status\x014" in answer.data  # type: ignore[attr-defined]  # -- it is DATA
     assert hanging.cancelled == hanging.started
@@ -288,8 +289,7 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     assert sent == 1300
     rig.protocol.connection_lost(None)
     await settled()
-    assert rig.protocol._calls._waiting == {}
-    assert rig.protocol._calls._running == {}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:

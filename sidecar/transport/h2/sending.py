@@ -1,0 +1,167 @@
+"""The sending half of a connection: answers, and the windows that they wait for (RFC 9113 5.2)."""
+
+from collections.abc import Callable
+from struct import Struct
+
+from sidecar.transport.h2 import limits, wire
+from sidecar.transport.h2.grpc import PREFIX, RESPONSE, SUCCESS, Head
+from sidecar.transport.h2.hpack import TABLE_OFF
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
+
+# Our header blocks use no table; each says so, for a peer that has just shrunk its own must hear
+# it in the next (RFC 7541 4.2).
+_FIRST, _LAST = TABLE_OFF + RESPONSE, TABLE_OFF + SUCCESS
+# A whole answer is HEADERS, DATA and HEADERS, of which only the stream and the message vary:
+# type and length and flags, stream, block; length and type, flags, stream, the message's prefix.
+_BEFORE = Struct(f">5sI{len(_FIRST)}sIBIBI")
+_AFTER = Struct(f">5sI{len(_LAST)}s")
+_FIRST_START = wire.frame(wire.HEADERS, wire.END_HEADERS, 0, _FIRST)[:5]
+_LAST_START = wire.frame(wire.HEADERS, wire.END_HEADERS | wire.END_STREAM, 0, _LAST)[:5]
+
+
+class Budget:
+    """The bytes of messages that are held for all connections of a server."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+
+class Stream:
+    """A request and its answer (5.1): open, or half-closed (remote) once it is ``complete``."""
+
+    __slots__ = (
+        "begun", "body", "cancel", "complete", "credit", "ending", "head", "held", "id", "pending",
+        "received", "since",
+    )  # fmt: skip
+
+    def __init__(self, number: int, head: Head, now: float) -> None:
+        self.id = number
+        self.head = head
+        self.since = now  # when it began to wait for the peer, where it does
+        # The request.
+        self.complete = False
+        self.body: bytes | bytearray | None = b""  # None: it was too large to keep
+        self.received = 0  # bytes of the body
+        self.held = 0  # those that count against the budget
+        # The answer.
+        self.begun = False
+        self.credit = 0  # its window less the peer's SETTINGS_INITIAL_WINDOW_SIZE (6.9.2)
+        self.pending: memoryview | bytes = b""  # messages for which no window has room
+        self.ending: bytes | None = None  # the block that ends it: nothing can be added any more
+        self.cancel: Callable[[], object] | None = None  # stops the work on it; the server's own
+
+
+class Sending:
+    """What is to be sent, and what may be sent yet."""
+
+    def __init__(self, budget: Budget, now: float) -> None:
+        self.streams: dict[int, Stream] = {}  # those that are open
+        self._budget = budget
+        self._now = now
+        self._frames: list[bytes] = []
+        self._blocked: dict[int, Stream] = {}  # those with bytes that no window has room for
+        self._window = self._initial_window = wire.DEFAULT_WINDOW
+        self._max_frame = wire.LEAST_MAX_FRAME
+
+    def answer(self, stream: Stream, message: bytes) -> None:
+        """Answer a unary call, all at once where the windows and the frame size have room."""
+        size = len(message) + PREFIX.size
+        if (
+            size > self._window
+            or size > self._initial_window + stream.credit
+            or size > self._max_frame
+        ):
+            self.send(stream, message)
+            self.finish(stream, SUCCESS)
+            return
+        self._window -= size
+        number = stream.id
+        self._frames += (
+            _BEFORE.pack(_FIRST_START, number, _FIRST, size << 8, 0, number, 0, len(message)),
+            message,
+            _AFTER.pack(_LAST_START, number, _LAST),
+        )
+        self._close(stream)
+
+    def send(self, stream: Stream, message: bytes) -> None:
+        """Send a message of an answer that goes on, as far as the windows have room."""
+        if not stream.begun:
+            stream.begun = True
+            self._send_block(stream, 0, RESPONSE)
+        stream.pending = memoryview(bytes(stream.pending) + PREFIX.pack(0, len(message)) + message)
+        self._pump(stream)
+
+    def finish(self, stream: Stream, trailers: bytes, response: bytes = RESPONSE) -> None:
+        """End an answer once its messages have gone; ``response`` leads one that has none."""
+        stream.ending = trailers if stream.begun else response + trailers
+        self._pump(stream)
+
+    def _enlarge(self, stream: Stream | None, increment: int) -> None:
+        """Take a WINDOW_UPDATE (6.9) of a stream, or of the connection: None."""
+        broken = H2StreamError if stream else H2ConnectionError
+        if not increment:
+            raise broken("WINDOW_UPDATE of nothing")
+        if stream is None:
+            self._window = window = self._window + increment
+        else:
+            stream.credit += increment
+            window = self._initial_window + stream.credit
+        if window > wire.MAX_WINDOW:
+            raise broken("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)  # 6.9.1
+        self._pump_all()
+
+    def _set_initial_window(self, size: int) -> None:
+        """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2)."""
+        largest = size + max([0, *(stream.credit for stream in self.streams.values())])
+        if largest > wire.MAX_WINDOW:
+            raise H2ConnectionError("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
+        self._initial_window = size
+
+    def _pump_all(self) -> None:
+        for stream in list(self._blocked.values()):
+            self._pump(stream)
+
+    def _pump(self, stream: Stream) -> None:
+        """Send what the windows have room for, then what ends the answer."""
+        while stream.pending:
+            room = min(self._window, self._initial_window + stream.credit, self._max_frame)
+            if room <= 0:
+                if stream.id not in self._blocked:
+                    self._blocked[stream.id] = stream
+                    stream.since = self._now
+                return
+            part, stream.pending = stream.pending[:room], stream.pending[room:]
+            self._window -= len(part)
+            stream.credit -= len(part)
+            self._frames.append(wire.frame(wire.DATA, 0, stream.id, part))
+            self._blocked.pop(stream.id, None)  # it goes on: its time begins anew
+        if stream.ending is not None:
+            self._send_block(stream, wire.END_STREAM, stream.ending)
+            self._close(stream)
+
+    def _send_block(self, stream: Stream, flags: int, block: bytes) -> None:
+        flags |= wire.END_HEADERS
+        self._frames.append(wire.frame(wire.HEADERS, flags, stream.id, TABLE_OFF + block))
+
+    def _close(self, stream: Stream) -> None:
+        """Forget a stream: it is answered, or reset."""
+        self.streams.pop(stream.id, None)
+        self._blocked.pop(stream.id, None)
+        stream.ending = b""
+        self._release(stream)
+
+    def _hold(self, stream: Stream, octets: bytes) -> None:
+        """Add to a request's body, or drop it all where it is too much."""
+        size = stream.held + len(octets)
+        if size > limits.MAX_MESSAGE or self._budget.held + len(octets) > limits.MAX_BUFFERED:
+            stream.body = None
+            self._release(stream)
+        elif stream.body is not None:
+            stream.body = stream.body or bytearray()
+            stream.body += octets
+            stream.held = size
+            self._budget.held += len(octets)
+
+    def _release(self, stream: Stream) -> None:
+        self._budget.held -= stream.held
+        stream.held = 0
