@@ -5,19 +5,21 @@ and sends what ``take`` returns. Nothing that a peer sends raises an exception h
 """
 
 from collections import deque
-from collections.abc import Callable
+from math import inf
 
 from sidecar.transport.h2 import limits, wire
-from sidecar.transport.h2.grpc import Head, check_trailers, read_head
 from sidecar.transport.h2.hpack import Decoder, Field
+from sidecar.transport.h2.rpc import Head, check_trailers, read_head
 from sidecar.transport.h2.sending import Budget, Sending, Stream
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
-_SETTINGS = {
-    wire.MAX_CONCURRENT_STREAMS: limits.MAX_STREAMS,
-    wire.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
-    wire.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_BLOCK,
-}
+_GREETING = wire.settings(
+    {
+        wire.MAX_CONCURRENT_STREAMS: limits.MAX_STREAMS,
+        wire.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
+        wire.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_BLOCK,
+    }
+) + wire.window_update(0, limits.CONNECTION_WINDOW - wire.DEFAULT_WINDOW)
 # Where a frame must be, and its size; others may be anywhere and of any size.
 _ON_CONNECTION = {wire.SETTINGS, wire.PING, wire.GOAWAY}
 _ON_STREAMS = set(range(wire.CONTINUATION + 1)) - _ON_CONNECTION - {wire.WINDOW_UPDATE}
@@ -30,8 +32,7 @@ class Connection(Sending):
 
     def __init__(self, budget: Budget, now: float) -> None:
         super().__init__(budget, now)
-        self._frames.append(wire.settings(_SETTINGS))
-        self._frames.append(wire.window_update(0, limits.CONNECTION_WINDOW - wire.DEFAULT_WINDOW))
+        self._frames.append(_GREETING)
         # What has arrived of what is not complete.
         self._preface = wire.PREFACE  # what is missing of it
         self._next: int | None = wire.SETTINGS  # the one type of frame that may follow
@@ -65,11 +66,22 @@ class Connection(Sending):
 
         Those without an ``ending`` have a request to be answered. The others are closed, and had.
         """
-        return self._see(self._read, data, now)
+        self._now = now
+        if self._goaway is None:
+            try:
+                if data:
+                    self._read(data)
+                else:
+                    self._check_times()
+            except H2ConnectionError as error:
+                last = self._last if self._final is None else self._final
+                self._goaway = wire.goaway(last, error.code, error.rule)
+        seen, self._seen = self._seen, []
+        return seen
 
     def tick(self, now: float) -> list[Stream]:
         """See to what takes too long, every ``limits.TICK`` seconds; return what that closed."""
-        return self._see(self._check_times, b"", now)
+        return self.receive(b"", now)
 
     def lost(self) -> list[Stream]:
         """Let go of every stream; return those with a request: the connection is closed."""
@@ -96,17 +108,6 @@ class Connection(Sending):
             self._final = self._last
             self._frames.append(wire.goaway(self._last, ErrorCode.NO_ERROR))
 
-    def _see(self, step: Callable[[bytes], None], data: bytes, now: float) -> list[Stream]:
-        self._now = now
-        if self._goaway is None:
-            try:
-                step(data)
-            except H2ConnectionError as error:
-                last = self._last if self._final is None else self._final
-                self._goaway = wire.goaway(last, error.code, error.rule)
-        seen, self._seen = self._seen, []
-        return seen
-
     def _read(self, data: bytes) -> None:
         """Take the whole frames (4.1) of ``data``, keep the rest."""
         if not self._rest and self._next is None:
@@ -118,7 +119,7 @@ class Connection(Sending):
             data, self._preface = data[size:], self._preface[size:]
         data = self._rest + data
         position, end = 0, len(data)
-        while (start := position + wire.FRAME_HEADER.size) <= end:
+        while (start := position + wire.FRAME_HEADER_BYTES) <= end:
             length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
             kind, length = length & 0xFF, length >> 8
             if length > limits.MAX_FRAME:
@@ -138,9 +139,6 @@ class Connection(Sending):
     def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._next is not None and kind != self._next:
             raise H2ConnectionError("SETTINGS come first; blocks are not interrupted")  # 3.4, 6.10
-        size = len(payload)
-        if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
-            raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
         if kind in (_ON_CONNECTION if number else _ON_STREAMS):
             raise H2ConnectionError("a stream's frame on the connection, or the reverse")
         if kind == wire.HEADERS:
@@ -149,20 +147,31 @@ class Connection(Sending):
             self._on_data(flags, number, payload)
         elif kind == wire.CONTINUATION:
             self._on_continuation(flags, number, payload)
-        elif kind == wire.RST_STREAM:
+        else:
+            self._on_control(kind, flags, number, payload)
+
+    def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
+            raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
+        if kind == wire.RST_STREAM:
             self._on_rst_stream(number)
+            return
+        self._count()
+        if kind == wire.SETTINGS:
+            self._on_settings(flags, payload)
         elif kind == wire.PUSH_PROMISE:
             raise H2ConnectionError("a client pushes nothing")  # 6.6
-        else:
-            self._count()
-            if kind == wire.WINDOW_UPDATE:
-                self._on_window_update(number, payload)
-            elif kind == wire.SETTINGS:
-                self._on_settings(flags, payload)
-            elif kind == wire.PING and not flags & wire.ACK:  # 6.7
-                self._frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
-            # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
-            # other types are to be ignored (4.1, 5.5).
+        elif kind == wire.PING and not flags & wire.ACK:  # 6.7
+            self._frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
+        elif kind == wire.WINDOW_UPDATE:  # 6.9
+            stream = self.streams.get(number)
+            if number and stream is None:
+                self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+            else:
+                self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
+        # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
+        # other types are to be ignored (4.1, 5.5).
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:  # 6.2
         if not number & 1:
@@ -265,10 +274,14 @@ class Connection(Sending):
         length = stream.head.content_length
         if length is not None and length != stream.received:
             raise H2StreamError("not content-length's bytes")  # 8.1.1
-        stream.complete = True
+        stream.complete, stream.until = True, inf
         self._resettable += 1
-        self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
-        self._seen.append(stream)
+        if self._chatter:
+            self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
+        if stream.head.refusal is not None:
+            self.finish(stream, b"", stream.head.refusal)
+        else:
+            self._seen.append(stream)
 
     def _on_rst_stream(self, number: int) -> None:  # 6.4
         self._refuse_idle(number)
@@ -303,13 +316,6 @@ class Connection(Sending):
         self._frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
         self._pump_all()
 
-    def _on_window_update(self, number: int, payload: bytes) -> None:  # 6.9
-        stream = self.streams.get(number)
-        if number and stream is None:
-            self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
-        else:
-            self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
-
     def _count(self, number: int = 1) -> None:
         """Count what is legal and asks for nothing. Raises H2ConnectionError for too much."""
         self._chatter += number
@@ -334,7 +340,7 @@ class Connection(Sending):
             if stream.complete:
                 self._seen.append(stream)
 
-    def _check_times(self, _data: bytes) -> None:
+    def _check_times(self) -> None:
         self._chatter = max(0, self._chatter - limits.CHATTER_PER_SECOND)
         if not self._acknowledged and self._now - self._opened > limits.HANDSHAKE_TIMEOUT:
             raise H2ConnectionError("no SETTINGS ACK", ErrorCode.SETTINGS_TIMEOUT)  # 6.5.3
@@ -342,9 +348,7 @@ class Connection(Sending):
         if (self._rest or self._next is not None) and quiet > limits.FRAME_TIMEOUT:
             raise H2ConnectionError("a frame that does not end", ErrorCode.ENHANCE_YOUR_CALM)
         for stream in list(self.streams.values()):
-            patience = limits.SEND_TIMEOUT if stream.complete else limits.REQUEST_TIMEOUT
-            waits = not stream.complete or stream.id in self._blocked
-            if waits and self._now - stream.since > patience:
+            if self._now > stream.until:
                 self._reset(stream.id, ErrorCode.CANCEL)
         if not self.streams and quiet > limits.IDLE_TIMEOUT:
             self.end()

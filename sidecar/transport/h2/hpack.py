@@ -7,11 +7,10 @@ from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 Field = tuple[bytes, bytes]
 
 MAX_TABLE_SIZE = 4096  # RFC 9113 6.5.2: what SETTINGS_HEADER_TABLE_SIZE is when nobody says
-FIELD_OVERHEAD = 32  # 4.1
 
-# Appendix A, from index 1: names, and values after "=".
+# Appendix A, after an index 0 that is none: names, and values after "=".
 _STATIC_TEXT = (
-    b":authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|"
+    b"|:authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|"
     b":status=200|:status=204|:status=206|:status=304|:status=400|:status=404|:status=500|"
     b"accept-charset|accept-encoding=gzip, deflate|accept-language|accept-ranges|accept|"
     b"access-control-allow-origin|age|allow|authorization|cache-control|content-disposition|"
@@ -21,12 +20,9 @@ _STATIC_TEXT = (
     b"proxy-authenticate|proxy-authorization|range|referer|refresh|retry-after|server|set-cookie|"
     b"strict-transport-security|transfer-encoding|user-agent|vary|via|www-authenticate"
 )
-_NO_FIELD: Field = b"", b""  # at index 0
-_STATIC = [
-    _NO_FIELD,
-    *((n, v) for n, _, v in (f.partition(b"=") for f in _STATIC_TEXT.split(b"|"))),
+_STATIC: list[Field] = [
+    (name, value) for name, _, value in (f.partition(b"=") for f in _STATIC_TEXT.split(b"|"))
 ]
-_FIRST_DYNAMIC = len(_STATIC)
 
 # Appendix B: the length in bits of each symbol's Huffman code, 0 to 255 and EOS. The code is
 # canonical: in order of length and symbol, each code is its predecessor's plus one.
@@ -117,7 +113,7 @@ class Decoder:
     def _decode(self, block: bytes, max_size: int) -> list[Field]:
         table = self._table
         fields: list[Field] = []
-        position, end = self._resize(block), len(block)
+        position, end = 0, len(block)
         while position < end:
             octet = block[position]
             if octet & 0x80:  # 6.1: indexed
@@ -125,41 +121,35 @@ class Decoder:
                 if not index:
                     raise _error("index 0")
                 field = table[index]
-            else:
-                if octet & 0xE0 == 0x20:
-                    raise _error("a table size update within a block")  # 4.2
-                # 6.2.1: literal, to be indexed; 6.2.2 and 6.2.3: not, or never
+            elif octet & 0xE0 == 0x20:  # 6.3: a table size update
+                self._capacity, position = _integer(block, position, 0x1F)
+                if fields or self._capacity > MAX_TABLE_SIZE:
+                    raise _error("a table size that is too large, or after a field")  # 4.2
+                self._evict()
+                continue
+            else:  # 6.2.1: literal, to be indexed; 6.2.2 and 6.2.3: not, or never
                 index, position = _integer(block, position, 0x3F if octet & 0x40 else 0x0F)
-                name = table[index][0]
-                if not index:
-                    name, position = _string(block, position)
+                name, position = (table[index][0], position) if index else _string(block, position)
                 value, position = _string(block, position)
                 field = name, value
                 if octet & 0x40:
-                    table.insert(_FIRST_DYNAMIC, field)
-                    self._size += len(name) + len(value) + FIELD_OVERHEAD
+                    table.insert(len(_STATIC), field)
+                    self._size += _size(field)
                     self._evict()
-            max_size -= len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+            max_size -= _size(field)
             if max_size < 0:
                 raise H2ConnectionError("too many header bytes", ErrorCode.ENHANCE_YOUR_CALM)
             fields.append(field)
         return fields
 
-    def _resize(self, block: bytes) -> int:
-        """Apply the table size updates (6.3) that a block begins with; return their length."""
-        position = 0
-        while block[position : position + 1] and block[position] & 0xE0 == 0x20:
-            self._capacity, position = _integer(block, position, 0x1F)
-            if self._capacity > MAX_TABLE_SIZE:
-                raise _error("a larger table than was announced")
-            self._evict()
-        return position
-
     def _evict(self) -> None:  # 4.3, 4.4
         self.changed = True
         while self._size > self._capacity:
-            name, value = self._table.pop()
-            self._size -= len(name) + len(value) + FIELD_OVERHEAD
+            self._size -= _size(self._table.pop())
+
+
+def _size(field: Field) -> int:  # 4.1
+    return len(field[0]) + len(field[1]) + 32
 
 
 def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1

@@ -8,13 +8,15 @@ from functools import partial
 from traceback import extract_tb
 from typing import cast
 
+from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.grpc import SUCCESS, Head, Status, message_of, status
 from sidecar.transport.h2.limits import CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
 from sidecar.transport.h2.sending import Budget, Stream
 from sidecar.transport.interface import Methods, RpcError
 
 _log = logging.getLogger(__name__)
+
+_Answer = bytes | Awaitable[bytes]
 
 
 class H2Protocol(asyncio.Protocol):
@@ -33,7 +35,6 @@ class H2Protocol(asyncio.Protocol):
         self._connection = Connection(budget, time.monotonic())
         self._opened = opened
         self._closed = closed
-        self._arrived = 0.0  # when what is being served was read
         self._unread = b""
         self._paused = False  # the peer does not read
         self._moved = asyncio.Event()  # server streams that wait may look again
@@ -51,7 +52,6 @@ class H2Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Serve what arrived, as long as the peer takes the answers."""
-        self._arrived = time.monotonic()
         self._unread += data
         self._read_on()
 
@@ -91,7 +91,7 @@ class H2Protocol(asyncio.Protocol):
     def end(self) -> None:
         """Take no new stream; end those that have no end of their own; close after the last."""
         self._connection.end()
-        draining = RpcError(Status.UNAVAILABLE, "the server is draining")
+        draining = RpcError(rpc.UNAVAILABLE, "the server is draining")
         for stream in list(self._connection.streams.values()):
             if stream.cancel is not None and stream.head.path in self._methods.streams:
                 self._cut_short(stream, draining)
@@ -102,14 +102,15 @@ class H2Protocol(asyncio.Protocol):
         self._transport.abort()
 
     def _read_on(self) -> None:
+        now = time.monotonic()  # a caller's time runs, however long those before it take
         while self._unread and not self._paused:
             piece, self._unread = self._unread[:MAX_READ], self._unread[MAX_READ:]
-            self._see_to(self._connection.receive(piece, time.monotonic()))
+            self._see_to(self._connection.receive(piece, now))
 
     def _see_to(self, streams: list[Stream]) -> None:
         for stream in streams:
             if stream.ending is None:
-                self._serve(stream, stream.head)
+                self._reply(stream, self._ask, stream)
             elif stream.cancel is not None:
                 stream.cancel()
         self._moved.set()
@@ -135,77 +136,60 @@ class H2Protocol(asyncio.Protocol):
         except OSError:  # asyncio's own loop: the peer was faster
             self.abort()
 
-    def _serve(self, stream: Stream, head: Head) -> None:
-        if head.refusal is not None:
-            self._connection.finish(stream, b"", head.refusal)
-            return
-        # The time that a caller gives runs from the read on, however long those before it take.
-        deadline = None if head.timeout is None else self._arrived + head.timeout
+    def _reply(self, stream: Stream, ask: Callable[..., _Answer], *given: Stream) -> None:
+        """Answer by what ``ask`` returns or raises: the method, or the task that awaited it."""
         try:
-            answer = self._ask(stream, head, deadline)
-            if isinstance(answer, bytes):
+            answer = ask(*given)
+            if stream.ending is not None:
+                pass  # a server stream has ended, or the caller has left
+            elif isinstance(answer, bytes):
                 self._connection.answer(stream, answer)
             else:
-                self._wait_for(stream, answer, deadline)
-        except Exception as error:  # noqa: BLE001 -- it is the caller's to know, and no one else's
-            self._fail(stream, error)
+                self._wait_for(stream, answer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- the caller is told
+            if stream.ending is None:
+                self._fail(stream, error)
 
-    def _ask(
-        self, stream: Stream, head: Head, deadline: float | None
-    ) -> bytes | Awaitable[bytes | None]:
+    def _ask(self, stream: Stream) -> _Answer:
         """Ask the method that a request names. Raises RpcError, and what the method raises."""
+        head = stream.head
         body, stream.body = stream.body, b""  # one copy is enough, however long the method takes
         if body is None and head.path in self._methods.oversized:
             return self._methods.oversized[head.path]
         if unary := self._methods.unary.get(head.path):
-            return unary(message_of(body, encoded=head.encoded), deadline)
+            return unary(rpc.message_of(body, encoded=head.encoded), stream.deadline)
         if server_stream := self._methods.streams.get(head.path):
-            messages = server_stream(message_of(body, encoded=head.encoded))
+            messages = server_stream(rpc.message_of(body, encoded=head.encoded))
             return self._send_all(stream, messages)
-        raise RpcError(Status.UNIMPLEMENTED, "unknown method")
+        raise RpcError(rpc.UNIMPLEMENTED, "unknown method")
 
-    async def _send_all(self, stream: Stream, messages: AsyncIterator[bytes]) -> None:
+    async def _send_all(self, stream: Stream, messages: AsyncIterator[bytes]) -> bytes:
         async for message in messages:
             if stream.ending is not None:
-                return  # it is over, and the method takes no notice of its cancellation
+                break  # it is over, and the method takes no notice of its cancellation
             self._connection.send(stream, message)
             self._flush()
             while stream.pending or self._paused:
                 self._moved.clear()
                 await self._moved.wait()
-        self._connection.finish(stream, SUCCESS)
+        self._connection.finish(stream, rpc.SUCCESS)
+        return b""  # nothing else
 
-    def _wait_for(
-        self, stream: Stream, answer: Awaitable[bytes | None], deadline: float | None
-    ) -> None:
+    def _wait_for(self, stream: Stream, answer: Awaitable[bytes]) -> None:
         task = asyncio.ensure_future(answer)
         stream.cancel = task.cancel
-        expiry = None
-        if deadline is not None:
-            late = RpcError(Status.DEADLINE_EXCEEDED, "the deadline has passed")
-            expiry = task.get_loop().call_at(deadline, self._cut_short, stream, late)
-        task.add_done_callback(partial(self._finished, stream, expiry))
+        task.add_done_callback(partial(self._finished, stream))
+        if stream.deadline is not None:
+            late = RpcError(rpc.DEADLINE_EXCEEDED, "the deadline has passed")
+            expiry = task.get_loop().call_at(stream.deadline, self._cut_short, stream, late)
+            task.add_done_callback(lambda _: expiry.cancel())
 
-    def _finished(
-        self,
-        stream: Stream,
-        expiry: asyncio.TimerHandle | None,
-        task: "asyncio.Future[bytes | None]",
-    ) -> None:
-        if expiry is not None:
-            expiry.cancel()
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        answer = None if error is not None else task.result()
-        if stream.ending is None:  # else a server stream has ended, or the caller has left
-            if isinstance(answer, bytes):
-                self._connection.answer(stream, answer)
-            else:
-                self._fail(stream, error or TypeError("no bytes"))
+    def _finished(self, stream: Stream, task: "asyncio.Future[bytes]") -> None:
+        self._reply(stream, task.result)
         self._flush()
 
     def _cut_short(self, stream: Stream, why: RpcError) -> None:
-        if stream.ending is None:
-            self._fail(stream, why)
+        self._connection.finish(stream, rpc.status(why))
         if stream.cancel is not None:
             stream.cancel()
         self._flush()
@@ -218,5 +202,5 @@ class H2Protocol(asyncio.Protocol):
                 for frame in reversed(extract_tb(error.__traceback__))
             )
             _log.error("%s failed: %s in %s", stream.head.path, type(error).__name__, where)
-            error = RpcError(Status.INTERNAL, "internal error")
-        self._connection.finish(stream, status(error))
+            error = RpcError(rpc.INTERNAL, "internal error")
+        self._connection.finish(stream, rpc.status(error))

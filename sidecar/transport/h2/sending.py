@@ -1,11 +1,12 @@
 """The sending half of a connection: answers, and the windows that they wait for (RFC 9113 5.2)."""
 
 from collections.abc import Callable
+from math import inf
 from struct import Struct
 
 from sidecar.transport.h2 import limits, wire
-from sidecar.transport.h2.grpc import PREFIX, RESPONSE, SUCCESS, Head
 from sidecar.transport.h2.hpack import TABLE_OFF
+from sidecar.transport.h2.rpc import PREFIX, PREFIX_BYTES, RESPONSE, SUCCESS, Head
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
 # Our header blocks use no table; each says so, for a peer that has just shrunk its own must hear
@@ -30,14 +31,15 @@ class Stream:
     """A request and its answer (5.1): open, or half-closed (remote) once it is ``complete``."""
 
     __slots__ = (
-        "begun", "body", "cancel", "complete", "credit", "ending", "head", "held", "id", "pending",
-        "received", "since",
+        "begun", "body", "cancel", "complete", "credit", "deadline", "ending", "head", "held", "id",
+        "pending", "received", "until",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head, now: float) -> None:
         self.id = number
         self.head = head
-        self.since = now  # when it began to wait for the peer, where it does
+        self.until = now + limits.REQUEST_TIMEOUT  # for how long it waits for the peer
+        self.deadline = None if head.timeout is None else now + head.timeout
         # The request.
         self.complete = False
         self.body: bytes | bytearray | None = b""  # None: it was too large to keep
@@ -65,7 +67,7 @@ class Sending:
 
     def answer(self, stream: Stream, message: bytes) -> None:
         """Answer a unary call, all at once where the windows and the frame size have room."""
-        size = len(message) + PREFIX.size
+        size = len(message) + PREFIX_BYTES
         if (
             size > self._window
             or size > self._initial_window + stream.credit
@@ -93,8 +95,9 @@ class Sending:
 
     def finish(self, stream: Stream, trailers: bytes, response: bytes = RESPONSE) -> None:
         """End an answer once its messages have gone; ``response`` leads one that has none."""
-        stream.ending = trailers if stream.begun else response + trailers
-        self._pump(stream)
+        if stream.ending is None:
+            stream.ending = trailers if stream.begun else response + trailers
+            self._pump(stream)
 
     def _enlarge(self, stream: Stream | None, increment: int) -> None:
         """Take a WINDOW_UPDATE (6.9) of a stream, or of the connection: None."""
@@ -108,17 +111,22 @@ class Sending:
             window = self._initial_window + stream.credit
         if window > wire.MAX_WINDOW:
             raise broken("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)  # 6.9.1
-        self._pump_all()
+        if stream is None:
+            self._pump_all()
+        elif stream.pending:
+            self._pump(stream)
 
     def _set_initial_window(self, size: int) -> None:
         """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2)."""
-        largest = size + max([0, *(stream.credit for stream in self.streams.values())])
-        if largest > wire.MAX_WINDOW:
+        largest = max((stream.credit for stream in self.streams.values()), default=0)
+        if size + max(largest, 0) > wire.MAX_WINDOW:
             raise H2ConnectionError("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
         self._initial_window = size
 
     def _pump_all(self) -> None:
         for stream in list(self._blocked.values()):
+            if self._window <= 0:
+                break
             self._pump(stream)
 
     def _pump(self, stream: Stream) -> None:
@@ -128,13 +136,14 @@ class Sending:
             if room <= 0:
                 if stream.id not in self._blocked:
                     self._blocked[stream.id] = stream
-                    stream.since = self._now
+                    stream.until = self._now + limits.SEND_TIMEOUT
                 return
             part, stream.pending = stream.pending[:room], stream.pending[room:]
             self._window -= len(part)
             stream.credit -= len(part)
             self._frames.append(wire.frame(wire.DATA, 0, stream.id, part))
             self._blocked.pop(stream.id, None)  # it goes on: its time begins anew
+        stream.until = inf
         if stream.ending is not None:
             self._send_block(stream, wire.END_STREAM, stream.ending)
             self._close(stream)
@@ -145,10 +154,11 @@ class Sending:
 
     def _close(self, stream: Stream) -> None:
         """Forget a stream: it is answered, or reset."""
-        self.streams.pop(stream.id, None)
+        del self.streams[stream.id]
         self._blocked.pop(stream.id, None)
         stream.ending = b""
-        self._release(stream)
+        if stream.held:
+            self._release(stream)
 
     def _hold(self, stream: Stream, octets: bytes) -> None:
         """Add to a request's body, or drop it all where it is too much."""

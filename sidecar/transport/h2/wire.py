@@ -9,6 +9,7 @@ DEFAULT_WINDOW = 65_535  # 6.9.2
 LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
 
 FRAME_HEADER = Struct(">IBI")  # 4.1: length (24 bits) and type (8), flags, stream
+FRAME_HEADER_BYTES = 9
 UINT32 = Struct(">I")
 SETTING = Struct(">HI")  # 6.5.1
 

@@ -19,8 +19,8 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 
 from sidecar.transport.h2 import wire
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.grpc import message_of
 from sidecar.transport.h2.protocol import H2Protocol
+from sidecar.transport.h2.rpc import message_of
 from sidecar.transport.h2.sending import Budget, Stream
 from sidecar.transport.interface import Methods
 

@@ -8,9 +8,9 @@ from hpack.huffman_table import decode_huffman as their_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.transport.h2.grpc import Head
 from sidecar.transport.h2.hpack import Decoder, Field, decode_huffman, literal
 from sidecar.transport.h2.limits import MEMO_ENTRIES
+from sidecar.transport.h2.rpc import Head
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 from tests.edge.h2.peer import ACKNOWLEDGED, HEADERS, Ours, headers
 from tests.edge.h2.targets import decode_blocks

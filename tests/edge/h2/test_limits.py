@@ -261,6 +261,13 @@ def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> No
     assert ours.budget.held == 0
 
 
+def test_a_window_update_gives_a_request_no_more_time() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(headers(1) + wire.window_update(1, 10), now=100.0)
+    ours.tick(101.0 + limits.REQUEST_TIMEOUT)
+    assert resets_of(ours.taken()) == {1: CANCEL}
+
+
 def test_an_answer_that_finds_no_window_in_time_is_reset() -> None:
     ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 3}))
     ours.feed(request(1, b"hello"), now=500.0)

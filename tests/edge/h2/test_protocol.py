@@ -1,6 +1,7 @@
 """The join to asyncio, on a transport that only writes down what is asked of it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -312,6 +313,25 @@ async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
     await settled()
     assert cancelled == 1
     assert rig.wire.writes == []
+
+
+async def test_a_stream_that_ends_by_its_cancellation_says_nothing_more() -> None:
+    async def obedient(_message: bytes) -> AsyncIterator[bytes]:
+        yield b"one"
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    rig = Rig(Methods({}, {"/t/Obedient": obedient}))
+    rig.protocol.data_received(call("/t/Obedient") + call("/t/Obedient", 3))
+    await settled()
+    rig.wire.frames()
+    rig.protocol.data_received(wire.rst_stream(1, CANCEL))
+    await settled()
+    assert rig.wire.writes == []
+    rig.protocol.end()
+    await settled()
+    goaway, trailers = rig.wire.frames()
+    assert (goaway.stream_id, trailers.stream_id) == (0, 3)
 
 
 async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_have_ended() -> (
