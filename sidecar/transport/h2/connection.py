@@ -8,7 +8,7 @@ from collections import deque
 from math import inf
 
 from sidecar.transport.h2 import limits, wire
-from sidecar.transport.h2.hpack import Decoder, Field
+from sidecar.transport.h2.hpack import Decoder
 from sidecar.transport.h2.rpc import Head, check_trailers, read_head
 from sidecar.transport.h2.sending import Budget, Sending, Stream
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
@@ -48,12 +48,10 @@ class Connection(Sending):
         self._unreturned = 0  # bytes of DATA that no WINDOW_UPDATE gave back yet
         # Streams.
         self._decoder = Decoder()
-        self._heads: dict[bytes, Head] = {}  # of blocks read since the decoder's table last changed
         self._last = 0  # the highest stream that the peer opened
         self._skipped = False  # it has passed over numbers
         self._resets: deque[int] = deque(maxlen=limits.REMEMBERED_RESETS)  # by us
         self._final: int | None = None  # the highest that is served, once that is said
-        self._goaway: bytes | None = None  # what to say last: the connection is at its end
         self._seen: list[Stream] = []
 
     @property
@@ -88,15 +86,6 @@ class Connection(Sending):
         for number in list(self.streams):
             self._drop(number)
         return self._seen
-
-    def take(self) -> bytes:
-        """Return the bytes to be sent; to be called after serving what was returned."""
-        if self._goaway:
-            self._frames.append(self._goaway)
-            self._goaway = b""
-        taken = b"".join(self._frames)
-        self._frames.clear()
-        return taken
 
     def announce_end(self) -> None:
         """Ask the peer to open no more streams; those on their way are served (6.8)."""
@@ -204,11 +193,11 @@ class Connection(Sending):
         if number > self._last:
             stream = self._open(number, block)
         elif stream is not None and not stream.complete:
-            check_trailers(self._decode(block))
+            check_trailers(self._decoder.decode(block, limits.MAX_HEADER_BLOCK))
             if not flags & wire.END_STREAM:
                 raise H2StreamError("trailers without END_STREAM")  # 8.1
         else:
-            self._decode(block)  # to keep in step (4.3)
+            self._decoder.decode(block, limits.MAX_HEADER_BLOCK)  # to keep in step (4.3)
             if stream is not None:
                 raise H2StreamError("half-closed", ErrorCode.STREAM_CLOSED)  # 5.1
             if number not in self._resets:
@@ -222,27 +211,23 @@ class Connection(Sending):
         self._last = number
         # A client that calls the same method again and again repeats a block that refers to the
         # decoder's table and does not change it: until something does, its bytes say it all.
-        head = self._heads.get(block)
+        head: Head | None = self._decoder.memo.get(block)
         if head is None:
-            head = read_head(self._decode(block))
+            head = read_head(self._decoder.decode(block, limits.MAX_HEADER_BLOCK))
             if not self._decoder.changed and len(block) <= limits.MEMO_BLOCK:
-                if len(self._heads) >= limits.MEMO_ENTRIES:
-                    self._heads.clear()
-                self._heads[block] = head
+                if len(self._decoder.memo) >= limits.MEMO_ENTRIES:
+                    self._decoder.memo.clear()
+                self._decoder.memo[block] = head
         if self._final is not None:  # 6.8: its client opens it again, elsewhere
             self._resets.append(number)
             return None
         most = limits.MAX_STREAMS if self._acknowledged else limits.MAX_EARLY_STREAMS
         if len(self.streams) >= most or len(self._blocked) >= limits.MAX_BLOCKED:
             raise H2StreamError("too many streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
-        stream = self.streams[number] = Stream(number, head, self._now)
+        deadline = None if head.timeout is None else self._now + head.timeout
+        stream = Stream(number, head, deadline, self._now + limits.REQUEST_TIMEOUT)
+        self.streams[number] = stream
         return stream
-
-    def _decode(self, block: bytes) -> list[Field]:
-        fields = self._decoder.decode(block, limits.MAX_HEADER_BLOCK)
-        if self._decoder.changed:
-            self._heads.clear()
-        return fields
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:  # 6.1
         # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
@@ -279,7 +264,7 @@ class Connection(Sending):
         if self._chatter:
             self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
         if stream.head.refusal is not None:
-            self.finish(stream, b"", stream.head.refusal)
+            self._refuse(stream, *stream.head.refusal)
         else:
             self._seen.append(stream)
 

@@ -1,6 +1,7 @@
 """HPACK, the header compression of HTTP/2 (RFC 7541): a full decoder, a trivial encoder."""
 
 from functools import cache
+from typing import Any
 
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
@@ -91,10 +92,14 @@ def decode_huffman(text: bytes) -> bytes:
 
 
 class Decoder:
-    """Decodes the header blocks of one connection, in their order."""
+    """Decodes the header blocks of one connection, in their order.
+
+    ``memo`` is for its owner to keep what blocks mean: every change of the table empties it.
+    """
 
     def __init__(self) -> None:
-        self.changed = False  # whether the last block changed the table: else it can be remembered
+        self.changed = False  # whether the last block changed the table: then it means more
+        self.memo: dict[bytes, Any] = {}
         self._table = _STATIC.copy()  # and the dynamic table (2.3.2), newest first
         self._size = 0
         self._capacity = MAX_TABLE_SIZE
@@ -144,6 +149,7 @@ class Decoder:
 
     def _evict(self) -> None:  # 4.3, 4.4
         self.changed = True
+        self.memo.clear()
         while self._size > self._capacity:
             self._size -= _size(self._table.pop())
 

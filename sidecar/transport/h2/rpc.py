@@ -26,6 +26,7 @@ RESPONSE = STATUS_200 + literal(b"content-type", b"application/grpc")
 SUCCESS = literal(b"grpc-status", b"0")
 METHOD_NOT_ALLOWED = literal(b":status", b"405") + literal(b"allow", b"POST")
 UNSUPPORTED_MEDIA_TYPE = literal(b":status", b"415")
+PLAIN_BODY = b"This is a gRPC server: POST with content-type application/grpc.\n"  # for a person
 
 
 _UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -71,7 +72,7 @@ class Head(NamedTuple):
     content_length: int | None
     timeout: float | None = None  # seconds
     encoded: bool = False  # grpc-encoding names a compression
-    refusal: bytes | None = None  # no gRPC, or senseless: the block that answers it
+    refusal: tuple[bytes, bytes] | None = None  # no gRPC, or senseless: the answer's block and body
 
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1, no upper case: 8.2
@@ -129,14 +130,15 @@ def read_head(fields: list[Field]) -> Head:
         raise H2StreamError("content-length is no number")  # RFC 9110 8.6
     head = Head(path.decode("latin-1"), None if text is None else int(text))
     if method != b"POST":
-        return head._replace(refusal=METHOD_NOT_ALLOWED)
+        body = b"" if method == b"HEAD" else PLAIN_BODY
+        return head._replace(refusal=(METHOD_NOT_ALLOWED, body))
     if not _CONTENT_TYPE(found.get(b"content-type", b"")):
-        return head._replace(refusal=UNSUPPORTED_MEDIA_TYPE)
+        return head._replace(refusal=(UNSUPPORTED_MEDIA_TYPE, PLAIN_BODY))
     timeout = None
     if (text := found.get(b"grpc-timeout")) is not None:
         parts = _TIMEOUT(text)
         if parts is None:
-            return head._replace(refusal=_BAD_TIMEOUT)
+            return head._replace(refusal=(_BAD_TIMEOUT, b""))
         timeout = int(parts[1]) * _UNITS[parts[2]]
     encoded = found.get(b"grpc-encoding", b"identity") != b"identity"
     return Head(head.path, head.content_length, timeout, encoded)

@@ -1,6 +1,7 @@
 """The sending half of a connection: answers, and the windows that they wait for (RFC 9113 5.2)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from struct import Struct
 
@@ -23,34 +24,28 @@ _LAST_START = wire.frame(wire.HEADERS, wire.END_HEADERS | wire.END_STREAM, 0, _L
 class Budget:
     """The bytes of messages that are held for all connections of a server."""
 
-    def __init__(self) -> None:
-        self.held = 0
+    held = 0
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """A request and its answer (5.1): open, or half-closed (remote) once it is ``complete``."""
 
-    __slots__ = (
-        "begun", "body", "cancel", "complete", "credit", "deadline", "ending", "head", "held", "id",
-        "pending", "received", "until",
-    )  # fmt: skip
-
-    def __init__(self, number: int, head: Head, now: float) -> None:
-        self.id = number
-        self.head = head
-        self.until = now + limits.REQUEST_TIMEOUT  # for how long it waits for the peer
-        self.deadline = None if head.timeout is None else now + head.timeout
-        # The request.
-        self.complete = False
-        self.body: bytes | bytearray | None = b""  # None: it was too large to keep
-        self.received = 0  # bytes of the body
-        self.held = 0  # those that count against the budget
-        # The answer.
-        self.begun = False
-        self.credit = 0  # its window less the peer's SETTINGS_INITIAL_WINDOW_SIZE (6.9.2)
-        self.pending: memoryview | bytes = b""  # messages for which no window has room
-        self.ending: bytes | None = None  # the block that ends it: nothing can be added any more
-        self.cancel: Callable[[], object] | None = None  # stops the work on it; the server's own
+    id: int
+    head: Head
+    deadline: float | None  # the caller's
+    until: float  # for how long it waits for the peer
+    # The request.
+    complete: bool = False
+    body: bytes | bytearray | None = b""  # None: it was too large to keep
+    received: int = 0  # bytes of the body
+    held: int = 0  # those that count against the budget
+    # The answer.
+    begun: bool = False
+    credit: int = 0  # its window less the peer's SETTINGS_INITIAL_WINDOW_SIZE (6.9.2)
+    pending: memoryview | bytes = b""  # messages for which no window has room
+    ending: bytes | None = None  # the block that ends it: nothing can be added any more
+    cancel: Callable[[], object] | None = None  # stops the work on it; the server's own
 
 
 class Sending:
@@ -61,18 +56,24 @@ class Sending:
         self._budget = budget
         self._now = now
         self._frames: list[bytes] = []
+        self._goaway: bytes | None = None  # what to say last: the connection is at its end
         self._blocked: dict[int, Stream] = {}  # those with bytes that no window has room for
-        self._window = self._initial_window = wire.DEFAULT_WINDOW
+        self._window = self._initial = wire.DEFAULT_WINDOW
         self._max_frame = wire.LEAST_MAX_FRAME
+
+    def take(self) -> bytes:
+        """Return the bytes to be sent; to be called after serving what was returned."""
+        if self._goaway:
+            self._frames.append(self._goaway)
+            self._goaway = b""
+        taken = b"".join(self._frames)
+        self._frames.clear()
+        return taken
 
     def answer(self, stream: Stream, message: bytes) -> None:
         """Answer a unary call, all at once where the windows and the frame size have room."""
         size = len(message) + PREFIX_BYTES
-        if (
-            size > self._window
-            or size > self._initial_window + stream.credit
-            or size > self._max_frame
-        ):
+        if size > self._window or size > self._initial + stream.credit or size > self._max_frame:
             self.send(stream, message)
             self.finish(stream, SUCCESS)
             return
@@ -93,11 +94,19 @@ class Sending:
         stream.pending = memoryview(bytes(stream.pending) + PREFIX.pack(0, len(message)) + message)
         self._pump(stream)
 
-    def finish(self, stream: Stream, trailers: bytes, response: bytes = RESPONSE) -> None:
-        """End an answer once its messages have gone; ``response`` leads one that has none."""
+    def finish(self, stream: Stream, trailers: bytes) -> None:
+        """End an answer once its messages have gone, unless it has ended already."""
         if stream.ending is None:
-            stream.ending = trailers if stream.begun else response + trailers
+            stream.ending = trailers if stream.begun else RESPONSE + trailers
             self._pump(stream)
+
+    def _refuse(self, stream: Stream, block: bytes, body: bytes) -> None:
+        """Answer what is no gRPC."""
+        if body:
+            self._send_block(stream, 0, block)
+        stream.pending = body
+        stream.ending = b"" if body else block
+        self._pump(stream)
 
     def _enlarge(self, stream: Stream | None, increment: int) -> None:
         """Take a WINDOW_UPDATE (6.9) of a stream, or of the connection: None."""
@@ -108,7 +117,7 @@ class Sending:
             self._window = window = self._window + increment
         else:
             stream.credit += increment
-            window = self._initial_window + stream.credit
+            window = self._initial + stream.credit
         if window > wire.MAX_WINDOW:
             raise broken("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)  # 6.9.1
         if stream is None:
@@ -121,7 +130,7 @@ class Sending:
         largest = max((stream.credit for stream in self.streams.values()), default=0)
         if size + max(largest, 0) > wire.MAX_WINDOW:
             raise H2ConnectionError("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
-        self._initial_window = size
+        self._initial = size
 
     def _pump_all(self) -> None:
         for stream in list(self._blocked.values()):
@@ -132,7 +141,7 @@ class Sending:
     def _pump(self, stream: Stream) -> None:
         """Send what the windows have room for, then what ends the answer."""
         while stream.pending:
-            room = min(self._window, self._initial_window + stream.credit, self._max_frame)
+            room = min(self._window, self._initial + stream.credit, self._max_frame)
             if room <= 0:
                 if stream.id not in self._blocked:
                     self._blocked[stream.id] = stream
