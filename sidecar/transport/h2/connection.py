@@ -143,22 +143,25 @@ class Connection(Sending):
         size = len(payload)
         if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
             raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
-        if kind == wire.RST_STREAM:
-            self._on_rst_stream(number)
-            return
-        self._count()
-        if kind == wire.SETTINGS:
+        stream = self.streams.get(number)
+        if stream is None and number and kind in {wire.RST_STREAM, wire.WINDOW_UPDATE}:
+            self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+        # A caller that leaves is no offence: its complete request pays for one reset, whether the
+        # answer is out or not. The rest are what CVE-2023-44487 is made of.
+        if kind == wire.RST_STREAM and self._resettable and (stream is None or stream.complete):
+            self._resettable -= 1
+        else:
+            self._count()
+        if kind == wire.RST_STREAM:  # 6.4
+            self._drop(number)
+        elif kind == wire.SETTINGS:
             self._on_settings(flags, payload)
         elif kind == wire.PUSH_PROMISE:
             raise H2ConnectionError("a client pushes nothing")  # 6.6
         elif kind == wire.PING and not flags & wire.ACK:  # 6.7
             self._frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
-        elif kind == wire.WINDOW_UPDATE:  # 6.9
-            stream = self.streams.get(number)
-            if number and stream is None:
-                self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
-            else:
-                self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
+        elif kind == wire.WINDOW_UPDATE and (stream is not None or number == 0):  # 6.9
+            self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
         # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
         # other types are to be ignored (4.1, 5.5).
 
@@ -267,17 +270,6 @@ class Connection(Sending):
             self._refuse(stream, *stream.head.refusal)
         else:
             self._seen.append(stream)
-
-    def _on_rst_stream(self, number: int) -> None:  # 6.4
-        self._refuse_idle(number)
-        stream = self.streams.get(number)
-        # A caller that leaves is no offence: its complete request pays for one reset, whether the
-        # answer is out or not. The rest are what CVE-2023-44487 is made of.
-        if self._resettable and (stream is None or stream.complete):
-            self._resettable -= 1
-        else:
-            self._count()
-        self._drop(number)
 
     def _on_settings(self, flags: int, payload: bytes) -> None:  # 6.5
         if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
