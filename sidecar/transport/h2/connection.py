@@ -1,16 +1,17 @@
-"""One HTTP/2 connection, seen from the server (RFC 9113): bytes in, events and bytes out.
+"""One HTTP/2 connection, seen from the server (RFC 9113): bytes in, streams and bytes out.
 
-No I/O, no clock: the caller hands over what arrived and when, serves the streams that it is told
-of, and sends what ``take`` returns. Nothing that a peer sends raises an exception here.
+No I/O, no clock: the caller hands over what arrived and when, serves the streams that it is given,
+and sends what ``take`` returns. Nothing that a peer sends raises an exception here.
 """
 
-from collections.abc import Callable
+from collections import deque
+from math import inf
 
 from sidecar.transport.h2 import limits, wire
-from sidecar.transport.h2.incoming import Chatter, Incoming
-from sidecar.transport.h2.outgoing import DEFAULT_WINDOW, Outgoing
-from sidecar.transport.h2.stream import Budget, Event, Stream
-from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError, protocol_error
+from sidecar.transport.h2.hpack import Decoder
+from sidecar.transport.h2.rpc import Head, check_trailers, read_head
+from sidecar.transport.h2.sending import Budget, Sending, Stream
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
 _GREETING = wire.settings(
     {
@@ -18,212 +19,313 @@ _GREETING = wire.settings(
         wire.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
         wire.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_BLOCK,
     }
-) + wire.window_update(0, limits.CONNECTION_WINDOW - DEFAULT_WINDOW)
+) + wire.window_update(0, limits.CONNECTION_WINDOW - wire.DEFAULT_WINDOW)
+# Where a frame must be, and its size; others may be anywhere and of any size.
+_ON_CONNECTION = {wire.SETTINGS, wire.PING, wire.GOAWAY}
+_ON_STREAMS = set(range(wire.CONTINUATION + 1)) - _ON_CONNECTION - {wire.WINDOW_UPDATE}
+_PRIORITY, _GOAWAY = 5, 8  # bytes: 6.3; 6.8, at least
+_SIZES = {wire.PRIORITY: _PRIORITY, wire.RST_STREAM: 4, wire.PING: 8, wire.WINDOW_UPDATE: 4}
 
 
-_Handler = Callable[[int, int, bytes], None]  # flags, stream, payload
-
-
-class Connection:
-    """The state of a connection; ``now`` is seconds of any one clock.
-
-    ``streams`` are the open ones by number; ``out`` takes their answers.
-    """
+class Connection(Sending):
+    """The state of a connection; ``now`` is seconds of any one clock."""
 
     def __init__(self, budget: Budget, now: float) -> None:
-        self.streams: dict[int, Stream] = {}
-        self._events: list[tuple[Event, Stream]] = []
-        self._chatter = Chatter()
-        self.out = Outgoing(self.streams, self._events)
-        self.out.frames.append(_GREETING)
-        self._in = Incoming(self.streams, self._events, self.out, budget, self._chatter)
-        # By type: who takes it, whether it belongs on a stream (None: either), its size if fixed.
-        self._kinds: dict[int, tuple[_Handler, bool | None, int | None]] = {
-            wire.DATA: (self._in.on_data, True, None),
-            wire.HEADERS: (self._in.on_headers, True, None),
-            wire.PRIORITY: (self._ignore, True, wire.PRIORITY_BYTES),  # deprecated: 5.3.2
-            wire.RST_STREAM: (self._in.on_rst_stream, True, wire.UINT32.size),
-            wire.SETTINGS: (self._on_settings, False, None),
-            wire.PUSH_PROMISE: (self._on_push_promise, True, None),
-            wire.PING: (self._on_ping, False, wire.PING_BYTES),
-            wire.GOAWAY: (self._on_goaway, False, None),
-            wire.WINDOW_UPDATE: (self._on_window_update, None, wire.UINT32.size),
-            wire.CONTINUATION: (self._in.on_continuation, True, None),
-        }
-        self._opened = now
-        self._greeted = False  # the preface came
-        self._configured = False  # and the SETTINGS that belong to it
+        super().__init__(budget, now)
+        self._frames.append(_GREETING)
+        # What has arrived of what is not complete.
+        self._preface = wire.PREFACE  # what is missing of it
+        self._next: int | None = wire.SETTINGS  # the one type of frame that may follow
         self._rest = b""  # the beginning of a frame
-        self._rest_since = now
-        self._goaway: bytes | None = None  # what to say last: the connection is at its end
+        self._block = bytearray()  # of headers, which CONTINUATION goes on with
+        self._block_of = (0, 0)  # its flags and stream
+        self._since = now  # when that began, or the last frame ended
+        # Times and counts.
+        self._opened = now
+        self._acknowledged = False  # the peer knows our settings
+        self._chatter = 0  # see limits.MAX_CHATTER
+        self._resettable = 0  # complete requests that no reset was set against
+        self._unreturned = 0  # bytes of DATA that no WINDOW_UPDATE gave back yet
+        # Streams.
+        self._decoder = Decoder()
+        self._last = 0  # the highest stream that the peer opened
+        self._skipped = False  # it has passed over numbers
+        self._resets: deque[int] = deque(maxlen=limits.REMEMBERED_RESETS)  # by us
+        self._final: int | None = None  # the highest that is served, once that is said
+        self._seen: list[Stream] = []
 
     @property
     def done(self) -> bool:
         """Whether the connection is to be closed once ``take``'s bytes are sent."""
-        return self._goaway is not None or (self._in.final is not None and not self.streams)
+        return self._goaway is not None or (self._final is not None and not self.streams)
 
-    def receive(self, data: bytes, now: float) -> list[tuple[Event, Stream]]:
-        """Read what arrived; return what happened to streams, in order."""
-        self._in.now = now
+    def receive(self, data: bytes, now: float) -> list[Stream]:
+        """Read what arrived; return the streams to see to, in order.
+
+        Those without an ``ending`` have a request to be answered. The others are closed, and had.
+        """
+        self._now = now
         if self._goaway is None:
             try:
-                self._read(self._rest + data if self._rest else data)
+                if data:
+                    self._read(data)
+                else:
+                    self._check_times()
             except H2ConnectionError as error:
-                self._fail(error)
-        return self._happened()
+                last = self._last if self._final is None else self._final
+                self._goaway = wire.goaway(last, error.code, error.rule)
+        seen, self._seen = self._seen, []
+        return seen
 
-    def tick(self, now: float) -> list[tuple[Event, Stream]]:
-        """See to what takes too long; to be called every ``limits.TICK`` seconds."""
-        self._in.now = now
-        self._chatter.forgive(limits.CHATTER_PER_SECOND)
-        if self._goaway is None:
-            try:
-                self._check_times(now)
-            except H2ConnectionError as error:
-                self._fail(error)
-        return self._happened()
+    def tick(self, now: float) -> list[Stream]:
+        """See to what takes too long, every ``limits.TICK`` seconds; return what that closed."""
+        return self.receive(b"", now)
 
-    def take(self) -> bytes:
-        """Return the bytes to be sent; to be called after serving what was returned."""
-        frames = self.out.frames
-        if self._goaway:
-            frames.append(self._goaway)
-            self._goaway = b""
-        taken = b"".join(frames)
-        frames.clear()
-        return taken
+    def lost(self) -> list[Stream]:
+        """Let go of every stream; return those with a request: the connection is closed."""
+        for number in list(self.streams):
+            self._drop(number)
+        return self._seen
 
     def announce_end(self) -> None:
         """Ask the peer to open no more streams; those on their way are served (6.8)."""
-        self.out.frames.append(wire.goaway(wire.MAX_STREAM_ID, ErrorCode.NO_ERROR))
+        self._frames.append(wire.goaway(wire.MAX_STREAM_ID, ErrorCode.NO_ERROR))
 
     def end(self) -> None:
         """Serve no stream but those that are open; ``done`` after the last of them."""
-        if self._in.final is None:
-            self._in.final = self._in.last
-            self.out.frames.append(wire.goaway(self._in.last, ErrorCode.NO_ERROR))
-
-    def lost(self) -> None:
-        """Let go of every stream: the connection is closed."""
-        for stream in list(self.streams.values()):
-            self.out.end(stream)
-
-    def _happened(self) -> list[tuple[Event, Stream]]:
-        events = self._events.copy()
-        self._events.clear()
-        return events
-
-    def _fail(self, error: H2ConnectionError) -> None:
-        last = self._in.last if self._in.final is None else self._in.final
-        self._goaway = wire.goaway(last, error.code, error.rule)
-        self._rest = b""
+        if self._final is None:
+            self._final = self._last
+            self._frames.append(wire.goaway(self._last, ErrorCode.NO_ERROR))
 
     def _read(self, data: bytes) -> None:
         """Take the whole frames (4.1) of ``data``, keep the rest."""
-        position = 0
-        if not self._greeted:
-            start = data[: len(wire.PREFACE)]
-            if not wire.PREFACE.startswith(start):
-                raise protocol_error("no HTTP/2 preface")  # 3.4
-            if len(start) == len(wire.PREFACE):
-                self._greeted = True
-                position = len(start)
-        end = len(data) if self._greeted else 0
-        while end - position >= wire.FRAME_HEADER_BYTES:
+        if not self._rest and self._next is None:
+            self._since = self._now
+        if self._preface:  # 3.4
+            size = min(len(self._preface), len(data))
+            if data[:size] != self._preface[:size]:
+                raise H2ConnectionError("no HTTP/2 preface")
+            data, self._preface = data[size:], self._preface[size:]
+        data = self._rest + data
+        position, end = 0, len(data)
+        while (start := position + wire.FRAME_HEADER_BYTES) <= end:
             length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
-            kind = length & 0xFF
-            length >>= 8
+            kind, length = length & 0xFF, length >> 8
             if length > limits.MAX_FRAME:
-                raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame over MAX_FRAME_SIZE")
-            payload = position + wire.FRAME_HEADER_BYTES
-            if payload + length > end:
+                raise H2ConnectionError("over MAX_FRAME_SIZE", ErrorCode.FRAME_SIZE_ERROR)
+            if start + length > end:
                 break
-            position = payload + length
-            self._take_frame(kind, flags, number & wire.MAX_STREAM_ID, data[payload:position])
-        if position or not self._rest:
-            self._rest_since = self._in.now
+            position = start + length
+            number &= wire.MAX_STREAM_ID
+            try:
+                self._take_frame(kind, flags, number, data[start:position])
+            except H2StreamError as error:
+                self._reset(number, error.code)
+        if position and self._next is None:
+            self._since = self._now
         self._rest = data[position:]
 
     def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if not self._configured and (kind != wire.SETTINGS or flags & wire.ACK):
-            raise protocol_error("SETTINGS come first")  # 3.4
-        if self._in.block_since is not None and kind != wire.CONTINUATION:
-            raise protocol_error("a frame within a header block")  # 6.10
-        handler, on_stream, size = self._kinds.get(kind, (self._ignore, None, None))
-        if size is not None and len(payload) != size:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a frame of a wrong size")
-        if on_stream is not None and on_stream != (number != 0):
-            raise protocol_error("a stream's frame on the connection, or the other way round")
-        try:
-            handler(flags, number, payload)
-        except H2StreamError as error:
-            self._in.reset(number, error.code)
+        if self._next is not None and kind != self._next:
+            raise H2ConnectionError("SETTINGS come first; blocks are not interrupted")  # 3.4, 6.10
+        if kind in (_ON_CONNECTION if number else _ON_STREAMS):
+            raise H2ConnectionError("a stream's frame on the connection, or the reverse")
+        if kind == wire.HEADERS:
+            self._on_headers(flags, number, payload)
+        elif kind == wire.DATA:
+            self._on_data(flags, number, payload)
+        elif kind == wire.CONTINUATION:
+            self._on_continuation(flags, number, payload)
+        else:
+            self._on_control(kind, flags, number, payload)
 
-    def _ignore(self, _flags: int, _number: int, _payload: bytes) -> None:  # unknown: 4.1, 5.5
-        self._chatter.count()
+    def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
+            raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
+        stream = self.streams.get(number)
+        if stream is None and number and kind in {wire.RST_STREAM, wire.WINDOW_UPDATE}:
+            self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+        # A caller that leaves is no offence: its complete request pays for one reset, whether the
+        # answer is out or not. The rest are what CVE-2023-44487 is made of.
+        if kind == wire.RST_STREAM and self._resettable and (stream is None or stream.complete):
+            self._resettable -= 1
+        else:
+            self._count()
+        if kind == wire.RST_STREAM:  # 6.4
+            self._drop(number)
+        elif kind == wire.SETTINGS:
+            self._on_settings(flags, payload)
+        elif kind == wire.PUSH_PROMISE:
+            raise H2ConnectionError("a client pushes nothing")  # 6.6
+        elif kind == wire.PING and not flags & wire.ACK:  # 6.7
+            self._frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
+        elif kind == wire.WINDOW_UPDATE and (stream is not None or number == 0):  # 6.9
+            self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
+        # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
+        # other types are to be ignored (4.1, 5.5).
 
-    def _on_settings(self, flags: int, _number: int, payload: bytes) -> None:  # 6.5
-        if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
-        self._chatter.count()
-        if flags & wire.ACK:
-            self._in.acknowledged = True
+    def _on_headers(self, flags: int, number: int, payload: bytes) -> None:  # 6.2
+        if not number & 1:
+            raise H2ConnectionError("HEADERS on a stream that no client opens")  # 5.1.1
+        payload = wire.unpadded(flags, payload)
+        if flags & wire.HAS_PRIORITY:  # deprecated, 5.3.2
+            if len(payload) < _PRIORITY:
+                raise H2ConnectionError("no room for the priority", ErrorCode.FRAME_SIZE_ERROR)
+            payload = payload[_PRIORITY:]
+        if flags & wire.END_HEADERS:
+            self._take_block(flags, number, payload)
+        else:
+            self._block, self._block_of = bytearray(payload), (flags, number)
+            self._next = wire.CONTINUATION
+
+    def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:  # 6.10
+        if self._next is None or number != self._block_of[1]:
+            raise H2ConnectionError("CONTINUATION of nothing")
+        if not payload:
+            self._count()
+        self._block += payload
+        if len(self._block) > limits.MAX_HEADER_BLOCK:
+            raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
+        if flags & wire.END_HEADERS:
+            self._next = None
+            self._take_block(*self._block_of, bytes(self._block))
+
+    def _take_block(self, flags: int, number: int, block: bytes) -> None:
+        stream = self.streams.get(number)
+        if number > self._last:
+            stream = self._open(number, block)
+        elif stream is not None and not stream.complete:
+            check_trailers(self._decoder.decode(block, limits.MAX_HEADER_BLOCK))
+            if not flags & wire.END_STREAM:
+                raise H2StreamError("trailers without END_STREAM")  # 8.1
+        else:
+            self._decoder.decode(block, limits.MAX_HEADER_BLOCK)  # to keep in step (4.3)
+            if stream is not None:
+                raise H2StreamError("half-closed", ErrorCode.STREAM_CLOSED)  # 5.1
+            if number not in self._resets:
+                code = ErrorCode.PROTOCOL_ERROR if self._skipped else ErrorCode.STREAM_CLOSED
+                raise H2ConnectionError("HEADERS on a closed stream", code)  # 5.1.1, 5.1
+        if stream is not None and flags & wire.END_STREAM:
+            self._complete(stream)
+
+    def _open(self, number: int, block: bytes) -> Stream | None:
+        self._skipped = self._skipped or number > self._last + 2
+        self._last = number
+        # A client that calls the same method again and again repeats a block that refers to the
+        # decoder's table and does not change it: until something does, its bytes say it all.
+        head: Head | None = self._decoder.memo.get(block)
+        if head is None:
+            head = read_head(self._decoder.decode(block, limits.MAX_HEADER_BLOCK))
+            if not self._decoder.changed and len(block) <= limits.MEMO_BLOCK:
+                if len(self._decoder.memo) >= limits.MEMO_ENTRIES:
+                    self._decoder.memo.clear()
+                self._decoder.memo[block] = head
+        if self._final is not None:  # 6.8: its client opens it again, elsewhere
+            self._resets.append(number)
+            return None
+        most = limits.MAX_STREAMS if self._acknowledged else limits.MAX_EARLY_STREAMS
+        if len(self.streams) >= most or len(self._blocked) >= limits.MAX_BLOCKED:
+            raise H2StreamError("too many streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
+        deadline = None if head.timeout is None else self._now + head.timeout
+        stream = Stream(number, head, deadline, self._now + limits.REQUEST_TIMEOUT)
+        self.streams[number] = stream
+        return stream
+
+    def _on_data(self, flags: int, number: int, payload: bytes) -> None:  # 6.1
+        # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
+        # that oversteps the window is never told from one that we have just allowed to go on.
+        self._unreturned += len(payload)
+        if self._unreturned > limits.CONNECTION_WINDOW // 2:
+            self._frames.append(wire.window_update(0, self._unreturned))
+            self._unreturned = 0
+        stream = self.streams.get(number)
+        if stream is None or stream.complete:
+            self._refuse_idle(number)
+            if number not in self._resets:
+                raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
+            self._count()
             return
-        self._configured = True
+        payload = wire.unpadded(flags, payload)
+        last = flags & wire.END_STREAM
+        if last and not stream.received:
+            stream.body = payload  # the usual case: all of it at once
+        elif payload:
+            self._hold(stream, payload)
+        elif not last:
+            self._count()
+        stream.received += len(payload)
+        if last:
+            self._complete(stream)
+
+    def _complete(self, stream: Stream) -> None:
+        length = stream.head.content_length
+        if length is not None and length != stream.received:
+            raise H2StreamError("not content-length's bytes")  # 8.1.1
+        stream.complete, stream.until = True, inf
+        self._resettable += 1
+        if self._chatter:
+            self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
+        if stream.head.refusal is not None:
+            self._refuse(stream, *stream.head.refusal)
+        else:
+            self._seen.append(stream)
+
+    def _on_settings(self, flags: int, payload: bytes) -> None:  # 6.5
+        if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
+            raise H2ConnectionError("SETTINGS of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
+        if flags & wire.ACK:
+            if self._next is not None:
+                raise H2ConnectionError("SETTINGS come first")  # 3.4
+            self._acknowledged = True
+            return
+        self._next = None
         for setting, value in wire.SETTING.iter_unpack(payload):  # in their order: 6.5.3
-            if setting == wire.HEADER_TABLE_SIZE:
-                self.out.table_off_due = True
-            elif setting == wire.ENABLE_PUSH and value > 1:
-                raise protocol_error("ENABLE_PUSH is 0 or 1")
-            elif setting == wire.INITIAL_WINDOW_SIZE:
-                self.out.set_initial_window(value)
+            if setting == wire.ENABLE_PUSH and value > 1:
+                raise H2ConnectionError("ENABLE_PUSH is 0 or 1")
+            if setting == wire.INITIAL_WINDOW_SIZE:
+                self._set_initial_window(value)
             elif setting == wire.MAX_FRAME_SIZE:
                 if not wire.LEAST_MAX_FRAME <= value <= wire.MOST_MAX_FRAME:
-                    raise protocol_error("MAX_FRAME_SIZE out of range")
-                self.out.max_frame = value
+                    raise H2ConnectionError("MAX_FRAME_SIZE out of range")
+                self._max_frame = value
         # grpcio counts a larger window only from the acknowledgement on.
-        self.out.frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
-        self.out.pump_blocked()
+        self._frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
+        self._pump_all()
 
-    def _on_push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:  # 6.6
-        raise protocol_error("a client pushes nothing")
+    def _count(self, number: int = 1) -> None:
+        """Count what is legal and asks for nothing. Raises H2ConnectionError for too much."""
+        self._chatter += number
+        if self._chatter > limits.MAX_CHATTER:
+            raise H2ConnectionError("too much that asks for nothing", ErrorCode.ENHANCE_YOUR_CALM)
 
-    def _on_ping(self, flags: int, _number: int, payload: bytes) -> None:  # 6.7
-        self._chatter.count()
-        if not flags & wire.ACK:
-            self.out.frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
+    def _refuse_idle(self, number: int) -> None:
+        if number > self._last or not number & 1:
+            raise H2ConnectionError("a frame on an idle stream")  # 5.1
 
-    def _on_goaway(self, _flags: int, _number: int, payload: bytes) -> None:  # 6.8
-        if len(payload) < wire.LEAST_GOAWAY_BYTES:
-            raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a GOAWAY cut off")
-        self._chatter.count()  # it is about streams that we would open
+    def _reset(self, number: int, code: ErrorCode) -> None:
+        """Close a stream for the peer's fault (5.4.2); what was on its way to it is none."""
+        self._frames.append(wire.rst_stream(number, code))
+        self._resets.append(number)
+        self._drop(number)
+        self._count(limits.CHATTER_PER_FAULT)
 
-    def _on_window_update(self, _flags: int, number: int, payload: bytes) -> None:  # 6.9
-        self._chatter.count()
-        increment = wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW
+    def _drop(self, number: int) -> None:
         stream = self.streams.get(number)
-        if number and stream is None:
-            self._in.refuse_idle(number)  # else closed: it may have crossed our END_STREAM
-        elif increment:
-            self.out.enlarge(stream, increment)
-        elif stream is None:
-            raise protocol_error("WINDOW_UPDATE of nothing")
-        else:
-            raise H2StreamError(ErrorCode.PROTOCOL_ERROR)
+        if stream is not None:
+            self._close(stream)
+            if stream.complete:
+                self._seen.append(stream)
 
-    def _check_times(self, now: float) -> None:
-        if not self._in.acknowledged and now - self._opened > limits.HANDSHAKE_TIMEOUT:
-            raise H2ConnectionError(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS ACK")  # 6.5.3
-        begun = self._rest_since if self._rest else self._in.block_since
-        if begun is not None and now - begun > limits.FRAME_TIMEOUT:
-            raise H2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "a frame that does not end")
-        for stream in self.out.blocked.values():
-            if stream.since is None:
-                stream.since = now
+    def _check_times(self) -> None:
+        self._chatter = max(0, self._chatter - limits.CHATTER_PER_SECOND)
+        if not self._acknowledged and self._now - self._opened > limits.HANDSHAKE_TIMEOUT:
+            raise H2ConnectionError("no SETTINGS ACK", ErrorCode.SETTINGS_TIMEOUT)  # 6.5.3
+        quiet = self._now - self._since
+        if (self._rest or self._next is not None) and quiet > limits.FRAME_TIMEOUT:
+            raise H2ConnectionError("a frame that does not end", ErrorCode.ENHANCE_YOUR_CALM)
         for stream in list(self.streams.values()):
-            if stream.since is not None:
-                patience = limits.SEND_TIMEOUT if stream.complete else limits.REQUEST_TIMEOUT
-                if now - stream.since > patience:
-                    self._in.reset(stream.id, ErrorCode.CANCEL)
-        if not self.streams and now - self._rest_since > limits.IDLE_TIMEOUT:
+            if self._now > stream.until:
+                self._reset(stream.id, ErrorCode.CANCEL)
+        if not self.streams and quiet > limits.IDLE_TIMEOUT:
             self.end()

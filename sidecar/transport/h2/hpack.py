@@ -1,127 +1,161 @@
 """HPACK, the header compression of HTTP/2 (RFC 7541): a full decoder, a trivial encoder."""
 
-from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from sidecar.transport.h2.huffman import HuffmanError, decode_huffman
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
 Field = tuple[bytes, bytes]
 
 MAX_TABLE_SIZE = 4096  # RFC 9113 6.5.2: what SETTINGS_HEADER_TABLE_SIZE is when nobody says
-_FIELD_OVERHEAD = 32  # 4.1
 
-# Appendix A, from index 1: names, and values after "=".
+# Appendix A, after an index 0 that is none: names, and values after "=".
 _STATIC_TEXT = (
-    ":authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|"
-    ":status=200|:status=204|:status=206|:status=304|:status=400|:status=404|:status=500|"
-    "accept-charset|accept-encoding=gzip, deflate|accept-language|accept-ranges|accept|"
-    "access-control-allow-origin|age|allow|authorization|cache-control|content-disposition|"
-    "content-encoding|content-language|content-length|content-location|content-range|"
-    "content-type|cookie|date|etag|expect|expires|from|host|if-match|if-modified-since|"
-    "if-none-match|if-range|if-unmodified-since|last-modified|link|location|max-forwards|"
-    "proxy-authenticate|proxy-authorization|range|referer|refresh|retry-after|server|set-cookie|"
-    "strict-transport-security|transfer-encoding|user-agent|vary|via|www-authenticate"
+    b"|:authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|"
+    b":status=200|:status=204|:status=206|:status=304|:status=400|:status=404|:status=500|"
+    b"accept-charset|accept-encoding=gzip, deflate|accept-language|accept-ranges|accept|"
+    b"access-control-allow-origin|age|allow|authorization|cache-control|content-disposition|"
+    b"content-encoding|content-language|content-length|content-location|content-range|"
+    b"content-type|cookie|date|etag|expect|expires|from|host|if-match|if-modified-since|"
+    b"if-none-match|if-range|if-unmodified-since|last-modified|link|location|max-forwards|"
+    b"proxy-authenticate|proxy-authorization|range|referer|refresh|retry-after|server|set-cookie|"
+    b"strict-transport-security|transfer-encoding|user-agent|vary|via|www-authenticate"
 )
-_STATIC: tuple[Field, ...] = tuple(
-    (name.encode(), value.encode())
-    for name, _, value in (entry.partition("=") for entry in _STATIC_TEXT.split("|"))
+_STATIC: list[Field] = [
+    (name, value) for name, _, value in (f.partition(b"=") for f in _STATIC_TEXT.split(b"|"))
+]
+
+# Appendix B: the length in bits of each symbol's Huffman code, 0 to 255 and EOS. The code is
+# canonical: in order of length and symbol, each code is its predecessor's plus one.
+_LENGTHS = bytes.fromhex(
+    "0d171c1c1c1c1c1c1c181e1c1c1e1c1c1c1c1c1c1c1c1e1c1c1c1c1c1c1c1c1c060a0a0c0d06080b"
+    "0a0a080b080606060505050606060606060607080f060c0a0d060707070707070707070707070707"
+    "07070707070707070807080d130d0e060f0506050605060606050707060606050607060505060707"
+    "0707070f0b0e0d1c1416141416161617161717171717181718181617181717171715161716171718"
+    "16151416161717151716161815161717151516151716171714161616171616171a1a141316171619"
+    "1a1a1a1b1b1a181913151a1b1b1a1b1815151a1a1c1b1b1b14181415161515171616191918181a17"
+    "1a1b1a1a1b1b1b1b1b1c1b1b1b1b1b1a1e"
 )
-_STATIC_SIZE = len(_STATIC)
 
 
-class HpackError(Exception):
-    """A block cannot be decoded; the connection's compression state is lost with it."""
+def _codes() -> dict[int, bytes]:
+    """Return the symbols by their codes, each written as a prefix: a one, then its bits."""
+    codes: dict[int, bytes] = {}
+    code = length = 0
+    for symbol in sorted(range(256), key=_LENGTHS.__getitem__):
+        code <<= _LENGTHS[symbol] - length
+        length = _LENGTHS[symbol]
+        codes[1 << length | code] = bytes((symbol,))
+        code += 1
+    return codes
 
 
-class HeadersTooLargeError(HpackError):
-    """A block decodes to more than was asked for."""
+_CODES = _codes()
+
+
+class _Prefix(dict[int, tuple["_Prefix", bytes]]):
+    """An unfinished code: where each octet leads from it, and which symbols that completes.
+
+    It finds that out but once: 256 prefixes and 256 octets are the most there can be.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self._bits = bits  # a one, then the bits
+        # Padding is the first bits of EOS, all ones, fewer than eight (5.2).
+        self.is_padding = bits <= 0xFF and not bits & bits + 1
+
+    def __missing__(self, octet: int) -> tuple["_Prefix", bytes]:
+        bits, symbols = self._bits, b""
+        for shift in range(7, -1, -1):
+            bits = bits << 1 | octet >> shift & 1
+            if bits in _CODES:
+                bits, symbols = 1, symbols + _CODES[bits]
+        if bits >> _LENGTHS[-1]:
+            raise _error("EOS in a Huffman text")
+        self[octet] = _prefix(bits), symbols
+        return self[octet]
+
+
+_prefix = cache(_Prefix)
+
+
+def decode_huffman(text: bytes) -> bytes:
+    """Decode a text (5.2). Raises H2ConnectionError."""
+    prefix, decoded = _prefix(1), []
+    for octet in text:
+        prefix, symbols = prefix[octet]
+        decoded.append(symbols)
+    if not prefix.is_padding:
+        raise _error("no Huffman padding")
+    return b"".join(decoded)
 
 
 class Decoder:
     """Decodes the header blocks of one connection, in their order.
 
-    ``changes`` counts the changes of the table: between two of them, equal blocks mean the same.
+    ``memo`` is for its owner to keep what blocks mean: every change of the table empties it.
     """
 
     def __init__(self) -> None:
-        self.changes = 0
-        self._entries: list[Field] = []  # the dynamic table (2.3.2), newest first
+        self.changed = False  # whether the last block changed the table: then it means more
+        self.memo: dict[bytes, Any] = {}
+        self._table = _STATIC.copy()  # and the dynamic table (2.3.2), newest first
         self._size = 0
         self._capacity = MAX_TABLE_SIZE
 
     def decode(self, block: bytes, max_size: int) -> list[Field]:
         """Return the block's fields; ``max_size`` bounds them, counted as in 4.1.
 
-        Raises HpackError.
+        Raises H2ConnectionError: the state of the compression is lost with a block (4.3).
         """
+        self.changed = False
         try:
             return self._decode(block, max_size)
         except IndexError:
-            raise HpackError("the block ends within a field") from None
-        except HuffmanError:
-            raise HpackError("no valid Huffman code") from None
+            raise _error("an index that no table has, or a block cut off") from None  # 2.3.3
 
     def _decode(self, block: bytes, max_size: int) -> list[Field]:
-        position = self._resize(block)
-        end = len(block)
+        table = self._table
         fields: list[Field] = []
+        position, end = 0, len(block)
         while position < end:
             octet = block[position]
-            if 0x80 < octet < 0xFF:  # 6.1: indexed, in one octet
-                field = self._lookup(octet & 0x7F)
-                position += 1
-            elif octet & 0x80:
+            if octet & 0x80:  # 6.1: indexed
                 index, position = _integer(block, position, 0x7F)
-                field = self._lookup(index)
-            elif octet & 0x40:  # 6.2.1: literal, to be indexed
-                field, position = self._literal(block, position, 0x3F)
-                self._insert(field)
-            elif octet & 0x20:
-                raise HpackError("a table size update within a block")  # 4.2
-            else:  # 6.2.2 and 6.2.3: literal, not indexed, or never
-                field, position = self._literal(block, position, 0x0F)
-            max_size -= len(field[0]) + len(field[1]) + _FIELD_OVERHEAD
-            fields.append(field)
+                if not index:
+                    raise _error("index 0")
+                field = table[index]
+            elif octet & 0xE0 == 0x20:  # 6.3: a table size update
+                self._capacity, position = _integer(block, position, 0x1F)
+                if fields or self._capacity > MAX_TABLE_SIZE:
+                    raise _error("a table size that is too large, or after a field")  # 4.2
+                self._evict()
+                continue
+            else:  # 6.2.1: literal, to be indexed; 6.2.2 and 6.2.3: not, or never
+                index, position = _integer(block, position, 0x3F if octet & 0x40 else 0x0F)
+                name, position = (table[index][0], position) if index else _string(block, position)
+                value, position = _string(block, position)
+                field = name, value
+                if octet & 0x40:
+                    table.insert(len(_STATIC), field)
+                    self._size += _size(field)
+                    self._evict()
+            max_size -= _size(field)
             if max_size < 0:
-                raise HeadersTooLargeError("too many header bytes")
+                raise H2ConnectionError("too many header bytes", ErrorCode.ENHANCE_YOUR_CALM)
+            fields.append(field)
         return fields
 
-    def _resize(self, block: bytes) -> int:
-        """Apply the table size updates (6.3) that a block begins with; return their length."""
-        position = 0
-        while position < len(block) and block[position] & 0xE0 == 0x20:
-            self._capacity, position = _integer(block, position, 0x1F)
-            if self._capacity > MAX_TABLE_SIZE:
-                raise HpackError("a larger table than was announced")
-            self._evict()
-        return position
-
-    def _lookup(self, index: int) -> Field:
-        if 0 < index <= _STATIC_SIZE:
-            return _STATIC[index - 1]
-        index -= _STATIC_SIZE + 1
-        if 0 <= index < len(self._entries):
-            return self._entries[index]
-        raise HpackError("an index that no table has")  # 2.3.3
-
-    def _literal(self, block: bytes, position: int, mask: int) -> tuple[Field, int]:
-        index, position = _integer(block, position, mask)
-        if index:
-            name = self._lookup(index)[0]
-        else:
-            name, position = _string(block, position)
-        value, position = _string(block, position)
-        return (name, value), position
-
-    def _insert(self, field: Field) -> None:
-        self._entries.insert(0, field)
-        self._size += len(field[0]) + len(field[1]) + _FIELD_OVERHEAD
-        self._evict()
-
     def _evict(self) -> None:  # 4.3, 4.4
-        self.changes += 1
+        self.changed = True
+        self.memo.clear()
         while self._size > self._capacity:
-            name, value = self._entries.pop()
-            self._size -= len(name) + len(value) + _FIELD_OVERHEAD
+            self._size -= _size(self._table.pop())
+
+
+def _size(field: Field) -> int:  # 4.1
+    return len(field[0]) + len(field[1]) + 32
 
 
 def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
@@ -135,7 +169,7 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
         value += (octet & 0x7F) << shift
         if octet < 0x80:
             return value, position
-    raise HpackError("an integer without end")
+    raise _error("an integer without end")
 
 
 def _string(block: bytes, position: int) -> tuple[bytes, int]:  # 5.2
@@ -143,35 +177,26 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:  # 5.2
     length, position = _integer(block, position, 0x7F)
     end = position + length
     if end > len(block):
-        raise HpackError("a string beyond the block's end")
+        raise _error("a string beyond the block's end")
     text = block[position:end]
     return (decode_huffman(text) if huffman else text), end
 
 
-TABLE_OFF = b"\x20"  # 6.3: our encoder keeps no table; due once the peer shrank what it may keep
+def _error(rule: str) -> H2ConnectionError:
+    return H2ConnectionError(rule, ErrorCode.COMPRESSION_ERROR)
 
 
-def encode(fields: Iterable[Field]) -> bytes:
-    """Encode fields from the static table or as literals that are not indexed (6.2.2).
+TABLE_OFF = b"\x20"  # 6.3: our encoder keeps no table
+STATUS_200 = b"\x88"  # 6.1: index 8
 
-    So the block depends on nothing before it, and can be sent for ever.
-    """
-    block = bytearray()
-    for name, value in fields:
-        if (name, value) in _STATIC:
-            block.append(0x80 | _STATIC.index((name, value)) + 1)
-        else:
-            block += b"\0" + _length(name) + name + _length(value) + value
-    return bytes(block)
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Encode a field as a literal that is not indexed (6.2.2): no block before or after matters."""
+    return b"\0" + _length(name) + name + _length(value) + value
 
 
 def _length(text: bytes) -> bytes:
     rest = len(text) - 0x7F
     if rest < 0:
         return bytes((len(text),))
-    octets = bytearray((0x7F,))
-    while rest > 0x7F:
-        octets.append(0x80 | rest & 0x7F)
-        rest >>= 7
-    octets.append(rest)
-    return bytes(octets)
+    return bytes((0x7F, 0x80 | rest & 0x7F, 0x80 | rest >> 7 & 0x7F, rest >> 14))  # below 2 MiB

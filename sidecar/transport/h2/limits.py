@@ -9,6 +9,7 @@ MAX_STREAMS = 1024  # at once on a connection; Envoy opens another connection pa
 # Until the peer acknowledged our SETTINGS it cannot know MAX_STREAMS, and Envoy's first burst may
 # be as large as its circuit breaker (max_requests, 10,000 in our bootstraps) lets it be.
 MAX_EARLY_STREAMS = 10_000
+MAX_CONNECTIONS = 256  # Envoy has one a worker thread; below the usual limit of 1024 descriptors
 
 MAX_FRAME = 16_384  # RFC 9113 4.2: the smallest that may be announced, and all that is useful here
 
@@ -21,9 +22,9 @@ MAX_MESSAGE = MAX_MESSAGE_BYTES + 64 * 1024  # a body of 16 MiB and the attribut
 # it is read, dropped and answered like a message that is too large: nothing waits, memory is safe.
 MAX_BUFFERED = 64 * 1024 * 1024
 
-# What a peer may send before we have read it. These bound what is in flight, not what is kept:
-# credit is returned as bytes are read, so a small window would only make large messages slow.
-STREAM_WINDOW = 1024 * 1024
+# What a peer may send before we have read it. Credit is returned as bytes are read, whatever they
+# are, so one window is enough: the connection's. A stream's is as large as 6.9.1 lets it be.
+STREAM_WINDOW = 2**31 - 1
 CONNECTION_WINDOW = 4 * 1024 * 1024
 
 # Header blocks that are remembered. Envoy's after the first few are all alike; with tracing each
@@ -38,8 +39,7 @@ MAX_CHATTER = 1000
 CHATTER_PER_REQUEST = 8
 CHATTER_PER_SECOND = 50
 CHATTER_PER_FAULT = 10  # a stream that we are made to reset (CVE-2025-8671): no request pays for it
-
-MAX_CONNECTIONS = 256  # Envoy has one a worker thread; below the usual limit of 1024 descriptors
+REMEMBERED_RESETS = 1000  # ours: about as many streams as may be in flight
 
 # Answers for a peer that does not read. What is in one read is served before the next is looked at.
 MAX_READ = 64 * 1024

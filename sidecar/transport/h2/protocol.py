@@ -1,15 +1,22 @@
-"""A connection on asyncio: everything that one read brought is answered by one write."""
+"""A connection on asyncio, and the calls on it: what one read brought is answered by one write."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from traceback import extract_tb
 from typing import cast
 
-from sidecar.transport.h2.calls import Calls
+from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.limits import CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
-from sidecar.transport.h2.stream import Budget
-from sidecar.transport.interface import Methods
+from sidecar.transport.h2.sending import Budget, Stream
+from sidecar.transport.interface import Methods, RpcError
+
+_log = logging.getLogger(__name__)
+
+_Answer = bytes | Awaitable[bytes]
 
 
 class H2Protocol(asyncio.Protocol):
@@ -24,14 +31,15 @@ class H2Protocol(asyncio.Protocol):
         opened: Callable[["H2Protocol"], bool],
         closed: Callable[["H2Protocol"], None],
     ) -> None:
+        self._methods = methods
         self._connection = Connection(budget, time.monotonic())
-        self._calls = Calls(methods, self._connection, self._flush)
         self._opened = opened
         self._closed = closed
         self._unread = b""
-        self._paused = False
+        self._paused = False  # the peer does not read
+        self._moved = asyncio.Event()  # server streams that wait may look again
         self._closing = False
-        self._stuck_since: float | None = None  # the peer does not read, or does not close
+        self._abort_at: float | None = None  # unless the peer reads, or closes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer (RFC 9113 3.4)."""
@@ -39,39 +47,41 @@ class H2Protocol(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if not self._opened(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()  # too many; or not HTTP/2 (3.2)
-            return
-        self._flush()
+        else:
+            self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Serve what arrived, as long as the peer takes the answers."""
-        self._calls.arrived = time.monotonic()
-        if self._unread or len(data) > MAX_READ:
-            self._unread += data
-            self._read_on()
-        else:
-            self._serve(data)
+        self._unread += data
+        self._read_on()
 
-    def _read_on(self) -> None:
-        while self._unread and not self._paused:
-            piece, self._unread = self._unread[:MAX_READ], self._unread[MAX_READ:]
-            self._serve(piece)
+    def pause_writing(self) -> None:
+        """Read no more from a peer that does not read, so that nothing piles up for it."""
+        self._paused = True
+        self._abort_at = time.monotonic() + SEND_TIMEOUT
+        self._transport.pause_reading()
 
-    def _serve(self, data: bytes) -> None:
-        handle = self._calls.handle
-        for event, stream in self._connection.receive(data, time.monotonic()):
-            handle(event, stream)
-        self._flush()
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        if not self._closing:
+            self._abort_at = None
+        self._transport.resume_reading()
+        self._moved.set()
+        self._read_on()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Free what the peer held."""
+        self._closing = True
+        self._see_to(self._connection.lost())
+        self._closed(self)
 
     def tick(self, now: float) -> None:
         """See to what takes too long."""
-        if self._stuck_since is not None:
-            patience = CLOSE_TIMEOUT if self._closing else SEND_TIMEOUT
-            if now - self._stuck_since > patience:
-                self._transport.abort()
-            return
-        for event, stream in self._connection.tick(now):
-            self._calls.handle(event, stream)
-        self._flush()
+        if self._abort_at is None:
+            self._see_to(self._connection.tick(now))
+        elif now > self._abort_at:
+            self.abort()
 
     def announce_end(self) -> None:
         """Say that the server will go: no new streams, please."""
@@ -79,43 +89,37 @@ class H2Protocol(asyncio.Protocol):
         self._flush()
 
     def end(self) -> None:
-        """Take no new stream; close after the last one."""
+        """Take no new stream; end those that have no end of their own; close after the last."""
         self._connection.end()
-        self._calls.end_streams()
+        draining = RpcError(rpc.UNAVAILABLE, "the server is draining")
+        for stream in list(self._connection.streams.values()):
+            if stream.cancel is not None and stream.head.path in self._methods.streams:
+                self._cut_short(stream, draining)
         self._flush()
 
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
 
-    def pause_writing(self) -> None:
-        """Read no more from a peer that does not read, so that nothing piles up for it."""
-        self._paused = True
-        self._stuck_since = time.monotonic()
-        self._transport.pause_reading()
-        self._calls.pause()
+    def _read_on(self) -> None:
+        now = time.monotonic()  # a caller's time runs, however long those before it take
+        while self._unread and not self._paused:
+            piece, self._unread = self._unread[:MAX_READ], self._unread[MAX_READ:]
+            self._see_to(self._connection.receive(piece, now))
 
-    def resume_writing(self) -> None:
-        """Go on."""
-        self._paused = False
-        if not self._closing:
-            self._stuck_since = None
-        self._transport.resume_reading()
-        self._calls.resume()
-        self._read_on()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Free what the peer held."""
-        self._closing = True
-        self._connection.lost()
-        self._calls.cancel_all()
-        self._closed(self)
+    def _see_to(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream.ending is None:
+                self._reply(stream, self._ask, stream)
+            elif stream.cancel is not None:
+                stream.cancel()
+        self._moved.set()
+        self._flush()
 
     def _flush(self) -> None:
         if self._closing:
             return
-        data = self._connection.take()
-        if data:
+        if data := self._connection.take():
             self._transport.write(data)
         if self._connection.done:
             self._close()
@@ -123,11 +127,80 @@ class H2Protocol(asyncio.Protocol):
     def _close(self) -> None:
         """Close so that the peer gets everything: with bytes of its own unread, it might not."""
         self._closing = True
-        self._stuck_since = time.monotonic()
+        self._abort_at = time.monotonic() + CLOSE_TIMEOUT
         if not self._transport.can_write_eof():
             self._transport.close()
             return
         try:
-            self._transport.write_eof()  # it closes then, or is closed after CLOSE_TIMEOUT
+            self._transport.write_eof()  # it closes then, or is aborted
         except OSError:  # asyncio's own loop: the peer was faster
-            self._transport.abort()
+            self.abort()
+
+    def _reply(self, stream: Stream, ask: Callable[..., _Answer], *given: Stream) -> None:
+        """Answer by what ``ask`` returns or raises: the method, or the task that awaited it."""
+        try:
+            answer = ask(*given)
+            if stream.ending is not None:
+                pass  # a server stream has ended, or the caller has left
+            elif isinstance(answer, bytes):
+                self._connection.answer(stream, answer)
+            else:
+                self._wait_for(stream, answer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- the caller is told
+            if stream.ending is None:
+                self._fail(stream, error)
+
+    def _ask(self, stream: Stream) -> _Answer:
+        """Ask the method that a request names. Raises RpcError, and what the method raises."""
+        head = stream.head
+        body, stream.body = stream.body, b""  # one copy is enough, however long the method takes
+        if body is None and head.path in self._methods.oversized:
+            return self._methods.oversized[head.path]
+        if unary := self._methods.unary.get(head.path):
+            return unary(rpc.message_of(body, encoded=head.encoded), stream.deadline)
+        if server_stream := self._methods.streams.get(head.path):
+            messages = server_stream(rpc.message_of(body, encoded=head.encoded))
+            return self._send_all(stream, messages)
+        raise RpcError(rpc.UNIMPLEMENTED, "unknown method")
+
+    async def _send_all(self, stream: Stream, messages: AsyncIterator[bytes]) -> bytes:
+        async for message in messages:
+            if stream.ending is not None:
+                break  # it is over, and the method takes no notice of its cancellation
+            self._connection.send(stream, message)
+            self._flush()
+            while stream.pending or self._paused:
+                self._moved.clear()
+                await self._moved.wait()
+        self._connection.finish(stream, rpc.SUCCESS)
+        return b""  # nothing else
+
+    def _wait_for(self, stream: Stream, answer: Awaitable[bytes]) -> None:
+        task = asyncio.ensure_future(answer)
+        stream.cancel = task.cancel
+        task.add_done_callback(partial(self._finished, stream))
+        if stream.deadline is not None:
+            late = RpcError(rpc.DEADLINE_EXCEEDED, "the deadline has passed")
+            expiry = task.get_loop().call_at(stream.deadline, self._cut_short, stream, late)
+            task.add_done_callback(lambda _: expiry.cancel())
+
+    def _finished(self, stream: Stream, task: "asyncio.Future[bytes]") -> None:
+        self._reply(stream, task.result)
+        self._flush()
+
+    def _cut_short(self, stream: Stream, why: RpcError) -> None:
+        self._connection.finish(stream, rpc.status(why))
+        if stream.cancel is not None:
+            stream.cancel()
+        self._flush()
+
+    def _fail(self, stream: Stream, error: BaseException) -> None:
+        """End an answer by an error: nothing of its text is told, unless that is meant so."""
+        if not isinstance(error, RpcError):
+            where = " < ".join(
+                f"{frame.name}:{frame.lineno}"
+                for frame in reversed(extract_tb(error.__traceback__))
+            )
+            _log.error("%s failed: %s in %s", stream.head.path, type(error).__name__, where)
+            error = RpcError(rpc.INTERNAL, "internal error")
+        self._connection.finish(stream, rpc.status(error))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.stream import Budget
+from sidecar.transport.h2.sending import Budget
 from sidecar.transport.interface import Listener, Methods, Tls
 from sidecar.transport.sockets import BACKLOG, Listening, listen
 from sidecar.transport.tls import server_context
@@ -32,12 +32,11 @@ class Server:
 
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
-        tls = self._listener.tls
-        context = None if tls is None else server_context(tls)
+        context = None if self._listener.tls is None else server_context(self._listener.tls)
         self._listening = await listen(
             self._listener.address, socket_mode=self._listener.socket_mode
         )
-        self._servers = await self._serve_all(self._listening, context)
+        self._servers = await self._serve(self._listening, context)
         self._tick()
         return self._listening.address
 
@@ -51,7 +50,7 @@ class Server:
         if self._listening is None or not self._servers:
             return
         # A context of its own, since a living one cannot be rid of a client CA.
-        fresh = await self._serve_all(self._listening, context)
+        fresh = await self._serve(self._listening, context)
         if self._draining:  # it began meanwhile
             former = fresh
         else:
@@ -66,54 +65,46 @@ class Server:
         """
         if self._listening is None:
             return
-        deadline = time.monotonic() + grace
         self._draining = True
         for server in self._servers:
             server.close()
         self._servers.clear()
         self._listening.close()
-        for connection in list(self._connections):
-            connection.announce_end()
-        await self._wait_empty(min(DRAIN_NOTICE, grace))
-        for connection in list(self._connections):
-            connection.end()
-        await self._wait_empty(deadline - time.monotonic())
-        for connection in list(self._connections):
-            connection.abort()
-        await self._empty.wait()
+        now = asyncio.get_running_loop().time()
+        steps = (
+            (H2Protocol.announce_end, now + min(DRAIN_NOTICE, grace)),
+            (H2Protocol.end, now + grace),
+            (H2Protocol.abort, None),
+        )
+        for step, until in steps:
+            for connection in list(self._connections):
+                step(connection)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._empty.wait()
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _wait_empty(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._empty.wait()
-
-    async def _serve_all(
+    async def _serve(
         self, listening: Listening, context: ssl.SSLContext | None
     ) -> list[asyncio.AbstractServer]:
-        # A server closes the socket it was given: with duplicates, one may follow another without
-        # a moment in which nobody listens.
-        return [await self._serve(sock.dup(), context) for sock in listening.sockets]
-
-    async def _serve(
-        self, sock: socket.socket, context: ssl.SSLContext | None
-    ) -> asyncio.AbstractServer:
         loop = asyncio.get_running_loop()
-        create: Callable[..., Awaitable[asyncio.AbstractServer]] = (
-            loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        )
-        handshake = None if context is None else HANDSHAKE_TIMEOUT
-        return await create(
-            self._protocol,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=handshake,
-        )
-
-    def _protocol(self) -> H2Protocol:
-        return H2Protocol(self._methods, self._budget, self._opened, self._closed)
+        servers = []
+        for sock in listening.sockets:
+            create: Callable[..., Awaitable[asyncio.AbstractServer]] = (
+                loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            )
+            server = await create(
+                lambda: H2Protocol(self._methods, self._budget, self._opened, self._closed),
+                # A server closes the socket it was given: with duplicates, one may follow another
+                # without a moment in which nobody listens.
+                sock=sock.dup(),
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_TIMEOUT,
+            )
+            servers.append(server)
+        return servers
 
     def _opened(self, connection: H2Protocol) -> bool:
         if self._draining or len(self._connections) >= MAX_CONNECTIONS:

@@ -4,16 +4,14 @@ from enum import IntEnum
 from struct import Struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
-MAX_STREAM_ID = 2**31 - 1
-MAX_WINDOW = 2**31 - 1  # 6.9.1
+MAX_STREAM_ID = MAX_WINDOW = 2**31 - 1  # 5.1.1, 6.9.1
+DEFAULT_WINDOW = 65_535  # 6.9.2
+LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
 
 FRAME_HEADER = Struct(">IBI")  # 4.1: length (24 bits) and type (8), flags, stream
 FRAME_HEADER_BYTES = 9
 UINT32 = Struct(">I")
 SETTING = Struct(">HI")  # 6.5.1
-PRIORITY_BYTES = 5  # 6.3
-PING_BYTES = LEAST_GOAWAY_BYTES = 8  # 6.7, 6.8
-LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
 
 # Types, section 6. Plain integers: they are compared for every frame.
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
@@ -21,9 +19,7 @@ PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
 
 # Flags.
 END_STREAM = ACK = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-HAS_PRIORITY = 0x20
+END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
 
 # Settings, 6.5.2.
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
@@ -45,26 +41,20 @@ class ErrorCode(IntEnum):
     ENHANCE_YOUR_CALM = 11
 
 
-class H2ConnectionError(Exception):
-    """The peer broke a rule that the connection cannot outlive (5.4.1); ``args`` say which."""
+class H2Error(Exception):
+    """A rule that the peer broke, and the code that tells it so."""
 
-    def __init__(self, code: ErrorCode, rule: str) -> None:
-        super().__init__(code, rule)
-        self.code = code
-        self.rule = rule
-
-
-class H2StreamError(Exception):
-    """The peer broke a rule on one stream alone (5.4.2)."""
-
-    def __init__(self, code: ErrorCode) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, rule: str, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> None:
+        super().__init__(rule)
+        self.rule, self.code = rule, code
 
 
-def protocol_error(rule: str) -> H2ConnectionError:
-    """Return the error of most broken rules."""
-    return H2ConnectionError(ErrorCode.PROTOCOL_ERROR, rule)
+class H2ConnectionError(H2Error):
+    """One that the connection cannot outlive (5.4.1)."""
+
+
+class H2StreamError(H2Error):
+    """One that ends its stream alone (5.4.2)."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
@@ -97,8 +87,8 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     if not flags & PADDED:
         return payload
     if not payload:
-        raise H2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PADDED without a length")
+        raise H2ConnectionError("PADDED without a length", ErrorCode.FRAME_SIZE_ERROR)
     end = len(payload) - payload[0]
     if end < 1:
-        raise protocol_error("more padding than payload")
+        raise H2ConnectionError("more padding than payload")
     return payload[1:end]

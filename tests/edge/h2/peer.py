@@ -1,6 +1,8 @@
 """A client made of the h2 library, joined to our connection without a socket; frames by hand."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import hpack
 from h2.config import H2Configuration
@@ -16,11 +18,10 @@ from h2.events import (
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from sidecar.transport.h2 import wire
-from sidecar.transport.h2.answers import message_of
-from sidecar.transport.h2.calls import Calls
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.stream import Budget, Stream
-from sidecar.transport.h2.stream import Event as Happened
+from sidecar.transport.h2.protocol import H2Protocol
+from sidecar.transport.h2.rpc import message_of
+from sidecar.transport.h2.sending import Budget, Stream
 from sidecar.transport.interface import Methods
 
 ECHO = "/test.Echo/Unary"
@@ -114,11 +115,11 @@ class Ours:
         """Let time pass."""
         self._note(self.connection.tick(now))
 
-    def _note(self, events: list[tuple[Happened, Stream]]) -> None:
-        for event, stream in events:
-            if event is Happened.REQUEST:
+    def _note(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream.ending is None:
                 self.requests.append(stream)
-            elif event is Happened.CANCELLED:
+            else:
                 self.cancelled.append(stream.id)
         self.sent += self.connection.take()
 
@@ -128,7 +129,7 @@ class Ours:
             self.requests.remove(stream)
         if stream.id in self.connection.streams:
             message = message_of(stream.body, encoded=False)
-            self.connection.out.answer(stream, message)
+            self.connection.answer(stream, message)
             self.sent += self.connection.take()
 
     def answer_all(self) -> None:
@@ -182,21 +183,28 @@ class Client:
             self.reset[event.stream_id or 0] = int(event.error_code or 0)
 
 
-class Serving(Ours):
-    """Our connection with methods that answer at once; ``frames`` are what it sent."""
+class Serving(asyncio.Transport):
+    """Our protocol with methods that answer at once, on a transport that keeps what it is given."""
 
     def __init__(self, methods: Methods) -> None:
-        self.frames: list[Frame] = []
         super().__init__()
-        self._calls = Calls(methods, self.connection, lambda: None)
+        self.frames: list[Frame] = []
+        self.budget = Budget()
         self._decoder = hpack.Decoder()
         self._blocks: dict[int, list[dict[str, str]]] = {}
+        self._protocol = H2Protocol(methods, self.budget, lambda _: True, lambda _: None)
+        self._protocol.connection_made(self)
         self.feed(ACKNOWLEDGED)
 
-    def _note(self, events: list[tuple[Happened, Stream]]) -> None:
-        for event, stream in events:
-            self._calls.handle(event, stream)
-        for frame in frames(self.connection.take()):
+    def feed(self, octets: bytes) -> None:
+        """Let the protocol read."""
+        self._protocol.data_received(octets)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        for frame in frames(bytes(data)):
             self.frames.append(frame)
             if isinstance(frame, HeadersFrame):
                 fields = self._decoder.decode(frame.data)

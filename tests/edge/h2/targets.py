@@ -2,7 +2,8 @@
 
 import hpack
 
-from sidecar.transport.h2.hpack import Decoder, Field, HpackError
+from sidecar.transport.h2.hpack import Decoder, Field
+from sidecar.transport.h2.wire import H2ConnectionError
 from tests.edge.h2.peer import GREETING, Ours, frames, request
 
 _PLENTY = 1 << 20  # bytes of headers
@@ -19,7 +20,7 @@ def read_frames(octets: bytes) -> None:
         ours.feed(octets[start : start + size])
         for stream in ours.requests:
             if stream.id in ours.connection.streams and not ours.connection.done:
-                ours.connection.out.answer(stream, b"answer")
+                ours.connection.answer(stream, b"answer")
         ours.requests.clear()
     ours.tick(1.0)
     sent = frames(ours.taken())
@@ -54,5 +55,5 @@ def _theirs(decoder: hpack.Decoder, block: bytes) -> list[Field] | None:
 def _ours(decoder: Decoder, block: bytes) -> list[Field] | None:
     try:
         return decoder.decode(block, _PLENTY)
-    except HpackError:
+    except H2ConnectionError:
         return None

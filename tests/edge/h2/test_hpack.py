@@ -8,17 +8,11 @@ from hpack.huffman_table import decode_huffman as their_huffman
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.transport.h2.blocks import Blocks
-from sidecar.transport.h2.hpack import (
-    Decoder,
-    Field,
-    HeadersTooLargeError,
-    HpackError,
-    encode,
-)
-from sidecar.transport.h2.huffman import HuffmanError, decode_huffman
+from sidecar.transport.h2.hpack import Decoder, Field, decode_huffman, literal
 from sidecar.transport.h2.limits import MEMO_ENTRIES
-from tests.edge.h2.peer import HEADERS
+from sidecar.transport.h2.rpc import Head
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
+from tests.edge.h2.peer import ACKNOWLEDGED, HEADERS, Ours, headers
 from tests.edge.h2.targets import decode_blocks
 
 PLENTY = 1 << 20
@@ -49,7 +43,7 @@ def test_what_a_full_encoder_says_is_understood_block_after_block(
 
 PIECES = st.one_of(
     st.binary(min_size=1, max_size=6),
-    st.builds(lambda f: encode([f]), st.tuples(NAMES, st.binary(max_size=20))),
+    st.builds(literal, NAMES, st.binary(max_size=20)),
     st.sampled_from([b"\x82", b"\xbe", b"\xbf", b"\x40\x01a\x01b", b"\x20", b"\x3f\xe1\x1f"]),
     st.sampled_from([b"\xff\x80", b"\x7f\x80\x80\x80", b"\x00\x81\xff", b"\x00\x85" + b"\xff" * 5]),
 )
@@ -77,14 +71,14 @@ def test_any_bytes_are_the_huffman_text_that_the_library_finds(text: bytes) -> N
         expected = None
     try:
         found: bytes | None = decode_huffman(text)
-    except HuffmanError:
+    except H2ConnectionError:
         found = None
     assert found == expected
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=300)), max_size=5))
 def test_what_we_encode_is_understood_without_a_table(fields: list[Field]) -> None:
-    block = encode(fields)
+    block = b"".join(literal(*field) for field in fields)
     assert hpack.Decoder(PLENTY).decode(block, raw=True) == fields
     assert Decoder().decode(block, PLENTY) == fields
 
@@ -106,16 +100,31 @@ def test_what_we_encode_is_understood_without_a_table(fields: list[Field]) -> No
     ],
 )
 def test_what_breaks_rfc_7541_is_refused(block: bytes) -> None:
-    with pytest.raises(HpackError) as caught:
+    with pytest.raises(H2ConnectionError) as caught:
         Decoder().decode(block, PLENTY)
-    assert caught.type is HpackError
+    assert caught.value.code == ErrorCode.COMPRESSION_ERROR
 
 
 def test_a_block_of_many_references_to_one_large_field_is_refused() -> None:
     decoder = Decoder()
     decoder.decode(b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000, PLENTY)
-    with pytest.raises(HeadersTooLargeError):
+    with pytest.raises(H2ConnectionError) as caught:
         decoder.decode(b"\xbe" * 20_000, 128 * 1024)
+    assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
+
+
+class Blocks:
+    """A connection that is sent one block after the other."""
+
+    def __init__(self) -> None:
+        self.connection = Ours(ACKNOWLEDGED).connection
+        self._number = -1
+
+    def head(self, block: bytes) -> Head:
+        """Return what the connection takes a block to mean."""
+        self._number += 2
+        self.connection.receive(headers(self._number, end=True, payload=block), 0.0)
+        return self.connection.streams[self._number].head
 
 
 @given(
@@ -134,7 +143,7 @@ def test_what_is_remembered_of_a_block_is_what_it_means_now(calls: list[tuple[st
 
 def plain(*more: tuple[str, str]) -> bytes:
     """Return a block that neither uses nor changes the table."""
-    return encode([(name.encode(), value.encode()) for name, value in [*HEADERS, *more]])
+    return b"".join(literal(name.encode(), value.encode()) for name, value in [*HEADERS, *more])
 
 
 def test_equal_bytes_after_a_change_of_the_table_are_read_afresh() -> None:
@@ -150,6 +159,6 @@ def test_the_memory_of_blocks_is_bounded() -> None:
     blocks = Blocks()
     for number in range(10 * MEMO_ENTRIES):
         blocks.head(plain(("x-number", str(number))))
-        assert 0 < len(blocks._heads) <= MEMO_ENTRIES
+        assert 0 < len(blocks.connection._decoder.memo) <= MEMO_ENTRIES
     blocks.head(plain(("x-large", "x" * 5000)))
-    assert max(map(len, blocks._heads)) < 5000
+    assert max(map(len, blocks.connection._decoder.memo)) < 5000

@@ -185,6 +185,10 @@ STREAM_ERRORS = {
         headers(1, payload=block(headers=[(":path", "x/y"), *HEADERS[:2], *HEADERS[3:]])),
         PROTOCOL,
     ),
+    "8.5 CONNECT": (
+        headers(1, payload=block(headers=[(":method", "CONNECT"), (":authority", "x:1")])),
+        PROTOCOL,
+    ),
     "8.5 CONNECT with a path": (
         headers(1, payload=block(headers=[(":method", "CONNECT"), *HEADERS[1:]])),
         PROTOCOL,
@@ -218,9 +222,7 @@ def test_what_was_on_its_way_to_a_stream_that_we_reset_is_ignored() -> None:
 
 def test_a_request_that_came_before_the_fault_is_answered_before_the_goaway() -> None:
     ours = Ours(ACKNOWLEDGED)
-    [(_, stream)] = ours.connection.receive(
-        request(1, b"first") + frame(wire.PING, 0, 0, b""), now=0.0
-    )
+    [stream] = ours.connection.receive(request(1, b"first") + frame(wire.PING, 0, 0, b""), now=0.0)
     ours.answer(stream)
     kinds = [type(one).__name__ for one in frames(ours.taken())]
     assert kinds == ["HeadersFrame", "DataFrame", "HeadersFrame", "GoAwayFrame"]

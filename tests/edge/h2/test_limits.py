@@ -188,10 +188,10 @@ def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
         assert ours.budget.held <= limits.MAX_BUFFERED
     for number in streams:
         ours.feed(data(number, b""))
-    assert any(stream.dropped for stream in ours.requests)
-    assert not all(stream.dropped for stream in ours.requests)
+    assert any(stream.body is None for stream in ours.requests)
+    assert not all(stream.body is None for stream in ours.requests)
     for stream in ours.requests:
-        ours.connection.out.answer(stream, b"")
+        ours.connection.answer(stream, b"")
     assert ours.budget.held == 0
 
 
@@ -261,11 +261,17 @@ def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> No
     assert ours.budget.held == 0
 
 
+def test_a_window_update_gives_a_request_no_more_time() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(headers(1) + wire.window_update(1, 10), now=100.0)
+    ours.tick(101.0 + limits.REQUEST_TIMEOUT)
+    assert resets_of(ours.taken()) == {1: CANCEL}
+
+
 def test_an_answer_that_finds_no_window_in_time_is_reset() -> None:
     ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 3}))
-    ours.feed(request(1, b"hello"))
+    ours.feed(request(1, b"hello"), now=500.0)
     ours.answer_all()
-    ours.tick(500.0)
     ours.tick(500.0 + limits.SEND_TIMEOUT)
     assert resets_of(ours.taken()) == {}
     ours.tick(501.0 + limits.SEND_TIMEOUT)

@@ -1,6 +1,7 @@
 """The join to asyncio, on a transport that only writes down what is asked of it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -9,7 +10,7 @@ from hyperframe.frame import DataFrame, Frame
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.stream import Budget
+from sidecar.transport.h2.sending import Budget
 from sidecar.transport.interface import Methods
 from tests.edge.h2.peer import (
     ACKNOWLEDGED,
@@ -222,6 +223,7 @@ async def test_a_deadline_that_passes_is_answered_so() -> None:
     rig.protocol.data_received(call("/t/Hang", timeout="1m"))
     while not rig.wire.writes:
         await settled()
+    await settled()
     [answer] = rig.wire.frames()
     assert b"grpc-status\x014" in answer.data  # type: ignore[attr-defined]  # -- it is DATA
     assert hanging.cancelled == hanging.started
@@ -288,8 +290,7 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     assert sent == 1300
     rig.protocol.connection_lost(None)
     await settled()
-    assert rig.protocol._calls._waiting == {}
-    assert rig.protocol._calls._running == {}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
@@ -312,6 +313,25 @@ async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
     await settled()
     assert cancelled == 1
     assert rig.wire.writes == []
+
+
+async def test_a_stream_that_ends_by_its_cancellation_says_nothing_more() -> None:
+    async def obedient(_message: bytes) -> AsyncIterator[bytes]:
+        yield b"one"
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    rig = Rig(Methods({}, {"/t/Obedient": obedient}))
+    rig.protocol.data_received(call("/t/Obedient") + call("/t/Obedient", 3))
+    await settled()
+    rig.wire.frames()
+    rig.protocol.data_received(wire.rst_stream(1, CANCEL))
+    await settled()
+    assert rig.wire.writes == []
+    rig.protocol.end()
+    await settled()
+    goaway, trailers = rig.wire.frames()
+    assert (goaway.stream_id, trailers.stream_id) == (0, 3)
 
 
 async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_have_ended() -> (

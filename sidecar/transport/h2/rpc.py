@@ -1,0 +1,144 @@
+"""What gRPC says in HTTP/2: the head and message of a request, the blocks of an answer.
+
+Sources: RFC 9113, section 8, and https://github.com/grpc/grpc/blob/master/doc/ PROTOCOL-HTTP2.md,
+compression.md and statuscodes.md.
+"""
+
+import re
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
+from urllib.parse import quote
+
+from sidecar.transport.h2.hpack import STATUS_200, Field, literal
+from sidecar.transport.h2.wire import H2StreamError
+from sidecar.transport.interface import RpcError
+
+PREFIX = Struct(">BI")  # of a message: compressed or not, its length
+PREFIX_BYTES = 5
+
+
+# The statuses that this transport gives by itself.
+DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 4, 8, 12, 13, 14
+
+# Header blocks that never change. A status may follow RESPONSE in one block: Trailers-Only.
+RESPONSE = STATUS_200 + literal(b"content-type", b"application/grpc")
+SUCCESS = literal(b"grpc-status", b"0")
+METHOD_NOT_ALLOWED = literal(b":status", b"405") + literal(b"allow", b"POST")
+UNSUPPORTED_MEDIA_TYPE = literal(b":status", b"415")
+PLAIN_BODY = b"This is a gRPC server: POST with content-type application/grpc.\n"  # for a person
+
+
+_UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def status(error: RpcError) -> bytes:
+    """Return the block that ends an answer by an error."""
+    message = quote(error.message.strip(), _UNESCAPED, errors="replace")
+    block = literal(b"grpc-status", b"%d" % error.code)
+    block += literal(b"grpc-message", message.encode("ascii"))
+    if error.code == UNIMPLEMENTED:  # compression.md: what would have been understood
+        block += literal(b"grpc-accept-encoding", b"identity")
+    return block
+
+
+def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
+    """Return the one message that a request's body must hold. Raises RpcError.
+
+    The body is None where it was too large; ``encoded``: the request named a compression.
+    """
+    if body is None:
+        raise RpcError(RESOURCE_EXHAUSTED, "the message is too large")
+    if not body:
+        raise RpcError(UNIMPLEMENTED, "the method takes one message, none came")
+    if len(body) < PREFIX_BYTES:
+        raise RpcError(INTERNAL, "the body ends within a message")
+    compressed, length = PREFIX.unpack_from(body)
+    if compressed == 1 and encoded:
+        raise RpcError(UNIMPLEMENTED, "compressed messages are not supported")
+    if compressed:
+        raise RpcError(INTERNAL, "a compressed message without grpc-encoding")
+    if length > len(body) - PREFIX_BYTES:
+        raise RpcError(INTERNAL, "the body ends within a message")
+    if length < len(body) - PREFIX_BYTES:
+        raise RpcError(UNIMPLEMENTED, "the method takes one message, more came")
+    return bytes(memoryview(body)[PREFIX_BYTES:])
+
+
+class Head(NamedTuple):
+    """A request's method and what bears on how it is answered."""
+
+    path: str
+    content_length: int | None
+    timeout: float | None = None  # seconds
+    encoded: bool = False  # grpc-encoding names a compression
+    refusal: tuple[bytes, bytes] | None = None  # no gRPC, or senseless: the answer's block and body
+
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1, no upper case: 8.2
+_VALUE = re.compile(rb"(?![ \t])(?:[^\0\r\n]*[^\0\r\n \t])?").fullmatch  # 8.2.1
+_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})  # 8.3.1
+_CONNECTION_SPECIFIC = frozenset(  # 8.2.2
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+)
+_TWICE = b","  # the value of a field that came twice: valid for none of those that are read
+
+_CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?([ \t]*;.*)?", re.IGNORECASE).fullmatch
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_BAD_TIMEOUT = RESPONSE + status(RpcError(INTERNAL, "malformed grpc-timeout"))
+
+
+@lru_cache(maxsize=256)
+def _is_pseudo(name: bytes, value: bytes) -> bool:
+    """Whether a field is a pseudo-header. Raises H2StreamError where it is malformed."""
+    pseudo = name in _PSEUDO
+    if not _VALUE(value) or not (pseudo or _NAME(name)):
+        raise H2StreamError("a field's name or value")  # 8.2.1
+    if name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
+        raise H2StreamError("a field that HTTP/2 does not know")  # 8.2.2
+    return pseudo
+
+
+_SHORT = 128  # bytes of a field that is worth remembering: with tracing, all but one or two are
+
+
+def check_trailers(fields: list[Field]) -> None:
+    """Check the block after a request's body. Raises H2StreamError where it is malformed."""
+    if any(_is_pseudo.__wrapped__(*field) for field in fields):
+        raise H2StreamError("a pseudo-header in trailers")  # 8.1
+
+
+def read_head(fields: list[Field]) -> Head:
+    """Read a request's header block. Raises H2StreamError where it is malformed (8.1.1)."""
+    found: dict[bytes, bytes] = {}
+    regular = False
+    for name, value in fields:
+        short = len(name) + len(value) <= _SHORT
+        if not (_is_pseudo if short else _is_pseudo.__wrapped__)(name, value):
+            regular = True
+        elif regular or name in found:
+            raise H2StreamError("a pseudo-header late or twice")  # 8.3
+        found[name] = _TWICE if name in found else value
+    method, path = found.get(b":method"), found.get(b":path", b"")
+    if not (method and found.get(b":scheme") and path.startswith((b"/", b"*"))):
+        raise H2StreamError("an incomplete request")  # 8.3.1
+    if method == b"CONNECT":
+        raise H2StreamError("CONNECT with a path")  # 8.5; without one it is as good as incomplete
+    text = found.get(b"content-length")
+    if text is not None and (not text.isdigit() or len(text) > 19):
+        raise H2StreamError("content-length is no number")  # RFC 9110 8.6
+    head = Head(path.decode("latin-1"), None if text is None else int(text))
+    if method != b"POST":
+        body = b"" if method == b"HEAD" else PLAIN_BODY
+        return head._replace(refusal=(METHOD_NOT_ALLOWED, body))
+    if not _CONTENT_TYPE(found.get(b"content-type", b"")):
+        return head._replace(refusal=(UNSUPPORTED_MEDIA_TYPE, PLAIN_BODY))
+    timeout = None
+    if (text := found.get(b"grpc-timeout")) is not None:
+        parts = _TIMEOUT(text)
+        if parts is None:
+            return head._replace(refusal=(_BAD_TIMEOUT, b""))
+        timeout = int(parts[1]) * _UNITS[parts[2]]
+    encoded = found.get(b"grpc-encoding", b"identity") != b"identity"
+    return Head(head.path, head.content_length, timeout, encoded)
