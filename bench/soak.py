@@ -53,7 +53,7 @@ import asyncio, gc, json, os, signal, sys
 from sidecar.cli import main
 from sidecar.extauthz.service import _Check
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.stream import Stream
+from sidecar.transport.h2.sending import Stream
 
 def tell(*_):
     gc.collect()

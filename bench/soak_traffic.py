@@ -20,8 +20,8 @@ from bench.sidecars import message
 from sidecar.demo.minting import sign, user_claims
 from sidecar.demo.zervi import Zervi
 from sidecar.transport.h2 import wire
-from sidecar.transport.h2.answers import PREFIX
-from sidecar.transport.h2.hpack import encode
+from sidecar.transport.h2.hpack import literal
+from sidecar.transport.h2.rpc import PREFIX
 
 HOST = "127.0.0.1"
 MARK = "x-soak"  # what a request is, for who sees it arrive behind Envoy
@@ -263,7 +263,7 @@ def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
         "Checks without a window": narrow + b"".join(checks),
         "halves of Checks": hello + b"".join(check[:-5] for check in checks),
         "Watch": hello + _call(1, "/grpc.health.v1.Health/Watch", b""),
-        "pings": hello + wire.frame(wire.PING, 0, 0, bytes(wire.PING_BYTES)) * 3000,
+        "pings": hello + wire.frame(wire.PING, 0, 0, bytes(8)) * 3000,
         "headers without end": hello + endless,
         "broken headers": hello + wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b"\xff" * 50),
         "resets of nothing": hello + b"".join(resets) * 20,
@@ -272,7 +272,7 @@ def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
 
 def _call(number: int, path: str, body: bytes) -> bytes:
     pseudo = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()))
-    block = encode((*pseudo, (b"content-type", b"application/grpc")))
+    block = b"".join(literal(*each) for each in (*pseudo, (b"content-type", b"application/grpc")))
     head = wire.frame(wire.HEADERS, wire.END_HEADERS, number, block)
     return head + wire.frame(wire.DATA, wire.END_STREAM, number, PREFIX.pack(0, len(body)) + body)
 
