@@ -168,7 +168,8 @@ class Connection(Sending):
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:  # 6.2
         if not number & 1:
             raise H2ConnectionError("HEADERS on a stream that no client opens")  # 5.1.1
-        payload = wire.unpadded(flags, payload)
+        if flags & wire.PADDED:
+            payload = wire.unpadded(payload)
         if flags & wire.HAS_PRIORITY:  # deprecated, 5.3.2
             if len(payload) < _PRIORITY:
                 raise H2ConnectionError("no room for the priority", ErrorCode.FRAME_SIZE_ERROR)
@@ -246,7 +247,8 @@ class Connection(Sending):
                 raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
             self._count()
             return
-        payload = wire.unpadded(flags, payload)
+        if flags & wire.PADDED:
+            payload = wire.unpadded(payload)
         last = flags & wire.END_STREAM
         if last and not stream.received:
             stream.body = payload  # the usual case: all of it at once

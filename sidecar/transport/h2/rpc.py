@@ -62,7 +62,7 @@ def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
         raise RpcError(INTERNAL, "the body ends within a message")
     if length < len(body) - PREFIX_BYTES:
         raise RpcError(UNIMPLEMENTED, "the method takes one message, more came")
-    return bytes(memoryview(body)[PREFIX_BYTES:])
+    return bytes(body[PREFIX_BYTES:])
 
 
 class Head(NamedTuple):

@@ -82,10 +82,8 @@ def goaway(last: int, code: ErrorCode, rule: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, UINT32.pack(last) + UINT32.pack(code) + rule.encode())
 
 
-def unpadded(flags: int, payload: bytes) -> bytes:
-    """Strip the padding of DATA (6.1) or HEADERS (6.2). Raises H2ConnectionError."""
-    if not flags & PADDED:
-        return payload
+def unpadded(payload: bytes) -> bytes:
+    """Strip the padding of PADDED DATA (6.1) or HEADERS (6.2). Raises H2ConnectionError."""
     if not payload:
         raise H2ConnectionError("PADDED without a length", ErrorCode.FRAME_SIZE_ERROR)
     end = len(payload) - payload[0]
