@@ -8,9 +8,18 @@ from bench import crowd, envoys, offline
 from bench.imports import Import
 from bench.offline import Offline
 from bench.rounds import Row
-from bench.sections import FEW_IN_FLIGHT, GRPCIO, H2, NO_SHADOW, SHADOWS, TABLES, Footprint
-
-_CONNECTIONS = 16  # at which the comparisons through Envoy are made
+from bench.sections import (
+    CACHED,
+    CONNECTIONS,
+    FEW_IN_FLIGHT,
+    GRPCIO,
+    H2,
+    NO_SHADOW,
+    REPEATED,
+    SHADOWS,
+    TABLES,
+    Footprint,
+)
 
 
 @dataclass
@@ -81,9 +90,9 @@ def _cpu(row: Row) -> float:
 
 
 def _through_envoy(results: Results) -> Iterable[Figure]:
-    grpcio = results.row("through Envoy", GRPCIO.name, _CONNECTIONS)
-    h2 = results.row("through Envoy", H2.name, _CONNECTIONS)
-    alone = results.row("through Envoy", envoys.NO_AUTH, _CONNECTIONS)
+    grpcio = results.row("through Envoy", GRPCIO.name, CONNECTIONS)
+    h2 = results.row("through Envoy", H2.name, CONNECTIONS)
+    alone = results.row("through Envoy", envoys.NO_AUTH, CONNECTIONS)
     yield Figure("CPU a check through Envoy, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio), most=0.1)
     yield Figure("CPU a check through Envoy, h2", _cpu(h2), "µs", most=30)
     yield Figure("CPU a check through Envoy, grpcio", _cpu(grpcio), "µs")
@@ -108,7 +117,7 @@ def _latency(results: Results) -> Iterable[Figure]:
 
 def _natives(results: Results) -> Iterable[Figure]:
     def whole(name: str) -> float:
-        row = results.row("through Envoy", name, _CONNECTIONS)
+        row = results.row("through Envoy", name, CONNECTIONS)
         return sum(spread.median for spread in row.cpu.values())
 
     h2 = whole(H2.name)
@@ -122,27 +131,29 @@ def _direct(results: Results) -> Iterable[Figure]:
 
 
 def _tokens(results: Results) -> Iterable[Figure]:
-    cached = results.row("tokens", "cached token", _CONNECTIONS)
-    new = results.row("tokens", "new token each time", _CONNECTIONS)
+    repeated = results.row("tokens", REPEATED, CONNECTIONS)
+    cached = results.row("tokens", CACHED, CONNECTIONS)
+    new = results.row("tokens", "new token each time", CONNECTIONS)
     if results.signature is not None:
         floor = results.signature + _cpu(cached)
         yield Figure(
             "new token each time ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15
         )
+    yield Figure(f"CPU a check, {CACHED} ÷ {REPEATED}", _cpu(cached) / _cpu(repeated))
     for name in ("denied: no token", "denied: permission", "denied: made-up kid"):
-        denied = results.row("tokens", name, _CONNECTIONS)
+        denied = results.row("tokens", name, CONNECTIONS)
         yield Figure(f"CPU a check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
 
 
 def _routes(results: Results) -> Iterable[Figure]:
-    few, *_, many = (results.row("routes", f"{number:,} routes", 64) for number in TABLES)
+    few, *_, many = (results.row("routes", f"{number:,} routes", CONNECTIONS) for number in TABLES)
     yield Figure(f"CPU a check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
 
 
 def _shadow(results: Results) -> Iterable[Figure]:
-    without = results.row("shadow", NO_SHADOW, 64)
+    without = results.row("shadow", NO_SHADOW, CONNECTIONS)
     for percent in SHADOWS:
-        row = results.row("shadow", f"shadow of {percent} %", 64)
+        row = results.row("shadow", f"shadow of {percent} %", CONNECTIONS)
         yield Figure(f"CPU a check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
 
 

@@ -1,16 +1,19 @@
 -- What wrk sends and tells: one token after another, and its figures in a form to be read.
--- Arguments: a file of tokens, one a line; an empty line is a request without one.
+-- Arguments: a file of tokens, one a line; an empty line is a request without one. What follows a
+-- token and a space is added to the path.
 
 local requests = {}
 local turn = 0
 
 function init(args)
-  for token in io.lines(args[1]) do
+  local path = wrk.path
+  for line in io.lines(args[1]) do
+    local token, more = line:match("^(%S*) ?(.*)$")
     local headers = {}
     if token ~= "" then
       headers["Authorization"] = "Bearer " .. token
     end
-    requests[#requests + 1] = wrk.format("GET", nil, headers)
+    requests[#requests + 1] = wrk.format("GET", path .. more, headers)
   end
 end
 

@@ -44,7 +44,7 @@ def panels(results: Results) -> list[Panel]:
         Panel("Requests a second through Envoy, 16 connections", bars("through Envoy", 16, "rate")),
         Panel("p50 through Envoy, one connection, microseconds", bars("through Envoy", 1, "p50")),
         Panel("Sidecar's CPU a check by its kind, h2, microseconds", bars("tokens", 16, "cpu")),
-        Panel("Sidecar's CPU a check by routes, h2, microseconds", bars("routes", 64, "cpu")),
+        Panel("Sidecar's CPU a check by routes, h2, microseconds", bars("routes", 16, "cpu")),
     )
     return [panel for panel in every if panel.bars]
 

@@ -20,9 +20,12 @@ from sidecar.demo.minting import SigningKey, jwks, sign, user_claims
 GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
 BOTH = (GRPCIO, H2)
 TABLES = (10, 1_000, 10_000)
+REPEATED, CACHED = "repeated request", "cached token, new path"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # asked for in turn, none is still in the cache
+NEW_PATHS = 5_000  # asked for in turn, none is still remembered
 FEW_IN_FLIGHT = 2
+CONNECTIONS = 16  # at which comparisons through Envoy are made
 EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # only to make a direct load last about as long
 
 
@@ -45,6 +48,11 @@ class World:
         path = self.directory / name
         path.write_text("\n".join(lines) + "\n")
         return path
+
+    def paths(self) -> Path:
+        """Write requests for wrk to send with one token, each for a path of its own."""
+        token = self.token()
+        return self.file("paths", [f"{token} /{number}" for number in range(NEW_PATHS)])
 
     @asynccontextmanager
     async def sidecars(self, *kinds: Kind) -> AsyncIterator[list[Sidecar]]:
@@ -114,7 +122,7 @@ async def envoy(world: World) -> list[Row]:
         try:
             contestants = [
                 _through(running_envoy, name, url, tokens, connections, by_name.get(name))
-                for connections in (1, 16, 64)
+                for connections in (1, CONNECTIONS, 64)
                 for name, url in urls.items()
             ]
             return await compare("through Envoy", contestants, world.plan)
@@ -123,11 +131,11 @@ async def envoy(world: World) -> list[Row]:
 
 
 async def tokens(world: World) -> list[Row]:
-    """Ask with cached tokens, new tokens and to be denied, through Envoy at 16 connections."""
+    """Repeat a request, ask for new paths, with new tokens, and to be denied."""
     progress("signing tokens")
     new = [world.token(number) for number in range(NEW_TOKENS)]
     one, many = world.file("one", new[:1]), world.file("many", new)
-    nothing = world.file("none", [""])
+    paths, nothing = world.paths(), world.file("none", [""])
     strangers = world.file("strangers", [crowd.made_up(new[0], n) for n in range(NEW_TOKENS)])
     few = Kind("h2-few-cached", cached_tokens=FEW_CACHED)
     async with world.sidecars(H2, few) as (sidecar, forgetful):
@@ -136,7 +144,8 @@ async def tokens(world: World) -> list[Row]:
         running_envoy = await Envoy.start(loaded, world.directory)
         url, forgetful_url = urls["h2"], urls["h2-few-cached"]
         cases = (
-            ("cached token", url, one, sidecar, True),
+            (REPEATED, url, one, sidecar, True),
+            (CACHED, url, paths, sidecar, True),
             ("new token each time", forgetful_url, many, forgetful, True),
             ("denied: no token", url, nothing, sidecar, False),
             ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
@@ -144,7 +153,7 @@ async def tokens(world: World) -> list[Row]:
         )
         try:
             contestants = [
-                _through(running_envoy, name, where, file, 16, asked, allowed=allowed)
+                _through(running_envoy, name, where, file, CONNECTIONS, asked, allowed=allowed)
                 for name, where, file, asked, allowed in cases
             ]
             return await compare("tokens", contestants, world.plan)
@@ -153,26 +162,32 @@ async def tokens(world: World) -> list[Row]:
 
 
 async def routes(world: World) -> list[Row]:
-    """Call sidecars of 10, 1,000 and 10,000 routes directly."""
-    question = message(world.token())
+    """Ask sidecars of 10, 1,000 and 10,000 routes for new paths."""
     kinds = [Kind(f"{number:,} routes", routes=number) for number in TABLES]
-    async with world.sidecars(*kinds) as sidecars:
-        for sidecar in sidecars:
-            await expect(sidecar, question, "ok")
-        contestants = [_direct(each, each.kind.name, question, 64) for each in sidecars]
-        return await compare("routes", contestants, world.plan)
+    return await _new_paths("routes", world, kinds)
 
 
 async def shadow(world: World) -> list[Row]:
     """Hold a candidate policy, of the same routes, against no, some or every check."""
-    question = message(world.token())
     kinds = [Kind(NO_SHADOW)]
     kinds += [Kind(f"shadow of {percent} %", shadow=percent) for percent in SHADOWS]
+    return await _new_paths("shadow", world, kinds)
+
+
+async def _new_paths(section: str, world: World, kinds: Sequence[Kind]) -> list[Row]:
+    paths = world.paths()
     async with world.sidecars(*kinds) as sidecars:
-        for sidecar in sidecars:
-            await expect(sidecar, question, "ok")
-        contestants = [_direct(each, each.kind.name, question, 64) for each in sidecars]
-        return await compare("shadow", contestants, world.plan)
+        by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
+        loaded, urls = envoys.comparison(by_name, b"", natives=False)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        try:
+            contestants = [
+                _through(running_envoy, name, urls[name], paths, CONNECTIONS, sidecar)
+                for name, sidecar in by_name.items()
+            ]
+            return await compare(section, contestants, world.plan)
+        finally:
+            await running_envoy.stop()
 
 
 async def looma(world: World) -> list[Row]:
@@ -269,7 +284,7 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "looma": looma,
     "flood": flood,
 }
-_THROUGH_ENVOY = ("envoy", "tokens")
+_THROUGH_ENVOY = ("envoy", "tokens", "routes", "shadow")
 
 
 def possible(section: str) -> bool:
