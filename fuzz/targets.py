@@ -18,7 +18,12 @@ from sidecar.core.paths import ALLOWABLE, PathError, canonicalise
 from sidecar.core.tokens import NeedsKey
 from sidecar.demo import minting
 from sidecar.extauthz.service import CHECK
-from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
+from sidecar.pb.ext_authz_pb2 import (
+    CheckRequest,
+    CheckRequestOutline,
+    CheckResponse,
+    HeaderMap,
+)
 from tests.core.upstreams import UPSTREAMS, RejectedError, view
 from tests.edge.h2.targets import decode_blocks, read_frames
 from tests.support.checks import service
@@ -55,16 +60,18 @@ def check_message(octets: bytes) -> None:
         return
     assert response.HasField("ok_response")
     try:
-        http = CheckRequest.FromString(octets).attributes.request.http
+        http = CheckRequestOutline.FromString(octets).attributes.request.http
+        entries = HeaderMap.FromString(b"".join(http.header_map)).headers
     except DecodeError:
         raise AssertionError("what cannot be read was allowed") from None
+    assert len(http.header_map) <= 1
     reason = response.dynamic_metadata.fields["reason"].string_value
     if reason == "preflight":
         assert http.method == "OPTIONS"
         return
-    raw = [entry.raw_value or entry.value.encode() for entry in http.header_map.headers]
-    names = [entry.key.lower() for entry in http.header_map.headers]
-    target = raw[names.index(":path")] if http.HasField("header_map") else http.path.encode()
+    raw = [entry.raw_value or entry.value.encode() for entry in entries]
+    names = [entry.key.lower() for entry in entries]
+    target = raw[names.index(":path")] if http.header_map else http.path.encode()
     if reason == "public":
         for upstream in UPSTREAMS.values():
             _assert_seen(upstream, target, PUBLIC)

@@ -28,6 +28,14 @@ def header_name(text: str) -> str:
     return text.lower()
 
 
+def token_header(text: str) -> str:
+    """Return the name, in lower case, of a header that may carry a token. Raises BadValueError."""
+    name = header_name(text)
+    if name == "x-request-id":
+        raise BadValueError("must not be `x-request-id`", "Envoy writes that one itself")
+    return name
+
+
 def changeable_header(text: str) -> str:
     """Return the name, in lower case, of a header that may be set or removed.
 

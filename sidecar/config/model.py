@@ -20,9 +20,9 @@ from sidecar.config.addresses import (
 )
 from sidecar.config.headers import (
     changeable_header,
-    header_name,
     identity_header,
     parameter_name,
+    token_header,
     word,
 )
 from sidecar.config.kinds import (
@@ -128,7 +128,7 @@ class Issuer:
 class TokenPlace:
     """One of ``zervi.token_sources``: exactly one of ``header``, ``cookie`` and ``query``."""
 
-    header: Annotated[str | None, Optional(Text(header_name))] = None
+    header: Annotated[str | None, Optional(Text(token_header))] = None
     scheme: Annotated[str | None, Optional(Text(word))] = None
     cookie: Annotated[str | None, Optional(Text(word))] = None
     query: Annotated[str | None, Optional(Text(parameter_name))] = None

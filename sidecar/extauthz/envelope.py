@@ -1,6 +1,7 @@
 """CheckRequest bytes to a request, and what else the answer and the log need of them."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from sidecar.pb.ext_authz_pb2 import (
     HeaderMap,
 )
 
-Headers = dict[str, tuple[bytes, ...]]
+MAX_HEADERS = 20_000  # Envoy takes 100 where its operator does not raise that
+
+Headers = dict[str, list[bytes]]
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch  # the rest is a client's play
 
@@ -28,7 +31,7 @@ class Envelope(NamedTuple):
     """A request as Envoy sent it; its ``x-request-id``, which is Envoy's own, stands apart."""
 
     request: Request
-    request_ids: tuple[bytes, ...]
+    request_ids: Sequence[bytes]
 
     @property
     def request_id(self) -> str:
@@ -66,22 +69,22 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     """
     http = attributes.request.http
     # Envoy fills one of the two. Were both filled, a name in both would count as repeated.
-    texts = http.headers.items()
-    headers: Headers = {name.lower(): (text.encode(),) for name, text in texts}
-    if http.header_map:
-        add_raw(http.header_map, headers)
+    headers = {name.lower(): [text.encode()] for name, text in http.headers.items()}
+    header_maps = http.header_map
+    faithful = len(header_maps) == 1
+    if faithful:
+        add_raw(header_maps[0], headers)
         # `http.path` has Envoy's `!` for bytes that are not UTF-8; `:path` is what the upstream
         # will get.
-        targets = headers.pop(":path", ())
+        targets = headers.pop(":path", [])
         if len(targets) != 1:
             raise MalformedCheckError("the request has no single :path")
         target = targets[0]
-    elif headers:
+    elif headers and not header_maps:
         target = http.path.encode()
     else:
         raise MalformedCheckError("the message has no HTTP attributes")
-    ids = headers.pop("x-request-id", ())
-    faithful = bool(http.header_map)
+    ids = headers.pop("x-request-id", [])
     return Envelope(Request(http.method, http.host, target, headers, faithful), ids)
 
 
@@ -94,10 +97,11 @@ def add_raw(header_map: bytes, headers: Headers) -> None:
         entries = HeaderMap.FromString(header_map).headers
     except DecodeError:
         raise MalformedCheckError("the message is no CheckRequest") from None
+    if len(entries) > MAX_HEADERS:
+        raise MalformedCheckError("the request has too many headers")
     for entry in entries:
-        name = entry.key.lower()
         value = entry.raw_value or entry.value.encode()
-        headers[name] = (*headers[name], value) if name in headers else (value,)
+        headers.setdefault(entry.key.lower(), []).append(value)
 
 
 def surroundings(attributes: AttributeContextOutline) -> Surroundings:
@@ -109,9 +113,13 @@ def surroundings(attributes: AttributeContextOutline) -> Surroundings:
     )
 
 
-@lru_cache(maxsize=256)  # as many connections have requests at a time, more or less
 def address_of(message: bytes) -> str:
     """Return a Peer's address as ``host:port`` or ``unix:path``, empty where it names none."""
+    # With the peer's certificate in it, it is neither small nor likely to come again.
+    return _short_address_of(message) if len(message) <= MAX_SHORT else _address_of(message)
+
+
+def _address_of(message: bytes) -> str:
     try:
         address = AttributeContext.Peer.FromString(message).address
     except DecodeError:
@@ -124,3 +132,7 @@ def address_of(message: bytes) -> str:
     if kind == "pipe":
         return f"unix:{address.pipe.path}"
     return ""
+
+
+MAX_SHORT = 256  # bytes of a Peer that is remembered: a connection has many requests
+_short_address_of = lru_cache(maxsize=256)(_address_of)

@@ -7,14 +7,14 @@ _Value = TypeVar("_Value")
 
 
 class Recent(Generic[_Key, _Value]):
-    """Holds what was used lately: the last ``capacity`` / 2 entries at least, ``capacity`` at most.
+    """Holds what was used lately: half of ``capacity`` entries at least, all of it at most.
 
     In two generations: when the young one is full it becomes the old one, and what was old and
     nobody asked for meanwhile is gone. No order is kept, so nothing is moved when one is found.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._half = max(1, capacity // 2)
+        self._half = max(1, capacity // 2)  # a capacity of one is one of two
         self._young: dict[_Key, _Value] = {}
         self._old: dict[_Key, _Value] = {}
 
@@ -32,3 +32,8 @@ class Recent(Generic[_Key, _Value]):
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
         self._young[key] = value
+
+    def drop(self, key: _Key) -> None:
+        """Hold nothing for a key any more."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)

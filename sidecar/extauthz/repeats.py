@@ -16,7 +16,7 @@ from sidecar.extauthz.envelope import Envelope, Headers, MalformedCheckError, ad
 from sidecar.extauthz.recent import Recent
 from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
 
-MAX_REMEMBERED = 1000  # requests, with a header map
+MAX_REMEMBERED = 500  # requests, with a header map
 MAX_BYTES = 4096  # of at most so many bytes each
 
 _ID_BYTES = 36  # a UUID, as Envoy makes them
@@ -28,18 +28,22 @@ RepeatKey = tuple[str, str, bytes, bytes]
 
 
 def identify(http: AttributeContextOutline.HttpRequest) -> tuple[RepeatKey, bytes] | None:
-    """Return what a request is known by, and its id; None for one without an id of Envoy's.
+    """Return what a request is known by, and its id: what follows the last thing like its entry.
 
-    None too for a large one, and for headers as text: Envoy sends those instead of a header map.
+    None for a request without one, for a large one, and for headers as text: Envoy sends those
+    instead of a header map.
     """
-    block = http.header_map
-    if len(block) > MAX_BYTES or http.headers:
+    header_maps = http.header_map
+    if len(header_maps) != 1 or http.headers:
         return None
-    start = block.rfind(_BEFORE_ID)
+    block = header_maps[0]
+    start = block.rfind(_BEFORE_ID) if len(block) <= MAX_BYTES else -1
     if start < 0:
         return None
     start += len(_BEFORE_ID)
     end = start + _ID_BYTES
+    if end > len(block):
+        return None
     return (http.method, http.host, block[:start], block[end:]), block[start:end]
 
 
@@ -64,18 +68,23 @@ class Repeats:
     def __init__(self, capacity: int) -> None:
         capacity = min(capacity, MAX_REMEMBERED)
         self._known: Recent[RepeatKey, Repeat] = Recent(capacity)
-        self._met: Recent[int, bool] = Recent(capacity)  # once; most never come again
+        self._met: Recent[int, bool] = Recent(capacity)  # hashes of those that came once
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
 
     def get(self, key: RepeatKey) -> Repeat | None:
         """Return what a request repeats, None where it repeats nothing that was allowed."""
         return self._known.get(key)
 
+    def forget(self, key: RepeatKey) -> None:
+        """Forget what does not stand any more."""
+        self._known.drop(key)
+
     def note(self, key: RepeatKey, envelope: Envelope, decision: Allow, answer: bytes) -> None:
         """Remember a request that was allowed, when it comes for the second time.
 
-        It is read once more with an id that no client can know. Where that is the one id then, all
-        of it and nothing more, any other stands for itself there too, and changes nothing else.
+        For the bytes that were cut out to be the id, whatever they are, they must be the value of
+        the one x-request-id. So the header map is read with another id there, which no client can
+        know: it must come out as that, all of it and nothing more.
         """
         mark = hash(key)
         if self._met.get(mark) is None:
@@ -87,7 +96,7 @@ class Repeats:
             add_raw(before + self._unguessable + after, headers)
         except MalformedCheckError:
             return
-        if headers.get("x-request-id") != (self._unguessable,):
+        if headers.get("x-request-id") != [self._unguessable]:
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to

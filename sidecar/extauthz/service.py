@@ -172,7 +172,10 @@ class CheckService:
             return None
         check.decision_id = sane_id(own_id)
         now = time.time()
-        if not check.decision_id or repeat.stands(self._snapshot, now) is not True:
+        if not check.decision_id:
+            return None
+        if repeat.stands(self._snapshot, now) is not True:  # only True is a yes
+            self._repeats.forget(key)
             return None
         check.cached = repeat.cached
         self._remember(check, repeat.decision, repeat.request, now)

@@ -7,7 +7,8 @@ from queue import Empty, SimpleQueue
 
 MAX_PENDING_BYTES = 2 * 1024 * 1024  # some 5,000 lines: how far a reader may be behind
 _BATCH_BYTES = 64 * 1024  # as much as a pipe holds
-# A line may wait for others: to wake a thread for each would cost the event loop more than writing.
+# After a batch, unless another is full, more lines may gather: to wake a thread for each would cost
+# the event loop more than the writing does.
 _GATHER_SECONDS = 0.01
 
 
@@ -65,7 +66,6 @@ class LineWriter:
             taken = self._queue.get()
             if taken is None:
                 return
-            self._closed.wait(_GATHER_SECONDS)
             lines, count = taken
             chunks, size = [lines], len(lines)
             ending = False
@@ -85,6 +85,8 @@ class LineWriter:
             self._taken_bytes += size
             if ending:
                 return
+            if self._put_bytes - self._taken_bytes < _BATCH_BYTES:
+                self._closed.wait(_GATHER_SECONDS)
 
     def _write(self, data: bytes) -> bool:
         rest = memoryview(b"\n" + data if self._torn else data)

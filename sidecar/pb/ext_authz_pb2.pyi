@@ -130,10 +130,10 @@ class AttributeContextOutline(_message.Message):
         HOST_FIELD_NUMBER: _ClassVar[int]
         method: str
         headers: _containers.ScalarMap[str, str]
-        header_map: bytes
+        header_map: _containers.RepeatedScalarFieldContainer[bytes]
         path: str
         host: str
-        def __init__(self, method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., header_map: _Optional[bytes] = ..., path: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+        def __init__(self, method: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., header_map: _Optional[_Iterable[bytes]] = ..., path: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
     class ContextExtensionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]

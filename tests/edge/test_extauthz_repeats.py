@@ -201,6 +201,26 @@ def test_a_value_that_looks_like_an_ids_entry_is_none() -> None:
         assert answer.dynamic_metadata.fields["decision_id"].string_value == own_id.decode()
 
 
+def test_a_known_request_that_ends_within_its_id_is_malformed() -> None:
+    """And not the known one with a short id."""
+    checks = service(snapshot())
+    learn(checks)
+    for missing in range(1, 36):
+        message = CheckRequestOutline.FromString(question())
+        header_map = message.attributes.request.http.header_map
+        header_map[0] = header_map[0][:-missing]
+        assert reason_of(ask(checks, message.SerializeToString())) == "malformed_request"
+
+
+def test_a_second_header_map_is_seen() -> None:
+    """Protobuf would merge the two: which one the upstream got is unknown."""
+    checks = service(snapshot())
+    learn(checks)
+    message = CheckRequestOutline.FromString(question())
+    message.attributes.request.http.header_map.append(b"")
+    assert reason_of(ask(checks, message.SerializeToString())) == "malformed_request"
+
+
 def test_an_id_that_is_in_the_answer_already_is_left_alone() -> None:
     """A client may choose its id to be its name, say."""
     checks = service(snapshot())
@@ -219,15 +239,17 @@ _names = st.sampled_from(["a", "x-request-id", "X-Request-Id", "x_user_id", ":pa
 _ids = st.sampled_from([*_IDS, b"y" * 36, b"-" * 36, _ENTRY * 2, b""])
 
 
-def _message(entries: Sequence[tuple[str, bytes, bool]], hole: bytes) -> bytes:
-    """Return a CheckRequest with these headers, of which some are cut short."""
-    message = CheckRequestOutline()
-    http = message.attributes.request.http
-    http.method, http.host = "GET", "api.jobfirst.local"
+def _message(entries: Sequence[tuple[str, bytes, bool]], hole: bytes, missing: int) -> bytes:
+    """Return a CheckRequest with these headers, of which some are cut short, and the whole too."""
+    block = b""
     for name, value, cut_short in entries:
         header = HeaderValue(key=name, raw_value=value.replace(_HOLE, hole))
         entry = HeaderMap(headers=[header]).SerializeToString()
-        http.header_map += entry[:-1] if cut_short else entry
+        block += entry[:-1] if cut_short else entry
+    message = CheckRequestOutline()
+    http = message.attributes.request.http
+    http.method, http.host = "GET", "api.jobfirst.local"
+    http.header_map.append(block[: len(block) - missing])
     return message.SerializeToString()
 
 
@@ -235,22 +257,26 @@ def _message(entries: Sequence[tuple[str, bytes, bool]], hole: bytes) -> bytes:
     others=st.lists(st.tuples(_names, _values, st.just(False) | st.booleans()), max_size=3),
     target=st.sampled_from([b"/closed/1", b"/closed/" + _HOLE]),
     order=st.randoms(use_true_random=False),
-    asked=st.lists(st.tuples(_ids, st.sampled_from(_IDS)), min_size=3, max_size=8),
+    asked=st.lists(
+        st.tuples(_ids, st.sampled_from(_IDS), st.just(0) | st.integers(0, 60)),
+        min_size=3,
+        max_size=8,
+    ),
 )
 def test_a_service_that_remembers_answers_as_one_that_does_not(
     others: list[tuple[str, bytes, bool]],
     target: bytes,
     order: random.Random,
-    asked: list[tuple[bytes, bytes]],
+    asked: list[tuple[bytes, bytes, int]],
 ) -> None:
     """Whatever the headers hold, and wherever the id stands, or seems to."""
     checks = service(snapshot())
     entries = [(":path", target, False), ("authorization", GOOD["authorization"][0], False)]
     entries += [*others, ("x-request-id", b"ID", False)]
     order.shuffle(entries)
-    for own_id, hole in asked:
+    for own_id, hole, missing in asked:
         sent = [(name, value.replace(b"ID", own_id), cut) for name, value, cut in entries]
-        message = _message(sent, hole)
+        message = _message(sent, hole, missing)
         answers = [ask(checks, message), ask(service(snapshot()), message)]
         shown = [each.dynamic_metadata.fields["decision_id"].string_value for each in answers]
         if len(set(shown)) == 2:  # each has made up its own
