@@ -62,22 +62,13 @@ class Repeat(NamedTuple):
         return verified is None or recheck(verified, snapshot, now) is None
 
 
-class Repeats:
-    """Knows requests again that were allowed under one snapshot, at most ``capacity`` of them."""
+class Repeats(Recent[RepeatKey, Repeat]):
+    """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
 
     def __init__(self, capacity: int) -> None:
-        capacity = min(capacity, MAX_REMEMBERED)
-        self._known: Recent[RepeatKey, Repeat] = Recent(capacity)
-        self._met: Recent[int, bool] = Recent(capacity)  # hashes of those that came once
+        super().__init__(min(capacity, MAX_REMEMBERED))
+        self._met: Recent[int, bool] = Recent(MAX_REMEMBERED)  # hashes of those that came once
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
-
-    def get(self, key: RepeatKey) -> Repeat | None:
-        """Return what a request repeats, None where it repeats nothing that was allowed."""
-        return self._known.get(key)
-
-    def forget(self, key: RepeatKey) -> None:
-        """Forget what does not stand any more."""
-        self._known.drop(key)
 
     def note(self, key: RepeatKey, envelope: Envelope, decision: Allow, answer: bytes) -> None:
         """Remember a request that was allowed, when it comes for the second time.
@@ -101,4 +92,4 @@ class Repeats:
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to
             cached = None if decision.verified is None else True
-            self._known.put(key, Repeat(envelope.request, decision, cached, *around))
+            self.put(key, Repeat(envelope.request, decision, cached, *around))

@@ -175,7 +175,7 @@ class CheckService:
         if not check.decision_id:
             return None
         if repeat.stands(self._snapshot, now) is not True:  # only True is a yes
-            self._repeats.forget(key)
+            self._repeats.drop(key)
             return None
         check.cached = repeat.cached
         self._remember(check, repeat.decision, repeat.request, now)

@@ -82,10 +82,9 @@ class Metrics:
                 decision.reason,
                 "" if route is None else route.name,
             )
-            if key in checks:
-                checks[key] += 1
-            elif len(checks) < MAX_CHECK_SERIES or not key[2]:
-                checks[key] = 1
+            known = checks.get(key, 0)
+            if known or len(checks) < MAX_CHECK_SERIES or not key[2]:
+                checks[key] = known + 1
             else:
                 _count(checks, (key[0], key[1], OTHER_ROUTES))
             buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
