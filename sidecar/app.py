@@ -162,7 +162,7 @@ class Sidecar:
         """Leave the registry and the load balancers, go on deciding."""
         if not request.from_loopback:
             return OpsAnswer(403, b'{"error":"only from loopback"}\n')
-        self._health.drain("left the registry")
+        self._health.drain("told to leave")
         left = await self._leave()
         if self._node is None:
             registry = "no registry is configured"

@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
             request = logged.request
             explanation = explain_logged(explainer, logged)
         else:
+            if args.token is not None:
+                _warn_of_missing_secrets(config)
             request = _asked(args)
             explanation = explainer.explain(request, _who(args))
     except ConfigError as error:
@@ -94,6 +96,18 @@ def run(args: argparse.Namespace) -> int:
     asked = f"{request.method} {request.target.decode('ascii', 'replace')} (host {request.host})"
     present.show(explanation, asked, Console(highlight=False))
     return 0
+
+
+def _warn_of_missing_secrets(config: "Config") -> None:
+    """Say which tokens cannot be verified here, where a running sidecar could."""
+    for settings, issuer in zip(config.settings.zervi.issuers, config.issuers, strict=True):
+        if settings.secret_env is not None and not issuer.secrets:
+            names = " and ".join(settings.secret_env)
+            print(
+                f"warning: {names} is not set here: no token of {issuer.name} can be verified; "
+                "set it as the sidecar has it, or give --claims",
+                file=sys.stderr,
+            )
 
 
 def _asked(args: argparse.Namespace) -> "Request":
@@ -117,7 +131,8 @@ def _who(args: argparse.Namespace) -> "Who":
 
     if args.token is not None:
         from_stdin: bool = args.token == STDIN
-        return (sys.stdin.read().strip() if from_stdin else args.token).encode()
+        token = sys.stdin.read().strip() if from_stdin else args.token
+        return token.removeprefix("Bearer ").encode()
     if args.claims is not None:
         return Claims(_claims(args.claims))
     if args.name is None or args.name == "nobody":

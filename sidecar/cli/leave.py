@@ -1,7 +1,7 @@
 """Take a running sidecar out of the registry, while it goes on deciding.
 
-For the `preStop` hook of the Basic Server: a native sidecar of Kubernetes gets its own SIGTERM only
-after the Basic Server has ended. May be called again.
+For the sidecar's own `preStop` hook, which Kubernetes runs as soon as the pod begins to end: a
+native sidecar gets its SIGTERM only after the Basic Server has ended. May be called again.
 """
 
 import argparse

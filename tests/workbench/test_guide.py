@@ -87,6 +87,21 @@ def test_every_command_of_a_page_does_what_it_shows(
     assert commands > 0
 
 
+def test_the_explanation_in_the_readme_is_that_of_its_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = list(blocks("../README.md"))
+    for name, key in (("routes.yaml", "api_gateway:"), ("sidecar.yaml", "zervi:")):
+        (text,) = (each.text for each in page if each.text.startswith(key))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (told,) = (each.text for each in page if each.text.startswith("$ zervi-sidecar explain"))
+    command, _, shown = told.replace("\\\n", "").removeprefix("$ ").partition("\n")
+    code, printed = run(command)
+    assert fits(f"{shown}...\n", printed), printed
+    assert code == 0
+
+
 def test_every_key_of_a_case_is_described() -> None:
     page = (ROOT / "docs" / "testing-policies.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([a-z_]+)`", page, re.MULTILINE))
