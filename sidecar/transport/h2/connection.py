@@ -38,7 +38,7 @@ class Connection(Sending):
         self._next: int | None = wire.SETTINGS  # the one type of frame that may follow
         self._rest = b""  # the beginning of a frame
         self._block = bytearray()  # of headers, which CONTINUATION goes on with
-        self._block_of = (0, 0)  # its flags and stream
+        self._block_of = (0, 0)  # flags and stream, while there is a block
         self._since = now  # when that began, or the last frame ended
         # Times and counts.
         self._opened = now
@@ -178,6 +178,7 @@ class Connection(Sending):
             self._take_block(flags, number, payload)
         else:
             self._block, self._block_of = bytearray(payload), (flags, number)
+            self._since = self._now
             self._next = wire.CONTINUATION
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:  # 6.10
@@ -190,7 +191,8 @@ class Connection(Sending):
             raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
         if flags & wire.END_HEADERS:
             self._next = None
-            self._take_block(*self._block_of, bytes(self._block))
+            block, self._block = bytes(self._block), bytearray()
+            self._take_block(*self._block_of, block)
 
     def _take_block(self, flags: int, number: int, block: bytes) -> None:
         stream = self.streams.get(number)
@@ -243,6 +245,8 @@ class Connection(Sending):
         stream = self.streams.get(number)
         if stream is None or stream.complete:
             self._refuse_idle(number)
+            if self._final is not None and number > self._final:
+                return  # it crossed our GOAWAY
             if number not in self._resets:
                 raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
             self._count()
@@ -282,7 +286,9 @@ class Connection(Sending):
             self._acknowledged = True
             return
         self._next = None
-        for setting, value in wire.SETTING.iter_unpack(payload):  # in their order: 6.5.3
+        # In their order (6.5.3); of those that come twice the last alone, so that one frame cannot
+        # ask for thousands of looks at every stream.
+        for setting, value in dict(wire.SETTING.iter_unpack(payload)).items():
             if setting == wire.ENABLE_PUSH and value > 1:
                 raise H2ConnectionError("ENABLE_PUSH is 0 or 1")
             if setting == wire.INITIAL_WINDOW_SIZE:

@@ -56,7 +56,7 @@ _CODES = _codes()
 class _Prefix(dict[int, tuple["_Prefix", bytes]]):
     """An unfinished code: where each octet leads from it, and which symbols that completes.
 
-    It finds that out but once: 256 prefixes and 256 octets are the most there can be.
+    It finds that out but once: 256 prefixes and 256 octets (8 MB) are the most there can be.
     """
 
     def __init__(self, bits: int) -> None:

@@ -66,6 +66,7 @@ class H2Protocol(asyncio.Protocol):
         self._paused = False
         if not self._closing:
             self._abort_at = None
+            self.tick(time.monotonic())  # so that what begins to wait now is timed from now
         self._transport.resume_reading()
         self._moved.set()
         self._read_on()
@@ -113,7 +114,9 @@ class H2Protocol(asyncio.Protocol):
                 self._reply(stream, self._ask, stream)
             elif stream.cancel is not None:
                 stream.cancel()
-        self._moved.set()
+        if self._connection.moved:
+            self._connection.moved = False
+            self._moved.set()
         self._flush()
 
     def _flush(self) -> None:

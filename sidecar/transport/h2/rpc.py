@@ -17,7 +17,6 @@ from sidecar.transport.interface import RpcError
 PREFIX = Struct(">BI")  # of a message: compressed or not, its length
 PREFIX_BYTES = 5
 
-
 # The statuses that this transport gives by itself.
 DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 4, 8, 12, 13, 14
 
@@ -121,7 +120,8 @@ def read_head(fields: list[Field]) -> Head:
             raise H2StreamError("a pseudo-header late or twice")  # 8.3
         found[name] = _TWICE if name in found else value
     method, path = found.get(b":method"), found.get(b":path", b"")
-    if not (method and found.get(b":scheme") and path.startswith((b"/", b"*"))):
+    of_server = (method, path) == (b"OPTIONS", b"*")
+    if not (method and found.get(b":scheme") and (path.startswith(b"/") or of_server)):
         raise H2StreamError("an incomplete request")  # 8.3.1
     if method == b"CONNECT":
         raise H2StreamError("CONNECT with a path")  # 8.5; without one it is as good as incomplete

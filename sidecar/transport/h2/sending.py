@@ -58,6 +58,7 @@ class Sending:
         self._frames: list[bytes] = []
         self._goaway: bytes | None = None  # what to say last: the connection is at its end
         self._blocked: dict[int, Stream] = {}  # those with bytes that no window has room for
+        self.moved = False  # something that waited for a window has gone on: for the owner to clear
         self._window = self._initial = wire.DEFAULT_WINDOW
         self._max_frame = wire.LEAST_MAX_FRAME
 
@@ -151,7 +152,8 @@ class Sending:
             self._window -= len(part)
             stream.credit -= len(part)
             self._frames.append(wire.frame(wire.DATA, 0, stream.id, part))
-            self._blocked.pop(stream.id, None)  # it goes on: its time begins anew
+            if self._blocked.pop(stream.id, None):  # it goes on: its time begins anew
+                self.moved = True
         stream.until = inf
         if stream.ending is not None:
             self._send_block(stream, wire.END_STREAM, stream.ending)

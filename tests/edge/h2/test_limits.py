@@ -250,6 +250,49 @@ def test_a_frame_or_block_that_does_not_end_in_time_ends_the_connection(octets: 
     assert goaway_of(ours.taken()).error_code == CALM
 
 
+def test_a_block_is_timed_from_its_own_beginning() -> None:
+    """Not from that of a frame which ended in the same read."""
+    ours = Ours(ACKNOWLEDGED + headers(1))
+    body = data(1, bytes(100), end=False)
+    ours.feed(body[:50], now=1000.0)
+    begun = 999.0 + limits.FRAME_TIMEOUT
+    ours.feed(body[50:] + wire.frame(wire.HEADERS, 0, 3, b""), now=begun)
+    ours.tick(begun + limits.FRAME_TIMEOUT)
+    assert not ours.connection.done
+    ours.tick(begun + limits.FRAME_TIMEOUT + 1)
+    assert goaway_of(ours.taken()).error_code == CALM
+
+
+def test_a_block_that_was_read_is_not_kept() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    ours.feed(wire.frame(wire.HEADERS, wire.END_STREAM, 1, block()))
+    ours.feed(wire.frame(wire.CONTINUATION, wire.END_HEADERS, 1))
+    assert ours.connection._block == b""
+
+
+def test_of_a_setting_that_comes_twice_in_a_frame_the_last_counts() -> None:
+    """A frame of thousands costs as much as one of one."""
+    window = wire.SETTING.pack(wire.INITIAL_WINDOW_SIZE, 0) * 2000
+    window += wire.SETTING.pack(wire.INITIAL_WINDOW_SIZE, 100)
+    ours = Ours(ACKNOWLEDGED + wire.frame(wire.SETTINGS, 0, 0, window) + request(1, b"hello"))
+    ours.answer_all()
+    assert not ours.connection.streams
+
+
+def test_requests_that_cross_our_last_goaway_are_no_flood() -> None:
+    """However many a busy peer has sent by then: what runs is still answered."""
+    ours = Ours(ACKNOWLEDGED + request(1, b"hello"))
+    ours.connection.end()
+    for number in numbers(2 * limits.MAX_CHATTER, start=3):
+        ours.feed(request(number))
+    done = [ours.connection.done]
+    ours.taken()
+    ours.answer_all()
+    done.append(ours.connection.done)
+    assert done == [False, True]
+    assert resets_of(ours.taken()) == {}
+
+
 def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(headers(1) + data(1, bytes(100), end=False) + request(3), now=100.0)

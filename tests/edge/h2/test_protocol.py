@@ -279,6 +279,8 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     rig.protocol.data_received(call("/t/Flood"))
     await settled()
     assert produced == 11, "ten fill the window, one waits"
+    rig.protocol.data_received(wire.frame(wire.PING, 0, 0, bytes(8)))
+    assert not rig.protocol._moved.is_set(), "nobody is woken by what moves nothing"
     rig.protocol.pause_writing()
     rig.protocol.data_received(wire.window_update(1, 300))
     await settled()
