@@ -102,6 +102,7 @@ def _cut_at_hash(text: str, _: frozenset[str]) -> str:
 
 _SLASHES = re.compile("//+")
 _AUTHORITY = re.compile(r"\A//+[^/]*")
+_DECODED_AUTHORITY = re.compile(rf"\A//+[^/{QUESTION}{HASH}]*/?")
 
 
 def _merge_slashes(text: str, _: frozenset[str]) -> str:
@@ -112,6 +113,11 @@ def _merge_slashes(text: str, _: frozenset[str]) -> str:
 def _drop_authority(text: str, _: frozenset[str]) -> str:
     """Read ``//a/b`` as the path ``/b`` on a host ``a``, as PHP's parse_url and WHATWG's URL do."""
     return _AUTHORITY.sub("", text) or "/"
+
+
+def _drop_decoded_authority(text: str, _: frozenset[str]) -> str:
+    """Do so once it is decoded, where a ``?`` or a ``#`` ends the host as well."""
+    return _DECODED_AUTHORITY.sub("/", text)
 
 
 def _drop_trailing_slash(text: str, _: frozenset[str]) -> str:
@@ -159,6 +165,7 @@ _REWRITINGS: tuple[Callable[[str, frozenset[str]], str], ...] = (
     _cut_at_hash,
     _merge_slashes,
     _drop_authority,
+    _drop_decoded_authority,
     _drop_trailing_slash,
     _resolve_dots,
     _resolve_hidden_dots,

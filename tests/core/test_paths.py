@@ -228,6 +228,16 @@ READINGS = [
         b"/%2fa/b",
         {("/a", "b"), ("", "a", "b"), ("a", "b"), ("b",)},
     ),
+    (  # a host ends at a decoded mark too
+        "encoded_hash double_slash",
+        b"//a%23",
+        {("", "a#"), ("", "a"), ("a#",), ("a",), ("#",), ()},
+    ),
+    (
+        "encoded_question double_slash",
+        b"//a%3Fb/c",
+        {("", "a?b", "c"), ("", "a"), ("a?b", "c"), ("a",), ("?b", "c"), ("c",), ()},
+    ),
     (
         "encoded_slash encoded_dot",
         b"/a/b%2f..%2fc",
