@@ -15,7 +15,7 @@ from sidecar.core.paths import (
     canonicalise,
 )
 from sidecar.core.routes import Policy, Route
-from tests.core.upstreams import RejectedError, Step, upstreams, view
+from tests.core.upstreams import RejectedError, Step, decode_all_but_slashes, upstreams, view
 from tests.support.policies import policy
 
 PLAIN = [b"a", b"b", b"admin", b"open", b"/", b"/", b"/", b"/a/", b"%61", b"%41"]
@@ -126,6 +126,10 @@ def test_any_bytes_are_a_path_of_bounded_readings_or_a_path_error(
         assert not {".", ".."} & set(segments) or "encoded_dot" in allow
 
 
+def _with_slashes(segments: Sequence[str]) -> tuple[str, ...]:
+    return tuple(segment.replace("%2F", "/").replace("%2f", "/") for segment in segments)
+
+
 @settings(max_examples=800)
 @given(st.data(), allowed, upstreams())
 def test_what_an_upstream_sees_is_among_the_readings(
@@ -137,9 +141,11 @@ def test_what_an_upstream_sees_is_among_the_readings(
         seen = view(upstream, target)
     except (PathError, RejectedError):
         return
-    # An upstream that passes %2F through keeps its spelling; no literal of a route can tell.
-    kept = {tuple(s.replace("%2F", "/").replace("%2f", "/") for s in seen), seen}
-    assert kept & set(path.readings)
+    found = set(path.readings)
+    if decode_all_but_slashes in upstream:
+        # It keeps the spelling of %2F, and looks alike then what was %252F; no route can tell.
+        seen, found = _with_slashes(seen), set(map(_with_slashes, found))
+    assert seen in found
 
 
 @settings(max_examples=300)
