@@ -106,6 +106,14 @@ def decide(
     return undecided or allow or Deny(Reason.INTERNAL, detail="the path has no reading")
 
 
+def stands(allow: Allow, snapshot: Snapshot, now: float) -> bool:
+    """Say whether ``decide`` would allow the same request again at ``now`` (epoch seconds).
+
+    By the same policy: of what else it looks at, only the token's time and key can change.
+    """
+    return allow.verified is None or recheck(allow.verified, snapshot, now) is None
+
+
 def settle(undecided: Undecided, *, fetched: bool) -> Deny:
     """Return what is decided where no fresh key set has the token's key.
 

@@ -2,7 +2,7 @@
 
 Clients ask for the same thing again and again. What they may is decided by the request, the
 snapshot and, for a token, the time: where none of these differs, nothing has to be decided again.
-A snapshot has its own ``Repeats``, and every time a token counts is asked anew.
+A snapshot has its own ``Repeats``; whether an allow still ``stands`` is asked of core every time.
 """
 
 import secrets
@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
-from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens import recheck
 from sidecar.extauthz.envelope import Envelope, Headers, MalformedCheckError, add_raw
 from sidecar.extauthz.recent import Recent
 from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
@@ -52,14 +50,8 @@ class Repeat(NamedTuple):
 
     request: Request
     decision: Allow
-    cached: bool | None  # whether its token was verified before, None where it has none
     before_id: bytes
     after_id: bytes
-
-    def stands(self, snapshot: Snapshot, now: float) -> bool:
-        """Say whether it would be allowed at ``now`` (epoch seconds) too."""
-        verified = self.decision.verified
-        return verified is None or recheck(verified, snapshot, now) is None
 
 
 class Repeats(Recent[RepeatKey, Repeat]):
@@ -91,5 +83,4 @@ class Repeats(Recent[RepeatKey, Repeat]):
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to
-            cached = None if decision.verified is None else True
-            self.put(key, Repeat(envelope.request, decision, cached, *around))
+            self.put(key, Repeat(envelope.request, decision, *around))

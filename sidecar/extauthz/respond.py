@@ -17,6 +17,7 @@ from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
+from sidecar.extauthz.recent import Recent
 from sidecar.pb.ext_authz_pb2 import (
     CheckResponse,
     DeniedHttpResponse,
@@ -77,7 +78,7 @@ class Responder:
         self._removed = sorted(removed)
         self._removed_queries = sorted(source.name for source in withheld if source.kind == "query")
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
-        self._removals: dict[tuple[str, ...], bytes] = {}
+        self._removals: Recent[tuple[str, ...], bytes] = Recent(_MAX_REMOVALS)
 
     def build(
         self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""
@@ -112,10 +113,8 @@ class Responder:
         removals = self._removals.get(names)
         if removals is None:
             removals = self._removals_of(names)
-            if len(self._removals) >= _MAX_REMOVALS:
-                self._removals.clear()
             if sum(map(len, names)) <= _MAX_NAMES:
-                self._removals[names] = removals
+                self._removals.put(names, removals)
         return _before_decision_id(len(encoded)) + encoded + removals
 
     def _removals_of(self, names: Sequence[str]) -> bytes:

@@ -23,6 +23,7 @@ from sidecar.core.decision import (
     Undecided,
     decide,
     settle,
+    stands,
 )
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -174,10 +175,10 @@ class CheckService:
         now = time.time()
         if not check.decision_id:
             return None
-        if repeat.stands(self._snapshot, now) is not True:  # only True is a yes
+        if stands(repeat.decision, self._snapshot, now) is not True:  # only True is a yes
             self._repeats.drop(key)
             return None
-        check.cached = repeat.cached
+        check.cached = None if repeat.decision.verified is None else True
         self._remember(check, repeat.decision, repeat.request, now)
         return repeat.before_id + own_id + repeat.after_id
 

@@ -15,9 +15,8 @@ import pytest
 
 import sidecar.core
 import sidecar.extauthz
-from sidecar.core import principal, strict_json, tokens
+from sidecar.core import decision, principal, strict_json, tokens
 from sidecar.extauthz.guard import Guard
-from sidecar.extauthz.repeats import Repeat
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.security.every_check import Case, cases
@@ -37,7 +36,7 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     strict_json._check_depth: NONSENSE,
     principal._first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
-    Repeat.stands: (True,),
+    decision.stands: (True,),
 }
 ALL = list(cases())
 
