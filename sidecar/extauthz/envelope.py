@@ -104,8 +104,12 @@ def add_raw(header_map: bytes, headers: Headers) -> None:
         headers.setdefault(entry.key.lower(), []).append(value)
 
 
-def surroundings(attributes: AttributeContextOutline) -> Surroundings:
-    """Return what only the decision log wants."""
+def surroundings(message: bytes) -> Surroundings:
+    """Return what only the decision log wants of the bytes of a CheckRequest."""
+    try:
+        attributes = read_outline(message)
+    except MalformedCheckError:
+        return Surroundings()
     return Surroundings(
         address_of(attributes.source),
         address_of(attributes.destination),

@@ -1,4 +1,4 @@
-"""Checks that repeat one that was allowed: the same bytes, but for Envoy's ``x-request-id``.
+"""Checks that repeat one that was allowed: the same bytes, but for what differs in each of Envoy's.
 
 Clients ask for the same thing again and again. What they may is decided by the request, the
 snapshot and, for a token, the time: where none of these differs, nothing has to be decided again.
@@ -10,39 +10,69 @@ from typing import NamedTuple
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
-from sidecar.extauthz.envelope import Envelope, Headers, MalformedCheckError, add_raw
+from sidecar.extauthz.envelope import (
+    Envelope,
+    MalformedCheckError,
+    open_envelope,
+    read_outline,
+)
 from sidecar.extauthz.recent import Recent
-from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
 
-MAX_REMEMBERED = 500  # requests, with a header map
+MAX_REMEMBERED = 500  # requests
 MAX_BYTES = 4096  # of at most so many bytes each
 
-_ID_BYTES = 36  # a UUID, as Envoy makes them
-# The id's entry in a HeaderMap up to its value, in protobuf's wire format.
+# What a CheckRequest of Envoy's begins with, in this order: fields of one message that are entered,
+# and those that are left out, since they differ each time and nothing is decided by them.
+_BEGINNING = (
+    (0x0A, True),  # attributes
+    (0x0A, False),  # source
+    (0x12, False),  # destination
+    (0x22, True),  # request
+    (0x0A, False),  # time
+    (0x12, True),  # http
+    (0x0A, False),  # id, of Envoy's stream
+)
+_SHORT = 0x7F  # the most that a varint's byte can hold; above it another one follows
+
+_ID_BYTES = 36  # a UUID, as Envoy makes them for x-request-id
+# Its entry in a HeaderMap up to its value, in protobuf's wire format.
 _BEFORE_ID = b"\x0a\x34\x0a\x0cx-request-id\x1a\x24"
 
-RepeatKey = tuple[str, str, bytes, bytes]
-"""Method, host, and the header map before and after the id."""
+RepeatKey = tuple[bytes, bytes, tuple[int, ...]]
+"""All of a message before and after the id but its beginning, and where what was entered ends."""
 
 
-def identify(http: AttributeContextOutline.HttpRequest) -> tuple[RepeatKey, bytes] | None:
+def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     """Return what a request is known by, and its id: what follows the last thing like its entry.
 
-    None for a request without one, for a large one, and for headers as text: Envoy sends those
-    instead of a header map.
+    None for a request without one, for a large one, and for a message that Envoy would not send.
     """
-    header_maps = http.header_map
-    if len(header_maps) != 1 or http.headers:
-        return None
-    block = header_maps[0]
-    start = block.rfind(_BEFORE_ID) if len(block) <= MAX_BYTES else -1
-    if start < 0:
-        return None
-    start += len(_BEFORE_ID)
+    size = len(message)
+    start = message.rfind(_BEFORE_ID) + len(_BEFORE_ID)
     end = start + _ID_BYTES
-    if end > len(block):
+    if start < len(_BEFORE_ID) or end > size or size > MAX_BYTES:
         return None
-    return (http.method, http.host, block[:start], block[end:]), block[start:end]
+    position = 0
+    ends = []
+    for tag, entered in _BEGINNING:
+        if message[position] == tag:
+            length = message[position + 1]
+            position += 2
+            if length > _SHORT:
+                more = message[position]
+                if more > _SHORT:
+                    return None
+                length += (more - 1) << 7
+                position += 1
+            if entered:
+                ends.append(size - position - length)
+            else:
+                position += length
+            if position > start:
+                return None
+        elif entered:
+            return None
+    return (message[position:start], message[end:], tuple(ends)), message[start:end]
 
 
 class Repeat(NamedTuple):
@@ -62,24 +92,26 @@ class Repeats(Recent[RepeatKey, Repeat]):
         self._met: Recent[int, bool] = Recent(MAX_REMEMBERED)  # hashes of those that came once
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
 
-    def note(self, key: RepeatKey, envelope: Envelope, decision: Allow, answer: bytes) -> None:
+    def note(
+        self, key: RepeatKey, message: bytes, envelope: Envelope, decision: Allow, answer: bytes
+    ) -> None:
         """Remember a request that was allowed, when it comes for the second time.
 
         For the bytes that were cut out to be the id, whatever they are, they must be the value of
-        the one x-request-id. So the header map is read with another id there, which no client can
-        know: it must come out as that, all of it and nothing more.
+        the one x-request-id. So the message is read with another id there, which no client can
+        know: it must come out as that, all of it and nothing more, and nothing else be changed.
         """
         mark = hash(key)
         if self._met.get(mark) is None:
             self._met.put(mark, True)
             return
-        _, _, before, after = key
-        headers: Headers = {}
+        end = len(message) - len(key[1])
+        other = message[: end - _ID_BYTES] + self._unguessable + message[end:]
         try:
-            add_raw(before + self._unguessable + after, headers)
+            read = open_envelope(read_outline(other))
         except MalformedCheckError:
             return
-        if headers.get("x-request-id") != [self._unguessable]:
+        if read != (envelope.request, [self._unguessable]):
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to

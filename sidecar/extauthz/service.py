@@ -19,7 +19,6 @@ from sidecar.core.decision import (
     Decision,
     DecisionRecord,
     Deny,
-    Surroundings,
     Undecided,
     decide,
     settle,
@@ -43,7 +42,6 @@ from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
-from sidecar.pb.ext_authz_pb2 import AttributeContextOutline
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -76,13 +74,13 @@ class ServiceSettings(NamedTuple):
 class _Check:
     """A Check on its way; ``started`` and ``deadline`` are seconds of ``time.monotonic()``."""
 
-    __slots__ = ("attributes", "cached", "deadline", "decision_id", "envelope", "started")
+    __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
 
-    def __init__(self, deadline: float | None) -> None:
+    def __init__(self, message: bytes, deadline: float | None) -> None:
         self.started = time.monotonic()
+        self.message = message
         self.deadline = deadline
         self.decision_id = ""
-        self.attributes: AttributeContextOutline | None = None
         self.envelope: Envelope | None = None
         self.cached: bool | None = None  # whether its token was verified before
 
@@ -150,16 +148,16 @@ class CheckService:
 
         ``deadline`` is seconds of ``time.monotonic()``.
         """
-        check = _Check(deadline)
+        check = _Check(message, deadline)
         try:
             try:
-                check.attributes = attributes = read_outline(message)
-                identified = identify(attributes.request.http)
+                identified = identify(message)
                 if identified is not None:
                     answer = self._repeat(check, *identified)
                     if answer is not None:
                         return answer
-                return self._judge(check, open_envelope(attributes), identified)
+                envelope = open_envelope(read_outline(message))
+                return self._judge(check, envelope, identified and identified[0])
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
@@ -183,7 +181,7 @@ class CheckService:
         return repeat.before_id + own_id + repeat.after_id
 
     def _judge(
-        self, check: _Check, envelope: Envelope, identified: tuple[RepeatKey, bytes] | None
+        self, check: _Check, envelope: Envelope, key: RepeatKey | None
     ) -> bytes | Awaitable[bytes]:
         check.decision_id = envelope.request_id or uuid4().hex
         check.envelope = envelope
@@ -199,8 +197,8 @@ class CheckService:
         if isinstance(decision, Undecided):
             return self._refresh(check, envelope, decision)
         answer = self._answer(check, decision)
-        if isinstance(decision, Allow) and identified is not None:
-            self._repeats.note(identified[0], envelope, decision, answer)
+        if isinstance(decision, Allow) and key is not None:
+            self._repeats.note(key, check.message, envelope, decision, answer)
         return answer
 
     def _refresh(
@@ -273,7 +271,6 @@ class CheckService:
     def _remember(
         self, check: _Check, decision: Decision, request: Request | None, now: float
     ) -> None:
-        attributes = check.attributes
         record = DecisionRecord(
             now,
             time.monotonic() - check.started,
@@ -282,7 +279,7 @@ class CheckService:
             request,
             self._snapshot.policy.digest,  # another may be in force when it is recorded
             check.cached,
-            Surroundings if attributes is None else partial(surroundings, attributes),
+            partial(surroundings, check.message),
         )
         self._unrecorded.append(record)
         if len(self._unrecorded) == 1:
