@@ -25,7 +25,7 @@ class Guard:
         self._check = check
         self._denial = denial
 
-    def __call__(self, message: bytes, deadline: float | None) -> bytes | Awaitable[bytes]:
+    def answer(self, message: bytes, deadline: float | None) -> bytes | Awaitable[bytes]:
         """Answer one Check; ``deadline`` is seconds of ``time.monotonic()``."""
         try:
             answer = self._check(message, deadline)

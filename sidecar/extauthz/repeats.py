@@ -6,7 +6,7 @@ A snapshot has its own ``Repeats``; whether an allow still ``stands`` is asked o
 """
 
 import secrets
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
@@ -75,7 +75,8 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     return (message[position:start], message[end:], tuple(ends)), message[start:end]
 
 
-class Repeat(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Repeat:
     """A request that was allowed, and its answer before and after the decision id."""
 
     request: Request

@@ -72,13 +72,13 @@ class ServiceSettings(NamedTuple):
 
 
 class _Check:
-    """A Check on its way; ``started`` and ``deadline`` are seconds of ``time.monotonic()``."""
+    """A Check that is to be judged; its times are seconds of ``time.monotonic()``."""
 
     __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
 
-    def __init__(self, message: bytes, deadline: float | None) -> None:
-        self.started = time.monotonic()
+    def __init__(self, message: bytes, started: float, deadline: float | None) -> None:
         self.message = message
+        self.started = started
         self.deadline = deadline
         self.decision_id = ""
         self.envelope: Envelope | None = None
@@ -140,47 +140,57 @@ class CheckService:
     def methods(self) -> Methods:
         """Return what a transport serves."""
         too_large = Deny(Reason.MALFORMED_REQUEST, needs=("it is too large to be judged",))
-        guarded = Guard(self.check, self._internal)
-        return Methods({CHECK: guarded}, {}, {CHECK: self._responder.build(too_large)})
+        guard = Guard(self.check, self._internal)
+        return Methods({CHECK: guard.answer}, {}, {CHECK: self._responder.build(too_large)})
 
     def check(self, message: bytes, deadline: float | None = None) -> bytes | Awaitable[bytes]:
         """Answer one Check, awaitable where a key has to be waited for; never raises.
 
         ``deadline`` is seconds of ``time.monotonic()``.
         """
-        check = _Check(message, deadline)
+        started = time.monotonic()
+        key = None
+        try:
+            identified = identify(message)
+            if identified is not None and (deadline is None or started < deadline):
+                key, own_id = identified
+                answer = self._repeat(message, started, key, own_id)
+                if answer is not None:
+                    return answer
+        except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
+            return self._fail(_Check(message, started, deadline), error)
+        return self._judge(_Check(message, started, deadline), key)
+
+    def _repeat(
+        self, message: bytes, started: float, key: RepeatKey, own_id: bytes
+    ) -> bytes | None:
+        """Answer what repeats a request that was allowed, None where it has to be judged."""
+        repeat = self._repeats.get(key)
+        if repeat is None or not (decision_id := sane_id(own_id)):
+            return None
+        now = time.time()
+        decision = repeat.decision
+        if stands(decision, self._snapshot, now) is not True:  # only True is a yes
+            self._repeats.drop(key)
+            return None
+        cached = None if decision.verified is None else True
+        self._record_later(
+            now, message, started, decision_id, decision, repeat.request, cached=cached
+        )
+        return repeat.before_id + own_id + repeat.after_id
+
+    def _judge(self, check: _Check, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
         try:
             try:
-                identified = identify(message)
-                if identified is not None:
-                    answer = self._repeat(check, *identified)
-                    if answer is not None:
-                        return answer
-                envelope = open_envelope(read_outline(message))
-                return self._judge(check, envelope, identified and identified[0])
+                envelope = open_envelope(read_outline(check.message))
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
+            return self._decide(check, envelope, key)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
 
-    def _repeat(self, check: _Check, key: RepeatKey, own_id: bytes) -> bytes | None:
-        """Answer what repeats a request that was allowed, None where it has to be judged."""
-        repeat = self._repeats.get(key)
-        if repeat is None or (check.deadline is not None and check.started >= check.deadline):
-            return None
-        check.decision_id = sane_id(own_id)
-        now = time.time()
-        if not check.decision_id:
-            return None
-        if stands(repeat.decision, self._snapshot, now) is not True:  # only True is a yes
-            self._repeats.drop(key)
-            return None
-        check.cached = None if repeat.decision.verified is None else True
-        self._remember(check, repeat.decision, repeat.request, now)
-        return repeat.before_id + own_id + repeat.after_id
-
-    def _judge(
+    def _decide(
         self, check: _Check, envelope: Envelope, key: RepeatKey | None
     ) -> bytes | Awaitable[bytes]:
         check.decision_id = envelope.request_id or uuid4().hex
@@ -250,7 +260,7 @@ class CheckService:
         else:
             answer = self._responder.build(decision, check.envelope, check.decision_id)
         _something(answer)
-        self._remember(check, decision, check.envelope and check.envelope.request, time.time())
+        self._remember(check, decision)
         return answer
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
@@ -263,23 +273,43 @@ class CheckService:
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
         try:
-            self._remember(check, denial, check.envelope and check.envelope.request, time.time())
+            self._remember(check, denial)
             return _something(self._responder.build(denial, check.envelope, check.decision_id))
         except Exception:  # noqa: BLE001 -- what failed may be just these
             return self._internal
 
-    def _remember(
-        self, check: _Check, decision: Decision, request: Request | None, now: float
-    ) -> None:
-        record = DecisionRecord(
-            now,
-            time.monotonic() - check.started,
+    def _remember(self, check: _Check, decision: Decision) -> None:
+        request = check.envelope and check.envelope.request
+        self._record_later(
+            time.time(),
+            check.message,
+            check.started,
             check.decision_id,
             decision,
             request,
+            cached=check.cached,
+        )
+
+    def _record_later(
+        self,
+        now: float,
+        message: bytes,
+        started: float,
+        decision_id: str,
+        decision: Decision,
+        request: Request | None,
+        *,
+        cached: bool | None,
+    ) -> None:
+        record = DecisionRecord(
+            now,
+            time.monotonic() - started,
+            decision_id,
+            decision,
+            request,
             self._snapshot.policy.digest,  # another may be in force when it is recorded
-            check.cached,
-            partial(surroundings, check.message),
+            cached,
+            partial(surroundings, message),
         )
         self._unrecorded.append(record)
         if len(self._unrecorded) == 1:

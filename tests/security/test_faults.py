@@ -127,7 +127,7 @@ async def test_without_a_fault_each_check_gets_its_answer(case: Case) -> None:
 def test_the_functions_found_are_those_that_decide(functions: dict[FunctionType, object]) -> None:
     """The watching sees what it must, the guard and the waiting included."""
     assert len(functions) > 80
-    wanted = {CheckService.check, CheckService._wait, Guard.__call__, Guard._wait, *VERDICTS}
+    wanted = {CheckService.check, CheckService._wait, Guard.answer, Guard._wait, *VERDICTS}
     assert wanted <= set(functions)
 
 

@@ -35,7 +35,7 @@ async def _stubborn() -> bytes:
 
 async def ask(check: Callable[..., object], deadline: float | None = None) -> bytes:
     """Ask as a transport does."""
-    answer = Guard(check, DENIAL)(b"message", deadline)  # type: ignore[arg-type]  # -- faulty on purpose
+    answer = Guard(check, DENIAL).answer(b"message", deadline)  # type: ignore[arg-type]  # -- faulty on purpose
     return answer if isinstance(answer, bytes) else await answer
 
 
@@ -86,7 +86,7 @@ async def test_what_is_not_there_before_the_deadline_is_the_denial(left: float) 
 async def test_a_caller_that_leaves_takes_the_work_with_it() -> None:
     """Cancelling the wait cancels what is waited for."""
     never: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    answer = Guard(lambda *_: never, DENIAL)(b"", None)
+    answer = Guard(lambda *_: never, DENIAL).answer(b"", None)
     assert isinstance(answer, Awaitable)
     waiting = asyncio.ensure_future(answer)
     await asyncio.wait([waiting], timeout=0.01)

@@ -106,7 +106,7 @@ class Connection(Sending):
             if data[:size] != self._preface[:size]:
                 raise H2ConnectionError("no HTTP/2 preface")
             data, self._preface = data[size:], self._preface[size:]
-        data = self._rest + data
+        data = self._rest + data if self._rest else data
         position, end = 0, len(data)
         while (start := position + wire.FRAME_HEADER_BYTES) <= end:
             length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
@@ -117,27 +117,25 @@ class Connection(Sending):
                 break
             position = start + length
             number &= wire.MAX_STREAM_ID
+            if self._next is not None and kind != self._next:  # 3.4, 6.10
+                raise H2ConnectionError("SETTINGS come first; blocks are not interrupted")
+            if kind in (_ON_CONNECTION if number else _ON_STREAMS):
+                raise H2ConnectionError("a stream's frame on the connection, or the reverse")
+            payload = data[start:position]
             try:
-                self._take_frame(kind, flags, number, data[start:position])
+                if kind == wire.DATA:
+                    self._on_data(flags, number, payload)
+                elif kind == wire.HEADERS:
+                    self._on_headers(flags, number, payload)
+                elif kind == wire.CONTINUATION:
+                    self._on_continuation(flags, number, payload)
+                else:
+                    self._on_control(kind, flags, number, payload)
             except H2StreamError as error:
                 self._reset(number, error.code)
         if position and self._next is None:
             self._since = self._now
         self._rest = data[position:]
-
-    def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._next is not None and kind != self._next:
-            raise H2ConnectionError("SETTINGS come first; blocks are not interrupted")  # 3.4, 6.10
-        if kind in (_ON_CONNECTION if number else _ON_STREAMS):
-            raise H2ConnectionError("a stream's frame on the connection, or the reverse")
-        if kind == wire.HEADERS:
-            self._on_headers(flags, number, payload)
-        elif kind == wire.DATA:
-            self._on_data(flags, number, payload)
-        elif kind == wire.CONTINUATION:
-            self._on_continuation(flags, number, payload)
-        else:
-            self._on_control(kind, flags, number, payload)
 
     def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)

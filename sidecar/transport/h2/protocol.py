@@ -111,7 +111,7 @@ class H2Protocol(asyncio.Protocol):
     def _see_to(self, streams: list[Stream]) -> None:
         for stream in streams:
             if stream.ending is None:
-                self._reply(stream, self._ask, stream)
+                self._reply(stream)
             elif stream.cancel is not None:
                 stream.cancel()
         if self._connection.moved:
@@ -139,10 +139,10 @@ class H2Protocol(asyncio.Protocol):
         except OSError:  # asyncio's own loop: the peer was faster
             self.abort()
 
-    def _reply(self, stream: Stream, ask: Callable[..., _Answer], *given: Stream) -> None:
-        """Answer by what ``ask`` returns or raises: the method, or the task that awaited it."""
+    def _reply(self, stream: Stream, awaited: "asyncio.Future[bytes] | None" = None) -> None:
+        """Answer by what the method returns or raises, or by what was ``awaited`` of it."""
         try:
-            answer = ask(*given)
+            answer = self._ask(stream) if awaited is None else awaited.result()
             if stream.ending is not None:
                 pass  # a server stream has ended, or the caller has left
             elif isinstance(answer, bytes):
@@ -188,7 +188,7 @@ class H2Protocol(asyncio.Protocol):
             task.add_done_callback(lambda _: expiry.cancel())
 
     def _finished(self, stream: Stream, task: "asyncio.Future[bytes]") -> None:
-        self._reply(stream, task.result)
+        self._reply(stream, task)
         self._flush()
 
     def _cut_short(self, stream: Stream, why: RpcError) -> None:

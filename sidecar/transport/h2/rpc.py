@@ -5,9 +5,9 @@ compression.md and statuscodes.md.
 """
 
 import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
 from urllib.parse import quote
 
 from sidecar.transport.h2.hpack import STATUS_200, Field, literal
@@ -48,23 +48,25 @@ def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
     """
     if body is None:
         raise RpcError(RESOURCE_EXHAUSTED, "the message is too large")
-    if not body:
-        raise RpcError(UNIMPLEMENTED, "the method takes one message, none came")
-    if len(body) < PREFIX_BYTES:
+    size = len(body) - PREFIX_BYTES
+    if size < 0:
+        if not body:
+            raise RpcError(UNIMPLEMENTED, "the method takes one message, none came")
         raise RpcError(INTERNAL, "the body ends within a message")
     compressed, length = PREFIX.unpack_from(body)
-    if compressed == 1 and encoded:
-        raise RpcError(UNIMPLEMENTED, "compressed messages are not supported")
     if compressed:
+        if encoded and compressed == 1:
+            raise RpcError(UNIMPLEMENTED, "compressed messages are not supported")
         raise RpcError(INTERNAL, "a compressed message without grpc-encoding")
-    if length > len(body) - PREFIX_BYTES:
+    if length > size:
         raise RpcError(INTERNAL, "the body ends within a message")
-    if length < len(body) - PREFIX_BYTES:
+    if length < size:
         raise RpcError(UNIMPLEMENTED, "the method takes one message, more came")
     return bytes(body[PREFIX_BYTES:])
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """A request's method and what bears on how it is answered."""
 
     path: str
@@ -131,14 +133,14 @@ def read_head(fields: list[Field]) -> Head:
     head = Head(path.decode("latin-1"), None if text is None else int(text))
     if method != b"POST":
         body = b"" if method == b"HEAD" else PLAIN_BODY
-        return head._replace(refusal=(METHOD_NOT_ALLOWED, body))
+        return replace(head, refusal=(METHOD_NOT_ALLOWED, body))
     if not _CONTENT_TYPE(found.get(b"content-type", b"")):
-        return head._replace(refusal=(UNSUPPORTED_MEDIA_TYPE, PLAIN_BODY))
+        return replace(head, refusal=(UNSUPPORTED_MEDIA_TYPE, PLAIN_BODY))
     timeout = None
     if (text := found.get(b"grpc-timeout")) is not None:
         parts = _TIMEOUT(text)
         if parts is None:
-            return head._replace(refusal=(_BAD_TIMEOUT, b""))
+            return replace(head, refusal=(_BAD_TIMEOUT, b""))
         timeout = int(parts[1]) * _UNITS[parts[2]]
     encoded = found.get(b"grpc-encoding", b"identity") != b"identity"
     return Head(head.path, head.content_length, timeout, encoded)
