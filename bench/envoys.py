@@ -7,10 +7,10 @@ Basic Server takes part, and writes no access log.
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench.processes import free_ports
-from bench.sidecars import ALLOWED, PERMISSION, Sidecar
+from bench.sidecars import ALLOWED, PERMISSION
 from sidecar.demo.envoy import Bootstrap, bootstrap, connection_manager
 from sidecar.demo.minting import AUDIENCE, JWKS_ISSUER
 
@@ -22,14 +22,26 @@ NATIVE = "jwt_authn + rbac"
 NATIVE_CACHED = "jwt_authn + rbac, cached"
 
 
+class Server(Protocol):
+    """What Envoy asks."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as host:port."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+
 def comparison(
-    sidecars: Mapping[str, Sidecar], jwks: bytes, natives: bool = True
+    servers: Mapping[str, Server], jwks: bytes, natives: bool = True
 ) -> tuple[Bootstrap, dict[str, str]]:
-    """Return a bootstrap with Envoy alone and before each sidecar, and each one's URL by name.
+    """Return a bootstrap with Envoy alone and before each server, and each one's URL by name.
 
     ``natives`` adds Envoy's own filters, with and without their cache of tokens.
     """
-    names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *sidecars]
+    names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers]
     admin, *ports = free_ports(1 + len(names))
     unused = 1
     whole = bootstrap(
@@ -57,10 +69,10 @@ def comparison(
         filters = settings["http_filters"]
         authz = next(each for each in filters if "ext_authz" in each["name"])
         place = filters.index(authz)
-        if name in sidecars:
+        if name in servers:
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
-            resources["clusters"].append(_cluster(cluster, name, sidecars[name].address))
+            resources["clusters"].append(_cluster(cluster, name, servers[name].address))
         elif name == NO_AUTH:
             del filters[place]
         else:

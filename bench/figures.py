@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench import crowd, envoys, offline
+from bench import crowd, envoys, golang, offline
 from bench.imports import Import
 from bench.offline import Offline
 from bench.rounds import Row
@@ -107,6 +107,14 @@ def _through_envoy(results: Results) -> Iterable[Figure]:
     )
 
 
+def _go(results: Results) -> Iterable[Figure]:
+    h2 = results.row("through Envoy", H2.name, CONNECTIONS)
+    go = results.row("through Envoy", golang.NAME, CONNECTIONS)
+    yield Figure(f"CPU a check through Envoy, h2 ÷ {golang.NAME}", _cpu(h2) / _cpu(go), most=1)
+    rate = h2.rate.median / go.rate.median
+    yield Figure(f"requests a second through Envoy, h2 ÷ {golang.NAME}", rate, least=0.85)
+
+
 def _latency(results: Results) -> Iterable[Figure]:
     alone = results.row("through Envoy", envoys.NO_AUTH, 1).p50.median
     grpcio = results.row("through Envoy", GRPCIO.name, 1).p50.median - alone
@@ -188,6 +196,7 @@ def _offline(results: Results) -> Iterable[Figure]:
 
 _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _through_envoy,
+    _go,
     _latency,
     _direct,
     _natives,

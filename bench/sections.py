@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 
-from bench import crowd, envoys, load
+from bench import crowd, envoys, golang, load
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
@@ -113,10 +113,15 @@ async def transports(world: World) -> list[Row]:
 
 
 async def envoy(world: World) -> list[Row]:
-    """Put the two transports behind a real Envoy, beside Envoy alone and Envoy's own filters."""
+    """Put the two transports behind a real Envoy, beside Envoy alone and Envoy's own filters.
+
+    And beside a server in Go that decides nothing, where there is Go.
+    """
     tokens = world.file("one-token", [world.token()])
-    async with world.sidecars(*BOTH) as sidecars:
-        by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
+    async with world.sidecars(*BOTH) as sidecars, golang.running(world.directory) as go:
+        by_name: dict[str, envoys.Server] = {sidecar.kind.name: sidecar for sidecar in sidecars}
+        if go is not None:
+            by_name[golang.NAME] = go
         loaded, urls = envoys.comparison(by_name, jwks(world.key))
         running_envoy = await Envoy.start(loaded, world.directory)
         try:
@@ -262,7 +267,7 @@ def _through(
     url: str,
     file: Path,
     connections: int,
-    sidecar: Sidecar | None,
+    server: envoys.Server | None,
     *,
     allowed: bool = True,
 ) -> Contestant:
@@ -270,8 +275,8 @@ def _through(
         return await load.through_envoy(url, file, connections, seconds, allowed=allowed)
 
     pids = {"envoy": running_envoy.process.pid}
-    if sidecar is not None:
-        pids["sidecar"] = sidecar.pid
+    if server is not None:
+        pids["sidecar"] = server.pid
     return Contestant(name, connections, run, pids)
 
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from bench import crowd, envoys, offline
+import pytest
+
+from bench import crowd, envoys, golang, offline
 from bench.figures import Figure, Results, figures
 from bench.load import read_log
 from bench.offline import Offline
@@ -70,6 +72,27 @@ def test_ratios_are_ours_to_the_other() -> None:
     assert found["requests a second through Envoy, h2 ÷ grpcio"].value == 2
     assert found["latency added at one connection, h2 ÷ grpcio"].value == 0.5
     assert all(figure.met is not False for figure in found.values())
+
+
+def test_a_server_in_go_that_decides_nothing_is_a_goal_where_there_is_one() -> None:
+    """We may cost as much, and are to answer nearly as often."""
+    rows = [
+        row("through Envoy", "h2", 16, 30.0, 800, 50),
+        row("through Envoy", golang.NAME, 16, 20.0, 1_000, 50),
+    ]
+    found = by_name(Results(rows=rows))
+    assert found[f"CPU a check through Envoy, h2 ÷ {golang.NAME}"].met is False
+    assert found[f"requests a second through Envoy, h2 ÷ {golang.NAME}"].met is False
+
+
+async def test_without_go_that_server_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that is said."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    async with golang.running(tmp_path) as server:
+        assert server is None
+    assert "left out" in capsys.readouterr().out
 
 
 def test_a_flood_may_double_the_p99_of_good_requests() -> None:

@@ -1,0 +1,36 @@
+// An ext_authz server that allows everything and does nothing else: what grpc-go itself costs.
+//
+// It listens on the address that it is given, and serves until it is ended.
+package main
+
+import (
+	"context"
+	"log"
+	"net"
+	"os"
+
+	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+)
+
+type server struct{}
+
+var allowed = &auth.CheckResponse{
+	Status:       &status.Status{Code: 0},
+	HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{}},
+}
+
+func (server) Check(context.Context, *auth.CheckRequest) (*auth.CheckResponse, error) {
+	return allowed, nil
+}
+
+func main() {
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	grpcServer := grpc.NewServer()
+	auth.RegisterAuthorizationServer(grpcServer, server{})
+	log.Fatal(grpcServer.Serve(listener))
+}
