@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Names and values together: servers often take no longer headers.
 MAX_IDENTITY_BYTES: Final = 8 * 1024
 ALL_PERMISSIONS: Final = "*"
+
+# Lists of roles or permissions that are held once, however many cached tokens have them: most users
+# share a few, and some have a hundred permissions.
+_MAX_SHARED: Final = 256
 
 # What stands for itself in an identity header: visible ASCII but for the escape itself.
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
@@ -95,13 +100,11 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
         subject = _subject(_first(claims, names.subject))
         username = _text(_first(claims, names.username))
         email = _text(_first(claims, names.email))
-    roles = _union(_listed(claims.get(name), text_counts=True) for name in names.roles)
+    roles, _ = _shared(_union(_listed(claims.get(name), text_counts=True) for name in names.roles))
     own = (_listed(claims.get(name), text_counts=False) for name in names.permissions)
     by_role = (issuer.role_permissions.get(role, ()) for role in roles)
-    permissions = _union(part for parts in (own, by_role) for part in parts)
-    return Principal(
-        kind, subject, issuer.name, username, email, roles, permissions, frozenset(permissions)
-    )
+    permissions, granted = _shared(_union(part for parts in (own, by_role) for part in parts))
+    return Principal(kind, subject, issuer.name, username, email, roles, permissions, granted)
 
 
 def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refusal | None:
@@ -203,6 +206,12 @@ def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(union)
 
 
+@lru_cache(_MAX_SHARED)
+def _shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the same tuple for each principal that holds the same, and its set."""
+    return items, frozenset(items)
+
+
 def _escaped(text: str) -> str:
     if _ALL_VISIBLE(text):
         return text
@@ -213,6 +222,7 @@ def _escaped(text: str) -> str:
         raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
 
 
+@lru_cache(_MAX_SHARED)
 def _escaped_list(items: tuple[str, ...]) -> str:
     return ",".join([_escaped(item).replace(",", "%2C") for item in items])
 

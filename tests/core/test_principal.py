@@ -193,6 +193,14 @@ def test_roles_are_the_union_of_role_and_roles(
     assert principal(**claims).roles == roles
 
 
+def test_those_who_hold_the_same_share_it() -> None:
+    """Ten thousand cached tokens of a few roles are not ten thousand lists of permissions."""
+    one, other = (principal(sub=sub, role="admin", permissions=["a", "b"]) for sub in "12")
+    assert one.roles is other.roles
+    assert one.permissions is other.permissions
+    assert one.granted is other.granted
+
+
 @pytest.mark.parametrize(
     "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1, ["*"], {}]]
 )
