@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench import crowd, envoys, golang, offline
+from bench import crowd, envoys, golang, offline, reloads
 from bench.imports import Import
 from bench.offline import Offline
 from bench.rounds import Row
@@ -179,6 +179,13 @@ def _flood(results: Results) -> Iterable[Figure]:
         yield Figure(f"p99 of good requests, {name} ÷ {crowd.NONE}", p99 / alone, most=most)
 
 
+def _reload(results: Results) -> Iterable[Figure]:
+    at_rest = results.row("reload", reloads.AT_REST, crowd.CONNECTIONS).p99.median
+    p99 = results.row("reload", reloads.RELOADING, crowd.CONNECTIONS).p99.median
+    yield Figure(f"p99 of requests, {reloads.RELOADING} ÷ {reloads.AT_REST}", p99 / at_rest)
+    yield Figure(f"p99 of requests, {reloads.RELOADING}", p99 / 1000, "ms")
+
+
 def _footprint(results: Results) -> Iterable[Figure]:
     h2 = results.footprint(H2.name)
     yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MiB", most=60)
@@ -205,6 +212,7 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _shadow,
     _looma,
     _flood,
+    _reload,
     _footprint,
     _offline,
 )

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 
-from bench import crowd, envoys, golang, load
+from bench import crowd, envoys, golang, load, reloads
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
@@ -246,6 +246,32 @@ async def flood(world: World) -> list[Row]:
     return rows
 
 
+async def reload(world: World) -> list[Row]:
+    """Ask by the clock, through Envoy, while a large policy is at rest, and being reloaded."""
+    kind, good = Kind("reloaded", routes=reloads.ROUTES), world.token()
+    plan = world.plan._replace(seconds=crowd.LASTS * world.plan.seconds)
+    async with world.sidecars(kind) as (sidecar,):
+        loaded, urls = envoys.comparison({kind.name: sidecar}, b"", natives=False)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        at_rest = partial(crowd.load, urls[kind.name], good, world.directory, None)
+
+        async def reloading(seconds: float) -> load.Load:
+            policy = world.directory / f"{kind.name}-routes.yaml"
+            async with reloads.again_and_again(sidecar.process, policy):
+                return await at_rest(seconds)
+
+        try:
+            contestants = [
+                Contestant(reloads.AT_REST, crowd.CONNECTIONS, at_rest, {"sidecar": sidecar.pid}),
+                Contestant(
+                    reloads.RELOADING, crowd.CONNECTIONS, reloading, {"sidecar": sidecar.pid}
+                ),
+            ]
+            return await compare("reload", contestants, plan)
+        finally:
+            await running_envoy.stop()
+
+
 async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
@@ -288,6 +314,7 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "shadow": shadow,
     "looma": looma,
     "flood": flood,
+    "reload": reload,
 }
 _THROUGH_ENVOY = ("envoy", "tokens", "routes", "shadow")
 

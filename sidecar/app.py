@@ -7,7 +7,6 @@ draining.
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from sidecar import wiring
+from sidecar import pauses, wiring
 from sidecar.config import Config, ConfigError, load
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.keys import KeySet
@@ -138,8 +137,7 @@ class Sidecar:
             if self._node is not None:
                 self._node.start()
                 stack.push_async_callback(self._node.close)
-            gc.collect()
-            gc.freeze()  # what was made by now stays: no collection need look at it again
+            pauses.shorten()
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
             leaving = asyncio.create_task(self._leave(), name="leave")

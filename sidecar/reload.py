@@ -9,6 +9,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
+from sidecar import pauses
 from sidecar.config import Config, ConfigError, load
 from sidecar.core.routes import Policy
 
@@ -70,7 +71,9 @@ class Reloader:
     async def _reload(self) -> None:
         try:
             await self._renew()
-            self._apply(await _off_the_loop(load, self._path, self._environ))
+            config = await _off_the_loop(load, self._path, self._environ)
+            pauses.exempt()
+            self._apply(config)
         except ConfigError as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
