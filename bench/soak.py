@@ -1,10 +1,11 @@
 """Let a sidecar live for ten minutes behind a real Envoy, in bad company: ``make soak``.
 
 Clients leave before their answer, Envoy's connections to the sidecar are cut within a frame, peers
-at the sidecar's own port break every rule. Meanwhile every answer must be right, nothing that is to
-be denied may reach the Basic Server, and memory may not grow. When all is quiet again the sidecar
-must hold no more streams, tasks, connections and descriptors than before, and end at once when told
-so. Exit 1 where anything of that does not hold.
+at the sidecar's own port break every rule, the policy is reloaded all the time, Zervi takes a new
+key now and then. Meanwhile every answer must be right, nothing that is to be denied may reach the
+Basic Server, and memory may not grow. When all is quiet again the sidecar must hold no more
+streams, tasks, connections and descriptors than before, and end at once when told so. Exit 1 where
+anything of that does not hold.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import MEBIBYTE, free_ports, rss_bytes
+from bench.reloads import again_and_again
 from bench.rounds import progress
 from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client, misdeeds, peer
 from sidecar.demo.envoy import Envoy
@@ -45,6 +47,7 @@ END_SECONDS = 1.0  # after which a sidecar that drains closes connections that s
 CLIENTS: Sequence[type[Http1 | Http2]] = [*[Http1] * 8, *[Http2] * 2]
 PEERS = 8
 CACHED_TOKENS = 300  # few, so that new ones soon push out old ones
+ROTATION_SECONDS = 20.0
 KEY_SECONDS = 0.4  # that Zervi takes to show its keys: once a second Checks of made-up kids wait
 
 # The sidecar as it is, but SIGUSR1 makes it count what it holds.
@@ -56,6 +59,7 @@ from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Stream
 
 def tell(*_):
+    gc.unfreeze()  # what was there at a reload is among what is counted
     gc.collect()
     kinds = [type(each) for each in gc.get_objects()]
     held = {kind.__name__: kinds.count(kind) for kind in (H2Protocol, Stream, _Check, asyncio.Task)}
@@ -69,13 +73,13 @@ sys.exit(main())
 
 def what_is_asked(zervi: Zervi) -> list[Kind]:
     """Return every kind of request."""
-    claims, key, serial = user_claims("alice"), zervi.keys[-1], count()
+    claims, key, serial = user_claims("alice"), zervi.keys[0], count()
 
     def always(token: str) -> Callable[[], str]:
         return lambda: token
 
     def new() -> str:
-        return sign({**claims, "jti": str(next(serial))}, key)
+        return sign({**claims, "jti": str(next(serial))}, zervi.keys[-1])
 
     def stray() -> str:
         return sign(claims, key._replace(kid=f"made-up-{next(serial)}"))
@@ -164,7 +168,9 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
                 tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
                 tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
                 tasks.append(company.create_task(relay.cut()))
-                memory = await watch(stack, seconds, asked, tally)
+                tasks.append(company.create_task(rotate(stack.zervi)))
+                async with again_and_again(stack.sidecar, stack.directory / "routes.yaml"):
+                    memory = await watch(stack, seconds, asked, tally)
                 for task in tasks:
                     task.cancel()
         except* ConnectionError:
@@ -188,6 +194,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         Finding("503 of Envoy / cuts", f"{tally.lost} / {relay.cuts}", tally.lost <= relay.cuts),
         Finding("Checks / reset by Envoy", f"{checks:,} / {resets:,}", resets > 0),
         Finding("Envoy's connections to the sidecar", connections, connections > 1),
+        Finding("keys of Zervi", len(stack.zervi.keys), True),
         Finding("connections of clients", tally.clients, tally.clients > len(CLIENTS)),
         Finding("connections of bad peers", tally.peers, tally.peers > PEERS),
         Finding("MiB when warm / half-way / at the end", mebibytes, end - warm < MOST_GROWTH),
@@ -214,6 +221,13 @@ async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tall
         progress(f"{done}, {len(tally.wrong)} wrong, {memory[-1]:.1f} MiB")
     progress("")
     return memory
+
+
+async def rotate(zervi: Zervi) -> None:
+    """Let Zervi sign with a new key now and then."""
+    while True:
+        await asyncio.sleep(ROTATION_SECONDS)
+        await zervi.rotate()
 
 
 async def when_quiet(sidecar: Process, before: Mapping[str, int]) -> Mapping[str, int]:

@@ -1,6 +1,7 @@
 """Files that change while the sidecar runs: the whole sidecar, real files, real signals."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -278,6 +279,18 @@ async def test_a_fault_inside_costs_one_reload_and_not_the_watch(
     await eventually(lambda: len(watched.told) == 4, "the second reload")
     assert watched.told[::2] == ["renew", "renew"]
     assert watched.told[3] == watched.files.load().policy.digest
+
+
+async def test_no_garbage_collection_looks_at_what_a_reload_made(
+    watch: Callable[[Watch | None], Watch],
+) -> None:
+    """Ten thousand routes would make each a halt that every request can see."""
+    gc.unfreeze()
+    watched = watch(None)
+    watched.files.write(routes='api_gateway: {routes: [{path: "/y"}]}\n')
+    await eventually(lambda: len(watched.told) == 2, "the reload")
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
 
 
 async def test_a_policy_that_changed_while_the_sidecar_started_is_loaded(
