@@ -106,7 +106,12 @@ class Repeats(Recent[RepeatKey, Repeat]):
         if self._met.get(mark) is None:
             self._met.put(mark, True)
             return
-        end = len(message) - len(key[1])
+        _, after, ends = key
+        # The id lies within all that was entered. Otherwise what was left out may be more than that,
+        # for protobuf puts together what comes twice.
+        if not 0 <= ends[0] <= ends[1] <= ends[2] <= len(after):
+            return
+        end = len(message) - len(after)
         other = message[: end - _ID_BYTES] + self._unguessable + message[end:]
         try:
             read = open_envelope(read_outline(other))
