@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sidecar import pauses, wiring
-from sidecar.config import Config, ConfigError, load
+from sidecar.config import Config, ConfigError, changed_keys, load
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.keys import KeySet
 from sidecar.core.snapshot import Snapshot
@@ -257,8 +257,9 @@ class Sidecar:
 
     def _apply(self, fresh: Config) -> None:
         """Take a reloaded policy and reloaded secrets over, whole."""
-        if fresh.settings != self._config.settings:
-            _log.warning("sidecar.yaml has changed: that takes a restart; its policy is taken now")
+        if keys := changed_keys(self._config.settings, fresh.settings):
+            told = "sidecar.yaml: %s changed, which takes a restart; the policy is taken now"
+            _log.warning(told, ", ".join(keys))
         snapshot = self._service.snapshot
         issuers = snapshot.issuers
         if fresh.settings.zervi == self._config.settings.zervi:

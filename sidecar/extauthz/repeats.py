@@ -107,8 +107,8 @@ class Repeats(Recent[RepeatKey, Repeat]):
             self._met.put(mark, True)
             return
         _, after, ends = key
-        # The id lies within all that was entered. Otherwise what was left out may be more than that,
-        # for protobuf puts together what comes twice.
+        # The id lies within all that was entered. Otherwise what was left out may be more than
+        # that, for protobuf puts together what comes twice.
         if not 0 <= ends[0] <= ends[1] <= ends[2] <= len(after):
             return
         end = len(message) - len(after)

@@ -1,0 +1,24 @@
+"""In which keys one ``sidecar.yaml`` differs from another: for who changed it."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from sidecar.config.model import Settings
+
+
+def changed_keys(one: Settings, other: Settings) -> tuple[str, ...]:
+    """Return the keys whose values differ, as ``listen.authz``; lists count as a whole."""
+    return tuple(_changed(one, other, ""))
+
+
+def _changed(one: Any, other: Any, above: str) -> Iterator[str]:
+    for field in fields(one):
+        ours, theirs = getattr(one, field.name), getattr(other, field.name)
+        key = above + field.name
+        if ours == theirs:
+            continue
+        if is_dataclass(ours) and type(ours) is type(theirs):
+            yield from _changed(ours, theirs, f"{key}.")
+        else:
+            yield key
