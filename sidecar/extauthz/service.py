@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from traceback import extract_tb
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
@@ -42,6 +41,7 @@ from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.faults import told
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -265,11 +265,7 @@ class CheckService:
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
         """Deny, whatever else fails: the guard would too, but without a record."""
-        # Neither the error's text nor the values in its frames: they may hold what the client sent.
-        where = " < ".join(
-            f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
-        )
-        _log.error("a Check failed inside and was denied: %s in %s", type(error).__name__, where)
+        _log.error("a Check failed inside and was denied: %s", told(error))
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
         try:

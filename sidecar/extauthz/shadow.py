@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from traceback import extract_tb
 from typing import TypeVar
 from zlib import crc32
 
@@ -13,6 +12,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.token_error import TokenError
 from sidecar.core.tokens import Verified
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.faults import told
 
 MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
 
@@ -90,11 +90,7 @@ class Shadow:
 
     def _fail(self, record: DecisionRecord, error: Exception) -> None:
         """Count a fault; the log shows the same warning once a minute."""
-        # Neither the error's text nor the values in its frames: they may hold what the client sent.
-        where = " < ".join(
-            f"{frame.name}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__))
-        )
-        _log.warning("the shadow failed inside: %s in %s", type(error).__name__, where)
+        _log.warning("the shadow failed inside: %s", told(error))
         self._count(_route(record.decision), record.decision.reason, Reason.INTERNAL)
 
 

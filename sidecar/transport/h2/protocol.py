@@ -5,9 +5,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from traceback import extract_tb
 from typing import cast
 
+from sidecar.faults import told
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.limits import CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
@@ -200,10 +200,6 @@ class H2Protocol(asyncio.Protocol):
     def _fail(self, stream: Stream, error: BaseException) -> None:
         """End an answer by an error: nothing of its text is told, unless that is meant so."""
         if not isinstance(error, RpcError):
-            where = " < ".join(
-                f"{frame.name}:{frame.lineno}"
-                for frame in reversed(extract_tb(error.__traceback__))
-            )
-            _log.error("%s failed: %s in %s", stream.head.path, type(error).__name__, where)
+            _log.error("%s failed: %s", stream.head.path, told(error))
             error = RpcError(rpc.INTERNAL, "internal error")
         self._connection.finish(stream, rpc.status(error))
