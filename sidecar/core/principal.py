@@ -100,10 +100,10 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
         subject = _subject(_first(claims, names.subject))
         username = _text(_first(claims, names.username))
         email = _text(_first(claims, names.email))
-    roles, _ = _shared(_union(_listed(claims.get(name), text_counts=True) for name in names.roles))
-    own = (_listed(claims.get(name), text_counts=False) for name in names.permissions)
-    by_role = (issuer.role_permissions.get(role, ()) for role in roles)
-    permissions, granted = _shared(_union(part for parts in (own, by_role) for part in parts))
+    roles, _ = _shared(_union([_listed(claims.get(n), text_counts=True) for n in names.roles]))
+    own = [_listed(claims.get(name), text_counts=False) for name in names.permissions]
+    by_role = [issuer.role_permissions.get(role, ()) for role in roles]
+    permissions, granted = _shared(_union([*own, *by_role]))
     return Principal(kind, subject, issuer.name, username, email, roles, permissions, granted)
 
 
@@ -151,13 +151,11 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
         (names.issuer, principal.issuer),
     )
     lists = ((names.roles, principal.roles), (names.permissions, principal.permissions))
-    headers = (
-        *((name, _escaped(text)) for name, text in texts if text not in (None, "")),
-        *((name, _escaped_list(items)) for name, items in lists if items != ()),
-    )
-    if sum(len(name) + len(value) for name, value in headers) > MAX_IDENTITY_BYTES:
+    headers = [(name, _escaped(text)) for name, text in texts if text not in (None, "")]
+    headers += [(name, _escaped_list(items)) for name, items in lists if items != ()]
+    if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
         raise _too_large()
-    return headers
+    return tuple(headers)
 
 
 def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
