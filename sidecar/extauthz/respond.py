@@ -98,7 +98,7 @@ class Responder:
             self._allow(response, decision)
             if response.status.code != _OK:  # an addendum would make it half of each
                 raise TypeError("no allow came of an allow")
-        for name, value in _metadata(decision, decision_id):
+        for name, value in _metadata(decision, decision_id).items():
             response.dynamic_metadata.fields[name].string_value = value
         return response.SerializeToString()
 
@@ -175,15 +175,16 @@ def _deny(
         _set(denied, name, value)
 
 
-def _metadata(decision: Decision, decision_id: str) -> Iterable[tuple[str, str]]:
-    yield "reason", decision.reason
+def _metadata(decision: Decision, decision_id: str) -> dict[str, str]:
+    told: dict[str, str] = {"reason": decision.reason}
     if decision.route is not None:
-        yield "route", decision.route.name
-        yield "target", decision.route.target
+        told["route"] = decision.route.name
+        told["target"] = decision.route.target
     if decision.verified is not None:
-        yield "subject", decision.verified.principal.subject
+        told["subject"] = decision.verified.principal.subject
     if decision_id:
-        yield "decision_id", decision_id
+        told["decision_id"] = decision_id
+    return told
 
 
 def _set(answer: OkHttpResponse | DeniedHttpResponse, name: str, value: str) -> None:

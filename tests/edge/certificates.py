@@ -1,4 +1,4 @@
-"""Certificates for TLS between a test's own client and server."""
+"""Certificates for TLS between a test's own client and server, as RFC 5280 wants them."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -8,27 +8,43 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_DAY = timedelta(days=1)
+
 
 class Authority:
-    """A certificate authority that signs for 127.0.0.1."""
+    """A certificate authority."""
 
     def __init__(self, name: str) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
+        signs = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         certificate = (
-            _builder(self._name, self._name, self._key)
+            self._builder(self._name, self._key, _DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(signs, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str) -> tuple[bytes, bytes]:
-        """Return a certificate and its key as PEM."""
+    def issue(
+        self, name: str, *, address: str = "127.0.0.1", ends_in: timedelta = _DAY
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate for an address and its key, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        ours = x509.IPAddress(ipaddress.ip_address(address))
         certificate = (
-            _builder(_named(name), self._name, key)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            self._builder(_named(name), key, ends_in)
+            .add_extension(x509.SubjectAlternativeName([ours]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         private = key.private_bytes(
@@ -38,21 +54,23 @@ class Authority:
         )
         return certificate.public_bytes(serialization.Encoding.PEM), private
 
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, ends_in: timedelta
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        own, by = key.public_key(), self._key.public_key()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(own)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 3 * _DAY)
+            .not_valid_after(now + ends_in)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by), critical=False)
+        )
+
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-    )

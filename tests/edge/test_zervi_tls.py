@@ -2,91 +2,32 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.edge.certificates import Authority
 from tests.edge.key_server import document, serving
 from tests.edge.zervi_rig import key_set, running, source
 
 GOOD = document(key_set("a"))
 
 
-class Authority(NamedTuple):
-    """A certificate authority made for one test."""
-
-    name: x509.Name
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def authority(name: str) -> Authority:
-    """Make a certificate authority."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(subject, subject, key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return Authority(subject, key, certificate)
-
-
 def server_tls(
     issuer: Authority, directory: Path, address: str = "127.0.0.1", days: int = 1
 ) -> ssl.SSLContext:
     """Make a server's TLS with a certificate for this address, expired if ``days`` is negative."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "zervi.test")])
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-    certificate = (
-        _builder(subject, issuer.name, key, days)
-        .add_extension(alternative, critical=False)
-        .sign(issuer.key, hashes.SHA256())
-    )
+    certificate, key = issuer.issue("zervi.test", address=address, ends_in=timedelta(days=days))
     path = directory / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(key + certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=3))
-        .not_valid_after(now + timedelta(days=days))
-    )
-
-
 async def test_keys_come_over_https_from_a_server_that_ca_file_vouches_for(tmp_path: Path) -> None:
     """A certificate by the named authority for the right address is all that is needed."""
-    ours = authority("ours")
+    ours = Authority("ours")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(ours.pem)
     async with (
@@ -99,7 +40,7 @@ async def test_keys_come_over_https_from_a_server_that_ca_file_vouches_for(tmp_p
 
 async def test_a_certificate_that_does_not_verify_is_refused_until_it_does(tmp_path: Path) -> None:
     """A wrong authority is a failure; once ca_file names the right one, the next retry succeeds."""
-    ours, others = authority("ours"), authority("others")
+    ours, others = Authority("ours"), Authority("others")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(others.pem)
     async with (
@@ -117,7 +58,7 @@ async def test_a_certificate_that_does_not_verify_is_refused_until_it_does(tmp_p
 async def test_without_ca_file_only_the_systems_authorities_count(tmp_path: Path) -> None:
     """A certificate of nobody's authority is refused by default."""
     async with (
-        serving(GOOD, server_tls(authority("ours"), tmp_path)) as server,
+        serving(GOOD, server_tls(Authority("ours"), tmp_path)) as server,
         running(source(server.url)) as rig,
     ):
         await rig.fetched("failure")
@@ -126,7 +67,7 @@ async def test_without_ca_file_only_the_systems_authorities_count(tmp_path: Path
 
 async def test_a_certificate_for_another_address_or_time_is_refused(tmp_path: Path) -> None:
     """The authority alone is not enough: address and dates count."""
-    ours = authority("ours")
+    ours = Authority("ours")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(ours.pem)
     for tls in (server_tls(ours, tmp_path, "192.0.2.1"), server_tls(ours, tmp_path, days=-1)):
@@ -137,7 +78,7 @@ async def test_a_certificate_for_another_address_or_time_is_refused(tmp_path: Pa
 
 async def test_a_ca_file_that_is_missing_or_no_pem_is_named(tmp_path: Path) -> None:
     """The operator learns that it is the file, and its repair is noticed."""
-    ours = authority("ours")
+    ours = Authority("ours")
     ca_file = tmp_path / "ca.pem"
     async with (
         serving(GOOD, server_tls(ours, tmp_path)) as server,
