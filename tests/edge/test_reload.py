@@ -62,7 +62,7 @@ async def test_a_bad_policy_changes_nothing_but_what_is_told_of_it(sidecar: Side
     for why, content in bad.items():
         sidecar.write("routes.yaml", content)
         await refused(sidecar, why)
-        assert sidecar.said(why)
+        await sidecar.says(why)
         assert await sidecar.reason() == "token_missing"
     policy.unlink()
     await refused(sidecar, "No such file")
