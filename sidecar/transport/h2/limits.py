@@ -43,6 +43,9 @@ REMEMBERED_RESETS = 1000  # ours: about as many streams as may be in flight
 
 # Answers for a peer that does not read. What is in one read is served before the next is looked at.
 MAX_READ = 64 * 1024
+# A busy Envoy sends many Checks in one read. While it goes on with the first answers, the next are
+# made: more in one write and one waits for the other, fewer and the writing costs too much.
+ANSWERS_A_WRITE = 8
 # Answers for a peer that opens no window: past it, new streams are refused. Envoy's windows are
 # larger than all the answers that it waits for.
 MAX_BLOCKED = 100

@@ -1,4 +1,4 @@
-"""A connection on asyncio, and the calls on it: what one read brought is answered by one write."""
+"""A connection on asyncio, and the calls on it."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import cast
 from sidecar.faults import told
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.limits import CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
+from sidecar.transport.h2.limits import ANSWERS_A_WRITE, CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
 from sidecar.transport.h2.sending import Budget, Stream
 from sidecar.transport.interface import Methods, RpcError
 
@@ -47,8 +47,12 @@ class H2Protocol(asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if not self._opened(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()  # too many; or not HTTP/2 (3.2)
-        else:
-            self._flush()
+            return
+        if tls is None:
+            # What is written leaves at once, and not after what else the event loop has to do; it
+            # is buffered, and we are paused, only where the kernel takes no more.
+            self._transport.set_write_buffer_limits(high=0)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Serve what arrived, as long as the peer takes the answers."""
@@ -109,9 +113,11 @@ class H2Protocol(asyncio.Protocol):
             self._see_to(self._connection.receive(piece, now))
 
     def _see_to(self, streams: list[Stream]) -> None:
-        for stream in streams:
+        for number, stream in enumerate(streams, 1):
             if stream.ending is None:
                 self._reply(stream)
+                if number % ANSWERS_A_WRITE == 0 and not self._connection.done:
+                    self._flush()
             elif stream.cancel is not None:
                 stream.cancel()
         if self._connection.moved:

@@ -19,6 +19,7 @@ class Wire(asyncio.Transport):
         self.writes: list[bytes] = []
         self.reading: list[bool] = []  # resumed, paused
         self.eof = self.aborted = False
+        self.high: int | None = None  # how much may be buffered
         self._alpn = alpn
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -30,6 +31,9 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.eof, "nothing is written after the end"
         self.writes.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high
 
     def pause_reading(self) -> None:
         self.reading.append(False)

@@ -203,6 +203,9 @@ class Serving(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Everything that is written has left."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         for frame in frames(bytes(data)):
             self.frames.append(frame)

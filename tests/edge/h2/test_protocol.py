@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
-from hyperframe.frame import DataFrame
+from hyperframe.frame import DataFrame, GoAwayFrame
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.interface import Methods
@@ -58,11 +58,32 @@ async def settled() -> None:
         await asyncio.get_running_loop().run_in_executor(None, bytes)
 
 
-async def test_all_that_one_read_brought_is_answered_by_one_write() -> None:
+def many(number: int) -> bytes:
+    """Return so many requests."""
+    return b"".join(request(stream, b"hi") for stream in range(1, 2 * number, 2))
+
+
+async def test_what_one_read_brought_is_answered_by_a_few_writes_and_each_leaves_at_once() -> None:
+    """The caller goes on with the first answers while the next are made."""
     rig = Rig(Methods({ECHO: echo}, {}))
-    rig.protocol.data_received(b"".join(request(number, b"hi") for number in range(1, 41, 2)))
-    assert len(rig.wire.writes) == 1
-    assert len(rig.wire.frames()) == 60
+    rig.protocol.data_received(many(2 * limits.ANSWERS_A_WRITE + 4))
+    assert len(rig.wire.writes) == 3
+    assert len(rig.wire.frames()) == 3 * (2 * limits.ANSWERS_A_WRITE + 4)
+    assert rig.wire.high == 0
+
+
+async def test_over_tls_writing_is_left_to_asyncio() -> None:
+    """Its TLS takes a limit of 0 for one that is always passed."""
+    assert Rig(Methods({ECHO: echo}, {}), alpn="h2").wire.high is None
+
+
+async def test_what_came_before_a_fault_in_the_same_read_is_answered_before_the_last_word() -> None:
+    rig = Rig(Methods({ECHO: echo}, {}))
+    rig.protocol.data_received(many(2 * limits.ANSWERS_A_WRITE) + wire.frame(wire.DATA, 0, 0))
+    *answers, last = rig.wire.frames()
+    assert len(answers) == 3 * 2 * limits.ANSWERS_A_WRITE
+    assert isinstance(last, GoAwayFrame)
+    assert rig.wire.eof
 
 
 async def test_a_method_that_answers_at_once_makes_no_task() -> None:
