@@ -35,7 +35,7 @@ async def running(directory: Path) -> AsyncIterator[GoServer | None]:
 
     Raises ProcessError for one that was built and does not run.
     """
-    program = directory / NAME.partition(",")[0]
+    program = directory / SOURCE.name
     why_not = await _build(program)
     if why_not:
         print(f"{NAME}: left out, {why_not}")

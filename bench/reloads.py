@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.load import LoadError
 from sidecar.demo.process import Process
 
-AT_REST, RELOADING = "at rest", "reloading 10,000 routes"
 ROUTES = 10_000
+AT_REST, RELOADING = "at rest", f"reloading {ROUTES:,} routes"
 PERIOD_SECONDS = 2.0  # from one to the next; each takes about one
 
 

@@ -17,9 +17,7 @@ from sidecar.pb.ext_authz_pb2 import (
 
 MAX_HEADERS = 20_000  # Envoy takes 100 where its operator does not raise that
 
-Headers = dict[str, list[bytes]]
-
-MAX_ID = 64  # characters
+_MAX_ID = 64  # characters
 
 
 class MalformedCheckError(Exception):
@@ -50,7 +48,7 @@ class Envelope(NamedTuple):
 
 def sane_id(value: bytes) -> str:
     """Return an id as text, empty where it is not fit to be shown: then it is a client's play."""
-    sane = value[:1].isalnum() and value.translate(None, b"._-").isalnum() and len(value) <= MAX_ID
+    sane = value[:1].isalnum() and value.translate(None, b"._-").isalnum() and len(value) <= _MAX_ID
     return value.decode("ascii") if sane else ""
 
 
@@ -73,7 +71,7 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     header_maps = http.header_map
     faithful = len(header_maps) == 1
     if faithful:
-        add_raw(header_maps[0], headers)
+        _add_raw(header_maps[0], headers)
         # `http.path` has Envoy's `!` for bytes that are not UTF-8; `:path` is what the upstream
         # will get.
         targets = headers.pop(":path", [])
@@ -88,7 +86,7 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     return Envelope(Request(http.method, http.host, target, headers, faithful), ids)
 
 
-def add_raw(header_map: bytes, headers: Headers) -> None:
+def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
     """Add what a HeaderMap's bytes hold to headers by lower-case name.
 
     Raises MalformedCheckError.
