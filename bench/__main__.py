@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import imports, load, offline, rounds, sections
 from bench.figures import Results
 from bench.picture import draw
-from bench.processes import CommandError
+from bench.processes import CommandError, check_out
 from bench.report import show, write
 from bench.rounds import Plan
 from bench.signature import verification_micros
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="two short rounds instead of five")
     parser.add_argument("--only", action="append", choices=ALL, help="measure only this section")
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="measure an earlier commit too, and the ratios to it"
+    )
     parser.add_argument("--json", type=Path, default=RESULTS / "bench.json", help="figures' file")
     parser.add_argument("--plot", type=Path, default=RESULTS / "bench.png", help="picture's file")
     options = parser.parse_args(arguments)
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lacking := load.missing():
         print(f"Some sections need programs that are missing: apt-get install {' '.join(lacking)}")
     try:
-        results = asyncio.run(measure(wanted, plan))
+        results = asyncio.run(measure(wanted, plan, options.against))
     except (CommandError, ProcessError, load.LoadError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -51,14 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def measure(wanted: Sequence[str], plan: Plan) -> Results:
-    """Run the sections. Raises CommandError, ProcessError, LoadError."""
+async def measure(wanted: Sequence[str], plan: Plan, against: str | None = None) -> Results:
+    """Run the sections. Raises CommandError, ProcessError, LoadError.
+
+    ``against`` names the commit of this repository that is measured beside this tree.
+    """
     results = Results()
     with tempfile.TemporaryDirectory(prefix="zervi-bench-") as directory:
         zervi = await start_zervi(0, b"")
         try:
             key = zervi.keys[0]
-            world = sections.World(key, zervi.jwks_url, Path(directory), plan)
+            before = None
+            if against is not None:
+                before = Path(tempfile.mkdtemp(dir=directory))
+                await check_out(against, before)
+            world = sections.World(key, zervi.jwks_url, Path(directory), plan, before)
             if "start" in wanted:
                 results.footprints = await sections.start(world)
                 results.imports = await imports.measure(plan.rounds)

@@ -14,11 +14,14 @@ from bench.sections import (
     FEW_IN_FLIGHT,
     GRPCIO,
     H2,
+    MANY_ROUTES,
+    NEW,
     NO_SHADOW,
     REPEATED,
     SHADOWS,
     TABLES,
     Footprint,
+    before_name,
 )
 
 
@@ -141,16 +144,35 @@ def _direct(results: Results) -> Iterable[Figure]:
 def _tokens(results: Results) -> Iterable[Figure]:
     repeated = results.row("tokens", REPEATED, CONNECTIONS)
     cached = results.row("tokens", CACHED, CONNECTIONS)
-    new = results.row("tokens", "new token each time", CONNECTIONS)
+    new = results.row("tokens", NEW, CONNECTIONS)
     if results.signature is not None:
         floor = results.signature + _cpu(cached)
-        yield Figure(
-            "new token each time ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15
-        )
+        yield Figure(f"{NEW} ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15)
     yield Figure(f"CPU a check, {CACHED} ÷ {REPEATED}", _cpu(cached) / _cpu(repeated))
     for name in ("denied: no token", "denied: permission", "denied: made-up kid"):
         denied = results.row("tokens", name, CONNECTIONS)
         yield Figure(f"CPU a check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
+
+
+def _against(results: Results) -> Iterable[Figure]:
+    for name in (REPEATED, CACHED, NEW):
+        now, then = (
+            results.row("against", each, CONNECTIONS) for each in (name, before_name(name))
+        )
+        yield Figure(f"CPU a check, {name}, now ÷ before", _cpu(now) / _cpu(then))
+        rate = now.rate.median / then.rate.median
+        yield Figure(f"requests a second, {name}, now ÷ before", rate)
+
+
+def _footprint_against(results: Results) -> Iterable[Figure]:
+    for name in (H2.name, MANY_ROUTES.name):
+        now, then = (results.footprint(each) for each in (name, before_name(name)))
+        rss = now.idle.median / then.idle.median
+        yield Figure(f"memory (RSS) when ready, {name}, now ÷ before", rss)
+        ready = now.ready.median / then.ready.median
+        yield Figure(f"start to ready, {name}, now ÷ before", ready)
+        cpu = now.ready_cpu.median / then.ready_cpu.median
+        yield Figure(f"start to ready, CPU time, {name}, now ÷ before", cpu)
 
 
 def _routes(results: Results) -> Iterable[Figure]:
@@ -192,6 +214,8 @@ def _footprint(results: Results) -> Iterable[Figure]:
     yield Figure("memory (RSS) after load, h2", h2.loaded.median, "MiB")
     yield Figure("start to ready, h2", h2.ready.median, "s", most=0.8)
     yield Figure("start to ready, CPU time, h2", h2.ready_cpu.median, "s")
+    many = results.footprint(MANY_ROUTES.name)
+    yield Figure(f"memory (RSS) when ready, {many.name}", many.idle.median, "MiB")
 
 
 def _offline(results: Results) -> Iterable[Figure]:
@@ -208,11 +232,13 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _direct,
     _natives,
     _tokens,
+    _against,
     _routes,
     _shadow,
     _looma,
     _flood,
     _reload,
     _footprint,
+    _footprint_against,
     _offline,
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 MEBIBYTE = 2**20
+CHECK_OUT_SECONDS = 60.0
 
 
 class CommandError(Exception):
@@ -36,6 +37,21 @@ async def run(command: Sequence[str], *, within: float) -> str:
     if child.returncode:
         raise CommandError(f"{command[0]} failed ({child.returncode}): {text[-500:]}")
     return text
+
+
+async def check_out(commit: str, directory: Path) -> None:
+    """Write the package as it was at a commit of this repository into a directory.
+
+    It runs with the packages that are installed now. Raises CommandError.
+    """
+    archive = directory / "archive.tar"
+    repository = str(Path(__file__).parents[1])
+    await run(
+        ["git", "-C", repository, "archive", f"--output={archive}", commit, "sidecar"],
+        within=CHECK_OUT_SECONDS,
+    )
+    await run(["tar", "-xf", str(archive), "-C", str(directory)], within=CHECK_OUT_SECONDS)
+    archive.unlink()
 
 
 def cpu_seconds(pid: int) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, repeat
 from pathlib import Path
@@ -20,7 +20,8 @@ from sidecar.demo.minting import SigningKey, jwks, sign, user_claims
 GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
 BOTH = (GRPCIO, H2)
 TABLES = (10, 1_000, 10_000)
-REPEATED, CACHED = "repeated request", "cached token, new path"
+MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
+REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # asked for in turn, none is still in the cache
 NEW_PATHS = 5_000  # asked for in turn, none is still remembered
@@ -37,6 +38,7 @@ class World:
     jwks_url: str
     directory: Path
     plan: Plan
+    before: Path | None = None  # the source tree of an earlier commit to compare with
 
     def token(self, number: int = 0) -> str:
         """Return a token with the permission; each number gives another."""
@@ -80,22 +82,27 @@ class Footprint:
 
 async def start(world: World) -> list[Footprint]:
     """Measure memory when ready and after a load, and time from start to ready."""
+    kinds: list[Kind] = [*BOTH, MANY_ROUTES]
+    if world.before is not None:
+        kinds += [before(H2, world.before), before(MANY_ROUTES, world.before)]
     question = message(world.token())
-    found = []
-    for kind in BOTH:
-        idle, loaded, ready, ready_cpu = [], [], [], []
-        for number in range(world.plan.rounds):
-            progress(f"start: {kind.name}, round {number + 1} of {world.plan.rounds}")
+    found: list[list[tuple[float, ...]]] = [[] for _ in kinds]
+    # The first round only compiles: where Python may write bytecode, the next ones find it.
+    for number in range(world.plan.rounds + 1):
+        progress(f"start: round {number} of {world.plan.rounds}")
+        for kind, rounds in zip(kinds, found, strict=True):
             async with world.sidecars(kind) as (sidecar,):
-                ready_cpu.append(cpu_seconds(sidecar.pid))
-                ready.append(sidecar.ready_seconds)
-                idle.append(rss_bytes(sidecar.pid) / MEBIBYTE)
+                ready_cpu = cpu_seconds(sidecar.pid)
+                idle = rss_bytes(sidecar.pid) / MEBIBYTE
                 await expect(sidecar, question, "ok")
                 await load.direct(sidecar.address, question, 64, EXPECTED_RATE[kind.transport])
-                loaded.append(rss_bytes(sidecar.pid) / MEBIBYTE)
-        found.append(Footprint(kind.name, *map(Spread.of, (idle, loaded, ready, ready_cpu))))
+                loaded = rss_bytes(sidecar.pid) / MEBIBYTE
+                rounds.append((idle, loaded, sidecar.ready_seconds, ready_cpu))
     progress("")
-    return found
+    return [
+        Footprint(kind.name, *map(Spread.of, zip(*rounds[1:], strict=True)))
+        for kind, rounds in zip(kinds, found, strict=True)
+    ]
 
 
 async def transports(world: World) -> list[Row]:
@@ -151,7 +158,7 @@ async def tokens(world: World) -> list[Row]:
         cases = (
             (REPEATED, url, one, sidecar, True),
             (CACHED, url, paths, sidecar, True),
-            ("new token each time", forgetful_url, many, forgetful, True),
+            (NEW, forgetful_url, many, forgetful, True),
             ("denied: no token", url, nothing, sidecar, False),
             ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
             ("denied: made-up kid", url, strangers, sidecar, False),
@@ -162,6 +169,47 @@ async def tokens(world: World) -> list[Row]:
                 for name, where, file, asked, allowed in cases
             ]
             return await compare("tokens", contestants, world.plan)
+        finally:
+            await running_envoy.stop()
+
+
+def before_name(name: str) -> str:
+    """Return what the figures of an earlier commit are called."""
+    return f"{name}, before"
+
+
+def before(kind: Kind, tree: Path) -> Kind:
+    """Return the same kind of sidecar, of an earlier commit."""
+    return replace(kind, name=before_name(kind.name), tree=tree)
+
+
+async def against(world: World) -> list[Row]:
+    """Put a sidecar of an earlier commit beside this one, and ask both for the same."""
+    if world.before is None:
+        return []
+    tokens = [world.token(number) for number in range(NEW_TOKENS)]
+    one, many, paths = world.file("one", tokens[:1]), world.file("many", tokens), world.paths()
+    few = Kind("h2, few cached", cached_tokens=FEW_CACHED)
+    kinds = (H2, few, before(H2, world.before), before(few, world.before))
+    async with world.sidecars(*kinds) as sidecars:
+        by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
+        loaded, urls = envoys.comparison(by_name, b"", natives=False)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        now, now_few, then, then_few = by_name
+        cases = (
+            (REPEATED, now, one),
+            (before_name(REPEATED), then, one),
+            (CACHED, now, paths),
+            (before_name(CACHED), then, paths),
+            (NEW, now_few, many),
+            (before_name(NEW), then_few, many),
+        )
+        try:
+            contestants = [
+                _through(running_envoy, name, urls[asked], file, CONNECTIONS, by_name[asked])
+                for name, asked, file in cases
+            ]
+            return await compare("against", contestants, world.plan)
         finally:
             await running_envoy.stop()
 
@@ -310,13 +358,14 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "transports": transports,
     "envoy": envoy,
     "tokens": tokens,
+    "against": against,
     "routes": routes,
     "shadow": shadow,
     "looma": looma,
     "flood": flood,
     "reload": reload,
 }
-_THROUGH_ENVOY = ("envoy", "tokens", "routes", "shadow")
+_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow")
 
 
 def possible(section: str) -> bool:

@@ -41,6 +41,7 @@ class Kind:
     cached_tokens: int = 10_000
     looma: str | None = None  # its address
     shadow: int | None = None  # percent of the checks that a candidate policy is held against
+    tree: Path | None = None  # the source tree that it runs from, None for this one
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ async def running(kind: Kind, jwks_url: str, directory: Path) -> AsyncIterator[S
     """Run a sidecar until the block ends. Raises ProcessError."""
     authz, ops = free_ports(2)
     config = _write(kind, jwks_url, directory, authz, ops)
-    command = [sys.executable, "-m", "sidecar", "serve", "--config", str(config)]
+    # -P: the working directory is this tree, which must not come before another.
+    command = [sys.executable, "-P", "-m", "sidecar", "serve", "--config", str(config)]
+    env = {"PYTHONDONTWRITEBYTECODE": ""}  # where it is set, each start compiles everything
+    if kind.tree is not None:
+        env["PYTHONPATH"] = str(kind.tree)
     begin = time.monotonic()
-    process = await Process.start(f"sidecar-{kind.name}", command, directory)
+    process = await Process.start(f"sidecar-{kind.name}", command, directory, env)
     try:
         await _until_ready(process, ops)
         yield Sidecar(kind, process, f"127.0.0.1:{authz}", time.monotonic() - begin)

@@ -1,5 +1,6 @@
 """What `make bench` concludes from what it measured."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ from bench import crowd, envoys, golang, offline
 from bench.figures import Figure, Results, figures
 from bench.load import read_log
 from bench.offline import Offline
+from bench.processes import check_out
 from bench.rounds import Row, Spread
-from bench.sections import TABLES, Footprint
+from bench.sections import CACHED, NEW, REPEATED, TABLES, Footprint
 from bench.sidecars import ROUTES, table
 from sidecar.core.route import Route
 from sidecar.core.routes import compile_policy
+from sidecar.demo.process import Process
 from sidecar.workbench.logs import read_line
 
 
@@ -83,6 +86,30 @@ def test_a_server_in_go_that_decides_nothing_is_a_goal_where_there_is_one() -> N
     found = by_name(Results(rows=rows))
     assert found[f"CPU a check through Envoy, h2 ÷ {golang.NAME}"].met is False
     assert found[f"requests a second through Envoy, h2 ÷ {golang.NAME}"].met is False
+
+
+def test_an_earlier_commit_is_compared_by_ratios() -> None:
+    rows = [
+        row("against", name, 16, cpu, rate, 50)
+        for name, cpu, rate in (
+            (REPEATED, 20.0, 800),
+            (f"{REPEATED}, before", 10.0, 1_000),
+            *((f"{name}{end}", 50.0, 500) for name in (CACHED, NEW) for end in ("", ", before")),
+        )
+    ]
+    found = by_name(Results(rows=rows))
+    assert found[f"CPU a check, {REPEATED}, now ÷ before"].value == 2
+    assert found[f"requests a second, {REPEATED}, now ÷ before"].value == 0.8
+    assert found[f"CPU a check, {NEW}, now ÷ before"].value == 1
+
+
+async def test_an_earlier_commit_runs_from_a_tree_of_its_own(tmp_path: Path) -> None:
+    await check_out("HEAD", tmp_path)
+    command = [sys.executable, "-P", "-c", "import sidecar; print(sidecar.__file__)"]
+    env = {"PYTHONPATH": str(tmp_path)}
+    child = await Process.start("child", command, tmp_path, env)
+    await child.wait()
+    assert child.output().strip() == str(tmp_path / "sidecar" / "__init__.py")
 
 
 async def test_without_go_that_server_is_left_out(
