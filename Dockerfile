@@ -14,7 +14,7 @@ RUN python -m venv --without-pip /opt/zervi
 RUN python -m pip --python /opt/zervi/bin/python install --no-deps --require-hashes --only-binary :all: -r requirements.lock
 RUN python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements-build.lock
 # The sources last: a change in them does not install the packages again.
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY sidecar ./sidecar
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 RUN python -m pip --python /opt/zervi/bin/python install --no-deps --no-index --find-links dist zervi-sidecar
