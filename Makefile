@@ -1,11 +1,11 @@
 # Every target sets up .venv by itself: nothing is needed but Python 3.11 or newer.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak fuzz fleet proto lock release clean
+.PHONY: help demo test coverage check format bench soak fuzz fleet proto lock release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,8 +21,17 @@ $(READY): requirements-dev.lock pyproject.toml
 demo: $(READY) ## watch real requests pass through a real Envoy (ARGS=--once ends by itself)
 	@$(BIN)/zervi-sidecar demo $(ARGS)
 
-test: $(READY) ## run every test (ARGS=... goes to pytest)
-	$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.halves)
+# Tests of one file run in one process, since they share an Envoy.
+PYTEST := pytest --numprocesses auto --dist loadfile
+
+test: $(READY) ## run every test (ARGS="tests/core -k owner" runs some)
+	$(BIN)/python -m $(PYTEST) $(ARGS)
+
+coverage: $(READY) ## run every test and measure the branch coverage of sidecar/
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m $(PYTEST) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(READY) ## format, lint, types, import boundaries, generated code
 	$(BIN)/ruff format --check .
@@ -64,4 +73,4 @@ release: $(READY) ## build dist/, once version, changelog and tag agree
 	$(BIN)/python -m hatchling build
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

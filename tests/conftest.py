@@ -1,6 +1,7 @@
 """What holds for every test, and for all that is written while they run."""
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ class _Lines(logging.Handler):
         """Search one line; one that cannot be made is a test's own."""
         with suppress(TypeError):
             SECRECY.search(self.format(record), f"the log of {record.name}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Take one process more than there are cores: many tests wait for an Envoy."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_configure() -> None:
@@ -76,8 +83,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for output in _outputs:
         if output.is_file():
             SECRECY.search(output.read_text(errors="replace"), f"{output.name} of {output.parent}")
-    if SECRECY.leaks:
+    if (worker := getattr(session.config, "workeroutput", None)) is not None:
+        worker["leaks"] = SECRECY.leaks  # of pytest-xdist: the run's own process tells and fails
+    elif SECRECY.leaks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist found."""
+    SECRECY.leaks += getattr(node, "workeroutput", {}).get("leaks", [])
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
