@@ -125,6 +125,20 @@ class Sidecar:
         ):
             return answer.status, await answer.text()
 
+    async def admin(self, path: str, method: str = "POST") -> tuple[int, str]:
+        """Ask its admin socket, where it has one; return the status and the body."""
+        connector = aiohttp.UnixConnector(str(self.admin_socket))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(method, f"http://admin{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where ``with_admin`` puts the admin socket."""
+        return self.directory / "admin.sock"
+
     async def component(self, name: str) -> dict[str, str]:
         """Return one component of /readyz."""
         found: dict[str, str] = json.loads((await self.ops("/readyz"))[1])["components"][name]
@@ -145,6 +159,12 @@ class Sidecar:
     def _process(self) -> Process:
         assert self.process is not None, "not started"
         return self.process
+
+
+def with_admin(sidecar: Sidecar, **sections: Any) -> None:
+    """Configure an admin socket beside the given sections."""
+    listen = {"authz": "127.0.0.1:0", "ops": "127.0.0.1:0"}
+    sidecar.configure(listen={**listen, "admin": f"unix:{sidecar.admin_socket}"}, **sections)
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, Files
+from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, ROUTES, Files
 
 
 @pytest.fixture
@@ -127,3 +127,63 @@ def test_a_warning_names_the_other_route_by_its_line(files: Files) -> None:
         "routes.yaml:3:8: warning: this public wildcard lies over the protected `/x/a` and over 1 "
         "more (a path that is added there later is public; name what is public instead; see line 4)"
     )
+
+
+@pytest.mark.parametrize(
+    ("listen", "codes"),
+    [
+        ("authz: unix:/run/zervi/authz.sock, admin: unix:/run/zervi/admin.sock", ["shared-admin"]),
+        ("health: unix:/run/z/h.sock, admin: unix:/run/z/admin.sock", ["shared-admin"]),
+        ("authz: unix:/run/z/a.sock, admin: unix:/run/z/../z/admin.sock", ["shared-admin"]),
+        ("authz: unix:/run/zervi/authz.sock, admin: unix:/run/zervi-admin/admin.sock", []),
+        ("admin: unix:/run/zervi-admin/admin.sock", []),
+    ],
+)
+def test_an_admin_socket_beside_one_that_others_reach_is_warned_of(
+    files: Files, listen: str, codes: list[str]
+) -> None:
+    files.write(sidecar=f"listen: {{{listen}}}\n" + ISSUERS + POLICY)
+    assert [warning.code for warning in files.load().warnings] == codes
+
+
+@pytest.mark.parametrize(
+    ("mode", "codes"),
+    [(0o700, []), (0o755, []), (0o775, ["open-admin"]), (0o777, ["open-admin"]), (0o1777, ["open-admin"])],
+)
+def test_a_directory_that_others_can_write_to_is_warned_of(
+    files: Files, mode: int, codes: list[str]
+) -> None:
+    """They could put a socket of their own in the place of the admin socket."""
+    directory = files.directory / "admin"
+    directory.mkdir()
+    directory.chmod(mode)
+    listen = f"listen: {{admin: 'unix:{directory}/admin.sock'}}\n"
+    files.write(sidecar=listen + ISSUERS + POLICY)
+    assert [warning.code for warning in files.load().warnings] == codes
+
+
+def test_a_volume_that_is_mounted_for_the_socket_is_not_warned_of(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emptyDir of Kubernetes is writable by everyone, and mounted by the sidecar only."""
+    directory = files.directory / "admin"
+    directory.mkdir()
+    directory.chmod(0o2777)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == directory)
+    listen = f"listen: {{admin: 'unix:{directory}/admin.sock'}}\n"
+    files.write(sidecar=listen + ISSUERS + POLICY)
+    assert files.load().warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("listen", "codes"), [("", ["no-admin"]), ("listen: {admin: unix:/run/a/b.sock}\n", [])]
+)
+def test_a_candidate_that_nothing_can_promote_is_warned_of(
+    files: Files, listen: str, codes: list[str]
+) -> None:
+    files.write(next=ROUTES)
+    shadow = "policy: {file: routes.yaml, shadow: {file: next.yaml, promotable: true}}\n"
+    files.write(sidecar=listen + ISSUERS + shadow)
+    warnings = files.load().warnings
+    assert [warning.code for warning in warnings] == codes
+    assert all("listen.admin" in str(warning) for warning in warnings)

@@ -14,7 +14,7 @@ import pytest
 from sidecar.extauthz.service import CHECK
 from sidecar.ops.routes import OpsRequest
 from tests.edge.looma_rig import server
-from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token
+from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token, with_admin
 from tests.edge.transport_rig import call, connect
 from tests.support.checks import check_request
 from tests.support.ports import free_port
@@ -173,8 +173,8 @@ async def test_it_ends_once_envoy_is_gone(tmp_path: Path) -> None:
 
 async def test_leaving_where_no_registry_is_configured_says_so(tmp_path: Path) -> None:
     """It is not ready any more all the same; the end is the last that is logged."""
-    async with running(tmp_path) as sidecar:
-        status, body = await sidecar.ops("/leave", "POST")
+    async with running(tmp_path, with_admin) as sidecar:
+        status, body = await sidecar.admin("/leave")
         assert status == 200
         assert json.loads(body) == {
             "left": True,
@@ -190,11 +190,11 @@ async def test_leaving_and_ending_while_the_registry_hangs(tmp_path: Path) -> No
     """Each costs at most what a call may take; requests are decided meanwhile."""
     async with server(None) as registry:
         section = looma(registry.port)
-        async with running(tmp_path, lambda s: s.configure(looma=section)) as sidecar:
+        async with running(tmp_path, lambda s: with_admin(s, looma=section)) as sidecar:
             await eventually(lambda: registry.accepted, "the registration is asked for")
             assert (await sidecar.ops("/readyz"))[0] == 200
             assert await sidecar.reason(bearer=token()) == "ok"
-            leaving = asyncio.gather(*(sidecar.ops("/leave", "POST") for _ in range(3)))
+            leaving = asyncio.gather(*(sidecar.admin("/leave") for _ in range(3)))
             for status, body in await leaving:
                 assert (status, json.loads(body)["left"]) == (502, False)
             assert (await sidecar.ops("/readyz"))[0] == 503

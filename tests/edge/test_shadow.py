@@ -26,7 +26,7 @@ from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from sidecar.promotion import Candidate
 from tests.edge.config_files import ISSUERS, Files
-from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token
+from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token, with_admin
 from tests.support.checks import NoKeys, check_request
 from tests.support.policies import BEARER, OWNED, PROTECTED, PUBLIC, live_bearer, policy, snapshot
 
@@ -316,7 +316,7 @@ def with_candidate(*, promotable: bool) -> Callable[[Sidecar], None]:
     def prepare(sidecar: Sidecar) -> None:
         sidecar.write("next.yaml", NEXT)
         shadow = {"file": "next.yaml", "promotable": promotable}
-        sidecar.configure(policy={"file": "routes.yaml", "shadow": shadow})
+        with_admin(sidecar, policy={"file": "routes.yaml", "shadow": shadow})
 
     return prepare
 
@@ -328,13 +328,15 @@ async def test_a_candidate_is_watched_promoted_and_reloaded(tmp_path: Path) -> N
         assert await sidecar.reason() == "token_missing"
         await sidecar.says("says token_missing where the candidate's route")
         assert await sidecar.metric(COUNTED) == 1
-        assert await sidecar.ops("/policy/promote") == (405, '{"error":"method not allowed"}\n')
-        status, body = await sidecar.ops("/policy/promote", "POST")
+        assert (await sidecar.admin("/policy/promote", "GET"))[0] == 405
+        status, body = await sidecar.admin("/policy/promote")
         assert status == 200
         assert json.loads(body) == {"policy": new, "was": old, "compared": 1, "different": 1}
         assert await sidecar.reason() == "public"
         assert await sidecar.metric(f'zervi_sidecar_policy_info{{digest="{new}"}}') == 1
-        assert (await sidecar.ops("/policy/promote", "POST"))[0] == 409
+        status, body = await sidecar.admin("/policy/promote")
+        assert status == 409
+        assert json.loads(body) == {"error": "there is no candidate that is not in force"}
         sidecar.signal(signal.SIGHUP)
         await sidecar.says(f"policy {new} is in force (unchanged)")
         assert await sidecar.reason() == "public"
@@ -346,5 +348,7 @@ async def test_a_candidate_is_watched_promoted_and_reloaded(tmp_path: Path) -> N
 
 async def test_without_the_switch_there_is_nothing_to_promote_by(tmp_path: Path) -> None:
     async with running(tmp_path, with_candidate(promotable=False)) as sidecar:
-        assert (await sidecar.ops("/policy/promote", "POST"))[0] == 404
+        status, body = await sidecar.admin("/policy/promote")
+        assert status == 409
+        assert "policy.shadow.promotable" in json.loads(body)["error"]
         assert await sidecar.reason() == "token_missing"
