@@ -25,11 +25,12 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.node import Node
+from sidecar.ops.admin import SOCKET_MODE, AdminServer
 from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
-from sidecar.ops.routes import OpsAnswer, OpsRequest, ops_routes
+from sidecar.ops.routes import MOVED, OpsAnswer, OpsRequest, ops_routes
 from sidecar.ops.server import OpsServer
 from sidecar.promotion import Candidate
 from sidecar.reload import Reloader
@@ -156,10 +157,8 @@ class Sidecar:
     async def _leave(self) -> bool:
         return self._node is None or await self._node.leave()
 
-    async def _on_leave(self, request: OpsRequest) -> OpsAnswer:
+    async def _on_leave(self, _request: OpsRequest) -> OpsAnswer:
         """Leave the registry and the load balancers, go on deciding."""
-        if not request.from_loopback:
-            return OpsAnswer(403, b'{"error":"only from loopback"}\n')
         self._health.drain("told to leave")
         left = await self._leave()
         if self._node is None:
@@ -169,10 +168,10 @@ class Sidecar:
         body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
         return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
 
-    async def _on_promote(self, request: OpsRequest) -> OpsAnswer:
+    async def _on_promote(self, _request: OpsRequest) -> OpsAnswer:
         """Decide by the candidate from now on."""
-        if not request.from_loopback:
-            return OpsAnswer(403, b'{"error":"only from loopback"}\n')
+        if not self._candidate.promotable:
+            return OpsAnswer(409, b'{"error":"policy.shadow.promotable is not true"}\n')
         promoted = self._candidate.promote()
         if promoted is None:
             return OpsAnswer(409, b'{"error":"there is no candidate that is not in force"}\n')
@@ -199,14 +198,27 @@ class Sidecar:
         except ListenError as error:
             raise ListenError(f"listen.ops: {error}") from None
         stack.callback(ops.close)
-        routes = ops_routes(self._health, self._metrics)
-        routes["POST", "/leave"] = self._on_leave
-        if self._candidate.promotable:
-            routes["POST", "/policy/promote"] = self._on_promote
-        server = OpsServer(ops.sockets, routes)
+        server = OpsServer(ops.sockets, ops_routes(self._health, self._metrics), MOVED)
         await server.start()
         self._stopping.append(server.close)
         _log.info("listen.ops: %s", ops.address)
+        if addresses.admin is not None:
+            await self._listen_for_commands(addresses.admin, stack)
+
+    async def _listen_for_commands(self, address: str, stack: contextlib.AsyncExitStack) -> None:
+        try:
+            admin = await listen(address, socket_mode=SOCKET_MODE)
+        except ListenError as error:
+            raise ListenError(f"listen.admin: {error}") from None
+        stack.callback(admin.close)
+        routes = {
+            ("POST", "/leave"): self._on_leave,
+            ("POST", "/policy/promote"): self._on_promote,
+        }
+        server = AdminServer(admin.sockets, routes)
+        await server.start()
+        self._stopping.append(server.close)
+        _log.info("listen.admin: %s", admin.address)
 
     async def _serve(self, key: str, address: str, methods: Methods) -> None:
         settings = self._config.settings.listen

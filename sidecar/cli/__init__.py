@@ -12,6 +12,7 @@ import sidecar
 COMMANDS = {
     "serve": "run the sidecar",
     "leave": "take a running sidecar out of the registry",
+    "promote": "let the candidate of a running sidecar decide",
     "check": "validate the configuration and the policy",
     "test": "test a policy by cases",
     "explain": "tell what is decided on a request, and why",

@@ -1,48 +1,61 @@
 """Take a running sidecar out of the registry, while it goes on deciding.
 
-For the sidecar's own `preStop` hook, which Kubernetes runs as soon as the pod begins to end: a
-native sidecar gets its SIGTERM only after the Basic Server has ended. May be called again.
+For the sidecar's own `preStop` hook, which Kubernetes runs as soon as the pod begins to end. May be
+called again. Exits 0 when the sidecar has left, 1 when it has not, 2 when it was called wrongly.
 """
 
 import argparse
-import http.client
-import json
 import sys
+import time
 
-EXAMPLE = "zervi-sidecar leave --ops 127.0.0.1:9002"
+from sidecar.cli import admin_socket
 
-DEFAULT_OPS = "127.0.0.1:9002"
-SECONDS = 5.0  # the sidecar needs two at most
+EXAMPLE = "zervi-sidecar leave --wait 10s"
+
+MAX_WAIT = "1h"  # as for `drain`; Kubernetes ends the pod far earlier
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the ops address."""
+    """Take where the sidecar is, and how long to wait."""
+    admin_socket.arguments(parser)
     parser.add_argument(
-        "--ops",
-        default=DEFAULT_OPS,
-        metavar="HOST:PORT",
-        help=f"the sidecar's listen.ops (default: {DEFAULT_OPS})",
+        "--wait",
+        type=_wait,
+        default=0.0,
+        metavar="DURATION",
+        help="wait so long before exiting, such as 10s, also after a failure: load balancers need "
+        "the time to take the pod off their lists",
     )
+    parser.add_argument("--ops", type=_gone, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the sidecar; return 0 when it is out of the registry."""
+    """Ask the sidecar, wait; return 0 when it is out of the registry."""
     try:
-        connection = http.client.HTTPConnection(args.ops, timeout=SECONDS)
-        connection.request("POST", "/leave")
-        answer = connection.getresponse()
-        status, body = answer.status, answer.read(1024).decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "strerror", None) or error
-        print(f"no sidecar answers on {args.ops}: {why}", file=sys.stderr)
-        return 1
-    print(_in_words(body), file=sys.stdout if status == 200 else sys.stderr)
-    return 0 if status == 200 else 1
+        print(admin_socket.post(args, "/leave").get("detail", "left"), flush=True)
+        code = 0
+    except admin_socket.AdminError as error:
+        print(error, file=sys.stderr, flush=True)
+        code = 1
+    if args.wait:
+        time.sleep(args.wait)
+    return code
 
 
-def _in_words(body: str) -> str:
-    """Return what the sidecar says happened; another's answer as it is."""
+def _wait(text: str) -> float:
+    from sidecar.config.findings import BadValueError  # --help needs none of it
+    from sidecar.config.values import seconds
+
     try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, TypeError, KeyError):
-        return body
+        wait = seconds(text)
+    except BadValueError as wrong:
+        raise argparse.ArgumentTypeError(f"it {wrong} ({wrong.help})") from None
+    if wait > seconds(MAX_WAIT):
+        raise argparse.ArgumentTypeError(f"it is longer than {MAX_WAIT}")
+    return wait
+
+
+def _gone(_text: str) -> str:
+    raise argparse.ArgumentTypeError(
+        "nothing over TCP changes state: set listen.admin, and use --config or --socket"
+    )

@@ -81,6 +81,16 @@ def address(text: str) -> str:
     return text
 
 
+def unix_address(text: str) -> str:
+    """Return ``unix:/path`` as it is. Raises BadValueError."""
+    if not text.startswith("unix:"):
+        raise BadValueError(
+            "must be a unix socket, such as unix:/run/zervi-admin/admin.sock",
+            "a browser's pages and the upstream can reach a TCP address, on loopback too",
+        )
+    return address(text)
+
+
 def service_address(text: str) -> str:
     """Return a host or an IP address, without port, as it is. Raises BadValueError."""
     check_host(f"[{text}]" if ":" in text and not text.startswith("[") else text)

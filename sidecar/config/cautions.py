@@ -1,6 +1,7 @@
 """What may be set in ``sidecar.yaml``, and should be looked at twice: warnings."""
 
 from collections.abc import Iterator, Mapping
+from os.path import normpath
 from urllib.parse import urlsplit
 
 from sidecar.config.addresses import is_loopback, split_address
@@ -18,6 +19,7 @@ def problems(document: object) -> Iterator[Problem]:
             "whoever reaches this address can ask for decisions, and read tokens on their way",
             "listen on loopback or a unix socket, or set `listen.tls`",
         )
+    yield from _admin_socket(listen)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         yield from _plain_http(
             mapping(issuer), ("zervi", "issuers", index, "jwks_url"), "keys come", "forge tokens"
@@ -46,6 +48,25 @@ def _is_open(address: object) -> bool:
         return not is_loopback(split_address(address)[0])
     except BadValueError:
         return False
+
+
+def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:
+    directory = _socket_directory(listen.get("admin"))
+    for key in ("authz", "health"):
+        if directory is not None and directory == _socket_directory(listen.get(key)):
+            yield _warning(
+                ("listen", "admin"),
+                "shared-admin",
+                f"whoever mounts the directory of `{key}` has the admin socket in it too",
+                "give it a directory of its own that only the sidecar mounts",
+            )
+            return
+
+
+def _socket_directory(address: object) -> str | None:
+    if not isinstance(address, str) or not address.startswith("unix:"):
+        return None
+    return normpath(address.removeprefix("unix:")).rpartition("/")[0]
 
 
 def _plain_http(

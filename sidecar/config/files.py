@@ -1,6 +1,7 @@
 """The files that ``sidecar.yaml`` names: that they are there, and hold what they should."""
 
 import ssl
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 def problems(document: object, base: Path) -> Iterator[Problem]:
     """Yield what is wrong with the certificates, keys and key sets that a configuration names."""
+    yield from _admin_directory(at(document, "listen", "admin"))
     yield from _tls(mapping(at(document, "listen", "tls")), base)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         place: Place = ("zervi", "issuers", index)
@@ -41,6 +43,30 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
         if not _is_directory(directory):
             message = "the directory of `snapshot_file` does not exist"
             yield Problem(("zervi", "jwks", "snapshot_file"), "file", message, str(directory))
+
+
+def _admin_directory(address: object) -> Iterator[Problem]:
+    """Warn of a directory whose other users could put a socket in the admin socket's place.
+
+    A volume that is mounted there is the sidecar's own, whatever its mode: Kubernetes makes an
+    emptyDir 0777. A sticky one is a machine's shared directory.
+    """
+    if not isinstance(address, str) or not address.startswith("unix:/"):
+        return
+    directory = Path(address.removeprefix("unix:")).parent
+    try:
+        mode = directory.stat().st_mode
+        own_volume = directory.is_mount() and not mode & stat.S_ISVTX
+    except OSError:
+        return  # the start says so, where the sidecar runs
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not own_volume:
+        yield Problem(
+            ("listen", "admin"),
+            "open-admin",
+            f"others can write to {directory}: they can put a socket of their own in this place",
+            f"give it a directory of its own: install -d -m 0700 {directory}/zervi-admin",
+            Severity.WARNING,
+        )
 
 
 def _is_directory(path: Path) -> bool:

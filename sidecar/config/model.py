@@ -17,6 +17,7 @@ from sidecar.config.addresses import (
     probe_url,
     service_address,
     tcp_address,
+    unix_address,
 )
 from sidecar.config.headers import (
     changeable_header,
@@ -74,6 +75,7 @@ class Listen:
     transport: Annotated[Literal["grpcio", "h2"], Choice(("grpcio", "h2"))] = "h2"
     health: Annotated[str | None, Optional(Text(address))] = None
     ops: Annotated[str, Text(tcp_address)] = "127.0.0.1:9002"
+    admin: Annotated[str | None, Optional(Text(unix_address))] = None
     socket_mode: Annotated[int, Text(file_mode)] = 0o660
     tls: Annotated[Tls | None, Optional(Section(Tls))] = None
 

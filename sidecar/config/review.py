@@ -28,6 +28,14 @@ def of_settings(document: object) -> Iterator[Problem]:
     if isinstance(ops, str) and not _is_loopback(ops):
         message = "whoever reaches this address reads health and metrics: routes, load, key ages"
         yield _info(("listen", "ops"), "open-ops", message, "keep it to the pod's network")
+    promotable = at(document, "policy", "shadow", "promotable")
+    if promotable is True and at(document, "listen", "admin") is None:
+        yield _warning(
+            ("policy", "shadow", "promotable"),
+            "no-admin",
+            "nothing can promote the candidate: `zervi-sidecar promote` needs `listen.admin`",
+            "such as `admin: unix:/run/zervi-admin/admin.sock`",
+        )
     for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
         issuer = mapping(entry)
         if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):

@@ -44,7 +44,7 @@ def _given(section: Mapping[str, object], *keys: str) -> list[str]:
 
 def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
     taken: dict[str, str] = {}
-    for key in ("authz", "health", "ops"):
+    for key in ("authz", "health", "ops", "admin"):
         address = listen.get(key, getattr(Listen, key))
         if not isinstance(address, str) or address.endswith(":0"):  # port 0: one that is free
             continue

@@ -14,6 +14,12 @@ from sidecar.ops.times import rfc3339
 MAX_DETAIL = 512  # characters
 
 
+MOVED = {  # what changes state, since it is no longer served over TCP
+    path: f"not served over TCP: use the command zervi-sidecar {command}, which needs listen.admin"
+    for path, command in (("/leave", "leave"), ("/policy/promote", "promote"))
+}
+
+
 class OpsRequest(NamedTuple):
     """What a route learns of its request: the peer's IP address, empty on a unix socket."""
 

@@ -6,8 +6,9 @@ On aiohttp's low-level server. It says nothing of itself but what the routes say
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 from aiohttp import web
@@ -26,11 +27,20 @@ MAX_HEADERS = 64
 
 
 class OpsServer:
-    """Serves ``routes`` over HTTP/1.1 on sockets that listen already."""
+    """Serves ``routes`` over HTTP/1.1 on sockets that listen already.
 
-    def __init__(self, sockets: Sequence[socket.socket], routes: Routes) -> None:
+    ``moved`` has the paths that were served once, each with what its 404 says.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        routes: Routes,
+        moved: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._sockets = sockets
         self._routes = routes
+        self._moved = moved
         self._methods: dict[str, str] = {}
         for method, path in routes:
             allowed = "GET, HEAD" if method == "GET" else method
@@ -45,7 +55,7 @@ class OpsServer:
         for sock in self._sockets:
             unix = sock.family == socket.AF_UNIX
             create = loop.create_unix_server if unix else loop.create_server
-            connection = partial(self._connection, unix=unix)
+            connection = partial(self.connection, unix=unix)
             self._listening.append(await create(connection, sock=sock))
 
     async def close(self, grace: float = 1.0) -> None:
@@ -55,7 +65,8 @@ class OpsServer:
         self._server.pre_shutdown()
         await self._server.shutdown(grace)
 
-    def _connection(self, *, unix: bool) -> asyncio.BaseProtocol:
+    def connection(self, *, unix: bool) -> asyncio.BaseProtocol:
+        """Make the protocol of one more connection."""
         if len(self._server.connections) >= MAX_CONNECTIONS:
             return _Refused()
         return _Connection(self._server, unix=unix)
@@ -83,7 +94,7 @@ class OpsServer:
         elif path in self._methods:
             answer = _error(405, "method not allowed")
         else:
-            answer = _error(404, "not found")
+            answer = _error(404, self._moved.get(path, "not found"))
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         if answer.status == 405:
             headers["Allow"] = self._methods[path]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.config import load
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, ROUTES, Files
 
 
@@ -148,7 +149,13 @@ def test_an_admin_socket_beside_one_that_others_reach_is_warned_of(
 
 @pytest.mark.parametrize(
     ("mode", "codes"),
-    [(0o700, []), (0o755, []), (0o775, ["open-admin"]), (0o777, ["open-admin"]), (0o1777, ["open-admin"])],
+    [
+        (0o700, []),
+        (0o755, []),
+        (0o775, ["open-admin"]),
+        (0o777, ["open-admin"]),
+        (0o1777, ["open-admin"]),
+    ],
 )
 def test_a_directory_that_others_can_write_to_is_warned_of(
     files: Files, mode: int, codes: list[str]
@@ -184,6 +191,6 @@ def test_a_candidate_that_nothing_can_promote_is_warned_of(
     files.write(next=ROUTES)
     shadow = "policy: {file: routes.yaml, shadow: {file: next.yaml, promotable: true}}\n"
     files.write(sidecar=listen + ISSUERS + shadow)
-    warnings = files.load().warnings
+    warnings = load(files.config, files.environ, review=True).warnings
     assert [warning.code for warning in warnings] == codes
     assert all("listen.admin" in str(warning) for warning in warnings)

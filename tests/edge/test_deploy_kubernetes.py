@@ -1,5 +1,6 @@
 """The Kubernetes manifests: Kubernetes' schemas and the sidecar take them, and the parts fit."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from sidecar.app import LOG_SECONDS, STOP_SECONDS
-from sidecar.cli import leave
+from sidecar.cli import admin_socket, leave
 from sidecar.config import Config, load
 from sidecar.demo.stack import BOOTSTRAPS
 
@@ -99,15 +100,36 @@ def test_the_registry_is_told_as_soon_as_the_pod_begins_to_end(config: Config) -
         for line in (BOOTSTRAPS.parent / "Dockerfile").read_text().splitlines()
         if line.startswith("ENTRYPOINT ")
     ]
-    assert hook == [*entrypoint, "leave"]
-    port = leave.DEFAULT_OPS.rpartition(":")[2]
-    assert config.settings.listen.ops == f"0.0.0.0:{port}"
+    assert hook[: len(entrypoint)] == entrypoint
+    parser = argparse.ArgumentParser()
+    leave.arguments(parser)
+    assert hook[len(entrypoint)] == "leave"
+    given = parser.parse_args(hook[len(entrypoint) + 1 :])
+    serve = CONTAINERS["zervi-sidecar"]["args"]
+    assert serve == ["serve", "--config", str(given.config or admin_socket.DEFAULT_CONFIG)]
+    asleep = CONTAINERS["basic-server"]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert given.wait == asleep  # a sidecar in `containers` gets its SIGTERM after that
+
+
+def test_the_admin_socket_is_in_a_directory_that_only_the_sidecar_mounts(config: Config) -> None:
+    address = config.settings.listen.admin
+    assert address == "unix:/run/zervi-admin/admin.sock"
+    directory = str(Path(address.removeprefix("unix:")).parent)
+    mounts = [
+        (name, mount["name"], mount["mountPath"])
+        for name, container in CONTAINERS.items()
+        for mount in container.get("volumeMounts", ())
+        if mount["name"] == "zervi-admin" or mount["mountPath"].startswith(directory)
+    ]
+    assert mounts == [("zervi-sidecar", "zervi-admin", directory)]
 
 
 def test_there_is_time_to_leave_and_to_drain(config: Config) -> None:
     """The sum of docs/operations.md, with what the Basic Server may take for its own end."""
     asleep = CONTAINERS["basic-server"]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert asleep >= leave.SECONDS  # who reads Looma hears of it before the Basic Server ends
+    assert (
+        asleep >= admin_socket.SECONDS
+    )  # who reads Looma hears of it before the Basic Server ends
     drained = config.settings.drain + STOP_SECONDS + 2 * LOG_SECONDS
     assert asleep + 20 + drained < POD["terminationGracePeriodSeconds"]
 

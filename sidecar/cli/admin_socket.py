@@ -1,0 +1,118 @@
+"""Asks a running sidecar on its admin socket, for the commands that change its state."""
+
+import argparse
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CONFIG = Path("/etc/zervi/sidecar.yaml")  # as the image serves it
+SECONDS = 5.0  # to leave the registry takes two at most
+MAX_ANSWER_BYTES = 4096  # a few lines of JSON
+
+
+class AdminError(Exception):
+    """The sidecar did not do it; the message is one line for the operator."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take where the sidecar's admin socket is."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"the sidecar.yaml whose listen.admin is asked (default: {DEFAULT_CONFIG})",
+    )
+    where.add_argument(
+        "--socket", metavar="PATH", help="the admin socket itself; no configuration is read then"
+    )
+
+
+def post(args: argparse.Namespace, path: str) -> dict[str, Any]:
+    """Ask the sidecar; return its answer. Raises AdminError."""
+    where = (args.socket or _configured(args.config or DEFAULT_CONFIG)).removeprefix("unix:")
+    connection = _Connection(where)
+    try:
+        connection.request("POST", path)
+        with connection.getresponse() as answer:
+            body = _object(answer.read(MAX_ANSWER_BYTES))
+    except FileNotFoundError:
+        raise AdminError(
+            f"there is no socket {where}: is the sidecar running, with listen.admin set?"
+        ) from None
+    except PermissionError:
+        raise AdminError(
+            f"{where}: permission denied: only the sidecar's own user and root may ask, "
+            f"not uid {os.geteuid()}"
+        ) from None
+    except ConnectionRefusedError:
+        raise AdminError(f"nobody listens on {where}: the sidecar has ended") from None
+    except TimeoutError:
+        raise AdminError(f"{where}: no answer within {SECONDS:g} s") from None
+    except (http.client.RemoteDisconnected, ConnectionError):
+        raise AdminError(
+            f"{where}: the sidecar closed the connection without an answer: it runs as another "
+            f"user than uid {os.geteuid()}, or it is just ending"
+        ) from None
+    except OSError as error:
+        raise AdminError(f"{where}: {error.strerror or error}") from None
+    except (http.client.HTTPException, ValueError):
+        raise AdminError(f"what listens on {where} is not a zervi-sidecar") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise AdminError(str(body.get("detail") or body.get("error") or answer.status))
+    return body
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    body = json.loads(content)
+    if not isinstance(body, dict):
+        raise ValueError("an object is expected")  # noqa: TRY004 -- the content is wrong
+    return body
+
+
+def _configured(path: Path) -> str:
+    """Read ``listen.admin`` and nothing else: a mistake elsewhere must not keep a pod from leaving.
+
+    Raises AdminError.
+    """
+    from sidecar.config.addresses import unix_address
+    from sidecar.config.files import read_file
+    from sidecar.config.findings import BadValueError
+    from sidecar.config.located import located
+    from sidecar.config.raw import at
+    from sidecar.config.yaml_source import MAX_BYTES, read_yaml
+
+    try:
+        document = read_yaml(read_file(path, MAX_BYTES))
+    except BadValueError as wrong:
+        raise AdminError(
+            f"{path} {wrong}; name it with --config, or the socket with --socket"
+        ) from None
+    if not document.complete:
+        raise AdminError(str(located(path, document, [])[0]))
+    address = at(document.value, "listen", "admin")
+    if address is None:
+        raise AdminError(f"{path} does not set listen.admin, where this command asks")
+    try:
+        return unix_address(str(address))
+    except BadValueError as wrong:
+        raise AdminError(f"{path}: listen.admin {wrong}") from None
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("admin", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
