@@ -105,6 +105,34 @@ async def test_a_token_from_zervis_login_is_accepted() -> None:
         await zervi.stop()
 
 
+async def test_a_logins_secret_in_a_file_is_read_for_each_login(tmp_path: Path) -> None:
+    """A secret that is changed needs no restart; a line break at the end is none of it."""
+    file = tmp_path / "secret"
+    calls = ScriptedCalls([logged_in("one"), logged_in("two")])
+    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls, QuietLog(QUIET))
+    with pytest.raises(NoTokenError, match="secret file: No such file or directory"):
+        await tokens.token()
+    file.write_bytes(b"hush\n")
+    assert await tokens.token() == "one"
+    file.write_bytes(b"hush-hush\r\n")
+    assert await tokens.other_than("one") == "two"
+    assert [body["service_secret"] for _, _, body, _ in calls.seen] == ["hush", "hush-hush"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"xxx\xff", b"x" * 100_000])
+async def test_a_file_that_holds_no_secret_is_told_without_what_it_holds(
+    tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    calls = ScriptedCalls([logged_in("one")])
+    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls, QuietLog(QUIET))
+    with pytest.raises(NoTokenError, match="^the login's secret file (is|holds)") as refused:
+        await tokens.token()
+    assert "xxx" not in str(refused.value)
+    assert not calls.seen
+
+
 async def test_a_file_is_read_again_when_it_was_replaced(tmp_path: Path) -> None:
     file = tmp_path / "token"
     tokens = FileTokens(file)
