@@ -124,7 +124,7 @@ def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens |
         return FileTokens(token.file)
     if token.env is not None:
         return EnvTokens(token.env)
-    return Login(token.login_url or "", token.service_id or "", secret or "")
+    return Login(token.login_url or "", token.service_id or "", token.secret_file or secret or "")
 
 
 def probe(looma: Looma) -> ProbeSettings:

@@ -246,13 +246,14 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryToken:
-    """``looma.token``: ``file``, ``env``, or the three keys of a login at Zervi."""
+    """``looma.token``: ``file``, ``env``, or a login at Zervi by one of the ``secret_*``."""
 
     file: Annotated[Path | None, Optional(File())] = None
     env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
     login_url: Annotated[str | None, Optional(Text(http_url))] = None
     service_id: Annotated[str | None, Optional(Text())] = None
     secret_env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
+    secret_file: Annotated[Path | None, Optional(File())] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -225,7 +225,7 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
 
 def _token(token: Mapping[str, object]) -> Iterator[Problem]:
     place: Place = ("looma", "token")
-    ways = [("file",), ("env",), _LOGIN]
+    ways = [("file",), ("env",), (*_LOGIN, "secret_file")]
     begun = [way for way in ways if _given(token, *way)]
     if not begun:
         yield Problem(
@@ -239,9 +239,12 @@ def _token(token: Mapping[str, object]) -> Iterator[Problem]:
         key = _given(token, *way)[0]
         first = _given(token, *begun[0])[0]
         yield Problem((*place, key), "exclusive-keys", f"`{key}` cannot stand beside `{first}`")
-    if begun[0] is _LOGIN:
+    if begun[0] is ways[-1]:
+        if len(both := _given(token, *_SECRET_SOURCES)) == 2:
+            message = "`secret_file` cannot stand beside `secret_env`"
+            yield Problem((*place, "secret_file"), "exclusive-keys", message)
         for key in _LOGIN:
-            if token.get(key) is None:
+            if token.get(key) is None and not (key == "secret_env" and both):
                 yield Problem(
                     place,
                     "missing-key",

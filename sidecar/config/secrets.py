@@ -54,6 +54,8 @@ class Secrets:
         place: Place = ("looma", "token")
         for where, name in _named(token.get("file"), (*place, "file")):
             self._from_file(name, "token", where)  # it is read afresh later; now it must be there
+        for where, name in _named(token.get("secret_file"), (*place, "secret_file")):
+            self._from_file(name, "secret", where)  # as above
         for where, name in _named(token.get("secret_env"), (*place, "secret_env")):
             secret = self._from_environment(name, where)
             return None if secret is None else secret.decode("utf-8", "replace")

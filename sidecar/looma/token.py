@@ -13,6 +13,7 @@ from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed
 
 MAX_TOKEN_BYTES = 8 * 1024
+MAX_SECRET_BYTES = 64 * 1024  # as for the secrets of issuers
 RENEW_AT = 0.8  # of a token's life
 MIN_LIFE, MAX_LIFE = 10.0, 30 * 24 * 3600.0
 DEFAULT_LIFE = 300.0  # where the answer names none
@@ -78,7 +79,7 @@ class Login:
 
     url: str
     service_id: str
-    secret: str = field(repr=False)
+    secret: str | Path = field(repr=False)  # a file is read for each login
 
 
 class LoginTokens:
@@ -126,8 +127,10 @@ class LoginTokens:
         return await asyncio.shield(self._running)
 
     async def _log_in(self) -> str:
-        login = self._login
-        body = {"service_id": login.service_id, "service_secret": login.secret}
+        login, secret = self._login, self._login.secret
+        if isinstance(secret, Path):
+            secret = await asyncio.to_thread(_read_secret, secret)
+        body = {"service_id": login.service_id, "service_secret": secret}
         answer = await self._call("POST", login.url, body)
         if isinstance(answer, Failed):
             raise NoTokenError(f"Zervi's service login: {answer.detail}")
@@ -195,6 +198,24 @@ class WithToken:
 
 def _refused(answer: Answer | Failed) -> bool:
     return isinstance(answer, Answer) and answer.status in (401, 403)
+
+
+def _read_secret(path: Path) -> str:
+    """Return a login's secret, without the line break at its end. Raises NoTokenError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise NoTokenError(f"the login's secret file: {error.strerror}") from error
+    if len(content) > MAX_SECRET_BYTES:
+        raise NoTokenError(f"the login's secret file is longer than {MAX_SECRET_BYTES} bytes")
+    secret = content.removesuffix(b"\r\n" if content.endswith(b"\r\n") else b"\n")
+    if not secret.strip():
+        raise NoTokenError("the login's secret file is empty")
+    try:
+        return secret.decode()
+    except UnicodeDecodeError:
+        raise NoTokenError("the login's secret file holds what is not UTF-8") from None
 
 
 def _checked(content: bytes, source: str) -> str:

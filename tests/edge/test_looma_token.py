@@ -127,7 +127,7 @@ async def test_a_file_that_holds_no_secret_is_told_without_what_it_holds(
     file.write_bytes(content)
     calls = ScriptedCalls([logged_in("one")])
     tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls, QuietLog(QUIET))
-    with pytest.raises(NoTokenError, match="^the login's secret file (is|holds)") as refused:
+    with pytest.raises(NoTokenError, match=r"^the login's secret file (is|holds)") as refused:
         await tokens.token()
     assert "xxx" not in str(refused.value)
     assert not calls.seen
