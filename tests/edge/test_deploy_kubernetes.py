@@ -29,13 +29,18 @@ POD: Manifest = _manifest("Deployment", "basic-server")["spec"]["template"]["spe
 CONTAINERS = {entry["name"]: entry for entry in (*POD["initContainers"], *POD["containers"])}
 
 
+SECRETS = "/etc/zervi-secrets"
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """Load the ConfigMap as the sidecar does, with the Deployment's environment."""
+    """Load the ConfigMap as the sidecar does, with the Deployment's environment and Secret."""
+    for key in ("jwt-secret", "service-secret"):  # as the manifest's head has them made
+        (tmp_path / key).write_text(f"a made-up {key}, long enough for a secret\n")
     for name, text in _manifest("ConfigMap", "zervi-sidecar")["data"].items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text.replace(SECRETS, str(tmp_path)))
     environment = {
-        entry["name"]: f"a made-up value of {entry['name']}, long enough for a secret"
+        entry["name"]: f"a made-up value of {entry['name']}"
         for entry in CONTAINERS["zervi-sidecar"]["env"]
     }
     return load(tmp_path / "sidecar.yaml", {**environment, "POD_IP": "10.0.0.7"})
@@ -153,8 +158,36 @@ def test_no_container_is_root_or_can_become_it(name: str) -> None:
     assert set(CONTAINERS[name]["resources"]) == {"requests", "limits"}
 
 
-def test_secrets_come_from_a_secret() -> None:
-    entries = {entry["name"]: entry for entry in CONTAINERS["zervi-sidecar"]["env"]}
-    for name in ("ZERVI_JWT_SECRET", "ZERVI_SERVICE_SECRET"):
-        assert "secretKeyRef" in entries[name]["valueFrom"]
+def test_secrets_are_files_of_a_secret_that_the_sidecar_alone_reads() -> None:
+    """Not in the environment, which child processes inherit and /proc shows."""
+    (volume,) = [each for each in POD["volumes"] if "secret" in each]
+    assert volume["secret"] == {"secretName": "zervi-sidecar", "defaultMode": 0o440}
+    assert (
+        POD["securityContext"]["fsGroup"]
+        == CONTAINERS["zervi-sidecar"]["securityContext"]["runAsGroup"]
+    )
+    mounts = {
+        name: [each for each in container.get("volumeMounts", ()) if each["name"] == volume["name"]]
+        for name, container in CONTAINERS.items()
+    }
+    mount = {"name": volume["name"], "mountPath": SECRETS, "readOnly": True}
+    assert mounts == {"zervi-sidecar": [mount], "envoy": [], "basic-server": []}
+    for container in CONTAINERS.values():
+        assert "envFrom" not in container
+        assert not [each for each in container.get("env", ()) if "secretKeyRef" in str(each)]
     assert "Secret" not in {manifest["kind"] for manifest in MANIFESTS}
+    assert "secret_env" not in _manifest("ConfigMap", "zervi-sidecar")["data"]["sidecar.yaml"]
+
+
+def test_a_network_policy_opens_envoys_door_to_clients_and_the_rest_to_monitoring_only() -> None:
+    policy = _manifest("NetworkPolicy", "basic-server")["spec"]
+    deployment = _manifest("Deployment", "basic-server")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"] == {"matchLabels": labels}
+    assert policy["policyTypes"] == ["Ingress"]
+    named = {port["name"] for entry in CONTAINERS.values() for port in entry.get("ports", ())}
+    clients, monitoring = policy["ingress"]
+    assert clients == {"ports": [{"port": "http"}]}
+    assert [set(peer) for peer in monitoring["from"]] == [{"namespaceSelector"}]
+    # The kubelet's probes come from the pod's own node, which no policy holds up.
+    assert {each["port"] for each in monitoring["ports"]} == named - {"http", "health"}
