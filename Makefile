@@ -54,18 +54,25 @@ fleet: $(READY) ## simulate 10,000 nodes, their registry and their Zervi
 	@$(BIN)/python -m bench.fleet
 
 fuzz: $(READY) ## fuzz what reads hostile bytes (ARGS="--seconds 600 tokens")
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris 2>/dev/null \
-	  || echo "atheris does not install here; hypothesis does its work" >&2
+	@said=$$($(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock 2>&1) \
+	  || { echo "$$said" >&2; case "$$said" in \
+	    *"No matching distribution found"*) echo "there is no atheris for this Python; hypothesis does its work" >&2;; \
+	    *) exit 1;; esac; }
 	@$(BIN)/python -m fuzz $(ARGS)
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto
 
+# The first with wheels for Python 3.12 and newer has none for 3.11.
+ATHERIS := "atheris>=3.1; python_version >= '3.12'" "atheris>=3.0,<3.1; python_version < '3.12'"
+
 lock: $(READY) ## lock the newest versions that pyproject.toml admits
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-tools.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group dev -o requirements-dev.lock
 	echo 'hatchling>=1.27' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-build.lock
+	echo 'uv>=0.9' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-tools.lock
+	printf '%s\n' $(ATHERIS) | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-fuzz.lock
 
 release: $(READY) ## build dist/, once version, changelog and tag agree
 	$(BIN)/python -m tests.release
