@@ -30,7 +30,7 @@ from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
-from sidecar.ops.routes import MOVED, OpsAnswer, OpsRequest, ops_routes
+from sidecar.ops.routes import MOVED, OpsAnswer, ops_routes
 from sidecar.ops.server import OpsServer
 from sidecar.promotion import Candidate
 from sidecar.reload import Reloader
@@ -157,7 +157,7 @@ class Sidecar:
     async def _leave(self) -> bool:
         return self._node is None or await self._node.leave()
 
-    async def _on_leave(self, _request: OpsRequest) -> OpsAnswer:
+    async def _on_leave(self) -> OpsAnswer:
         """Leave the registry and the load balancers, go on deciding."""
         self._health.drain("told to leave")
         left = await self._leave()
@@ -168,7 +168,7 @@ class Sidecar:
         body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
         return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
 
-    async def _on_promote(self, _request: OpsRequest) -> OpsAnswer:
+    async def _on_promote(self) -> OpsAnswer:
         """Decide by the candidate from now on."""
         if not self._candidate.promotable:
             return OpsAnswer(409, b'{"error":"policy.shadow.promotable is not true"}\n')

@@ -62,6 +62,6 @@ class _Gate(asyncio.Protocol):
             _log.warning("listen.admin: a connection of uid %d is refused", uid)
             transport.close()
             return
-        protocol = self._http.connection(unix=True)
+        protocol = self._http.connection()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)

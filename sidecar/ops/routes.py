@@ -1,7 +1,6 @@
 """What the ops address answers: /livez, /readyz and /metrics; the app may add more."""
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -20,21 +19,6 @@ MOVED = {  # what changes state, since it is no longer served over TCP
 }
 
 
-class OpsRequest(NamedTuple):
-    """What a route learns of its request: the peer's IP address, empty on a unix socket."""
-
-    remote: str
-
-    @property
-    def from_loopback(self) -> bool:
-        """Whether the peer is on this machine (an address in this pod)."""
-        if not self.remote:
-            return True
-        peer = ipaddress.ip_address(self.remote)
-        mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
-        return (mapped or peer).is_loopback
-
-
 class OpsAnswer(NamedTuple):
     """What a route answers."""
 
@@ -43,7 +27,7 @@ class OpsAnswer(NamedTuple):
     content_type: str = "application/json"
 
 
-Route = Callable[[OpsRequest], Awaitable[OpsAnswer]]
+Route = Callable[[], Awaitable[OpsAnswer]]
 Routes = Mapping[tuple[str, str], Route]  # by method and path; GET includes HEAD
 
 
@@ -51,10 +35,10 @@ def ops_routes(health: Health, metrics: Metrics) -> dict[tuple[str, str], Route]
     """Give the routes that every sidecar has."""
     scraped = _Exposition(metrics)
 
-    async def livez(_request: OpsRequest) -> OpsAnswer:
+    async def livez() -> OpsAnswer:
         return OpsAnswer(200, b'{"live":true}\n')
 
-    async def readyz(_request: OpsRequest) -> OpsAnswer:
+    async def readyz() -> OpsAnswer:
         return OpsAnswer(200 if health.ready else 503, _readiness(health))
 
     return {
@@ -71,7 +55,7 @@ class _Exposition:
         self._metrics = metrics
         self._rendering: asyncio.Task[OpsAnswer] | None = None
 
-    async def answer(self, _request: OpsRequest) -> OpsAnswer:
+    async def answer(self) -> OpsAnswer:
         if self._rendering is None or self._rendering.done():
             work = asyncio.to_thread(_render, self._metrics.values())
             self._rendering = asyncio.create_task(work)

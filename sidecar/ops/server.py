@@ -7,16 +7,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
-from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from sidecar.ops.routes import OpsAnswer, OpsRequest, Routes
+from sidecar.ops.routes import OpsAnswer, Routes
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +51,7 @@ class OpsServer:
         """Answer from now on."""
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            unix = sock.family == socket.AF_UNIX
-            create = loop.create_unix_server if unix else loop.create_server
-            connection = partial(self.connection, unix=unix)
-            self._listening.append(await create(connection, sock=sock))
+            self._listening.append(await loop.create_server(self.connection, sock=sock))
 
     async def close(self, grace: float = 1.0) -> None:
         """Accept no more, let requests end for at most ``grace`` seconds, close all connections."""
@@ -65,11 +60,11 @@ class OpsServer:
         self._server.pre_shutdown()
         await self._server.shutdown(grace)
 
-    def connection(self, *, unix: bool) -> asyncio.BaseProtocol:
+    def connection(self) -> asyncio.BaseProtocol:
         """Make the protocol of one more connection."""
         if len(self._server.connections) >= MAX_CONNECTIONS:
             return _Refused()
-        return _Connection(self._server, unix=unix)
+        return _Connection(self._server)
 
     def _request(
         self,
@@ -87,7 +82,7 @@ class OpsServer:
         route = self._routes.get((method, path))
         if route is not None:
             try:
-                answer = await route(OpsRequest(cast("_Connection", request.protocol).remote))
+                answer = await route()
             except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
                 _log.exception("%s %s failed", method, path)
                 answer = _error(500, "internal error")
@@ -110,12 +105,9 @@ class _Request(web.BaseRequest):
 
 
 class _Connection(web.RequestHandler):
-    """A connection that knows its peer, and repeats nothing of a malformed request.
+    """A connection that repeats nothing of a malformed request."""
 
-    ``remote`` is the peer's IP address, empty on a unix socket alone: routes may trust those more.
-    """
-
-    def __init__(self, server: web.Server, *, unix: bool) -> None:
+    def __init__(self, server: web.Server) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -126,19 +118,6 @@ class _Connection(web.RequestHandler):
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
         )
-        self._unix = unix
-        self.remote = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the peer's address; a peer that is gone already has none any more."""
-        super().connection_made(transport)
-        if self._unix:
-            return
-        peer = transport.get_extra_info("peername")
-        if peer is None:
-            self.force_close()
-        else:
-            self.remote = peer[0]
 
     def handle_error(
         self,

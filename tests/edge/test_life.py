@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from sidecar.extauthz.service import CHECK
-from sidecar.ops.routes import OpsRequest
 from tests.edge.looma_rig import server
 from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token, with_admin
 from tests.edge.transport_rig import call, connect
@@ -231,23 +230,6 @@ async def test_a_registry_that_fails_changes_neither_decisions_nor_readiness(
                     failed = sum(results) or (await sidecar.metric(asked % "ok"))
             assert len(sidecar.said("no register at the registry")) <= 1
             assert "Traceback" not in (tmp_path / "sidecar.stderr").read_text()
-
-
-@pytest.mark.parametrize(
-    ("peer", "here"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),  # where listen.ops is [::]:9002
-        ("::ffff:10.0.0.7", False),
-        ("10.0.0.7", False),
-        ("fe80::1%eth0", False),
-        ("0.0.0.0", False),
-    ],
-)
-def test_only_who_is_in_the_pod_may_make_it_leave(peer: str, here: bool) -> None:
-    assert OpsRequest(peer).from_loopback is here
 
 
 async def test_the_socket_of_a_killed_sidecar_is_replaced(tmp_path: Path) -> None:
