@@ -25,7 +25,6 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.node import Node
-from sidecar.ops.admin import SOCKET_MODE, AdminServer
 from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
@@ -206,6 +205,8 @@ class Sidecar:
             await self._listen_for_commands(addresses.admin, stack)
 
     async def _listen_for_commands(self, address: str, stack: contextlib.AsyncExitStack) -> None:
+        from sidecar.ops.admin import SOCKET_MODE, AdminServer  # where it is configured
+
         try:
             admin = await listen(address, socket_mode=SOCKET_MODE)
         except ListenError as error:

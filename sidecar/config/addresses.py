@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config.findings import BadValueError, one_of, quoted
 
+_ADMIN = "unix:/run/zervi-admin/admin.sock"
 MAX_SOCKET_PATH = 90  # bytes: the kernel takes 107, and a temporary name beside it must fit too
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -63,7 +64,7 @@ def tcp_address(text: str) -> str:
     return text
 
 
-def address(text: str) -> str:
+def address(text: str, example: str = "unix:/run/zervi/authz.sock") -> str:
     """Return ``host:port`` or ``unix:/path`` as it is. Raises BadValueError."""
     if not text.startswith("unix:"):
         return tcp_address(text)
@@ -71,7 +72,7 @@ def address(text: str) -> str:
     if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
         raise BadValueError(
             f"must name a socket by its full path, not {quoted(path)}",
-            "such as unix:/run/zervi/authz.sock",
+            f"such as {example}",
         )
     size = len(path.encode())
     if size > MAX_SOCKET_PATH:
@@ -85,10 +86,10 @@ def unix_address(text: str) -> str:
     """Return ``unix:/path`` as it is. Raises BadValueError."""
     if not text.startswith("unix:"):
         raise BadValueError(
-            "must be a unix socket, such as unix:/run/zervi-admin/admin.sock",
+            f"must be a unix socket, such as {_ADMIN}",
             "a browser's pages and the upstream can reach a TCP address, on loopback too",
         )
-    return address(text)
+    return address(text, _ADMIN)
 
 
 def service_address(text: str) -> str:

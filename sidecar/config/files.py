@@ -64,7 +64,7 @@ def _admin_directory(address: object) -> Iterator[Problem]:
             ("listen", "admin"),
             "open-admin",
             f"others can write to {directory}: they can put a socket of their own in this place",
-            f"give it a directory of its own: install -d -m 0700 {directory}/zervi-admin",
+            "give it a directory of its own with the mode 0700",
             Severity.WARNING,
         )
 

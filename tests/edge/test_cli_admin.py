@@ -124,6 +124,15 @@ def test_a_wait_that_is_no_duration_is_a_usage_error(
     assert "--wait" in capsys.readouterr().err
 
 
+def test_the_former_way_by_the_ops_address_names_its_successor(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["leave", "--ops", "127.0.0.1:9002"])
+    assert ended.value.code == 2
+    assert "set listen.admin, and use --config or --socket" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["leave", "promote"])
 @pytest.mark.parametrize(
     ("content", "said"),
