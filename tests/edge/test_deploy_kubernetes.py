@@ -158,7 +158,7 @@ def test_no_container_is_root_or_can_become_it(name: str) -> None:
     assert set(CONTAINERS[name]["resources"]) == {"requests", "limits"}
 
 
-def test_secrets_are_files_of_a_secret_that_the_sidecar_alone_reads() -> None:
+def test_secrets_are_files_of_a_secret_that_only_the_sidecar_reads() -> None:
     """Not in the environment, which child processes inherit and /proc shows."""
     (volume,) = [each for each in POD["volumes"] if "secret" in each]
     assert volume["secret"] == {"secretName": "zervi-sidecar", "defaultMode": 0o440}
