@@ -11,7 +11,17 @@ from sidecar.core.request import Request
 from sidecar.core.routes import Route
 from sidecar.core.tokens import NeedsKey, Verified
 from sidecar.demo import minting
-from tests.support.policies import NOW, OWNED, PROTECTED, PUBLIC, bearer, claims, request, snapshot
+from tests.support.policies import (
+    BEARER,
+    NOW,
+    OWNED,
+    PROTECTED,
+    PUBLIC,
+    bearer,
+    claims,
+    request,
+    snapshot,
+)
 
 PREFLIGHT = {"origin": (b"https://a.test",), "access-control-request-method": (b"PUT",)}
 
@@ -102,37 +112,128 @@ def test_a_method_the_route_lacks_is_answered_with_those_it_has() -> None:
 WRITABLE = (Route(0, "write", "/w", methods=frozenset({"PUT"})),)
 
 
+WRITABLE = (Route(0, "write", "/w", methods=frozenset({"PUT"})),)
+ODD_PREFLIGHTS: tuple[dict[str, tuple[bytes, ...]], ...] = (
+    {"origin": ()},
+    {"origin": (b"",)},
+    {"origin": (b"https://a.test", b"https://b.test")},
+    {"origin": (b"https://a.test,https://b.test",)},
+    {"access-control-request-method": (b"PUT", b"PUT")},
+    {"access-control-request-method": (b"PUT,GET",)},
+    {"access-control-request-method": (b"",)},
+    {"content-type": (b"application/grpc+proto",)},
+)
+
+
 @pytest.mark.parametrize(
-    ("asked", "on", "reason"),
+    ("asked", "reason"),
     [
-        (request(b"/w", "OPTIONS", PREFLIGHT), True, Reason.PREFLIGHT),
-        (request(b"/x", "OPTIONS", PREFLIGHT), True, Reason.NO_ROUTE),
-        (request(b"/w", "OPTIONS", PREFLIGHT), False, Reason.METHOD_NOT_ALLOWED),
-        (request(b"/w", "PUT", PREFLIGHT), True, Reason.TOKEN_MISSING),
+        (request(b"/w", "OPTIONS", PREFLIGHT), Reason.PREFLIGHT_ANSWERED),
+        (request(b"/w", "OPTIONS", {**PREFLIGHT, **bearer()}), Reason.PREFLIGHT_ANSWERED),
+        (request(b"/x", "OPTIONS", PREFLIGHT), Reason.NO_ROUTE),
+        (request(b"/w", "PUT", PREFLIGHT), Reason.TOKEN_MISSING),
         (
             request(b"/w", "OPTIONS", {**PREFLIGHT, "access-control-request-method": (b"GET",)}),
-            True,
             Reason.METHOD_NOT_ALLOWED,
         ),
         *(
-            (request(b"/w", "OPTIONS", {**PREFLIGHT, **odd}), True, Reason.METHOD_NOT_ALLOWED)
-            for odd in (
-                {"origin": ()},
-                {"origin": (b"",)},
-                {"origin": (b"https://a.test", b"https://b.test")},
-                {"origin": (b"https://a.test,https://b.test",)},
-                {"access-control-request-method": (b"PUT", b"PUT")},
-                {"access-control-request-method": (b"PUT,GET",)},
-                {"access-control-request-method": (b"",)},
-            )
+            (request(b"/w", "OPTIONS", {**PREFLIGHT, **odd}), Reason.METHOD_NOT_ALLOWED)
+            for odd in ODD_PREFLIGHTS
         ),
     ],
 )
-def test_only_a_genuine_preflight_passes_without_a_token(
-    asked: Request, on: bool, reason: Reason
-) -> None:
+def test_a_preflight_is_answered_and_never_allowed(asked: Request, reason: Reason) -> None:
     """OPTIONS, one Origin, one Access-Control-Request-Method, a route with that method."""
-    assert reason_of(asked, routes=WRITABLE, cors_preflight=on) is reason
+    decision = decide(asked, snapshot(WRITABLE), {}, NOW)
+    assert isinstance(decision, Deny)
+    assert decision.reason is reason
+
+
+@pytest.mark.parametrize("mode", ["answer", "forward", "off"])
+def test_an_options_request_for_a_public_route_is_public(mode: str) -> None:
+    """As any other method, whether it is a preflight or not."""
+    for headers in ({}, PREFLIGHT, {**PREFLIGHT, "content-length": (b"9",)}):
+        asked = request(b"/open/1", "OPTIONS", headers)
+        assert reason_of(asked, cors_preflight=mode) is Reason.PUBLIC
+
+
+@pytest.mark.parametrize("mode", ["answer", "forward", "off"])
+def test_a_public_route_without_options_is_no_way_to_the_upstream(mode: str) -> None:
+    """Its own method is public, OPTIONS is not."""
+    routes = (Route(0, "login", "/login", methods=frozenset({"POST"}), public=True),)
+    dirty = {**PREFLIGHT, "access-control-request-method": (b"POST",), "content-length": (b"9",)}
+    decision = decide(
+        request(b"/login", "OPTIONS", dirty), snapshot(routes, cors_preflight=mode), {}, NOW
+    )
+    assert isinstance(decision, Deny)
+
+
+def test_with_off_a_preflight_is_an_ordinary_request() -> None:
+    """It needs a route that takes OPTIONS, and what that route requires."""
+    assert (
+        reason_of(request(b"/w", "OPTIONS", PREFLIGHT), routes=WRITABLE, cors_preflight="off")
+        is Reason.METHOD_NOT_ALLOWED
+    )
+    asked = request(headers=PREFLIGHT, method="OPTIONS")
+    assert reason_of(asked, cors_preflight="off") is Reason.TOKEN_MISSING
+
+
+SOURCES = (BEARER, TokenSource("header", "x-token"), TokenSource("query", "token"))
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"/w", {}),
+        (b"/w?a=b", {}),
+        (b"/w", {"content-length": (b"0",)}),
+        (b"/w", {"access-control-request-headers": (b"authorization",)}),
+    ],
+)
+def test_forward_lets_a_clean_preflight_pass(
+    target: bytes, headers: dict[str, tuple[bytes, ...]]
+) -> None:
+    """As a browser sends it."""
+    seen = snapshot(WRITABLE, sources=SOURCES, cors_preflight="forward")
+    decision = decide(request(target, "OPTIONS", {**PREFLIGHT, **headers}), seen, {}, NOW)
+    assert decision == Allow(Reason.PREFLIGHT, WRITABLE[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"/w", bearer()),
+        (b"/w", {"authorization": (b"",)}),
+        (b"/w", {"cookie": (b"a=b",)}),
+        (b"/w", {"x-token": (b"a",)}),
+        (b"/w?token=a", {}),
+        (b"/w?%74oken=a", {}),
+        (b"/w", {"content-length": (b"1",)}),
+        (b"/w", {"content-length": (b"00", b"0")}),
+        (b"/w", {"content-length": (b"-1",)}),
+        (b"/w", {"content-length": (b"",)}),
+        (b"/w", {"transfer-encoding": (b"chunked",)}),
+        (b"/w", {"upgrade": (b"websocket",)}),
+    ],
+)
+def test_forward_judges_a_preflight_that_no_browser_sends_as_an_ordinary_request(
+    target: bytes, headers: dict[str, tuple[bytes, ...]]
+) -> None:
+    """So it needs a route that takes OPTIONS, and a token."""
+    asked = request(target, "OPTIONS", {**PREFLIGHT, **headers})
+    seen = snapshot(WRITABLE, sources=SOURCES, cors_preflight="forward")
+    decision = decide(asked, seen, {}, NOW)
+    assert isinstance(decision, Deny)
+    assert decision.reason is Reason.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("mode", ["answer", "forward"])
+def test_a_preflight_gets_the_strictest_decision_of_its_readings(mode: str) -> None:
+    """``/admin;x`` is public as it stands, and protected to a server that strips parameters."""
+    asked = request(b"/admin;x", "OPTIONS", {**PREFLIGHT, "content-length": (b"9",)})
+    settings = {"allow_paths": frozenset({"semicolon"}), "cors_preflight": mode}
+    decision = decide(asked, snapshot(AMBIGUOUS, **settings), {}, NOW)
+    assert isinstance(decision, Deny)
 
 
 KEY = minting.new_key("known", "ES256")
