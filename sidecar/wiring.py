@@ -3,8 +3,9 @@
 import socket
 
 from sidecar.config import Config
-from sidecar.config.model import Issuer, Looma
+from sidecar.config.model import CorsSection, Issuer, Looma
 from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import ServiceSettings
 from sidecar.looma.http import Paths
@@ -39,6 +40,19 @@ def answers(config: Config) -> AnswerSettings:
         remove_headers=policy.remove_headers,
         forward_authorization=policy.forward_authorization,
         token_sources=config.token_sources,
+        cors=_cors(policy.cors),
+    )
+
+
+def _cors(section: CorsSection | None) -> Cors | None:
+    if section is None:
+        return None
+    return Cors(
+        frozenset(section.origins),
+        section.methods,
+        section.headers,
+        section.credentials,
+        int(section.max_age),
     )
 
 

@@ -1,4 +1,4 @@
-"""Names that stand in HTTP messages: headers, schemes, cookies, parameters, methods."""
+"""What stands in HTTP messages: names of headers, cookies, parameters; methods, origins."""
 
 import re
 
@@ -6,6 +6,10 @@ from sidecar.config.findings import BadValueError, quoted
 
 # RFC 9110, section 5.6.2: a token, which header names, schemes and methods are.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_ORIGIN_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+_PORT = re.compile(r":[0-9]{1,5}\Z")
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]+")
 
 # Headers that frame the message or belong to one connection: Envoy refuses or misreads changes to
@@ -57,6 +61,48 @@ def identity_header(text: str) -> str:
         hint = f"many servers read `_` as `-`: write {name.replace('_', '-')}"
         raise BadValueError(f"must not have an underscore, as {quoted(name)} has", hint)
     return name
+
+
+def origin(text: str) -> str:
+    """Return an origin as browsers write it: scheme, host, and a port that is not the default.
+
+    Raises BadValueError.
+    """
+    shown = quoted(text)
+    if text in ("*", "null"):
+        what = "any page" if text == "*" else "pages of no origin, such as a file"
+        raise BadValueError(f"must be one origin, and {shown} is {what}", "list each origin")
+    scheme, separator, rest = text.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme) or not rest:
+        raise BadValueError(f"must be scheme://host, not {shown}", "such as https://app.example")
+    if text != text.lower():
+        raise BadValueError(
+            f"is {shown}, did you mean {text.lower()}?", "browsers write lower case"
+        )
+    host, _, port = rest.rpartition(":") if _PORT.search(rest) else (rest, "", "")
+    if not _ORIGIN_HOST.fullmatch(host):
+        raise BadValueError(
+            f"must be scheme://host, not {shown}", "without a path, a slash at the end or a *"
+        )
+    if port and port == _DEFAULT_PORTS.get(scheme):
+        raise BadValueError(f"has the default port, {shown}", "browsers leave it out: so must this")
+    return text
+
+
+def cors_method(text: str) -> str:
+    """Return a method that a page may send. Raises BadValueError."""
+    return method(_no_wildcard(text))
+
+
+def cors_header(text: str) -> str:
+    """Return the name, in lower case, of a header that a page may send. Raises BadValueError."""
+    return header_name(_no_wildcard(text))
+
+
+def _no_wildcard(text: str) -> str:
+    if "*" in text:
+        raise BadValueError(f"must be one name, not {quoted(text)}", "list each")
+    return text
 
 
 def word(text: str) -> str:

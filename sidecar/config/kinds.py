@@ -150,9 +150,10 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several words."""
+    """One of several words; ``former`` says what to write now for ``true`` and ``false``."""
 
     words: tuple[str, ...]
+    former: Mapping[bool, str] = field(default_factory=dict)
 
     def read(self, value: object, place: Place, notes: Notes) -> str:
         """Read one of the words."""
@@ -160,7 +161,8 @@ class Choice:
             return value
         wanted = one_of(self.words)
         if not isinstance(value, str):
-            raise notes.wrong_type(value, place, wanted)
+            hint = self.former.get(value, "") if isinstance(value, bool) else ""
+            raise notes.wrong_type(value, place, wanted, hint)
         near = get_close_matches(value.lower(), self.words, n=1)
         hint = f"did you mean {near[0]}?" if near else ""
         raise notes.refuse(place, "bad-value", f"must be {wanted}, not {quoted(value)}", hint)

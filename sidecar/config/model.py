@@ -21,7 +21,10 @@ from sidecar.config.addresses import (
 )
 from sidecar.config.headers import (
     changeable_header,
+    cors_header,
+    cors_method,
     identity_header,
+    origin,
     parameter_name,
     token_header,
     word,
@@ -48,9 +51,17 @@ from sidecar.config.values import (
     registry_path,
 )
 from sidecar.core.paths import ALLOWABLE
+from sidecar.core.preflight import PreflightMode
 
 _TEXTS = Listed(Text(), least=1)
 _GRANTS = Mapped(Listed(Text()))
+_PREFLIGHT = Choice(
+    ("answer", "forward", "off"),
+    former={
+        True: "write answer: the sidecar answers them; what true did is forward",
+        False: "write off",
+    },
+)
 
 
 def _names(name: Kind) -> Optional:
@@ -196,11 +207,33 @@ class ShadowSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorsSection:
+    """``policy.cors``: which pages may read what the sidecar answers. ``max_age`` in seconds."""
+
+    origins: Annotated[tuple[str, ...], Listed(Text(origin), least=1, distinct=True)]
+    methods: Annotated[tuple[str, ...], Listed(Text(cors_method), least=1, distinct=True)] = (
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+    )
+    headers: Annotated[tuple[str, ...], Listed(Text(cors_header), distinct=True)] = (
+        "authorization",
+        "content-type",
+    )
+    credentials: Annotated[bool, Flag()] = False
+    max_age: Annotated[float, Duration("0s", "24h")] = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicySection:
     """``policy``: the route table, and how requests are held against it."""
 
     file: Annotated[Path, File()]
-    cors_preflight: Annotated[bool, Flag()] = True
+    cors_preflight: Annotated[PreflightMode, _PREFLIGHT] = "answer"
+    cors: Annotated[CorsSection | None, Optional(Section(CorsSection))] = None
     ignore_case: Annotated[bool, Flag()] = False
     allow_paths: Annotated[
         tuple[str, ...], Listed(Choice(tuple(sorted(ALLOWABLE))), distinct=True)

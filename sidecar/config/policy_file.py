@@ -17,6 +17,7 @@ from sidecar.config.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
 from sidecar.config.raw import at, mapping, sequence
 from sidecar.config.schema import Section, read_section
 from sidecar.core.patterns import MAX_NAME, default_name
+from sidecar.core.preflight import PreflightMode
 from sidecar.core.routes import (
     Policy,
     PolicyError,
@@ -111,7 +112,7 @@ class PolicySettings(NamedTuple):
     """What a policy is compiled with; ``issuers`` are the names that a route may give."""
 
     issuers: frozenset[str]
-    cors_preflight: bool = True
+    cors_preflight: PreflightMode = "answer"
     ignore_case: bool = False
     allow_paths: frozenset[str] = frozenset()
 

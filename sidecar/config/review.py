@@ -54,6 +54,13 @@ def of_settings(document: object) -> Iterator[Problem]:
             f"paths that servers read in several ways are let through: {', '.join(allowed)}",
             "allow only what clients need; every reading of such a path must be permitted",
         )
+    if at(document, "policy", "cors_preflight") == "forward":
+        yield _warning(
+            ("policy", "cors_preflight"),
+            "forwarded-preflights",
+            "the upstream gets CORS preflights without a token: whatever runs on OPTIONS runs",
+            "answer them here, or at Envoy; forward is for an upstream that answers CORS itself",
+        )
     kept = at(document, "policy", "remove_headers")
     if isinstance(kept, list):
         missing = [name for name in PolicySection.remove_headers if name not in texts(kept)]

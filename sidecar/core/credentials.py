@@ -47,6 +47,13 @@ def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
     return token
 
 
+def is_used(request: Request, source: TokenSource) -> bool:
+    """Say whether a request holds anything where this source looks for a token."""
+    if source.kind == "header":
+        return source.name in request.headers
+    return bool(_FINDERS[source.kind](request, source))
+
+
 def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     values = request.headers.get(source.name)
     if values is None:

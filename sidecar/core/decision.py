@@ -1,20 +1,19 @@
 """The decision: one request, one snapshot, one answer."""
 
-import re
 from collections.abc import Callable, MutableMapping
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sidecar.core.credentials import find_token
+from sidecar.core.methods import is_method
 from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.principal import permits
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import NeedsKey, TokenError, Verified, recheck, verify
-
-_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")  # a token: RFC 9110 section 9.1
 
 
 class Allow(NamedTuple):
@@ -49,6 +48,16 @@ class Undecided(NamedTuple):
 
 
 Decision = Allow | Deny
+
+
+def outcome(decision: Decision) -> Literal["allow", "deny", "answer"]:
+    """Return the word that logs and metrics have for a decision.
+
+    A preflight that the sidecar answers is denied to Envoy only, so that it reaches no upstream.
+    """
+    if isinstance(decision, Allow):
+        return "allow"
+    return "answer" if decision.reason is Reason.PREFLIGHT_ANSWERED else "deny"
 
 
 class Surroundings(NamedTuple):
@@ -86,7 +95,7 @@ def decide(
     verified here is added to it. A path that is read in several ways (``policy.allow_paths``) gets
     the strictest decision of all.
     """
-    if _METHOD.fullmatch(request.method) is None:
+    if not is_method(request.method):
         return Deny(Reason.MALFORMED_REQUEST, needs=("the method is no token",))
     policy = snapshot.policy
     try:
@@ -133,17 +142,15 @@ def _decide_reading(
     verified: MutableMapping[bytes, Verified],
     now: float,
 ) -> Allow | Deny | Undecided:
-    policy = snapshot.policy
-    asked_method = None
-    if policy.cors_preflight and request.method == "OPTIONS":
-        asked_method = preflight_method(request)
-    route = policy.match(request.host, asked_method or request.method, segments)
+    route = snapshot.policy.match(request.host, request.method, segments)
+    if request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
+        preflight = _decide_preflight(request, segments, snapshot)
+        if preflight is not None:
+            return preflight
     if route is None:
         return Deny(Reason.NO_ROUTE)
     if isinstance(route, NotAllowed):
         return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
-    if asked_method and isinstance(asked_method, str):
-        return Allow(Reason.PREFLIGHT, route)
     if route.public:
         return Allow(Reason.PUBLIC, route)
     try:
@@ -158,17 +165,25 @@ def _decide_reading(
     return Allow(Reason.OK, route, entry)
 
 
-def preflight_method(request: Request) -> str | None:
-    """Return the method a CORS preflight asks for (Fetch standard, section 4.8), None otherwise."""
-    if request.method != "OPTIONS":
+def _decide_preflight(
+    request: Request, segments: tuple[str, ...], snapshot: Snapshot
+) -> Allow | Deny | None:
+    """Decide on a CORS preflight; None for what is to be judged as an ordinary request."""
+    policy = snapshot.policy
+    if policy.cors_preflight == "off":
         return None
-    origins = request.headers.get("origin", ())
-    methods = request.headers.get("access-control-request-method", ())
-    # One of each: Envoy joins repeated headers by a comma, which neither value may hold.
-    if len(origins) != 1 or len(methods) != 1 or b"," in origins[0] or not origins[0]:
+    asked = preflight_method(request)
+    if asked is None:
         return None
-    method = methods[0].decode("latin-1")
-    return method if _METHOD.fullmatch(method) else None
+    forward = policy.cors_preflight == "forward"
+    if forward and not may_be_forwarded(request, snapshot.token_sources):
+        return None
+    route = policy.match(request.host, asked, segments)
+    if route is None:
+        return Deny(Reason.NO_ROUTE)
+    if isinstance(route, NotAllowed):
+        return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
+    return Allow(Reason.PREFLIGHT, route) if forward else Deny(Reason.PREFLIGHT_ANSWERED, route)
 
 
 def _authenticate(

@@ -10,6 +10,8 @@ class Reason(StrEnum):
     PUBLIC = "public"
     PREFLIGHT = "preflight"
 
+    PREFLIGHT_ANSWERED = "preflight_answered"
+
     MALFORMED_REQUEST = "malformed_request"
     NO_ROUTE = "no_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sidecar.core.patterns import Pattern, default_name, parse_pattern
+from sidecar.core.preflight import PreflightMode
 from sidecar.core.route import (
     NotAllowed,
     Route,
@@ -92,7 +93,7 @@ class Policy:
 
     digest: str
     routes: tuple[Route, ...]
-    cors_preflight: bool
+    cors_preflight: PreflightMode
     ignore_case: bool
     allow_paths: frozenset[str]
     _root: _Node = field(repr=False)
@@ -146,7 +147,7 @@ def compile_policy(
     routes: Sequence[Route],
     *,
     digest: str,
-    cors_preflight: bool = True,
+    cors_preflight: PreflightMode = "answer",
     ignore_case: bool = False,
     allow_paths: frozenset[str] = frozenset(),
 ) -> Policy:

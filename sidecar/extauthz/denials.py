@@ -5,6 +5,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from sidecar.core.decision import Deny
+from sidecar.core.reasons import Reason
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.messages import prefers_chinese
 
@@ -18,10 +19,16 @@ _Build = Callable[[Deny, Envelope | None, str], bytes]
 
 
 class Denials:
-    """Answers denials; ``build`` builds one that was not built before."""
+    """Answers denials; ``build`` builds one that was not built before.
 
-    def __init__(self, build: _Build) -> None:
+    ``listed_origin`` returns what of a request's origin an answer depends on.
+    """
+
+    def __init__(
+        self, build: _Build, listed_origin: Callable[[Envelope], str] = lambda _: ""
+    ) -> None:
         self._build = build
+        self._listed_origin = listed_origin
         self._built: LRUCache[tuple[object, ...], list[bytes]] = LRUCache(MAX_DENIALS)
 
     def answer(self, decision: Deny, envelope: Envelope | None, decision_id: str) -> bytes:
@@ -37,13 +44,15 @@ class Denials:
             decision.any_of,
             prefers_chinese(envelope.first("accept-language")),
             envelope.is_grpc,
+            self._listed_origin(envelope),
             len(decision_id),  # lengths are in the answer's bytes
         )
         pieces = self._built.get(key)
         if pieces is None:
             hole = _HOLE * len(decision_id)
             pieces = self._build(decision, envelope, hole).split(hole.encode())
-            if len(pieces) != 3:  # the body and the metadata have one each
+            # The metadata has one, and so has the body where there is one.
+            if len(pieces) != (2 if decision.reason is Reason.PREFLIGHT_ANSWERED else 3):
                 return self._build(decision, envelope, decision_id)
             self._built[key] = pieces
         return decision_id.encode("ascii").join(pieces)

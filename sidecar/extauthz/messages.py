@@ -29,6 +29,7 @@ TITLES = {
 }
 
 ANSWERS = {
+    Reason.PREFLIGHT_ANSWERED: Answer(204, "", "", ""),  # it has no body
     Reason.MALFORMED_REQUEST: Answer(
         400, "BAD_REQUEST", "the request is malformed: {needs}", "请求格式有误：{needs}"
     ),

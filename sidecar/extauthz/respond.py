@@ -15,6 +15,7 @@ from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import Allow, Decision, Deny
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
+from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.recent import Recent
@@ -59,12 +60,16 @@ _STRING_VALUE = b"\x1a"
 
 
 class AnswerSettings(NamedTuple):
-    """What an allowed request is stripped of, beside the identity headers; names are lower-case."""
+    """What an allowed request is stripped of, and how answers are told to pages of other origins.
+
+    The names of headers are lower-case. ``cors`` is None where Envoy or the upstream tells them.
+    """
 
     identity_headers: IdentityHeaders = IdentityHeaders()
     remove_headers: tuple[str, ...] = ()
     forward_authorization: bool = True
     token_sources: tuple[TokenSource, ...] = ()
+    cors: Cors | None = None
 
 
 class Responder:
@@ -93,7 +98,7 @@ class Responder:
         response.status.code = _PERMISSION_DENIED
         response.denied_response.status.code = ANSWERS[Reason.INTERNAL].status
         if isinstance(decision, Deny):
-            _deny(response, decision, envelope, decision_id)
+            self._deny(response, decision, envelope, decision_id)
         elif isinstance(decision, Allow) and decision.reason in _ALLOWING:
             self._allow(response, decision)
             if response.status.code != _OK:  # an addendum would make it half of each
@@ -101,6 +106,11 @@ class Responder:
         for name, value in _metadata(decision, decision_id).items():
             response.dynamic_metadata.fields[name].string_value = value
         return response.SerializeToString()
+
+    def listed_origin(self, envelope: Envelope | None) -> str:
+        """Return the request's origin where ``cors`` lists it: then a denial names it."""
+        cors = self._settings.cors
+        return "" if cors is None or envelope is None else cors.listed_origin(envelope.request)
 
     def addendum(self, header_names: Iterable[str], decision_id: str) -> bytes:
         """Return what one request adds to an allow: decision id, odd spellings of removed headers.
@@ -143,10 +153,28 @@ class Responder:
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
         answer.query_parameters_to_remove.extend(self._removed_queries)
 
+    def _deny(
+        self,
+        response: CheckResponse,
+        decision: Deny,
+        envelope: Envelope | None,
+        decision_id: str,
+    ) -> None:
+        denied = response.denied_response
+        denied.status.code = ANSWERS[decision.reason].status
+        preflight = decision.reason is Reason.PREFLIGHT_ANSWERED
+        headers = {} if preflight else _refusal(denied, decision, envelope, decision_id)
+        if self._settings.cors is not None:
+            origin = self.listed_origin(envelope)
+            headers |= self._settings.cors.answer_headers(origin, preflight=preflight)
+        for name, value in headers.items():
+            _set(denied, name, value)
 
-def _deny(
-    response: CheckResponse, decision: Deny, envelope: Envelope | None, decision_id: str
-) -> None:
+
+def _refusal(
+    denied: DeniedHttpResponse, decision: Deny, envelope: Envelope | None, decision_id: str
+) -> dict[str, str]:
+    """Write a denial's body; return its headers."""
     told = ANSWERS[decision.reason]
     chinese = envelope is not None and prefers_chinese(envelope.first("accept-language"))
     headers = {"content-type": "application/json", "cache-control": "no-store"}
@@ -166,13 +194,10 @@ def _deny(
         "reason": decision.reason,
         "decision_id": decision_id,
     }
-    denied = response.denied_response
-    denied.status.code = told.status
     # A gRPC client gets the body as its status message; in a terminal it is a line, ended as one.
     end = "" if envelope is not None and envelope.is_grpc else "\n"
     denied.body = json.dumps(body, ensure_ascii=False) + end
-    for name, value in headers.items():
-        _set(denied, name, value)
+    return headers
 
 
 def _metadata(decision: Decision, decision_id: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny
+from sidecar.core.decision import DecisionRecord, Deny, outcome
 from sidecar.core.principal import Principal
 from sidecar.ops import redact
 from sidecar.ops.times import rfc3339
@@ -50,7 +50,7 @@ class DecisionLog:
         lines = [
             render(record, replayable=self._replayable)
             for record in records
-            if self._mode == "all" or isinstance(record.decision, Deny)
+            if self._mode == "all" or outcome(record.decision) == "deny"
         ]
         if lines and not self._writer.put(b"".join(lines), len(lines)):
             _log.warning("decisions are not logged: standard output is not read fast enough")
@@ -70,7 +70,7 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
     line: dict[str, object] = {
         "time": rfc3339(record.time, "milliseconds"),
         "decision_id": redact.text(record.decision_id, MAX_TEXT),
-        "decision": "allow" if isinstance(decision, Allow) else "deny",
+        "decision": outcome(decision),
         "reason": decision.reason,
         "route": None if route is None else route.name,
         "host": None if request is None else redact.text(request.host, MAX_TEXT),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sidecar.core.decision import Allow, DecisionRecord
+from sidecar.core.decision import DecisionRecord, outcome
 from sidecar.core.reasons import Reason
 
 # Seconds. A cached Check takes some tens of microseconds, one that waits for a key up to a second.
@@ -78,7 +78,7 @@ class Metrics:
             decision, seconds = record.decision, record.seconds
             route = decision.route
             key = (
-                "allow" if type(decision) is Allow else "deny",
+                outcome(decision),
                 decision.reason,
                 "" if route is None else route.name,
             )

@@ -19,6 +19,9 @@ ALLOWED = "allowed"
 TOKEN = "token"  # noqa: S105 -- the name of a requirement
 WAIVED = "owner_unless"
 
+# They show nothing of a route: no requirement is looked at.
+_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
+
 _REFUSED_BY = {
     Reason.METHOD_NOT_ALLOWED: "methods",
     Reason.WRONG_PRINCIPAL_KIND: "principals",
@@ -96,7 +99,7 @@ def _of_route(route: Route, seen: set[str]) -> RouteCoverage:
 def _shown(policy: Policy, result: Result) -> Iterator[tuple[int, str]]:
     decision = result.judged.decision
     route = decision.route
-    if route is None or result.differences:
+    if route is None or result.differences or decision.reason in _PREFLIGHTS:
         return
     if isinstance(decision, Allow):
         yield route.index, ALLOWED

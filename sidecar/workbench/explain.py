@@ -14,8 +14,8 @@ from sidecar.config.findings import one_line
 from sidecar.core import jws
 from sidecar.core.candidates import candidates, near_misses
 from sidecar.core.credentials import TokenSource, find_token
-from sidecar.core.decision import preflight_method
 from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.principal import Kind, Principal, permits
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -112,13 +112,21 @@ class Explainer:
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
         policy = self._snapshot.policy
-        asked = preflight_method(request) if policy.cors_preflight else None
-        if asked:
-            yield Step("preflight", None, f"a CORS preflight: it asks for {asked}")
-        method = asked or request.method
+        method = request.method
         found = policy.match(request.host, method, segments)
+        asked = None
+        if not (isinstance(found, Route) and found.public):
+            asked = yield from self._preflight(request)
+        if asked:
+            method = asked
+            found = policy.match(request.host, method, segments)
         yield from self._candidates(request.host, method, segments, found)
-        if not isinstance(found, Route) or asked:
+        if not isinstance(found, Route):
+            return
+        if asked:
+            if policy.cors_preflight == "answer":
+                text = f"{Reason.PREFLIGHT_ANSWERED}: no upstream gets it"
+                yield Step("preflight", False, text)
             return
         if found.public:
             yield Step("public", True, "the route is public: no token is looked at")
@@ -126,6 +134,19 @@ class Explainer:
         entry = yield from self._token(request, verified, who, lacks)
         if entry is not None:
             yield from requirements(entry.principal, found, segments, lacks)
+
+    def _preflight(self, request: Request) -> Generator[Step, None, str | None]:
+        """Yield what there is to say of a CORS preflight; return the method that it asks for."""
+        mode = self._snapshot.policy.cors_preflight
+        asked = None if mode == "off" else preflight_method(request)
+        if not asked:
+            return None
+        yield Step("preflight", None, f"a CORS preflight: it asks for {asked}")
+        if mode == "forward" and not may_be_forwarded(request, self._snapshot.token_sources):
+            text = "not forwarded as one: it carries a credential or a body, which no browser sends"
+            yield Step("preflight", None, text)
+            return None
+        return asked
 
     def _candidates(
         self,

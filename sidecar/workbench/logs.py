@@ -27,6 +27,7 @@ _REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
 _NOTHING: frozenset["Part"] = frozenset()
 _decode = json.JSONDecoder().decode
+_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
 _TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
 
 
@@ -101,7 +102,7 @@ def read_line(line: bytes) -> Logged:
         raise UnusableLineError("it lacks method, path or reason")
     if _MASKED in path or _SHORTENED in path:
         raise UnusableLineError("its path is shortened or masked")
-    if reason is Reason.PREFLIGHT:
+    if reason in _PREFLIGHTS:
         raise UnusableLineError("it is a preflight, whose headers are not logged")
     if reason in _TEMPORARY:
         raise UnusableLineError("it was denied for the state of the sidecar")

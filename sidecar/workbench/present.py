@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sidecar.config.findings import one_line
-from sidecar.core.decision import Allow, Deny
+from sidecar.core.decision import Deny, outcome
 from sidecar.workbench.explain import Explanation
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
@@ -28,10 +28,13 @@ def show(explanation: Explanation, asked: str, console: Console) -> None:
         console.print(Text("\nno verdict", style="bold"))
         return
     decision, answer = explanation.judged.decision, explanation.judged.answer
-    word, style = ("ALLOW", "bold green") if isinstance(decision, Allow) else ("DENY", "bold red")
+    word = outcome(decision)
+    style = "bold red" if word == "deny" else "bold green"
     status = "" if answer.allowed else f", HTTP {answer.status}"
     console.print()
-    console.print(Text.assemble((word, style), f" {decision.reason}{status}"), soft_wrap=True)
+    console.print(
+        Text.assemble((word.upper(), style), f" {decision.reason}{status}"), soft_wrap=True
+    )
     if isinstance(decision, Deny) and decision.detail:
         console.print(Text(f"  for the operator: {decision.detail}"), soft_wrap=True)
     told = "sets on the request" if answer.allowed else "answers with"
@@ -56,7 +59,7 @@ def as_json(explanation: Explanation, place: str | None) -> str:
     """
     decision, answer = explanation.judged.decision, explanation.judged.answer
     body: dict[str, object] = {
-        "decision": "allow" if isinstance(decision, Allow) else "deny",
+        "decision": outcome(decision),
         "reason": decision.reason,
         "status": answer.status,
         "route": None if decision.route is None else decision.route.name,

@@ -207,7 +207,6 @@ def test_forward_lets_a_clean_preflight_pass(
         (b"/w", {"cookie": (b"a=b",)}),
         (b"/w", {"x-token": (b"a",)}),
         (b"/w?token=a", {}),
-        (b"/w?%74oken=a", {}),
         (b"/w", {"content-length": (b"1",)}),
         (b"/w", {"content-length": (b"00", b"0")}),
         (b"/w", {"content-length": (b"-1",)}),
@@ -231,8 +230,8 @@ def test_forward_judges_a_preflight_that_no_browser_sends_as_an_ordinary_request
 def test_a_preflight_gets_the_strictest_decision_of_its_readings(mode: str) -> None:
     """``/admin;x`` is public as it stands, and protected to a server that strips parameters."""
     asked = request(b"/admin;x", "OPTIONS", {**PREFLIGHT, "content-length": (b"9",)})
-    settings = {"allow_paths": frozenset({"semicolon"}), "cors_preflight": mode}
-    decision = decide(asked, snapshot(AMBIGUOUS, **settings), {}, NOW)
+    seen = snapshot(AMBIGUOUS, allow_paths=frozenset({"semicolon"}), cors_preflight=mode)
+    decision = decide(asked, seen, {}, NOW)
     assert isinstance(decision, Deny)
 
 

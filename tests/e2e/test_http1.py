@@ -238,6 +238,16 @@ async def test_another_origins_preflight_is_answered_by_the_sidecar(
     assert len(stack.basic_server.received) == seen
 
 
+async def test_a_preflight_of_a_public_route_passes_without_identity(
+    stack: Stack, port: int
+) -> None:
+    """As OPTIONS, as any method of that route."""
+    answer = await send(port, "/api/auth/login", *PREFLIGHT, ("X-User-Id", "4"), method="OPTIONS")
+    assert answer.status == 200
+    assert answer.json["method"] == "OPTIONS"
+    assert answer.arrived("x-user-id") == []
+
+
 async def test_a_browsers_script_can_read_a_denial(port: int) -> None:
     answer = await send(port, "/api/services/list", ("Origin", "http://localhost:3000"))
     assert answer.status == 401

@@ -117,10 +117,10 @@ def test_a_policy_is_known_by_what_sha256sum_prints_of_its_file(files: Files) ->
 def test_the_configurations_settings_reach_the_policy(files: Files) -> None:
     files.write(
         sidecar=ISSUERS
-        + "policy: {file: routes.yaml, cors_preflight: false, ignore_case: true, "
+        + "policy: {file: routes.yaml, cors_preflight: off, ignore_case: true, "
         + "allow_paths: [semicolon]}\n"
     )
     policy = files.load().policy
-    assert (policy.cors_preflight, policy.ignore_case) == (False, True)
+    assert (policy.cors_preflight, policy.ignore_case) == ("off", True)
     assert policy.allow_paths == {"semicolon"}
     assert isinstance(policy.match("a", "GET", ("X",)), Route)

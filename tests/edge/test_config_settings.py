@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import wiring
 from sidecar.core.credentials import TokenSource
 from sidecar.core.principal import ClaimNames, IdentityHeaders
+from sidecar.extauthz.cors import Cors
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
 
 
@@ -117,6 +119,19 @@ def test_token_sources_and_header_names_are_lower_case(files: Files) -> None:
     )
     assert config.identity_headers == IdentityHeaders(subject="x-uid")
     assert config.settings.policy.remove_headers == ("x-a",)
+
+
+def test_the_origins_of_cors_become_answers(files: Files) -> None:
+    origins = "https://app.test, 'http://[::1]:3000', capacitor://localhost"
+    policy = f"policy: {{file: routes.yaml, cors: {{origins: [{origins}], credentials: true}}}}\n"
+    files.write(sidecar=ISSUERS + policy)
+    assert wiring.answers(files.load()).cors == Cors(
+        frozenset({"https://app.test", "http://[::1]:3000", "capacitor://localhost"}),
+        ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+        ("authorization", "content-type"),
+        True,
+        600,
+    )
 
 
 LOOMA = """

@@ -4,23 +4,32 @@ import itertools
 
 from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
+from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from tests.support.checks import check_request, envelope_of
 from tests.support.policies import NOW, PROTECTED, PUBLIC, bearer, request, snapshot
 
-RESPONDER = Responder(AnswerSettings())
+CORS = Cors(frozenset({"https://a.test", "https://b.test"}), ("GET",), (), True, 5)
+RESPONDER = Responder(AnswerSettings(cors=CORS))
 IDS = ("0a0b0c0d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666", "a", "b")
 ROUTES = (None, PROTECTED, PUBLIC)
 NEEDS = ((), ("a", "b"), ("\x7f",))
 LANGUAGES = (b"en", b"zh")
 TYPES = (b"text/plain", b"application/grpc")
+ORIGINS = (b"https://a.test", b"https://b.test", b"https://c.test")
 
 
-def envelope(language: bytes = b"en", content_type: bytes = b"text/plain") -> Envelope:
+def envelope(
+    language: bytes = b"en", content_type: bytes = b"text/plain", origin: bytes = ORIGINS[0]
+) -> Envelope:
     """Return a request whose client reads that language."""
-    headers = {"accept-language": [language], "content-type": [content_type]}
+    headers = {
+        "accept-language": [language],
+        "content-type": [content_type],
+        "origin": [origin],
+    }
     return envelope_of(check_request(headers=headers))
 
 
@@ -34,14 +43,16 @@ def test_a_denial_is_the_same_whether_built_before_or_not() -> None:
     ]
     verified = [None, *(each.verified for each in allowed if isinstance(each, Allow))]
     assert len(verified) == 3
-    denials = Denials(RESPONDER.build)
-    reasons = (Reason.MALFORMED_REQUEST, Reason.TOKEN_MISSING, Reason.PERMISSION_DENIED)
+    denials = Denials(RESPONDER.build, RESPONDER.listed_origin)
+    reasons = (Reason.MALFORMED_REQUEST, Reason.TOKEN_MISSING, Reason.PREFLIGHT_ANSWERED)
     for _ in range(2):
         for reason, route, who, needs, any_of in itertools.product(
             reasons, ROUTES, verified, NEEDS, (False, True)
         ):
             denial = Deny(reason, route, who, needs, any_of)
-            for asked, name in itertools.product(map(envelope, LANGUAGES, TYPES), IDS):
+            for asked, name in itertools.product(
+                [envelope(*each) for each in itertools.product(LANGUAGES, TYPES, ORIGINS)], IDS
+            ):
                 built = RESPONDER.build(denial, asked, name)
                 assert denials.answer(denial, asked, name) == built
 

@@ -9,6 +9,7 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens import Verified
+from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
@@ -25,7 +26,8 @@ from tests.support.policies import (
 
 SETTINGS = AnswerSettings(IdentityHeaders(), ("x-original-url",), True, (BEARER,))
 RESPONDER = Responder(SETTINGS)
-DENYING = sorted(set(Reason) - {Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+ALLOWING = {Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT}
+DENYING = sorted(set(Reason) - ALLOWING - {Reason.PREFLIGHT_ANSWERED})
 
 
 def read(message: bytes) -> CheckResponse:
@@ -72,6 +74,76 @@ def test_every_denying_reason_has_a_whole_answer(reason: Reason) -> None:
         assert any("\u4e00" <= letter <= "\u9fff" for letter in body["message"]) == (
             language != b"en"
         )
+
+
+CORS = Cors(
+    frozenset({"https://app.test", "https://a.test:8443"}), ("GET", "PUT"), ("x-a",), False, 600
+)
+TOLD = {
+    "vary": "Origin",
+    "access-control-allow-origin": "https://app.test",
+    "access-control-allow-methods": "GET, PUT",
+    "access-control-allow-headers": "x-a",
+    "access-control-max-age": "600",
+}
+
+
+def preflight_answered(cors: Cors | None, *origins: bytes) -> dict[str, str]:
+    """Return the headers of the answer to a preflight, which is an empty 204 in any case."""
+    responder = Responder(SETTINGS._replace(cors=cors))
+    envelope = envelope_of(check_request(headers={"origin": origins}))
+    message = responder.build(Deny(Reason.PREFLIGHT_ANSWERED, PROTECTED), envelope, "an-id")
+    told = read(message).denied_response
+    assert (told.status.code, told.body) == (204, "")
+    return {option.header.key: option.header.value for option in told.headers}
+
+
+def test_a_preflight_is_answered_with_nothing_where_no_origin_is_listed() -> None:
+    """Then a browser refuses to send the request itself."""
+    assert preflight_answered(None, b"https://app.test") == {}
+
+
+def test_a_preflight_of_a_listed_origin_is_told_what_its_page_may_send() -> None:
+    """As the Fetch standard wants it."""
+    assert preflight_answered(CORS, b"https://app.test") == TOLD
+    with_cookies = CORS._replace(credentials=True, headers=())
+    told = preflight_answered(with_cookies, b"https://app.test")
+    assert told["access-control-allow-credentials"] == "true"
+    assert "access-control-allow-headers" not in told
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        (b"https://other.test",),
+        (b"https://APP.test",),
+        (b"https://app.test:443",),
+        (b"https://app.test.evil",),
+        (b"https://app.test/",),
+        (b"null",),
+        (b"\xff",),
+        (b"https://app.test", b"https://app.test"),
+        (),
+    ],
+)
+def test_a_preflight_of_any_other_origin_is_told_nothing_but_that_origins_differ(
+    origins: tuple[bytes, ...],
+) -> None:
+    """A cache must not give it the answer of a listed one, or the other way round."""
+    assert preflight_answered(CORS, *origins) == {"vary": "Origin"}
+
+
+def test_a_page_of_a_listed_origin_can_read_a_denial() -> None:
+    """Else its script is told of a network error instead of what is missing."""
+    responder = Responder(SETTINGS._replace(cors=CORS))
+    for origin, wanted in ((b"https://app.test", "https://app.test"), (b"https://b.test", None)):
+        envelope = envelope_of(check_request(headers={"origin": [origin]}))
+        told = read(responder.build(Deny(Reason.TOKEN_MISSING), envelope, "id")).denied_response
+        headers = {option.header.key: option.header.value for option in told.headers}
+        assert headers["vary"] == "Origin"
+        assert headers.get("access-control-allow-origin") == wanted
+        assert "access-control-allow-methods" not in headers
+        assert told.status.code == 401
 
 
 def test_a_missing_permission_is_named() -> None:
@@ -214,7 +286,7 @@ def test_credentials_stay_here_where_they_are_not_to_be_forwarded() -> None:
     assert "authorization" not in kept.ok_response.headers_to_remove
 
 
-@pytest.mark.parametrize("reason", DENYING)
+@pytest.mark.parametrize("reason", [*DENYING, Reason.PREFLIGHT_ANSWERED])
 def test_an_allow_for_a_denying_reason_is_a_denial(reason: Reason) -> None:
     """The answer starts from deny, and only three reasons leave it."""
     response = read(RESPONDER.build(Allow(reason, PUBLIC)))

@@ -95,6 +95,16 @@ def test_an_allowed_request_of_nobody_has_the_same_fields_but_the_optional_ones(
     assert (shown["subject"], shown["principal_kind"], shown["issuer"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(("mode", "lines"), [("all", 1), ("denied", 0)])
+def test_an_answered_preflight_is_no_denial(
+    mode: Mode, lines: int, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    log = DecisionLog(mode)
+    log.records([record(decision=Deny(Reason.PREFLIGHT_ANSWERED, ROUTE))])
+    log.close()
+    assert capfdbinary.readouterr().out.count(b'"decision":"answer"') == lines
+
+
 def test_a_message_that_could_not_be_read_is_logged_too() -> None:
     shown = line(record(request=None, decision=Deny(Reason.MALFORMED_REQUEST), decision_id=""))
     assert (shown["route"], shown["host"], shown["method"], shown["path"]) == (None,) * 4

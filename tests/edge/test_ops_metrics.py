@@ -50,6 +50,15 @@ def test_checks_are_counted_by_decision_reason_and_route() -> None:
     }
 
 
+def test_an_answered_preflight_is_no_denial() -> None:
+    """Neither by its label nor in the sum that the registry is told."""
+    metrics = Metrics("1.0")
+    metrics.records([record(Deny(Reason.PREFLIGHT_ANSWERED, USERS))])
+    wanted = {("answer", "preflight_answered", "users"): 1}
+    assert samples(metrics, "zervi_sidecar_checks_total") == wanted
+    assert metrics.summary()[:2] == (1, 0)
+
+
 def test_the_histogram_begins_at_ten_microseconds_and_adds_up() -> None:
     metrics = Metrics("1.0")
     for seconds in (0.000005, 0.00001, 0.00003, 0.3, 5.0):

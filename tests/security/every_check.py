@@ -147,6 +147,11 @@ def _outlived(checks: CheckService, message: bytes) -> None:
     checks._snapshot = snapshot(FRESH)
 
 
+def _forwarding_preflights(checks: CheckService, _: bytes) -> None:
+    forwarding = policy(ROUTES, allow_paths=ALLOWABLE, cors_preflight="forward")
+    checks.swap(snapshot(OLD)._replace(policy=forwarding))
+
+
 def _fetching(fetched: object, *, brings: bool) -> Callable[..., None]:
     def prepare(checks: CheckService, _: bytes) -> None:
         new = snapshot(OLD, FRESH) if brings else snapshot(OLD)
@@ -187,7 +192,8 @@ def _allowed() -> Iterator[Case]:
     yield Case("owner", check_request(b"/users/7/orders", headers=_with()), True)
     yield Case("fetched key", fresh, True, _fetching(True, brings=True))
     yield Case("public", check_request(b"/open/a"), True)
-    yield Case("preflight", check_request(b"/closed/1", "OPTIONS", preflight), True)
+    asked = check_request(b"/closed/1", "OPTIONS", preflight)
+    yield Case("forwarded preflight", asked, True, _forwarding_preflights)
     yield Case("readings", check_request(b"/closed/a;b/%2e/c%2Fd%25", headers=_with()), True)
     yield Case("escaped", check_request("/closed/订单".encode(), headers=_with()), False)
     yield Case("percent", check_request(b"/closed/%E8%AE%A2", headers=_with()), True)
@@ -211,6 +217,8 @@ def _denied() -> Iterator[Case]:
     yield Case("two readings", check_request(b"/open/secret;x"), False)
     yield Case("two, one slash", check_request(b"/open%2Fsecret"), False)
     yield Case("no token", check_request(b"/closed/1", headers=chinese), False)
+    preflight = {**origin, "access-control-request-method": (b"PUT",)}
+    yield Case("preflight", check_request(b"/closed/1", "OPTIONS", preflight), False)
     yield Case("no preflight", check_request(b"/closed/1", "OPTIONS", origin), False)
     yield Case("no route", check_request(b"/nowhere", headers=manager), False)
     yield Case("method", check_request(b"/reports", "POST", chinese), False)

@@ -102,6 +102,20 @@ def test_a_preflight_is_explained_by_what_it_asks_for(explain: Explain) -> None:
         "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
     )  # fmt: skip
     assert steps[1] == ("preflight", None, "a CORS preflight: it asks for GET")
+    assert steps[-1] == ("preflight", False, "preflight_answered: no upstream gets it")
+
+
+def test_why_a_preflight_is_not_forwarded_is_told(explain: Explain) -> None:
+    forwarding = str(CASES / "config" / "forwarding.yaml")
+    preflight = (
+        "--path", "/open/secret/1", "--method", "OPTIONS", "--json",
+        "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
+    )  # fmt: skip
+    told = json.loads(explain(*preflight, config=forwarding))
+    assert (told["decision"], told["reason"]) == ("allow", "preflight")
+    told = json.loads(explain(*preflight, "--header", "Cookie: a=b", config=forwarding))
+    assert told["reason"] == "token_missing"
+    assert told["steps"][2]["text"].startswith("not forwarded as one")
 
 
 def test_every_reading_of_a_path_is_told(explain: Explain) -> None:

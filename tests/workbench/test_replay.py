@@ -198,6 +198,7 @@ def test_a_log_of_denials_alone_is_said_to_be_one(log: Log) -> None:
         (json.dumps(line("/a...", "ok")).encode(), "its path is shortened or masked"),
         (json.dumps(line("/[redacted]", "ok")).encode(), "its path is shortened or masked"),
         (json.dumps(line("/x", "preflight")).encode(), "it is a preflight"),
+        (json.dumps(line("/x", "preflight_answered")).encode(), "it is a preflight"),
         (json.dumps(line("/x", "internal")).encode(), "it was denied for the state of the sidecar"),
         (json.dumps(line("/x", "made_up")).encode(), "it lacks method, path or reason"),
     ],

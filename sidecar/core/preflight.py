@@ -1,0 +1,48 @@
+"""CORS preflights (Fetch standard, section 4.8): what is one, and which may be forwarded."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from sidecar.core.credentials import TokenSource, is_used
+from sidecar.core.methods import is_method
+from sidecar.core.request import Request
+
+PreflightMode = Literal["answer", "forward", "off"]
+"""Who answers a preflight: the sidecar, the upstream, or nobody: then it is an ordinary request."""
+
+# What makes a handler do more than look at the headers, or says who sends the request. No browser
+# sends any of it in a preflight. A body without its length is not seen here: HTTP/2 needs none, and
+# Envoy takes Transfer-Encoding off before it asks.
+_NEVER_FORWARDED = ("authorization", "cookie", "transfer-encoding", "upgrade")
+_NO_BODY = re.compile(rb"0{1,32}")
+
+
+def preflight_method(request: Request) -> str | None:
+    """Return the method that a CORS preflight asks for, None for any other request."""
+    if request.method != "OPTIONS":
+        return None
+    origins = request.headers.get("origin", ())
+    methods = request.headers.get("access-control-request-method", ())
+    # One of each: Envoy joins repeated headers by a comma, which neither value may hold.
+    if len(origins) != 1 or len(methods) != 1 or b"," in origins[0] or not origins[0]:
+        return None
+    if any(_is_grpc(value) for value in request.headers.get("content-type", ())):
+        return None
+    method = methods[0].decode("latin-1")
+    return method if is_method(method) else None
+
+
+def may_be_forwarded(request: Request, sources: Sequence[TokenSource]) -> bool:
+    """Say whether a preflight carries nothing but what a browser sends: no credential, no body."""
+    headers = request.headers
+    if any(name in headers for name in _NEVER_FORWARDED):
+        return False
+    lengths = headers.get("content-length", (b"0",))
+    if len(lengths) != 1 or not _NO_BODY.fullmatch(lengths[0]):
+        return False
+    return not any(is_used(request, source) for source in sources)
+
+
+def _is_grpc(content_type: bytes) -> bool:
+    return content_type.lower().startswith(b"application/grpc")
