@@ -5,10 +5,11 @@ from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from sidecar.core.credentials import find_token
-from sidecar.core.methods import is_method
-from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.methods import is_method, named_methods
+from sidecar.core.paths import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.principal import permits
+from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes import NotAllowed, Route
@@ -93,19 +94,43 @@ def decide(
 
     ``verified`` holds tokens that were verified before by the SHA-256 of the whole token; a token
     verified here is added to it. A path that is read in several ways (``policy.allow_paths``) gets
-    the strictest decision of all.
+    the strictest decision of all, and so does a request whose query names another method.
     """
     if not is_method(request.method):
         return Deny(Reason.MALFORMED_REQUEST, needs=("the method is no token",))
     policy = snapshot.policy
     try:
         path = canonicalise(request.target, faithful=request.faithful, allow=policy.allow_paths)
-    except PathError as error:
+        named = () + named_methods(request.target)  # noqa: RUF005 -- nothing but a tuple passes
+    except (PathError, QueryError) as error:
         return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
+    decision = _decide_as(request.method, request, path, snapshot, verified, now)
+    for method in named:
+        if isinstance(decision, Deny):
+            return decision
+        other = _decide_as(method, request, path, snapshot, verified, now)
+        if isinstance(other, Deny):
+            return _named_in_query(other, method)
+        if isinstance(other, Undecided):
+            decision = other
+        elif isinstance(decision, Allow) and decision.verified is None:
+            decision = other._replace(route=decision.route)
+    return decision
+
+
+def _decide_as(
+    method: str,
+    request: Request,
+    path: Path,
+    snapshot: Snapshot,
+    verified: MutableMapping[bytes, Verified],
+    now: float,
+) -> Allow | Deny | Undecided:
+    """Return the strictest decision of the path's readings, for a request by this method."""
     allow: Allow | None = None
     undecided: Undecided | None = None
     for segments in path.readings:
-        decision = _decide_reading(request, segments, snapshot, verified, now)
+        decision = _decide_reading(method, request, segments, snapshot, verified, now)
         if isinstance(decision, Deny):
             return decision
         if isinstance(decision, Undecided):
@@ -113,6 +138,12 @@ def decide(
         elif allow is None or allow.verified is None:
             allow = decision
     return undecided or allow or Deny(Reason.INTERNAL, detail="the path has no reading")
+
+
+def _named_in_query(denial: Deny, method: str) -> Deny:
+    """Tell the operator that the request's own method was not what was refused."""
+    shown = method if is_method(method) else "no method"
+    return denial._replace(detail=f"_method in the query names {shown}. {denial.detail}".rstrip())
 
 
 def stands(allow: Allow, snapshot: Snapshot, now: float) -> bool:
@@ -136,14 +167,15 @@ def settle(undecided: Undecided, *, fetched: bool) -> Deny:
 
 
 def _decide_reading(
+    method: str,
     request: Request,
     segments: tuple[str, ...],
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
     now: float,
 ) -> Allow | Deny | Undecided:
-    route = snapshot.policy.match(request.host, request.method, segments)
-    if request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
+    route = snapshot.policy.match(request.host, method, segments)
+    if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
         preflight = _decide_preflight(request, segments, snapshot)
         if preflight is not None:
             return preflight

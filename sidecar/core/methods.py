@@ -1,6 +1,16 @@
-"""Methods of requests."""
+"""Methods of requests, and those that a query names in their place.
+
+Some frameworks let a form choose its method by a field ``_method``, which several of them read in
+the query too: Symfony and Laravel, Express's method-override, Spring.
+"""
 
 import re
+from urllib.parse import unquote_to_bytes
+
+from sidecar.core.query import QueryError, parameters
+
+MAX_NAMED = 4
+"""Methods that a query may name: each costs a decision. A client names one."""
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")  # a token: RFC 9110 section 9.1
 
@@ -8,3 +18,27 @@ _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")  # a token: RFC 9110 
 def is_method(text: str) -> bool:
     """Say whether this can be a request's method."""
     return _METHOD.fullmatch(text) is not None
+
+
+def named_methods(target: bytes) -> tuple[str, ...]:
+    """Return what a target's query names as ``_method``, each once, in upper case.
+
+    It may be no method at all: then no route names it, and what any method may do is decided.
+
+    Raises QueryError for more than ``MAX_NAMED``, or for a query that is not looked through.
+    """
+    query = target.partition(b"?")[2]
+    if not query:
+        return ()
+    # Nothing but a tuple passes for "names none".
+    found = () + parameters(query, "_method", semicolons=True)  # noqa: RUF005 -- see above
+    methods = tuple(dict.fromkeys(_upper(parameter.value) for parameter in found))
+    if len(methods) > MAX_NAMED:
+        raise QueryError(f"the query names more than {MAX_NAMED} methods")
+    return methods
+
+
+def _upper(value: bytes) -> str:
+    text = unquote_to_bytes(value.replace(b"+", b" ")).decode("utf-8", "replace")
+    # Both foldings: Ruby's capital of a long s is S, JavaScript's small Kelvin sign is k.
+    return text.strip(" \t\n\v\f\r\0").casefold().upper()

@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 from sidecar.core.decision import Deny
+from sidecar.core.methods import MAX_NAMED
 from sidecar.core.paths import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
+from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
 
 
@@ -122,6 +124,8 @@ MALFORMED_CHINESE = {
     "the path holds a !, which may stand for bytes that are not UTF-8": (
         "路径含有 !，它可能代表非 UTF-8 字节"
     ),
+    f"the query has more than {MAX_PARAMETERS} parameters": f"查询参数超过 {MAX_PARAMETERS} 个",
+    f"the query names more than {MAX_NAMED} methods": f"查询串指定的请求方法超过 {MAX_NAMED} 种",
     "the query holds a control character, a raw space or a raw #": (
         "查询串含有控制字符、未编码的空格或 #"
     ),

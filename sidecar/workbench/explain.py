@@ -14,9 +14,11 @@ from sidecar.config.findings import one_line
 from sidecar.core import jws
 from sidecar.core.candidates import candidates, near_misses
 from sidecar.core.credentials import TokenSource, find_token
-from sidecar.core.paths import PathError, canonicalise
+from sidecar.core.methods import named_methods
+from sidecar.core.paths import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.principal import Kind, Principal, permits
+from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.route import NotAllowed, Route
@@ -92,19 +94,36 @@ class Explainer:
         policy = self._snapshot.policy
         try:
             path = canonicalise(request.target, faithful=True, allow=policy.allow_paths)
-        except PathError as error:
+            named = named_methods(request.target)
+        except (PathError, QueryError) as error:
             yield Step("path", False, str(error))
             return
         if decision.reason is Reason.MALFORMED_REQUEST:
             yield Step("method", False, f"{request.method!r} is no method")
             return
+        yield from self._readings(request.method, request, path, verified, who, lacks)
+        for method in named:
+            text = f"judged too under {method!r}, which _method in the query names"
+            yield Step("method", None, one_line(text))
+            yield from self._readings(method, request, path, verified, who, lacks)
+
+    def _readings(
+        self,
+        method: str,
+        request: Request,
+        path: Path,
+        verified: TakenAsVerified,
+        who: Who,
+        lacks: frozenset[Part],
+    ) -> Iterator[Step]:
         for segments in path.readings:
             several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
             yield Step("path", True, one_line("/" + "/".join(segments)) + several)
-            yield from self._reading(request, segments, verified, who, lacks)
+            yield from self._reading(method, request, segments, verified, who, lacks)
 
     def _reading(
         self,
+        method: str,
         request: Request,
         segments: tuple[str, ...],
         verified: TakenAsVerified,
@@ -112,10 +131,9 @@ class Explainer:
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
         policy = self._snapshot.policy
-        method = request.method
         found = policy.match(request.host, method, segments)
         asked = None
-        if not (isinstance(found, Route) and found.public):
+        if method == request.method and not (isinstance(found, Route) and found.public):
             asked = yield from self._preflight(request)
         if asked:
             method = asked

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core import escapes, paths, readings
+from sidecar.core import escapes, methods, paths, query, readings
 from sidecar.core.decision import Deny, decide
 from sidecar.core.paths import ALLOWABLE, PathError, canonicalise
 from sidecar.core.reasons import Reason
@@ -22,12 +22,15 @@ PIECES = (
 )
 
 
+RAISED = {"PathError", "QueryError"}
+
+
 def _patterns() -> Iterator[str]:
-    """Yield what each PathError in the source can say, holes as ``.+``."""
-    for module in (escapes, paths, readings):
+    """Yield what each PathError and QueryError in the source can say, holes as ``.+``."""
+    for module in (escapes, methods, paths, query, readings):
         tree = ast.parse(inspect.getsource(module))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "PathError":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
                 (said,) = node.args
                 parts = said.values if isinstance(said, ast.JoinedStr) else [said]
                 yield "".join(

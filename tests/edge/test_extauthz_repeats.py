@@ -103,9 +103,10 @@ def test_what_asks_for_no_token_is_remembered_too(decided: list[object]) -> None
         question(headers={**GOOD, "x_user_id": [b"1"]}),
         question(headers={**GOOD, "a": [b""]}),
         question(method="POST"),
+        question(b"/closed/1?_method=DELETE"),
         question(host="b.test"),
     ],
-    ids=["path", "token", "odd name", "header", "method", "host"],
+    ids=["path", "token", "odd name", "header", "method", "named method", "host"],
 )
 def test_one_difference_makes_another_request(other: bytes, decided: list[object]) -> None:
     """Which is decided on for itself."""

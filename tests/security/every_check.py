@@ -198,6 +198,8 @@ def _allowed() -> Iterator[Case]:
     yield Case("escaped", check_request("/closed/订单".encode(), headers=_with()), False)
     yield Case("percent", check_request(b"/closed/%E8%AE%A2", headers=_with()), True)
     yield Case("odd names", check_request(b"/closed/1", headers=odd), True)
+    yield Case("named method", check_request(b"/anyone?_method=PUT", headers=_with()), True)
+    yield Case("named method, public", check_request(b"/open/a?a=b;_method=PUT"), True)
     yield Case("cookie", check_request(b"/closed/1", headers=cookie), True)
     yield Case("query", check_request(query), True)
 
@@ -220,6 +222,9 @@ def _denied() -> Iterator[Case]:
     preflight = {**origin, "access-control-request-method": (b"PUT",)}
     yield Case("preflight", check_request(b"/closed/1", "OPTIONS", preflight), False)
     yield Case("no preflight", check_request(b"/closed/1", "OPTIONS", origin), False)
+    admin = _with(SECRET, iss=..., role="admin")
+    named = check_request(b"/reports?%5Fmethod=delete", headers=admin)
+    yield Case("another method named", named, False)
     yield Case("no route", check_request(b"/nowhere", headers=manager), False)
     yield Case("method", check_request(b"/reports", "POST", chinese), False)
     yield Case("host", check_request(b"/users/7/orders", headers=_with(), host="b.test"), False)

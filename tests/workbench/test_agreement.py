@@ -74,7 +74,9 @@ def requests(dice: random.Random) -> Iterator[tuple[Request, Who]]:
         if dice.random() < 0.3:
             path = "/" + "/".join(dice.choices(SEGMENTS, k=dice.randint(0, 4)))
         if dice.random() < 0.1:
-            path += dice.choice(["?", "?token=x", "?a=b#c", "/", "//", "#"])
+            path += dice.choice(
+                ["?", "?token=x", "?_method=PUT", "?%5Fmethod=get&a", "?a=b#c", "/", "//", "#"]
+            )
         host = dice.choice(["localhost", "api.jobfirst.local:8443", "API.jobfirst.local", ""])
         headers = {**dice.choice(HEADERS), "x-request-id": (str(number).encode(),)}
         request = Request(dice.choice(METHODS), host, path.encode(), headers, faithful=True)
