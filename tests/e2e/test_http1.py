@@ -4,6 +4,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.demo import minting
 from sidecar.demo.stack import Stack
 from tests.support.http1 import send
@@ -128,6 +129,18 @@ async def test_what_a_client_says_of_itself_never_arrives(
         assert "*" not in answer.arrived(name)[0].split(",")
     else:
         assert answer.arrived(name) in (ours.get(name, []), [])
+
+
+async def test_what_an_upstream_might_obey_instead_of_the_request_line_never_arrives(
+    stack: Stack, port: int
+) -> None:
+    """One request with all of them. The table names no host, so what names the host arrives."""
+    names = (*REMOVED, *REMOVED_WITH_HOSTS)
+    sent = [(name, "/api/cluster/nodes") for name in names]
+    token = _bearer(stack.zervi.token("alice"))
+    answer = await send(port, "/api/services/list", *sent, token)
+    assert answer.status == 200
+    assert {name for name in names if answer.arrived(name)} == {*REMOVED_WITH_HOSTS}
 
 
 @pytest.mark.parametrize("name", ["X_User_Id", "x_user-id", "X_SERVICE_ID", "x_user_role"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.config.removed import REMOVED_WITH_HOSTS
 from sidecar.demo.stack import Setup
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support.http1 import send
@@ -100,6 +101,18 @@ async def test_only_a_clean_preflight_is_forwarded(start_stack: StartStack) -> N
         # Envoy takes Transfer-Encoding off before it asks, so this body is not seen: the
         # documentation says so. Should this fail some day, the sidecar refuses it.
         assert (await send(port, target, *asked, chunked, method="OPTIONS")).status == 200
+
+
+async def test_a_client_cannot_name_another_host_where_routes_name_hosts(
+    start_stack: StartStack,
+) -> None:
+    """An upstream that obeys ``X-Forwarded-Host`` would serve what was judged for another host."""
+    routes = ROUTES + "    - {path: /api/hosted, hosts: [a.test], auth_required: false}\n"
+    async with start_stack(Setup(routes=routes)) as stack:
+        sent = [(name, "b.test") for name in REMOVED_WITH_HOSTS]
+        answer = await send(stack.ports.envoy, "/api/hosted", *sent, host="a.test")
+        assert answer.status == 200
+        assert not [name for name in REMOVED_WITH_HOSTS if answer.arrived(name)]
 
 
 async def test_an_identity_header_that_envoys_rules_lack_lets_nothing_through(

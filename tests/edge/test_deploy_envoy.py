@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.model import PolicySection
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.principal import IdentityHeaders
 from sidecar.demo.envoy import (
     Bootstrap,
@@ -129,7 +129,7 @@ def test_the_access_log_never_holds_a_query(loaded: Bootstrap) -> None:
 def test_the_sidecar_may_touch_every_header_that_it_manages_by_default(loaded: Bootstrap) -> None:
     rules = ext_authz_filter(loaded)["decoder_header_mutation_rules"]
     allowed = re.compile(rules["allow_expression"]["regex"])
-    removed = PolicySection.remove_headers
+    removed = (*REMOVED, *REMOVED_WITH_HOSTS)
     for name in (*IdentityHeaders(), *removed, "authorization"):
         assert allowed.fullmatch(name), name
         assert allowed.fullmatch(name.replace("-", "_")), name
@@ -137,7 +137,17 @@ def test_the_sidecar_may_touch_every_header_that_it_manages_by_default(loaded: B
 
 @pytest.mark.parametrize(
     "name",
-    ["host", ":path", "cookie", "x-user-idx", "ax-user-id", "xauserbid", "x-forwarded-for", ""],
+    [
+        "host",
+        ":path",
+        "cookie",
+        "x-user-idx",
+        "ax-user-id",
+        "xauserbid",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "",
+    ],
 )
 def test_the_sidecar_may_touch_no_other_header(loaded: Bootstrap, name: str) -> None:
     rules = ext_authz_filter(loaded)["decoder_header_mutation_rules"]

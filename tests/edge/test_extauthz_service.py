@@ -5,22 +5,40 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.issuers import Issuer
 from sidecar.core.keys import parse_key_set
-from sidecar.core.routes import compile_policy
+from sidecar.core.routes import Route, compile_policy
 from sidecar.demo import minting
 from sidecar.extauthz import service as service_module
+from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
-from tests.support.policies import PROTECTED, claims, live_bearer, snapshot
+from tests.support.policies import PROTECTED, TABLE, claims, live_bearer, snapshot
 
 GOOD = {"permissions": ["closed:read"]}
 ES256 = frozenset({"ES256"})
+
+
+def test_headers_that_name_the_host_are_removed_as_long_as_the_policy_names_hosts() -> None:
+    """Whichever policy is in force: a reload and a promotion swap it."""
+    hosted = (*TABLE, Route(3, "hosted", "/hosted", hosts=frozenset({"a.test"}), public=True))
+    answers = AnswerSettings(remove_headers=("x-a",), remove_with_hosts=("forwarded",))
+    checks = service(snapshot(), answers=answers)
+    for routes, wanted in ((TABLE, False), (hosted, True), (TABLE, False)):
+        checks.swap(snapshot(routes))
+        for _ in range(3):  # the last one is answered from memory
+            headers = {"forwarded": [b"x"], "x-request-id": [str(uuid4()).encode()]}
+            told = ask(checks, check_request(b"/open/1", headers=headers))
+            removed = told.ok_response.headers_to_remove
+            assert allowed(told)
+            assert ("forwarded" in removed) is wanted
+            assert "x-a" in removed
 
 
 def test_an_allowed_request_is_allowed_and_recorded() -> None:

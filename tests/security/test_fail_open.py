@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from sidecar.config.removed import REMOVED
 from sidecar.core.principal import IdentityHeaders
 from sidecar.demo import minting
 from sidecar.demo.stack import Stack
@@ -33,10 +34,6 @@ FAULTS = [
     for what in ("raise", "none", "true", "empty", "list", "object")
 ]
 SET = IdentityHeaders()
-REMOVED = (
-    *("x-service-token", "x-http-method-override", "x-http-method", "x-method-override"),
-    *("x-original-url", "x-rewrite-url"),
-)
 NAMES = (*SET, *REMOVED)
 
 
