@@ -4,6 +4,7 @@ import socket
 
 from sidecar.config import Config
 from sidecar.config.model import CorsSection, Issuer, Looma
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.respond import AnswerSettings
@@ -41,6 +42,8 @@ def answers(config: Config) -> AnswerSettings:
         forward_authorization=policy.forward_authorization,
         token_sources=config.token_sources,
         cors=_cors(policy.cors),
+        # Whoever writes a list of their own means that one.
+        remove_with_hosts=REMOVED_WITH_HOSTS if policy.remove_headers == REMOVED else (),
     )
 
 

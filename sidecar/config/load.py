@@ -207,7 +207,7 @@ def _review(
     problems = list(review.of_settings(value))
     findings = list(exposed.findings(path, source.path))
     if policy is not None:
-        problems += review.of_roles(policy, value)
+        problems += review.of_settings_and_policy(policy, value)
         findings += located(source.path, source.document, review.of_policy(policy, value))
     return problems, findings
 

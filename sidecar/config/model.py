@@ -41,6 +41,7 @@ from sidecar.config.kinds import (
     Text,
     Whole,
 )
+from sidecar.config.removed import REMOVED
 from sidecar.config.schema import Section
 from sidecar.config.values import (
     algorithm,
@@ -242,12 +243,7 @@ class PolicySection:
         IdentityHeaderNames()
     )
     remove_headers: Annotated[tuple[str, ...], Listed(Text(changeable_header), distinct=True)] = (
-        "x-service-token",
-        "x-http-method-override",
-        "x-http-method",
-        "x-method-override",
-        "x-original-url",
-        "x-rewrite-url",
+        REMOVED
     )
     forward_authorization: Annotated[bool, Flag()] = True
     shadow: Annotated[ShadowSection | None, Optional(Section(ShadowSection))] = None

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from sidecar.config import overlap
 from sidecar.config.addresses import is_loopback, split_address
 from sidecar.config.findings import BadValueError, Place, Problem, Severity, quoted
-from sidecar.config.model import PolicySection
 from sidecar.config.policy_file import ROUTES
 from sidecar.config.raw import at, duration, mapping, sequence, texts
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.config.spelling import misspelt
 from sidecar.core.principal import ALL_PERMISSIONS
 from sidecar.core.routes import Policy
 
+NAMED = 5  # headers that a message names
 LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
 
 _PERMISSION_KEYS = ("permissions", "any_permissions", "owner_unless")
@@ -61,16 +62,6 @@ def of_settings(document: object) -> Iterator[Problem]:
             "the upstream gets CORS preflights without a token: whatever runs on OPTIONS runs",
             "answer them here, or at Envoy; forward is for an upstream that answers CORS itself",
         )
-    kept = at(document, "policy", "remove_headers")
-    if isinstance(kept, list):
-        missing = [name for name in PolicySection.remove_headers if name not in texts(kept)]
-        if missing:
-            yield _warning(
-                ("policy", "remove_headers"),
-                "kept-headers",
-                f"clients may send these to the upstream: {', '.join(missing)}",
-                "an upstream that obeys them does another thing than was permitted",
-            )
     for place, grants in _role_permissions(document):
         yield from _wide_grants(place, grants)
 
@@ -95,8 +86,31 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
         yield from _ungranted(policy, granted)
 
 
-def of_roles(policy: Policy, document: object) -> Iterator[Problem]:
-    """Yield the roles in ``sidecar.yaml`` that grant nothing which the policy asks for."""
+def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a whole ``sidecar.yaml`` because of its policy."""
+    yield from _kept_headers(policy, document)
+    yield from _unused_roles(policy, document)
+
+
+def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:
+    removed = at(document, "policy", "remove_headers")
+    if not isinstance(removed, list):
+        return
+    default = REMOVED + (REMOVED_WITH_HOSTS if policy.names_hosts else ())
+    written = {name.lower() for name in texts(removed)}
+    kept = [name for name in default if name not in written]
+    if kept:
+        more = f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+        yield _warning(
+            ("policy", "remove_headers"),
+            "kept-headers",
+            f"clients may send these to the upstream: {', '.join(kept[:NAMED])}{more}",
+            "an upstream that obeys them does another thing than was permitted; "
+            "docs/configuration.md has the whole default",
+        )
+
+
+def _unused_roles(policy: Policy, document: object) -> Iterator[Problem]:
     wanted = {name for route in policy.routes for name in _permissions(route, _PERMISSION_KEYS)}
     roles = {role for route in policy.routes for role in route.roles}
     for place, grants in _role_permissions(document):

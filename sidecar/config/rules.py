@@ -11,7 +11,6 @@ from sidecar.config.model import (
     IdentityHeaderNames,
     Jwks,
     Listen,
-    PolicySection,
     Probe,
 )
 from sidecar.config.raw import at, duration, mapping, sequence, texts
@@ -182,14 +181,12 @@ def _headers(document: object) -> Iterator[Problem]:
                 "same-header",
                 f"`{other}` and `{part}` have the same header, {quoted(name)}",
             )
-    removed = at(document, "policy", "remove_headers")
-    defaults = PolicySection.remove_headers
-    for index, name in enumerate(texts(defaults if removed is None else removed)):
+    # The default may name one too: that is the sidecar's own then, and only a client's is removed.
+    for index, name in enumerate(texts(at(document, "policy", "remove_headers"))):
         if name.lower().replace("_", "-") in first:
             part = first[name.lower().replace("_", "-")]
-            place: Place = ("policy", "remove_headers", index)
             yield Problem(
-                place if removed is not None else ("policy", "identity_headers", part),
+                ("policy", "remove_headers", index),
                 "same-header",
                 f"{quoted(name)} is both removed and the identity header of `{part}`",
                 "a client's own identity headers are removed in any case",

@@ -100,6 +100,11 @@ class Policy:
     _everything: _Node | None = field(repr=False)
     _hosts: frozenset[str] = field(repr=False)
 
+    @property
+    def names_hosts(self) -> bool:
+        """Whether any route is for certain hosts."""
+        return bool(self._hosts)
+
     def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
         """Return the route of the most specific path, None where no path matches.
 

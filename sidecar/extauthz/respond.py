@@ -15,6 +15,7 @@ from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import Allow, Decision, Deny
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
+from sidecar.core.routes import Policy
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
@@ -62,7 +63,8 @@ _STRING_VALUE = b"\x1a"
 class AnswerSettings(NamedTuple):
     """What an allowed request is stripped of, and how answers are told to pages of other origins.
 
-    The names of headers are lower-case. ``cors`` is None where Envoy or the upstream tells them.
+    The names of headers are lower-case; ``remove_with_hosts`` is for a policy that names hosts.
+    ``cors`` is None where Envoy or the upstream tells them.
     """
 
     identity_headers: IdentityHeaders = IdentityHeaders()
@@ -70,20 +72,29 @@ class AnswerSettings(NamedTuple):
     forward_authorization: bool = True
     token_sources: tuple[TokenSource, ...] = ()
     cors: Cors | None = None
+    remove_with_hosts: tuple[str, ...] = ()
 
 
 class Responder:
-    """Builds CheckResponses."""
+    """Builds CheckResponses, under a policy that ``names_hosts`` or one that does not."""
 
-    def __init__(self, settings: AnswerSettings) -> None:
+    def __init__(self, settings: AnswerSettings, *, names_hosts: bool = False) -> None:
         self._settings = settings
+        self._names_hosts = names_hosts
         removed = {*settings.identity_headers, *settings.remove_headers}
+        removed.update(settings.remove_with_hosts if names_hosts else ())
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
         self._removed = sorted(removed)
         self._removed_queries = sorted(source.name for source in withheld if source.kind == "query")
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
         self._removals: Recent[tuple[str, ...], bytes] = Recent(_MAX_REMOVALS)
+
+    def under(self, policy: Policy) -> "Responder":
+        """Return what builds the answers under this policy."""
+        if policy.names_hosts is self._names_hosts:
+            return self
+        return Responder(self._settings, names_hosts=policy.names_hosts)
 
     def build(
         self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""

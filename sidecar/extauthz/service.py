@@ -128,6 +128,7 @@ class CheckService:
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
+        self._responder = self._responder.under(snapshot.policy)
         self._answers: Recent[tuple[object, ...], bytes] = Recent(self._settings.cached_tokens)
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
         self._repeats = Repeats(self._settings.cached_tokens)

@@ -38,7 +38,7 @@ class Bench:
     def __init__(self, config: Config, now: float) -> None:
         self.snapshot = _with_key_files(wiring.snapshot(config), config, now)
         self.now = now
-        self._responder = Responder(wiring.answers(config))
+        self._responder = Responder(wiring.answers(config)).under(config.policy)
 
     def judge(self, request: Request, who: Who = None) -> Judged:
         """Judge a request that carries a token, claims taken as verified, or neither.
