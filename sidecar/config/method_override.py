@@ -1,0 +1,82 @@
+"""Paths where POST needs less than another method: a form may choose that one by ``_method``.
+
+The sidecar sees ``_method`` in a query, and judges by it. In a body it cannot.
+"""
+
+from collections.abc import Iterator
+
+from sidecar.config.findings import Problem, Severity, quoted
+from sidecar.config.policy_file import ROUTES
+from sidecar.core.patterns import parse_pattern
+from sidecar.core.route import Route, hosts_of
+from sidecar.core.routes import Policy
+
+READS_BODY = frozenset({"generic", "rails", "laravel", "symfony", "express"})
+"""The values of ``policy.upstream`` whose servers read ``_method`` in a body, some by an option."""
+
+OVERRIDDEN = ("PUT", "PATCH", "DELETE")
+
+_ANY = "\x00"  # stands for any segment that no literal is: no path holds a NUL
+_ANY_HOST = "host.invalid"  # and for any host that no route names (RFC 2606)
+
+
+def problems(policy: Policy, upstream: str = "generic") -> Iterator[Problem]:
+    """Yield the routes whose requirements a POST to the same path goes around, each once."""
+    if upstream not in READS_BODY:
+        return
+    for route in policy.routes:
+        # A route that names no methods has the path to itself, POST included.
+        methods = [method for method in OVERRIDDEN if method in route.methods]
+        post = _weaker_post(policy, route, methods[0]) if methods else None
+        if post is not None:
+            yield _around(route, methods[0], post)
+
+
+def _weaker_post(policy: Policy, route: Route, method: str) -> Route | None:
+    """Return the route that POST gets in the place of this one, where it needs less, else None."""
+    pattern = parse_pattern(route.path)
+    path = tuple(_ANY if segment is None else segment for segment in pattern.segments)
+    path += (_ANY,) if pattern.tail else ()
+    for host in sorted(hosts_of(route)) or [_ANY_HOST]:
+        post = policy.match(host, "POST", path)
+        if not isinstance(post, Route) or policy.match(host, method, path) is not route:
+            continue
+        if not _is_as_strict(post, route):
+            return post
+    return None
+
+
+def _is_as_strict(route: Route, other: Route) -> bool:
+    """Say whether whoever ``route`` lets in, ``other`` lets in too."""
+    if other.public or route.public:
+        return other.public
+    held = {*route.permissions}
+    owner = other.owner is None or not held.isdisjoint(other.owner_unless)
+    if route.owner == other.owner:
+        owner = owner or {*route.owner_unless} <= {*other.owner_unless}
+    return (
+        owner
+        and route.principals <= other.principals
+        and (not other.issuers or (bool(route.issuers) and route.issuers <= other.issuers))
+        and {*other.permissions} <= held
+        and _narrows(route.any_permissions, other.any_permissions, held)
+        and _narrows(route.roles, other.roles, set())
+    )
+
+
+def _narrows(names: tuple[str, ...], others: tuple[str, ...], held: set[str]) -> bool:
+    """Say whether one of ``others`` is held by whoever holds ``held`` and one of ``names``."""
+    return not others or not held.isdisjoint(others) or (bool(names) and {*names} <= {*others})
+
+
+def _around(route: Route, method: str, post: Route) -> Problem:
+    return Problem(
+        (*ROUTES, route.index, "methods"),
+        "method-override",
+        f"POST {quoted(post.path)} needs less than {method}: "
+        f"a form with _method={method} in its body passes as POST",
+        "ask the same of POST, switch the override off in the upstream, or set `policy.upstream` "
+        "to one that has none",
+        Severity.WARNING,
+        (*ROUTES, post.index),
+    )
