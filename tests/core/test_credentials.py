@@ -24,6 +24,11 @@ ALL = (BEARER, RAW_HEADER, COOKIE, QUERY)
         (b"/", {"cookie": [b"a=1", b"token=abc"]}),
         (b"/", {"cookie": [b"a=1,token=abc"]}),
         (b"/?a=1&token=abc&b=2", {}),
+        (b"/?%74oken=abc", {}),
+        (b"/?token=abc&TOKEN=abc", {}),
+        (b"/?a=1;b=2&token=abc", {}),
+        (b"/", {"cookie": [b"a=1; token =abc"]}),
+        (b"/", {"cookie": [b"a=1; %74oken=abc"]}),
         (b"/?token=abc", {"authorization": [b"Bearer abc"], "cookie": [b"token=abc"]}),
     ],
 )
@@ -39,7 +44,9 @@ def test_a_token_is_found_in_every_configured_place(
     [
         (b"/", {}, Reason.TOKEN_MISSING),
         (b"/?tokens=abc", {"cookie": [b"xtoken=abc"]}, Reason.TOKEN_MISSING),
-        (b"/?token", {"cookie": [b"token"]}, Reason.TOKEN_MISSING),
+        (b"/", {"cookie": [b"token"]}, Reason.TOKEN_MISSING),
+        (b"/", {"cookie": [b"Token=abc"]}, Reason.TOKEN_MISSING),
+        (b"/?token", {}, Reason.TOKEN_MALFORMED),
         (b"/", {"authorization": [b""]}, Reason.TOKEN_MALFORMED),
         (b"/", {"authorization": [b"Bearer"]}, Reason.TOKEN_MALFORMED),
         (b"/", {"authorization": [b"Bearer   "]}, Reason.TOKEN_MALFORMED),
@@ -53,6 +60,32 @@ def test_a_token_is_found_in_every_configured_place(
         (b"/", {"authorization": [b"Bearer a,"]}, Reason.MULTIPLE_CREDENTIALS),
         (b"/", {"cookie": [b"token=a; token=b"]}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?token=a&token=b", {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"cookie": [b"token=a; token =b"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"cookie": [b"token=a; %74oken=b"]}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"cookie": [b'token=a; token="b"']}, Reason.MULTIPLE_CREDENTIALS),
+        *(
+            (b"/?token=a&" + other, {}, Reason.MULTIPLE_CREDENTIALS)
+            for other in (
+                b"%74oken=b",
+                b"tok%65n=b",
+                b"TOKEN=b",
+                b"token[]=b",
+                b"token%5B0%5D=b",
+                b"[token]=b",
+                b"+token=b",
+                b"%20token=b",
+                b"token+=b",
+                b"token%00x=b",
+                b"token=%61",
+                b"token=",
+                b"token",
+                b"a=1;token=b",
+                b"?token=b",
+            )
+        ),
+        (b"/?token=a;b=1", {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/?b=1;token=a", {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/?token=a&" + b"b=1&" * 1000, {}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?token=a", {"authorization": [b"Bearer b"]}, Reason.MULTIPLE_CREDENTIALS),
     ],
 )
@@ -63,6 +96,15 @@ def test_what_is_no_single_token_is_refused(
     with pytest.raises(TokenError) as caught:
         find_token(request(target, headers=headers), ALL)
     assert caught.value.reason is reason
+
+
+def test_a_name_with_an_underscore_is_known_in_every_spelling() -> None:
+    """PHP reads ``access.token`` and ``access token`` as ``access_token``."""
+    source = TokenSource("query", "access_token")
+    for other in (b"access%5Ftoken", b"access.token", b"access+token", b"Access_Token"):
+        with pytest.raises(TokenError) as caught:
+            find_token(request(b"/?access_token=a&" + other + b"=b"), (source,))
+        assert caught.value.reason is Reason.MULTIPLE_CREDENTIALS
 
 
 def test_a_place_that_is_not_configured_is_not_looked_at() -> None:

@@ -207,6 +207,8 @@ def test_forward_lets_a_clean_preflight_pass(
         (b"/w", {"cookie": (b"a=b",)}),
         (b"/w", {"x-token": (b"a",)}),
         (b"/w?token=a", {}),
+        (b"/w?%74oken=a", {}),
+        (b"/w?a=1;token=a", {}),
         (b"/w", {"content-length": (b"1",)}),
         (b"/w", {"content-length": (b"00", b"0")}),
         (b"/w", {"content-length": (b"-1",)}),

@@ -1,8 +1,13 @@
 """A decision to CheckResponse bytes."""
 
 import json
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import Allow, Deny, decide
@@ -12,7 +17,7 @@ from sidecar.core.tokens import Verified
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption
+from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption, OkHttpResponse
 from tests.support.checks import PERMISSION_DENIED, check_request, envelope_of
 from tests.support.policies import (
     BEARER,
@@ -243,7 +248,7 @@ def test_a_public_route_removes_every_identity_header() -> None:
 def test_other_spellings_of_a_removed_header_are_removed() -> None:
     """``x_user_id`` and ``x-user-id`` are two names to Envoy, and one to many upstreams."""
     names = ["x_user_id", "x-user_id", "x.user.id", "x-user-id", "x_other", "x_original_url"]
-    added = RESPONDER.addendum(names, "id")
+    added = RESPONDER.addendum(request(headers={name: [b"4"] for name in names}), "id")
     response = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)) + added)
     removed = list(response.ok_response.headers_to_remove)
     assert removed[-4:] == ["x_user_id", "x-user_id", "x.user.id", "x_original_url"]
@@ -253,7 +258,7 @@ def test_other_spellings_of_a_removed_header_are_removed() -> None:
 def test_the_addendum_says_the_decision_id_and_leaves_the_rest() -> None:
     """Protobuf merges messages that follow each other."""
     constant = RESPONDER.build(Allow(Reason.OK, PROTECTED, verified()))
-    whole = read(constant + RESPONDER.addendum(["a"], "0a0b0c0d-1111-2222-3333-444455556666"))
+    whole = read(constant + RESPONDER.addendum(request(), "0a0b0c0d-1111-2222-3333-444455556666"))
     metadata = {name: field.string_value for name, field in whole.dynamic_metadata.fields.items()}
     assert metadata == {
         "reason": "ok",
@@ -271,19 +276,120 @@ def test_long_odd_names_are_removed_too() -> None:
     settings = SETTINGS._replace(remove_headers=("x-" + "a" * 300,))
     responder = Responder(settings)
     odd = "x_" + "a" * 300
-    response = read(responder.addendum([odd], "id"))
+    response = read(responder.addendum(request(headers={odd: [b"4"]}), "id"))
     assert list(response.ok_response.headers_to_remove) == [odd]
 
 
-def test_credentials_stay_here_where_they_are_not_to_be_forwarded() -> None:
-    """The header and the query parameter that may hold the token go."""
-    sources = (BEARER, TokenSource("query", "token"))
-    responder = Responder(SETTINGS._replace(forward_authorization=False, token_sources=sources))
-    response = read(responder.build(Allow(Reason.PUBLIC, PUBLIC)))
-    assert "authorization" in response.ok_response.headers_to_remove
-    assert list(response.ok_response.query_parameters_to_remove) == ["token"]
-    kept = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)))
-    assert "authorization" not in kept.ok_response.headers_to_remove
+WITHHOLDING = SETTINGS._replace(
+    forward_authorization=False,
+    token_sources=(BEARER, TokenSource("query", "token"), TokenSource("cookie", "session")),
+)
+
+
+def allowed(
+    target: bytes = b"/open/1", settings: AnswerSettings = WITHHOLDING, **headers: Sequence[bytes]
+) -> OkHttpResponse:
+    """Return what Envoy does with an allowed request, apart from what a plain one would get."""
+    responder = Responder(settings)
+    answer = responder.build(Allow(Reason.PUBLIC, PUBLIC))
+    answer += responder.addendum(request(target, headers=headers), "an-id")
+    told = read(answer)
+    assert told.status.code == 0
+    assert told.dynamic_metadata.fields["decision_id"].string_value == "an-id"
+    return told.ok_response
+
+
+def test_a_header_that_may_hold_the_token_stays_here() -> None:
+    """Where tokens are not to be forwarded, and there alone."""
+    assert "authorization" in allowed().headers_to_remove
+    assert "authorization" not in allowed(settings=SETTINGS).headers_to_remove
+
+
+@pytest.mark.parametrize(
+    ("target", "removed"),
+    [
+        (b"/open/1", []),
+        (b"/open/1?a=token", []),
+        (b"/open/1?tokens=a", []),
+        (b"/open/1?token=a", ["token"]),
+        (b"/open/1?b=1&token=a&token=b", ["token"]),
+        (b"/open/1?%74oken=a&TOKEN=b&+token=c", ["%74oken", "+token", "TOKEN"]),
+    ],
+)
+def test_a_query_parameter_that_may_hold_the_token_is_removed_where_it_is(
+    target: bytes, removed: list[str]
+) -> None:
+    """Under the spelling that it has. Envoy rewrites the query of each request that is asked of."""
+    assert sorted(allowed(target).query_parameters_to_remove) == sorted(removed)
+    assert not allowed(target, SETTINGS).query_parameters_to_remove
+
+
+@pytest.mark.parametrize(
+    ("cookie", "arrives"),
+    [
+        (b"session=t", None),
+        (b" session=t ;", None),
+        (b"session=t; session=u", None),
+        (b"session=t,session=u", None),
+        (b"session =t", None),
+        (b"%73ession=t", None),
+        (b"a=1; session=t; b=2", "a=1; b=2"),
+        (b"session=t; b=2", "b=2"),
+        (b"a=1; session=t", "a=1"),
+        (b"a=1;session=t;b=2", "a=1;b=2"),
+        (b"a=1,session=t,b=2", "a=1,b=2"),
+        (b"a=1,2; session=t; b=3,4", "a=1,2; b=3,4"),
+        (b"session=t; a=1; session=t; b=2; session=t", "a=1; b=2"),
+        (b'a="1; session=t; b=2"', 'a="1; b=2"'),
+        (b"session=t; a", "a"),
+        (b"session=t; a=\xe2\x82\xac", "a=\u20ac"),
+        (b"session=t; a=\xff; b=2", "b=2"),
+        (b"session=t; a=1\r\nx-user-id: 4; b=2", "b=2"),
+        (b"session=t; a=\x00", None),
+    ],
+)
+def test_of_a_cookie_header_the_token_alone_is_taken(cookie: bytes, arrives: str | None) -> None:
+    """What is left stands as it stood, separators too; what no header can carry is left out."""
+    told = allowed(cookie=[cookie])
+    assert ("cookie" in told.headers_to_remove) is (arrives is None)
+    options = [(option.header.key, option.header.value) for option in told.headers]
+    assert options == ([] if arrives is None else [("cookie", arrives)])
+    actions = {option.append_action for option in told.headers}
+    assert actions <= {HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
+
+
+@pytest.mark.parametrize(
+    "cookie", [(), (b"a=1",), (b"a=session",), (b"xsession=t; Session=t",), (b"a=\xff",), (b"",)]
+)
+def test_a_cookie_header_without_the_token_is_not_touched(cookie: tuple[bytes, ...]) -> None:
+    """Envoy need not be allowed to change it then."""
+    headers = {"cookie": cookie} if cookie else {}
+    told = allowed(**headers)
+    assert not told.headers
+    assert "cookie" not in told.headers_to_remove
+
+
+def test_cookies_that_are_forwarded_are_not_touched() -> None:
+    """Whatever they hold."""
+    told = allowed(settings=WITHHOLDING._replace(forward_authorization=True), cookie=[b"session=t"])
+    assert not told.headers
+    assert "cookie" not in told.headers_to_remove
+
+
+@given(st.lists(st.sampled_from(["session", "a", "=", ";", ",", " ", '"', "%73", "\xe9"])))
+def test_what_is_left_of_cookies_is_what_there_was(pieces: list[str]) -> None:
+    """Every cookie that arrives was sent as it arrives, in this order, and none is the token's."""
+    cookie = "".join(pieces).encode()
+    told = allowed(cookie=[cookie])
+    if not told.headers and "cookie" not in told.headers_to_remove:
+        left = cookie.decode()
+    else:
+        left = told.headers[0].header.value if told.headers else ""
+    sent = [pair.strip(" ") for pair in re.split("[;,]", cookie.decode())]
+    for pair in filter(None, (pair.strip(" ") for pair in re.split("[;,]", left))):
+        assert unquote(pair.partition("=")[0]).strip(" ") != "session" or "=" not in pair
+        assert pair in sent
+        sent = sent[sent.index(pair) + 1 :]
 
 
 @pytest.mark.parametrize("reason", [*DENYING, Reason.PREFLIGHT_ANSWERED])
