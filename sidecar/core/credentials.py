@@ -1,11 +1,18 @@
 """Where a request carries its token, and that it carries one alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
+from sidecar.core.query import QueryError, parameters
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.token_error import TokenError
+
+MAX_COOKIES = 1000
+"""Cookies of a request that are looked through; browsers keep some 180 of a site."""
+
+_SPACES = b" \t"
 
 
 class TokenSource(NamedTuple):
@@ -51,7 +58,10 @@ def is_used(request: Request, source: TokenSource) -> bool:
     """Say whether a request holds anything where this source looks for a token."""
     if source.kind == "header":
         return source.name in request.headers
-    return bool(_FINDERS[source.kind](request, source))
+    try:
+        return bool(_FINDERS[source.kind](request, source))
+    except TokenError:
+        return True
 
 
 def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
@@ -75,17 +85,41 @@ def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several headers
     # by `,`.
     cookies = b";".join(request.headers.get("cookie", ())).replace(b",", b";")
-    return _named(source.name, (pair.strip(b" \t") for pair in cookies.split(b";")))
+    name = source.name.encode()
+    if name not in unquote_to_bytes(cookies):
+        return ()
+    pairs = cookies.split(b";")
+    if len(pairs) > MAX_COOKIES:
+        detail = f"more than {MAX_COOKIES} cookies, {source} among them"
+        raise TokenError(Reason.MULTIPLE_CREDENTIALS, detail)
+    values = (cookie_value(pair, name) for pair in pairs)
+    return tuple(value for value in values if value is not None)
+
+
+def cookie_value(pair: bytes, name: bytes) -> bytes | None:
+    """Return the value in a pair of a Cookie header, None where it is none of this name.
+
+    Servers drop spaces around the name, and old PHP decodes it.
+    """
+    written, equals, value = pair.partition(b"=")
+    if not equals:
+        return None
+    written = written.strip(_SPACES)
+    if written != name and unquote_to_bytes(written).strip(_SPACES) != name:
+        return None
+    return value.strip(_SPACES)
 
 
 def _in_query(request: Request, source: TokenSource) -> tuple[bytes, ...]:
-    return _named(source.name, request.target.partition(b"?")[2].split(b"&"))
-
-
-def _named(name: str, pairs: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return the values of those pairs that have this name."""
-    start = name.encode() + b"="
-    return tuple(pair.removeprefix(start) for pair in pairs if pair.startswith(start))
+    query = request.target.partition(b"?")[2]
+    try:
+        found = parameters(query, source.name)
+        if b";" in query and found != parameters(query, source.name, semicolons=True):
+            detail = f"{source} is read in two ways: where ; separates parameters, and where not"
+            raise TokenError(Reason.MULTIPLE_CREDENTIALS, detail)
+    except QueryError as error:
+        raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source}: {error}") from None
+    return tuple([parameter.value for parameter in found])
 
 
 _FINDERS = {"header": _in_header, "cookie": _in_cookie, "query": _in_query}

@@ -7,7 +7,7 @@ and collapses doubles.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,16 +15,17 @@ from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import Allow, Decision, Deny
 from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
 from sidecar.core.routes import Policy
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
+from sidecar.extauthz.header import set_header
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.recent import Recent
+from sidecar.extauthz.withheld import Withheld
 from sidecar.pb.ext_authz_pb2 import (
     CheckResponse,
     DeniedHttpResponse,
-    HeaderValueOption,
-    OkHttpResponse,
 )
 
 RETRY_AFTER_SECONDS = 1  # what can heal is retried by the sidecar within about that time
@@ -86,7 +87,7 @@ class Responder:
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
         self._removed = sorted(removed)
-        self._removed_queries = sorted(source.name for source in withheld if source.kind == "query")
+        self._withheld = Withheld(withheld)
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
         self._removals: Recent[tuple[str, ...], bytes] = Recent(_MAX_REMOVALS)
 
@@ -123,20 +124,22 @@ class Responder:
         cors = self._settings.cors
         return "" if cors is None or envelope is None else cors.listed_origin(envelope.request)
 
-    def addendum(self, header_names: Iterable[str], decision_id: str) -> bytes:
-        """Return what one request adds to an allow: decision id, odd spellings of removed headers.
+    def addendum(self, request: Request, decision_id: str) -> bytes:
+        """Return what one request adds to an allow: its decision id, and what only it has removed.
+
+        That is odd spellings of removed headers, and tokens that are not to be forwarded.
 
         Many upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule), Envoy removes only the
         exact name. ``decision_id`` is ASCII.
         """
         encoded = decision_id.encode("ascii")
-        names = tuple(header_names)
+        names = tuple(request.headers)
         removals = self._removals.get(names)
         if removals is None:
             removals = self._removals_of(names)
             if sum(map(len, names)) <= _MAX_NAMES:
                 self._removals.put(names, removals)
-        return _before_decision_id(len(encoded)) + encoded + removals
+        return _before_decision_id(len(encoded)) + encoded + removals + self._withheld.of(request)
 
     def _removals_of(self, names: Sequence[str]) -> bytes:
         """Return the part of an answer that removes the odd spellings among these names."""
@@ -156,13 +159,12 @@ class Responder:
         if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
             raise TypeError("an identity begins with whose it is")
         for name, value in identity:
-            _set(answer, name, value)
+            set_header(answer, name, value)
         if len(answer.headers) != len(identity):
             raise TypeError("a part of the identity was lost")
         # A name in both lists would be gone.
         kept = {name for name, _ in identity}
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
-        answer.query_parameters_to_remove.extend(self._removed_queries)
 
     def _deny(
         self,
@@ -179,7 +181,7 @@ class Responder:
             origin = self.listed_origin(envelope)
             headers |= self._settings.cors.answer_headers(origin, preflight=preflight)
         for name, value in headers.items():
-            _set(denied, name, value)
+            set_header(denied, name, value)
 
 
 def _refusal(
@@ -221,16 +223,6 @@ def _metadata(decision: Decision, decision_id: str) -> dict[str, str]:
     if decision_id:
         told["decision_id"] = decision_id
     return told
-
-
-def _set(answer: OkHttpResponse | DeniedHttpResponse, name: str, value: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise TypeError("a header's value is text, and some")
-    option = answer.headers.add()  # in place: a message of its own would be copied
-    header = option.header
-    header.key = name
-    header.value = value
-    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 @lru_cache(maxsize=64)  # ids are mostly of one length

@@ -254,7 +254,7 @@ class CheckService:
             if constant is None:
                 constant = _something(self._responder.build(decision))
                 self._answers.put(key, constant)
-            added = self._responder.addendum(check.envelope.request.headers, check.decision_id)
+            added = self._responder.addendum(check.envelope.request, check.decision_id)
             answer = _something(constant) + _something(added)
         elif isinstance(decision, Deny):
             answer = self._denials.answer(decision, check.envelope, check.decision_id)

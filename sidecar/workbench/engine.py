@@ -54,7 +54,7 @@ class Bench:
         decision_id = envelope.request_id or DECISION_ID
         if isinstance(decision, Allow):
             answer = self._responder.build(decision)
-            answer += self._responder.addendum(envelope.request.headers, decision_id)
+            answer += self._responder.addendum(envelope.request, decision_id)
         else:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sidecar.core.credentials import TokenSource, find_token
+from sidecar.core.credentials import MAX_COOKIES, TokenSource, find_token
+from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens import TokenError
 from tests.support.policies import BEARER, request
@@ -77,15 +78,16 @@ def test_a_token_is_found_in_every_configured_place(
                 b"token+=b",
                 b"token%00x=b",
                 b"token=%61",
-                b"token=",
-                b"token",
                 b"a=1;token=b",
                 b"?token=b",
             )
         ),
+        (b"/?token=a&token=", {}, Reason.TOKEN_MALFORMED),
+        (b"/?token=a&token", {}, Reason.TOKEN_MALFORMED),
         (b"/?token=a;b=1", {}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?b=1;token=a", {}, Reason.MULTIPLE_CREDENTIALS),
-        (b"/?token=a&" + b"b=1&" * 1000, {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/?token=a&" + b"b=1&" * MAX_PARAMETERS, {}, Reason.MULTIPLE_CREDENTIALS),
+        (b"/", {"cookie": [b"token=a;" + b"b=1;" * MAX_COOKIES]}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?token=a", {"authorization": [b"Bearer b"]}, Reason.MULTIPLE_CREDENTIALS),
     ],
 )

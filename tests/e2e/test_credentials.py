@@ -68,7 +68,7 @@ async def test_of_a_cookie_header_only_the_token_is_taken(
     sent = [cookie.replace("{}", token) for cookie in cookies]
     for _ in range(3):
         answer = await _ask(withholding, LISTED, *sent)
-        assert [value.encode("latin-1").decode() for value in answer.arrived("cookie")] == arrive
+        assert answer.arrived("cookie") == arrive
         assert token not in answer.body
 
 
@@ -86,6 +86,7 @@ async def test_of_a_query_only_the_token_is_taken_and_envoy_sorts_the_rest(
         (f"{LISTED}?access_token={token}", LISTED),
         (f"{LISTED}?b=2&access_token={token}&a=1", f"{LISTED}?a=1&b=2"),
         (f"{LISTED}?b=2&access%5Ftoken={token}&a=1", f"{LISTED}?a=1&b=2"),
+        (f"{LISTED}?c&b=%41+%2B&&access_token={token}&a=2&a=1", f"{LISTED}?=&a=2&a=1&b=%41+%2B&c="),
     ):
         answer = await _ask(withholding, target)
         assert answer.json["path"] == arrives

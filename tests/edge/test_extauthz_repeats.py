@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import DecisionRecord, decide
 from sidecar.extauthz import repeats as repeats_module
 from sidecar.extauthz import service as service_module
+from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import (
     CheckRequest,
@@ -22,7 +24,7 @@ from sidecar.pb.ext_authz_pb2 import (
     HeaderValue,
 )
 from tests.support.checks import allowed, ask, check_request, reason_of, service
-from tests.support.policies import PROTECTED, PUBLIC, live_bearer, snapshot
+from tests.support.policies import BEARER, PROTECTED, PUBLIC, live_bearer, snapshot
 
 GOOD = live_bearer(permissions=["closed:read"])
 OTHER = live_bearer(permissions=["closed:read"], user_id=8)
@@ -235,8 +237,11 @@ def test_an_id_that_is_in_the_answer_already_is_left_alone() -> None:
 # In each request something else stands for `HOLE`.
 _HOLE = b"HOLE"
 _IDS = [an_id() for _ in range(3)]
-_values = st.sampled_from([b"", b"a", _HOLE, _ENTRY + _HOLE, _ENTRY + _HOLE + b"b", _ENTRY * 2])
-_names = st.sampled_from(["a", "x-request-id", "X-Request-Id", "x_user_id", ":path"])
+_COOKIES = [b"session=" + _HOLE, b"a=1; session=" + _HOLE + b"; b=" + _HOLE, b"a=" + _HOLE]
+_values = st.sampled_from(
+    [b"", b"a", _HOLE, _ENTRY + _HOLE, _ENTRY + _HOLE + b"b", _ENTRY * 2, *_COOKIES]
+)
+_names = st.sampled_from(["a", "x-request-id", "X-Request-Id", "x_user_id", ":path", "cookie"])
 _ids = st.sampled_from([*_IDS * 3, b"y" * 36, b"-" * 36, _ENTRY * 2, b""])
 
 
@@ -256,7 +261,15 @@ def _message(entries: Sequence[tuple[str, bytes, bool]], hole: bytes, missing: i
 
 @given(
     others=st.lists(st.tuples(_names, _values, st.sampled_from([False] * 5 + [True])), max_size=3),
-    target=st.sampled_from([b"/closed/1", b"/closed/" + _HOLE]),
+    target=st.sampled_from(
+        [
+            b"/closed/1",
+            b"/closed/" + _HOLE,
+            b"/closed/1?a=1&token=" + _HOLE,
+            b"/closed/1?token[" + _HOLE + b"]=1",
+            b"/closed/1?_method=" + _HOLE,
+        ]
+    ),
     order=st.randoms(use_true_random=False),
     asked=st.lists(
         st.tuples(_ids, st.sampled_from(_IDS), st.just(0) | st.integers(0, 60)),
@@ -270,9 +283,9 @@ def test_a_service_that_remembers_answers_as_one_that_does_not(
     order: random.Random,
     asked: list[tuple[bytes, bytes, int]],
 ) -> None:
-    """Whatever the headers hold, and wherever the id stands, or seems to."""
+    """Whatever headers and query hold, and wherever the id stands, or seems to."""
     records: list[DecisionRecord] = []
-    checks = service(snapshot(), records=records)
+    checks = withholding_service(records)
     entries = [(":path", target, False), ("authorization", GOOD["authorization"][0], False)]
     entries += [*others, ("x-request-id", b"ID", False)]
     order.shuffle(entries)
@@ -282,11 +295,18 @@ def test_a_service_that_remembers_answers_as_one_that_does_not(
         assert not made_up & {each.decode("latin-1") for each in (own_id, hole)}
 
 
+def withholding_service(records: list[DecisionRecord]) -> CheckService:
+    """Return a service whose answers depend on cookies and query too."""
+    sources = (BEARER, TokenSource("cookie", "session"), TokenSource("query", "token"))
+    answers = AnswerSettings(forward_authorization=False, token_sources=sources)
+    return service(snapshot(), records=records, answers=answers)
+
+
 def _answered_as_by_another(
     checks: CheckService, records: list[DecisionRecord], message: bytes
 ) -> set[str]:
     """Ask this service and one that knows nothing; return the ids, where each made up its own."""
-    answers = [ask(checks, message), ask(service(snapshot(), records=records), message)]
+    answers = [ask(checks, message), ask(withholding_service(records), message)]
     recorded = [(each.request, each.surroundings()) for each in records[-2:]]
     assert recorded[0] == recorded[1]
     shown = {each.dynamic_metadata.fields["decision_id"].string_value for each in answers}
@@ -343,7 +363,7 @@ def test_what_a_message_begins_with_changes_no_answer(
 ) -> None:
     """Neither do lengths that are wrong, nor attributes that come twice: protobuf merges them."""
     records: list[DecisionRecord] = []
-    checks = service(snapshot(), records=records)
+    checks = withholding_service(records)
     for beginnings, beyond, hole in [(*_PLAIN, _IDS[0])] * 2 + asked:
         http = CheckRequestOutline.FromString(question()).attributes.request.http
         message = _check_of(http.SerializeToString(), beginnings, beyond)

@@ -34,7 +34,9 @@ ROUTES = (
     Route(7, "anyone", "/anyone"),
 )
 SOURCES = (BEARER, TokenSource("cookie", "token"), TokenSource("query", "token"))
-ANSWERS = AnswerSettings(remove_headers=("x-original-url",), token_sources=SOURCES)
+ANSWERS = AnswerSettings(
+    remove_headers=("x-original-url",), forward_authorization=False, token_sources=SOURCES
+)
 
 Headers = Mapping[str, Sequence[bytes]]
 

@@ -15,7 +15,7 @@ import pytest
 
 import sidecar.core
 import sidecar.extauthz
-from sidecar.core import decision, preflight, principal, strict_json, tokens
+from sidecar.core import credentials, decision, preflight, principal, strict_json, tokens
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
@@ -37,6 +37,7 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     principal._first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
     decision.stands: (True,),
+    credentials.cookie_value: (None,),
     preflight.may_be_forwarded: (True,),
 }
 ALL = list(cases())
