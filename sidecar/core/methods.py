@@ -27,11 +27,12 @@ def named_methods(target: bytes) -> tuple[str, ...]:
 
     Raises QueryError for more than ``MAX_NAMED``, or for a query that is not looked through.
     """
-    query = target.partition(b"?")[2]
-    if not query:
+    if b"?" not in target:
         return ()
     # Nothing but a tuple passes for "names none".
-    found = () + parameters(query, "_method", semicolons=True)  # noqa: RUF005 -- see above
+    found = () + parameters(target.partition(b"?")[2], "_method", semicolons=True)  # noqa: RUF005
+    if not found:
+        return ()
     methods = tuple(dict.fromkeys(_upper(parameter.value) for parameter in found))
     if len(methods) > MAX_NAMED:
         raise QueryError(f"the query names more than {MAX_NAMED} methods")

@@ -5,6 +5,7 @@ or `[`; Node's qs reads `[a]` as `a`; ASP.NET ignores case; Rack and others spli
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -38,8 +39,9 @@ def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Pa
 
     Raises QueryError where the name may be there, among more than ``MAX_PARAMETERS``.
     """
-    wanted = name.encode().translate(_PLAIN)
-    if wanted not in unquote_to_bytes(query).translate(_PLAIN):
+    wanted = _plain(name)
+    decoded = unquote_to_bytes(query) if b"%" in query else query
+    if wanted not in decoded.translate(_PLAIN):
         return ()
     parts = _SEPARATOR.split(query) if semicolons else query.split(b"&")
     if len(parts) > MAX_PARAMETERS:
@@ -52,3 +54,8 @@ def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Pa
         if plain.translate(_PLAIN) == wanted:
             found.append(Parameter(raw, value))
     return tuple(found)
+
+
+@lru_cache(maxsize=16)  # `_method` and the names of token sources
+def _plain(name: str) -> bytes:
+    return name.encode().translate(_PLAIN)

@@ -87,7 +87,7 @@ class Responder:
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
         self._removed = sorted(removed)
-        self._withheld = Withheld(withheld)
+        self._withheld = Withheld(withheld) if withheld else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
         self._removals: Recent[tuple[str, ...], bytes] = Recent(_MAX_REMOVALS)
 
@@ -139,7 +139,9 @@ class Responder:
             removals = self._removals_of(names)
             if sum(map(len, names)) <= _MAX_NAMES:
                 self._removals.put(names, removals)
-        return _before_decision_id(len(encoded)) + encoded + removals + self._withheld.of(request)
+        if self._withheld is not None:
+            removals += self._withheld.of(request)
+        return _before_decision_id(len(encoded)) + encoded + removals
 
     def _removals_of(self, names: Sequence[str]) -> bytes:
         """Return the part of an answer that removes the odd spellings among these names."""

@@ -29,19 +29,20 @@ class Withheld:
 
     def of(self, request: Request) -> bytes:
         """Return the part of an allow that does so, empty for a request that holds none."""
+        left = None
+        if self._cookies and "cookie" in request.headers:
+            left = _without(b"; ".join(request.headers["cookie"]), self._cookies)
+        query = request.target.partition(b"?")[2] if self._queries else b""
+        names = {name for source in self._queries for name in _spellings(query, source)}
+        if left is None and not names:
+            return b""
         answer = CheckResponse()
         told = answer.ok_response
-        if self._cookies and "cookie" in request.headers:
-            cookies = b"; ".join(request.headers["cookie"])
-            left = _without(cookies, self._cookies)
-            if left == "":
-                told.headers_to_remove.append("cookie")
-            elif left is not None:
-                set_header(told, "cookie", left)
-        if self._queries:
-            query = request.target.partition(b"?")[2]
-            names = {name for source in self._queries for name in _spellings(query, source)}
-            told.query_parameters_to_remove.extend(sorted(names))
+        if left == "":
+            told.headers_to_remove.append("cookie")
+        elif left is not None:
+            set_header(told, "cookie", left)
+        told.query_parameters_to_remove.extend(sorted(names))
         return answer.SerializeToString()
 
 
