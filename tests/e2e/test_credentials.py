@@ -10,6 +10,7 @@ import yaml
 from sidecar.demo.envoy import ext_authz_filter
 from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack
+from tests.support import http2
 from tests.support.http1 import Answer, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -70,6 +71,15 @@ async def test_of_a_cookie_header_only_the_token_is_taken(
         answer = await _ask(withholding, LISTED, *sent)
         assert answer.arrived("cookie") == arrive
         assert token not in answer.body
+
+
+async def test_of_the_cookie_fields_of_http2_only_the_token_is_taken(withholding: Stack) -> None:
+    """A browser sends each cookie as a field of its own there (RFC 9113 section 8.2.3)."""
+    cookies = ("a=1", f"session={withholding.zervi.token('alice')}", "b=2")
+    sent = [("cookie", cookie) for cookie in cookies]
+    answer = await http2.send(withholding.ports.envoy, LISTED, *sent)
+    assert answer.status == 200, answer.body
+    assert answer.arrived("cookie") == ["a=1; b=2"]
 
 
 async def test_a_cookie_header_without_the_token_is_left_alone(withholding: Stack) -> None:

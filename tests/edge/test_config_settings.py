@@ -121,6 +121,22 @@ def test_token_sources_and_header_names_are_lower_case(files: Files) -> None:
     assert config.settings.policy.remove_headers == ("x-a",)
 
 
+def test_an_identity_header_may_have_a_name_that_is_removed_by_default(files: Files) -> None:
+    files.write(
+        sidecar=ISSUERS
+        + "policy: {file: routes.yaml, identity_headers: {subject: X-WebAuth-User}}\n"
+    )
+    answers = wiring.answers(files.load())
+    assert answers.identity_headers.subject in answers.remove_headers
+    assert answers.remove_with_hosts
+
+
+def test_a_list_of_removed_headers_of_ones_own_is_the_whole_list(files: Files) -> None:
+    files.write(sidecar=ISSUERS + "policy: {file: routes.yaml, remove_headers: [x-a]}\n")
+    answers = wiring.answers(files.load())
+    assert (answers.remove_headers, answers.remove_with_hosts) == (("x-a",), ())
+
+
 def test_the_origins_of_cors_become_answers(files: Files) -> None:
     origins = "https://app.test, 'http://[::1]:3000', capacitor://localhost"
     policy = f"policy: {{file: routes.yaml, cors: {{origins: [{origins}], credentials: true}}}}\n"

@@ -239,6 +239,20 @@ def test_an_allow_sets_what_has_a_value_and_removes_the_rest() -> None:
     assert actions == {HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
 
 
+def test_a_removed_header_that_is_an_identity_header_too_is_set() -> None:
+    """And removed where there is no identity: a client's own copy never passes."""
+    names = IdentityHeaders(subject="x-webauth-user")
+    responder = Responder(AnswerSettings(names, ("x-webauth-user", "proxy")))
+    seen = snapshot()._replace(identity_headers=names)
+    decision = decide(request(headers=bearer(permissions=["closed:read"])), seen, {}, NOW)
+    assert isinstance(decision, Allow)
+    told = read(responder.build(decision)).ok_response
+    assert ("x-webauth-user", "7") in [(o.header.key, o.header.value) for o in told.headers]
+    assert "x-webauth-user" not in told.headers_to_remove
+    told = read(responder.build(Allow(Reason.PUBLIC, PUBLIC))).ok_response
+    assert "x-webauth-user" in told.headers_to_remove
+
+
 def test_a_public_route_removes_every_identity_header() -> None:
     """A client's own copy never passes."""
     response = read(RESPONDER.build(Allow(Reason.PUBLIC, PUBLIC)))
