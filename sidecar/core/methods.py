@@ -27,10 +27,15 @@ def named_methods(target: bytes) -> tuple[str, ...]:
 
     Raises QueryError for more than ``MAX_NAMED``, or for a query that is not looked through.
     """
-    if b"?" not in target:
+    path, mark, query = target.partition(b"?")
+    if b"%" in path and b"3f" in path.lower():
+        # With `encoded_question` an upstream may decode the path before it looks for the query.
+        hidden = unquote_to_bytes(unquote_to_bytes(path)).partition(b"?")[2]
+        query = hidden + b"&" + query
+    elif not mark:
         return ()
     # Nothing but a tuple passes for "names none".
-    found = () + parameters(target.partition(b"?")[2], "_method", semicolons=True)  # noqa: RUF005
+    found = () + parameters(query, "_method", semicolons=True)  # noqa: RUF005 -- see above
     if not found:
         return ()
     methods = tuple(dict.fromkeys(_upper(parameter.value) for parameter in found))

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -111,6 +112,19 @@ def test_what_names_no_known_method_is_judged_as_a_method_that_no_route_names(va
     """Upstreams ignore it, refuse it or take it as it is: nothing is permitted that was not."""
     assert reason_of(b"_method=" + value) is Reason.METHOD_NOT_ALLOWED
     assert reason_of(b"_method=" + value, path=b"/any") is Reason.OK
+
+
+@pytest.mark.parametrize(
+    "target", [b"/x%3F_method=DELETE", b"/x%3f_method%3DDELETE", b"/x%253F_method%253DDELETE?a=1"]
+)
+def test_a_query_that_appears_once_the_path_is_decoded_is_looked_through(target: bytes) -> None:
+    """Where such paths are let in at all."""
+    allow = frozenset({"encoded_question", "encoded_percent"})
+    table = (replace(TABLE[1], path="/*"), replace(TABLE[2], path="/*"))
+    for headers, kind in ((WRITER, Deny), (BOTH, Allow)):
+        seen = snapshot(table, allow_paths=allow)
+        assert isinstance(decide(request(target, "POST", headers), seen, {}, NOW), kind)
+        assert isinstance(decide(request(target, "POST", headers), snapshot(table), {}, NOW), Deny)
 
 
 def test_the_decision_says_under_which_method_it_was_denied() -> None:
