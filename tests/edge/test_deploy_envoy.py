@@ -1,5 +1,6 @@
 """The bootstraps in envoy/: the real Envoy takes them, and what they hold for safety is there."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.config.model import PolicySection
 from sidecar.core.principal import IdentityHeaders
 from sidecar.demo.envoy import (
     Bootstrap,
@@ -91,15 +92,49 @@ def test_no_answer_is_no(loaded: Bootstrap) -> None:
     assert "with_request_body" not in filter_
 
 
-def test_only_cors_stands_before_ext_authz_and_only_the_router_after_it(loaded: Bootstrap) -> None:
+def test_only_cors_stands_before_ext_authz_and_the_second_lock_right_after_it(
+    loaded: Bootstrap,
+) -> None:
     names = [entry["name"] for entry in connection_manager(loaded)["http_filters"]]
-    assert names == [f"envoy.filters.http.{name}" for name in ("cors", "ext_authz", "router")]
+    wanted = ("cors", "ext_authz", "rbac", "router")
+    assert names == [f"envoy.filters.http.{name}" for name in wanted]
 
 
-def test_no_route_switches_ext_authz_off(loaded: Bootstrap) -> None:
-    for host in connection_manager(loaded)["route_config"]["virtual_hosts"]:
-        for place in (host, *host["routes"]):
-            assert "envoy.filters.http.ext_authz" not in place.get("typed_per_filter_config", {})
+def test_the_second_lock_opens_only_to_what_the_sidecar_allowed(loaded: Bootstrap) -> None:
+    (rbac,) = [
+        entry["typed_config"]
+        for entry in connection_manager(loaded)["http_filters"]
+        if entry["name"] == "envoy.filters.http.rbac"
+    ]
+    assert rbac["rules"]["action"] == "ALLOW"
+    (policy,) = rbac["rules"]["policies"].values()
+    assert policy["permissions"] == [{"any": True}]
+    ((kind, metadata),) = [pair for each in policy["principals"] for pair in each.items()]
+    assert (kind, metadata["metadata_source"]) == ("sourced_metadata", "DYNAMIC")
+    matcher = metadata["metadata_matcher"]
+    assert matcher.keys() == {"filter", "path", "value"}
+    assert matcher["filter"] == "envoy.filters.http.ext_authz"
+    assert matcher["path"] == [{"key": "reason"}]
+    reasons = [each["string_match"] for each in matcher["value"]["or_match"]["value_matchers"]]
+    assert reasons == [{"exact": "ok"}, {"exact": "public"}]
+
+
+def test_no_route_switches_ext_authz_or_the_second_lock_off(loaded: Bootstrap) -> None:
+    table = connection_manager(loaded)["route_config"]
+    for host in table["virtual_hosts"]:
+        for place in (table, host, *host["routes"]):
+            assert place.get("typed_per_filter_config", {}).keys() <= {"envoy.filters.http.cors"}
+
+
+def test_the_limits_on_headers_are_those_by_which_a_refusal_after_an_allow_is_told(
+    loaded: Bootstrap,
+) -> None:
+    manager = connection_manager(loaded)
+    count = manager["common_http_protocol_options"]["max_headers_count"]
+    size = manager["max_request_headers_kb"] * 1024
+    filters = manager["local_reply_config"]["mappers"][0]["filter"]["and_filter"]["filters"]
+    expression = filters[-1]["extension_filter"]["typed_config"]["expression"]
+    assert expression == f"size(request.headers) > {count} || request.total_size > {size}"
 
 
 def test_a_restarted_sidecar_finds_its_requests_waiting(loaded: Bootstrap) -> None:
@@ -113,8 +148,33 @@ def test_a_restarted_sidecar_finds_its_requests_waiting(loaded: Bootstrap) -> No
     assert "outlier_detection" not in cluster
 
 
+def test_the_admin_interface_is_a_socket_that_only_envoys_user_can_open(loaded: Bootstrap) -> None:
+    assert loaded["admin"].keys() == {"address"}
+    pipe = loaded["admin"]["address"]["pipe"]
+    assert pipe["mode"] == 0o600
+    assert not pipe["path"].startswith("@")  # an abstract name has no permissions
+    assert _address(_clusters(loaded)["admin"]) == {"pipe": {"path": pipe["path"]}}
+
+
+def test_two_paths_of_the_admin_interface_are_routed_and_no_more(loaded: Bootstrap) -> None:
+    ingress, stats = loaded["static_resources"]["listeners"]
+    assert (ingress["name"], stats["name"]) == ("ingress", "stats")
+    assert '"cluster": "admin"' not in json.dumps(ingress)
+    (chain,) = stats["filter_chains"]
+    (manager,) = chain["filters"]
+    (host,) = manager["typed_config"]["route_config"]["virtual_hosts"]
+    matches = [route["match"] for route in host["routes"]]
+    assert [match["path"] for match in matches] == ["/ready", "/stats/prometheus"]
+    for match in matches:
+        assert match["headers"] == [
+            {"name": ":method", "string_match": {"exact": "GET"}},
+            {"name": ":path", "string_match": {"safe_regex": {"regex": "[^?]*"}}},
+        ]
+
+
 def test_everything_but_the_listener_is_on_loopback(loaded: Bootstrap) -> None:
-    assert loaded["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+    stats = loaded["static_resources"]["listeners"][1]
+    assert stats["address"]["socket_address"]["address"] == "127.0.0.1"
     for cluster in _clusters(loaded).values():
         socket = _address(cluster).get("socket_address", {"address": "127.0.0.1"})
         assert socket["address"] == "127.0.0.1"
@@ -126,27 +186,48 @@ def test_the_access_log_never_holds_a_query(loaded: Bootstrap) -> None:
     assert not [text for text in formats if re.search(r"REQ\([^)]*PATH", text)]
 
 
-def test_the_sidecar_may_touch_every_header_that_it_manages_by_default(loaded: Bootstrap) -> None:
+# What servers obey in place of the request line, or believe of who asks; the last only where a
+# policy has hosts.
+OBEYED = (
+    *("x-service-token", "x-http-method-override", "x-http-method", "x-method-override"),
+    *("x-method", "x-original-method", "x-original-url", "x-original-uri", "x-original-host"),
+    *("x-rewrite-url", "x-host", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-method"),
+    *("x-forwarded-user", "x-forwarded-email", "x-script-name", "script-name", "path-info"),
+    *("remote-user", "x-remote-user", "x-webauth-user", "proxy"),
+    *("x-auth-request-user", "x-auth-request-email", "x-auth-request-groups"),
+    *("x-auth-request-preferred-username", "x-auth-request-access-token"),
+    "x-auth-request-redirect",
+)
+OBEYED_WITH_HOSTS = ("forwarded", "x-forwarded-host", "x-forwarded-prefix")
+
+
+def test_envoy_removes_what_servers_obey_and_so_does_the_sidecar(loaded: Bootstrap) -> None:
+    table = connection_manager(loaded)["route_config"]
+    assert sorted(table["request_headers_to_remove"]) == sorted(OBEYED)
+    assert {*PolicySection.remove_headers} <= {*OBEYED}
+
+
+def test_envoy_removes_no_identity_header_of_the_sidecars(loaded: Bootstrap) -> None:
+    table = connection_manager(loaded)["route_config"]
+    assert not {*table["request_headers_to_remove"]} & {*IdentityHeaders()}
+
+
+@pytest.mark.parametrize("name", [*IdentityHeaders(), *OBEYED, *OBEYED_WITH_HOSTS, "authorization"])
+def test_the_sidecar_may_touch_every_header_that_it_manages(loaded: Bootstrap, name: str) -> None:
+    """In the odd spellings too that a server may take for it."""
     rules = ext_authz_filter(loaded)["decoder_header_mutation_rules"]
     allowed = re.compile(rules["allow_expression"]["regex"])
-    removed = (*REMOVED, *REMOVED_WITH_HOSTS)
-    for name in (*IdentityHeaders(), *removed, "authorization"):
-        assert allowed.fullmatch(name), name
-        assert allowed.fullmatch(name.replace("-", "_")), name
+    for separator in "-_.~!|'":
+        assert allowed.fullmatch(name.replace("-", separator))
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "host",
-        ":path",
-        "cookie",
-        "x-user-idx",
-        "ax-user-id",
-        "xauserbid",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "",
+        *("host", ":path", ":authority", "cookie", "x-user-idx", "ax-user-id", "xauserbid"),
+        *("x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-auth-request", "user", ""),
+        *("content-length", "transfer-encoding", "x-authorization", "proxy-authorization"),
+        *("x-envoy-original-path", "x-proxy", "xhost", "pathainfo"),
     ],
 )
 def test_the_sidecar_may_touch_no_other_header(loaded: Bootstrap, name: str) -> None:

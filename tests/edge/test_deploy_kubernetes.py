@@ -54,9 +54,45 @@ def test_kubernetes_knows_every_field(manifest: Manifest, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_envoys_bootstrap_is_the_one_in_envoy_uds_yaml() -> None:
-    deployed = _manifest("ConfigMap", "envoy")["data"]["envoy.yaml"]
-    assert yaml.safe_load(deployed) == yaml.safe_load((BOOTSTRAPS / "envoy-uds.yaml").read_text())
+def test_envoys_bootstrap_is_the_one_in_envoy_uds_yaml_but_for_what_a_pod_needs() -> None:
+    """Its admin socket is in a directory of its own, its stats are for scrapers of the cluster."""
+    deployed = yaml.safe_load(_manifest("ConfigMap", "envoy")["data"]["envoy.yaml"])
+    text = (BOOTSTRAPS / "envoy-uds.yaml").read_text()
+    text = text.replace("/tmp/envoy-admin.sock", "/run/envoy/admin.sock")
+    expected = yaml.safe_load(text)
+    stats = expected["static_resources"]["listeners"][1]["address"]["socket_address"]
+    assert (stats["address"], stats["port_value"]) == ("127.0.0.1", 9901)
+    stats["address"] = "0.0.0.0"
+    assert deployed == expected
+
+
+def test_only_envoy_mounts_the_directory_of_its_admin_socket() -> None:
+    bootstrap = yaml.safe_load(_manifest("ConfigMap", "envoy")["data"]["envoy.yaml"])
+    directory = str(Path(bootstrap["admin"]["address"]["pipe"]["path"]).parent)
+    mounts = [
+        (name, mount["name"])
+        for name, container in CONTAINERS.items()
+        for mount in container.get("volumeMounts", [])
+        if mount["mountPath"] == directory
+    ]
+    assert mounts == [("envoy", "envoy-run")]
+    shared = [
+        name
+        for name, container in CONTAINERS.items()
+        for mount in container.get("volumeMounts", [])
+        if mount["name"] == "envoy-run"
+    ]
+    assert shared == ["envoy"]
+
+
+def test_envoys_probes_find_the_stats_listener() -> None:
+    bootstrap = yaml.safe_load(_manifest("ConfigMap", "envoy")["data"]["envoy.yaml"])
+    stats = bootstrap["static_resources"]["listeners"][1]
+    envoy = CONTAINERS["envoy"]
+    port = stats["address"]["socket_address"]["port_value"]
+    assert {"name": "stats", "containerPort": port} in envoy["ports"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert envoy[probe]["httpGet"] == {"path": "/ready", "port": "stats"}
 
 
 def test_the_sidecar_takes_its_configuration_without_a_warning(config: Config) -> None:
