@@ -42,24 +42,24 @@ def comparison(
     ``natives`` adds Envoy's own filters, with and without their cache of tokens.
     """
     names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers]
-    admin, *ports = free_ports(1 + len(names))
+    stats, *ports = free_ports(1 + len(names))
     unused = 1
     whole = bootstrap(
         FILE,
         listener_port=unused,
-        admin_port=admin,
+        stats_port=stats,
         authz=f"127.0.0.1:{unused}",
         upstream=unused,
         upstream_grpc=unused,
     )
     resources = whole["static_resources"]
-    listener, clusters = resources["listeners"][0], resources["clusters"]
-    cluster = next(each for each in clusters if each["name"] == "authz")
+    listener, *others = resources["listeners"]
+    clusters = {each["name"]: each for each in resources["clusters"]}
     manager = connection_manager(whole)
     manager.pop("access_log")
     for host in manager["route_config"]["virtual_hosts"]:
         host["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
-    resources["listeners"], resources["clusters"] = [], []
+    resources["listeners"], resources["clusters"] = [], [clusters["admin"]]
     urls = {}
     for name, port in zip(names, ports, strict=True):
         own = copy.deepcopy(listener)
@@ -72,13 +72,13 @@ def comparison(
         if name in servers:
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
-            resources["clusters"].append(_cluster(cluster, name, servers[name].address))
-        elif name == NO_AUTH:
-            del filters[place]
-        else:
-            filters[place : place + 1] = _native(jwks, cached=name == NATIVE_CACHED)
+            resources["clusters"].append(_cluster(clusters["authz"], name, servers[name].address))
+        else:  # the second lock goes with the first
+            native = [] if name == NO_AUTH else _native(jwks, cached=name == NATIVE_CACHED)
+            filters[place : place + 2] = native
         resources["listeners"].append(own)
         urls[name] = f"http://127.0.0.1:{port}{ALLOWED}"
+    resources["listeners"] += others
     return whole, urls
 
 

@@ -22,7 +22,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import aiohttp
 from rich.console import Console
 from rich.table import Table
 
@@ -271,8 +270,7 @@ def log_of(sidecar: Process) -> Iterator[dict[str, Any]]:
 async def counted_by(envoy: Envoy, name: str) -> int:
     """Return what Envoy counted of the sidecar."""
     counter = f"cluster.authz.upstream_{name}"
-    async with aiohttp.request("GET", f"{envoy.admin_url}/stats?filter=^{counter}$") as answer:
-        return int((await answer.text()).removeprefix(f"{counter}: "))
+    return int((await envoy.admin(f"/stats?filter=^{counter}$")).removeprefix(f"{counter}: "))
 
 
 def report(findings: Sequence[Finding], tally: Tally) -> None:

@@ -12,6 +12,7 @@ import (
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 type server struct{}
@@ -19,6 +20,10 @@ type server struct{}
 var allowed = &auth.CheckResponse{
 	Status:       &status.Status{Code: 0},
 	HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{}},
+	// Envoy's RBAC filter lets nothing through without it.
+	DynamicMetadata: &structpb.Struct{
+		Fields: map[string]*structpb.Value{"reason": structpb.NewStringValue("ok")},
+	},
 }
 
 func (server) Check(context.Context, *auth.CheckRequest) (*auth.CheckResponse, error) {

@@ -42,32 +42,30 @@ def bootstrap(
     path: Path,
     *,
     listener_port: int,
-    admin_port: int,
+    stats_port: int,
     authz: str,
     upstream: int,
     upstream_grpc: int,
     manager: Mapping[str, Any] | None = None,
     ext_authz: Mapping[str, Any] | None = None,
 ) -> Bootstrap:
-    """Load a bootstrap and put it on loopback, on these ports.
+    """Load a bootstrap and put its listeners on loopback, on these ports.
 
     ``authz`` is the sidecar's address as ``listen.authz`` has it, ``upstream`` and
     ``upstream_grpc`` are the Basic Server's ports. ``manager`` and ``ext_authz`` replace fields of
     the connection manager and of the filter.
     """
     loaded: Bootstrap = yaml.safe_load(path.read_text())
-    loaded["admin"]["address"] = _address(f"127.0.0.1:{admin_port}")
-    loaded["static_resources"]["listeners"][0]["address"] = _address(f"127.0.0.1:{listener_port}")
+    ports = {"ingress": listener_port, "stats": stats_port}
+    for listener in loaded["static_resources"]["listeners"]:
+        listener["address"] = _address(f"127.0.0.1:{ports[listener['name']]}")
     targets = {
         "authz": authz,
         "basic-server": f"127.0.0.1:{upstream}",
         "basic-server-grpc": f"127.0.0.1:{upstream_grpc}",
     }
-    for cluster in loaded["static_resources"]["clusters"]:
-        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-        endpoint["address"] = _address(targets.pop(cluster["name"]))
-    if targets:
-        raise ValueError(f"{path} has no cluster {', '.join(targets)}")
+    for name, address in targets.items():
+        _endpoint(loaded, name)["address"] = _address(address)
     connection_manager(loaded).update(manager or {})
     ext_authz_filter(loaded).update(ext_authz or {})
     return loaded
@@ -89,6 +87,16 @@ def ext_authz_filter(loaded: Bootstrap) -> dict[str, Any]:
     raise ValueError("the bootstrap has no ext_authz filter")
 
 
+def _endpoint(loaded: Bootstrap, name: str) -> dict[str, Any]:
+    """Return the one endpoint of a cluster."""
+    for cluster in loaded["static_resources"]["clusters"]:
+        if cluster["name"] == name:
+            (group,) = cluster["load_assignment"]["endpoints"]
+            endpoint: dict[str, Any] = group["lb_endpoints"][0]["endpoint"]
+            return endpoint
+    raise ValueError(f"the bootstrap has no cluster {name}")
+
+
 def _address(text: str) -> dict[str, Any]:
     if text.startswith("unix:"):
         return {"pipe": {"path": text.removeprefix("unix:")}}
@@ -97,18 +105,28 @@ def _address(text: str) -> dict[str, Any]:
 
 
 class Envoy:
-    """A running Envoy. ``url`` is its listener's, ``process.stdout`` holds its access log."""
+    """A running Envoy. ``url`` and ``stats_url`` are its listeners'.
 
-    def __init__(self, process: Process, loaded: Bootstrap) -> None:
+    ``process.stdout`` holds its access log, ``admin_socket`` is where its admin interface is.
+    """
+
+    def __init__(self, process: Process, loaded: Bootstrap, admin_socket: Path) -> None:
         self.process = process
-        self.url = _url(loaded["static_resources"]["listeners"][0]["address"])
-        self.admin_url = _url(loaded["admin"]["address"])
+        self.admin_socket = admin_socket
+        listeners = loaded["static_resources"]["listeners"]
+        self.url = _url(listeners[0]["address"])
+        (stats,) = [listener for listener in listeners if listener["name"] == "stats"]
+        self.stats_url = _url(stats["address"])
 
     @classmethod
     async def start(
         cls, loaded: Bootstrap, directory: Path, *, name: str = "envoy", concurrency: int = 1
     ) -> Self:
         """Start Envoy and wait until it listens. Raises EnvoyMissingError or ProcessError."""
+        # Relative to Envoy's directory: the path of a unix socket has room for 107 bytes.
+        admin = f"{name}.sock"
+        for place in (loaded["admin"], _endpoint(loaded, "admin")):
+            place["address"]["pipe"]["path"] = admin
         config = directory / f"{name}.json"
         config.write_text(json.dumps(loaded))
         command: list[str | Path] = [
@@ -125,7 +143,8 @@ class Envoy:
             "--file-flush-interval-msec",
             "50",
         ]
-        envoy = cls(await Process.start(name, command, directory), loaded)
+        process = await Process.start(name, command, directory, cwd=directory)
+        envoy = cls(process, loaded, directory / admin)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await envoy._ready()
@@ -141,12 +160,21 @@ class Envoy:
             while True:
                 self.process.check_running()
                 try:
-                    async with session.get(f"{self.admin_url}/ready") as answer:
+                    async with session.get(f"{self.stats_url}/ready") as answer:
                         if answer.status == 200:
                             return
                 except aiohttp.ClientConnectionError:
                     pass
                 await asyncio.sleep(_POLL_SECONDS)
+
+    async def admin(self, target: str) -> str:
+        """Ask the admin interface; return the body of its answer."""
+        connector = aiohttp.UnixConnector(str(self.admin_socket))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"http://admin{target}") as answer,
+        ):
+            return await answer.text()
 
     async def stop(self) -> None:
         """End it."""

@@ -15,7 +15,7 @@ class Ports(NamedTuple):
     """Loopback ports, in the order of a request's way."""
 
     envoy: int
-    admin: int
+    stats: int
     authz: int
     ops: int
     basic_server: int
@@ -45,7 +45,7 @@ LAST_BASE = 65536 - len(Ports._fields)
 
 NAMES = {
     "envoy": "Envoy",
-    "admin": "Envoy's admin page",
+    "stats": "Envoy's metrics",
     "authz": "the sidecar",
     "ops": "the sidecar's ops",
     "basic_server": "the Basic Server",

@@ -39,8 +39,10 @@ class Process:
         command: Sequence[str | Path],
         directory: Path,
         env: Mapping[str, str] | None = None,
+        *,
+        cwd: Path | None = None,
     ) -> Self:
-        """Start ``command``; ``name`` also names its output files. Raises ProcessError."""
+        """Start ``command``, in ``cwd``; ``name`` names its output files. Raises ProcessError."""
         stdout, stderr = directory / f"{name}.stdout", directory / f"{name}.stderr"
         with stdout.open("wb") as out, stderr.open("wb") as err:
             try:
@@ -50,6 +52,7 @@ class Process:
                     stdout=out,
                     stderr=err,
                     env={**os.environ, **(env or {})},
+                    cwd=cwd,
                     start_new_session=True,
                 )
             except OSError as error:

@@ -15,7 +15,7 @@ _WIDTHS = (31, 15, 6, 8)  # in cells, of every column but the last: 80 with the 
 
 _ABOUT = {
     "envoy": "send requests here",
-    "admin": "/stats /clusters /config_dump",
+    "stats": "/stats/prometheus /ready",
     "authz": "gRPC: Check, and grpc.health.v1",
     "ops": "/livez /readyz /metrics",
     "basic_server": "no auth code; echoes requests",

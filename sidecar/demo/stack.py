@@ -101,7 +101,7 @@ async def running(
         loaded = bootstrap(
             file,
             listener_port=ports.envoy,
-            admin_port=ports.admin,
+            stats_port=ports.stats,
             authz=authz,
             upstream=ports.basic_server,
             upstream_grpc=setup.upstream_grpc or ports.basic_server,

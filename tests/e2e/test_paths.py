@@ -109,7 +109,7 @@ async def ports(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
         made = bootstrap(
             BOOTSTRAPS / "envoy.yaml",
             listener_port=free_port(),
-            admin_port=free_port(),
+            stats_port=free_port(),
             authz=f"127.0.0.1:{stack.ports.authz}",
             upstream=stack.ports.basic_server,
             upstream_grpc=stack.ports.basic_server,

@@ -1,11 +1,11 @@
 """A stack whose Envoy lets pass whatever it gets no answer to: only a proper denial denies."""
 
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -52,7 +52,7 @@ async def bare_envoy(
     loaded = bootstrap(
         BOOTSTRAPS / "envoy.yaml",
         listener_port=free_port(),
-        admin_port=free_port(),
+        stats_port=free_port(),
         authz=f"127.0.0.1:{open_stack.ports.authz}",
         upstream=open_stack.ports.basic_server,
         upstream_grpc=open_stack.ports.basic_server,
@@ -71,9 +71,6 @@ async def bare_envoy(
 
 async def envoy_errors(stack: Stack) -> int:
     """Return how many Checks Envoy counts as errors: each of them was let through."""
-    url = (
-        f"{stack.envoy.admin_url}/stats?filter=ext_authz.*(error|failure_mode_allowed)&format=json"
-    )
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        stats = (await answer.json())["stats"]
+    wanted = "/stats?filter=ext_authz.*(error|failure_mode_allowed)&format=json"
+    stats = json.loads(await stack.envoy.admin(wanted))["stats"]
     return sum(stat.get("value", 0) for stat in stats)

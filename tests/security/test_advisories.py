@@ -66,7 +66,7 @@ async def ports(
         loaded = bootstrap(
             BOOTSTRAPS / "envoy.yaml",
             listener_port=free_port(),
-            admin_port=free_port(),
+            stats_port=free_port(),
             authz=f"127.0.0.1:{advised.ports.authz}",
             upstream=advised.ports.basic_server,
             upstream_grpc=advised.ports.basic_server,
