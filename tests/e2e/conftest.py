@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from sidecar.demo.envoy import ext_authz_filter
+from sidecar.demo.envoy import connection_manager, ext_authz_filter
 from sidecar.demo.ports import Ports
 from sidecar.demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
 from tests.e2e.grpc_upstream import GrpcUpstream
@@ -40,6 +40,31 @@ def patience() -> dict[str, Any]:
     service["timeout"] = "30s"
     service["retry_policy"]["num_retries"] = 1000
     return {"grpc_service": service}
+
+
+def only_the_sidecar() -> dict[str, Any]:
+    """Return the connection manager's settings without what else refuses requests or headers.
+
+    So a test sees what the sidecar itself does: no second lock, no headers that Envoy removes.
+    """
+    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    filters, table = manager["http_filters"], manager["route_config"]
+    del table["request_headers_to_remove"]
+    return {
+        "http_filters": [f for f in filters if f["name"] != "envoy.filters.http.rbac"],
+        "route_config": table,
+    }
+
+
+def forwarding_preflights() -> dict[str, Any]:
+    """Return the connection manager's filters for ``cors_preflight: forward``."""
+    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    filters = manager["http_filters"]
+    (rbac,) = [f["typed_config"] for f in filters if f["name"] == "envoy.filters.http.rbac"]
+    (policy,) = rbac["rules"]["policies"].values()
+    matcher = policy["principals"][0]["sourced_metadata"]["metadata_matcher"]["value"]
+    matcher["or_match"]["value_matchers"].append({"string_match": {"exact": "preflight"}})
+    return {"http_filters": filters}
 
 
 StartStack = Callable[..., AbstractAsyncContextManager[Stack]]

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sidecar.demo.stack import Setup, start_sidecar, until_ready
-from tests.e2e.conftest import ROUTES, StartStack, patience
+from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, patience
 from tests.e2e.grpc_upstream import METHOD
 from tests.support.http1 import send
 
@@ -25,6 +25,7 @@ async def test_a_fault_in_the_decision_is_a_denial_even_where_envoy_fails_open(
     setup = Setup(
         routes=ROUTES,
         serve=(sys.executable, str(FAULTY), "serve"),
+        manager=only_the_sidecar(),
         ext_authz={"failure_mode_allow": True},
     )
     async with start_stack(setup) as stack:

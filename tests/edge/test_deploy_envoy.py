@@ -18,6 +18,7 @@ from sidecar.demo.envoy import (
     program,
 )
 from sidecar.demo.stack import BOOTSTRAPS
+from tests.support.obeyed import OBEYED, OBEYED_WITH_HOSTS
 
 FILES = sorted(BOOTSTRAPS.glob("envoy*.yaml"))
 
@@ -184,21 +185,6 @@ def test_the_access_log_never_holds_a_query(loaded: Bootstrap) -> None:
     (log,) = connection_manager(loaded)["access_log"]
     formats = log["typed_config"]["log_format"]["json_format"].values()
     assert not [text for text in formats if re.search(r"REQ\([^)]*PATH", text)]
-
-
-# What servers obey in place of the request line, or believe of who asks; the last only where a
-# policy has hosts.
-OBEYED = (
-    *("x-service-token", "x-http-method-override", "x-http-method", "x-method-override"),
-    *("x-method", "x-original-method", "x-original-url", "x-original-uri", "x-original-host"),
-    *("x-rewrite-url", "x-host", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-method"),
-    *("x-forwarded-user", "x-forwarded-email", "x-script-name", "script-name", "path-info"),
-    *("remote-user", "x-remote-user", "x-webauth-user", "proxy"),
-    *("x-auth-request-user", "x-auth-request-email", "x-auth-request-groups"),
-    *("x-auth-request-preferred-username", "x-auth-request-access-token"),
-    "x-auth-request-redirect",
-)
-OBEYED_WITH_HOSTS = ("forwarded", "x-forwarded-host", "x-forwarded-prefix")
 
 
 def test_envoy_removes_what_servers_obey_and_so_does_the_sidecar(loaded: Bootstrap) -> None:

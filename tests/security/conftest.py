@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from sidecar.demo.envoy import Envoy, bootstrap
 from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
-from tests.e2e.conftest import ROUTES, StartStack, start_stack, transport
+from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, start_stack, transport
 from tests.support.ports import free_port
 
 __all__ = ["start_stack", "transport"]
@@ -38,6 +38,7 @@ async def open_stack(start_stack: StartStack) -> AsyncIterator[Stack]:
         routes=ROUTES,
         configure=configure,
         serve=(sys.executable, str(FAULTY), "serve"),
+        manager=only_the_sidecar(),
         ext_authz=FAIL_OPEN,
     )
     async with start_stack(setup) as made:
@@ -57,6 +58,7 @@ async def bare_envoy(
         upstream=open_stack.ports.basic_server,
         upstream_grpc=open_stack.ports.basic_server,
         manager={
+            **only_the_sidecar(),
             "normalize_path": False,
             "merge_slashes": False,
             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
