@@ -16,7 +16,7 @@ _SECTION = re.compile(r"^### `([a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DO
 SECTIONS: dict[str, str] = dict(_SECTION.findall(PAGE))
 
 # What a page cannot show: secrets of a certain kind, files of megabytes, bytes that are no text.
-# tests/edge/test_config_{secrets,hostile,yaml}.py and test_overlap.py have them.
+# tests/edge/test_config_{secrets,hostile,yaml,identity}.py and test_overlap.py have them.
 WITHOUT_EXAMPLE = {
     "weak-secret",
     "secret",
@@ -24,6 +24,7 @@ WITHOUT_EXAMPLE = {
     "yaml-size",
     "yaml-encoding",
     "not-compared",
+    "identity-too-large",
 }
 
 
