@@ -13,8 +13,16 @@ from sidecar.config.policy_file import ROUTES
 from sidecar.config.raw import at, duration, mapping, sequence, texts
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.config.spelling import misspelt
-from sidecar.core.principal import ALL_PERMISSIONS
+from sidecar.core.principal import (
+    ALL_PERMISSIONS,
+    MAX_IDENTITY_BYTES,
+    IdentityHeaders,
+    Kind,
+    Principal,
+    identity_values,
+)
 from sidecar.core.routes import Policy
+from sidecar.core.token_error import TokenError
 
 NAMED = 5  # headers that a message names
 LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
@@ -64,6 +72,7 @@ def of_settings(document: object) -> Iterator[Problem]:
         )
     for place, grants in _role_permissions(document):
         yield from _wide_grants(place, grants)
+        yield from _large_grants(place, grants, document)
 
 
 def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
@@ -142,6 +151,28 @@ def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem
                 yield _warning((*place, role, index), "wildcard-grant", message, hint)
             elif "*" in name and name != ALL_PERMISSIONS:
                 yield _literal((*place, role, index), name)
+
+
+def _large_grants(
+    place: Place, grants: Mapping[str, object], document: object
+) -> Iterator[Problem]:
+    """Yield each role that no identity can hold, be the rest of it ever so small."""
+    names = mapping(at(document, "policy", "identity_headers"))
+    shown = {key: name for key, name in names.items() if isinstance(name, str)}
+    headers = IdentityHeaders()._replace(
+        **{key: name for key, name in shown.items() if key in IdentityHeaders._fields}
+    )
+    for role, granted in grants.items():
+        least = Principal(Kind.USER, "1", "", roles=(role,), permissions=tuple({*texts(granted)}))
+        try:
+            identity_values(least, headers)
+        except TokenError:
+            message = (
+                f"each token with the role {quoted(role)} is denied: its identity headers exceed"
+                f" {MAX_IDENTITY_BYTES} bytes"
+            )
+            hint = "grant fewer permissions, or shorter ones"
+            yield _warning((*place, role), "identity-too-large", message, hint)
 
 
 def _literal(place: Place, name: str) -> Problem:
