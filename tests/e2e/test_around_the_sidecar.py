@@ -105,6 +105,14 @@ async def test_headers_that_identity_makes_too_many_or_too_large_are_told_as_tha
     assert (line["reason"], line["details"]) == ("ok", "ext_authz_invalid")
 
 
+@pytest.mark.parametrize("client", [http1, http2], ids=["http1", "http2"])
+async def test_a_denial_stays_a_denial_however_many_headers_there_are(
+    port: int, client: Any
+) -> None:
+    answer = await client.send(port, LISTED, *TOO_MANY)
+    assert (answer.status, answer.json["reason"]) == (401, "token_missing")
+
+
 async def test_a_grpc_client_is_told_of_too_many_headers_too(stack: Stack) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.ports.envoy}") as channel:
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
@@ -125,7 +133,8 @@ async def _stats(stack: Stack, target: str, method: str = "GET", **more: Any) ->
 async def test_scrapers_and_probes_get_what_they_need(stack: Stack) -> None:
     status, text = await _stats(stack, "/stats/prometheus")
     assert status == 200
-    assert "envoy_http_rbac_denied" in text
+    for alert in ("rbac_denied", "ext_authz_request_header_limits_reached"):
+        assert f'envoy_http_{alert}{{envoy_http_conn_manager_prefix="ingress"}}' in text
     assert await _stats(stack, "/ready") == (200, "LIVE\n")
 
 
