@@ -8,12 +8,12 @@ import aiohttp
 import grpc
 import pytest
 
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.demo import minting
 from sidecar.demo.stack import Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.e2e.grpc_upstream import METHOD
 from tests.support import http1, http2
-from tests.support.obeyed import OBEYED, OBEYED_WITH_HOSTS
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,7 +37,7 @@ async def test_envoy_removes_what_servers_obey_even_where_the_sidecar_does_not(
         config["policy"]["remove_headers"] = []
 
     async with start_stack(Setup(routes=ROUTES, configure=keep)) as stack:
-        spoofed = [(name, "spoofed") for name in OBEYED]
+        spoofed = [(name, "spoofed") for name in REMOVED]
         for target in ("/api/auth/login", LISTED):
             answer = await http1.send(stack.ports.envoy, target, *spoofed, bearer(stack))
             assert answer.status == 200
@@ -51,11 +51,11 @@ async def test_envoys_rules_admit_every_odd_spelling_that_the_sidecar_removes(
     """An answer that names a header beyond them would be a 500."""
 
     def remove(config: dict[str, Any]) -> None:
-        config["policy"]["remove_headers"] = [*OBEYED, *OBEYED_WITH_HOSTS]
+        config["policy"]["remove_headers"] = [*REMOVED, *REMOVED_WITH_HOSTS]
 
     async with start_stack(Setup(routes=ROUTES, configure=remove)) as stack:
         for separator in "-.~!|'":
-            names = [name.replace("-", separator) for name in (*OBEYED, *OBEYED_WITH_HOSTS)]
+            names = [name.replace("-", separator) for name in (*REMOVED, *REMOVED_WITH_HOSTS)]
             spoofed = [(name, "spoofed") for name in names]
             answer = await http2.send(stack.ports.envoy, LISTED, *spoofed, bearer(stack))
             assert answer.status == 200, answer.body

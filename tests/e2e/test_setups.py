@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.config.removed import REMOVED_WITH_HOSTS
 from sidecar.demo.stack import Setup
-from tests.e2e.conftest import ROUTES, StartStack
+from tests.e2e.conftest import ROUTES, StartStack, forwarding_preflights
 from tests.support.http1 import send
 from tests.support.jobfirst import SEED
 
@@ -82,7 +82,9 @@ async def test_only_a_clean_preflight_is_forwarded(start_stack: StartStack) -> N
         config["policy"]["cors_preflight"] = "forward"
 
     asked = (("Origin", "https://app.test"), ("Access-Control-Request-Method", "GET"))
-    async with start_stack(Setup(routes=ROUTES, configure=forward)) as stack:
+    async with start_stack(
+        Setup(routes=ROUTES, configure=forward, manager=forwarding_preflights())
+    ) as stack:
         port, target = stack.ports.envoy, "/api/cluster/nodes"
         clean = await send(port, target, *asked, method="OPTIONS")
         assert (clean.status, clean.json["method"]) == (200, "OPTIONS")

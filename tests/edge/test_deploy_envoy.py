@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.model import PolicySection
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.principal import IdentityHeaders
 from sidecar.demo.envoy import (
     Bootstrap,
@@ -18,7 +18,6 @@ from sidecar.demo.envoy import (
     program,
 )
 from sidecar.demo.stack import BOOTSTRAPS
-from tests.support.obeyed import OBEYED, OBEYED_WITH_HOSTS
 
 FILES = sorted(BOOTSTRAPS.glob("envoy*.yaml"))
 
@@ -189,8 +188,7 @@ def test_the_access_log_never_holds_a_query(loaded: Bootstrap) -> None:
 
 def test_envoy_removes_what_servers_obey_and_so_does_the_sidecar(loaded: Bootstrap) -> None:
     table = connection_manager(loaded)["route_config"]
-    assert sorted(table["request_headers_to_remove"]) == sorted(OBEYED)
-    assert {*PolicySection.remove_headers} <= {*OBEYED}
+    assert sorted(table["request_headers_to_remove"]) == sorted(REMOVED)
 
 
 def test_envoy_removes_no_identity_header_of_the_sidecars(loaded: Bootstrap) -> None:
@@ -198,7 +196,9 @@ def test_envoy_removes_no_identity_header_of_the_sidecars(loaded: Bootstrap) -> 
     assert not {*table["request_headers_to_remove"]} & {*IdentityHeaders()}
 
 
-@pytest.mark.parametrize("name", [*IdentityHeaders(), *OBEYED, *OBEYED_WITH_HOSTS, "authorization"])
+@pytest.mark.parametrize(
+    "name", [*IdentityHeaders(), *REMOVED, *REMOVED_WITH_HOSTS, "authorization"]
+)
 def test_the_sidecar_may_touch_every_header_that_it_manages(loaded: Bootstrap, name: str) -> None:
     """In the odd spellings too that a server may take for it."""
     rules = ext_authz_filter(loaded)["decoder_header_mutation_rules"]
