@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sidecar import pauses, wiring
+from sidecar.clock import steady
 from sidecar.config import Config, ConfigError, changed_keys, load
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.keys import KeySet
@@ -96,6 +97,7 @@ class Sidecar:
             wiring.key_refreshing(config),
             on_keys=self._on_keys,
             on_refresh=self._on_refresh,
+            wall=time.time,
         )
         self._candidate = Candidate(config, self._metrics.shadow_decision)
         self._service = CheckService(
@@ -317,7 +319,8 @@ class Sidecar:
         issuers = list(snapshot.issuers)
         issuers[index] = issuers[index]._replace(keys=keys)
         self._service.swap(snapshot._replace(issuers=tuple(issuers)))
-        self._metrics.jwks_keys(self._issuers[index], len(keys.keys), keys.fetched_at)
+        fetched_at = time.time() - (steady() - keys.fetched_at)  # as a scraper's clock has it
+        self._metrics.jwks_keys(self._issuers[index], len(keys.keys), fetched_at)
         self._health.set(self._health.issuers[index], State.READY, f"keys: {len(keys.keys)}")
 
     def _on_refresh(self, index: int, result: str, detail: str) -> None:
@@ -328,7 +331,7 @@ class Sidecar:
         if keys is None:
             self._health.set(self._health.issuers[index], State.WAITING, detail)
             return
-        age = max(0.0, time.time() - keys.fetched_at)
+        age = steady() - keys.fetched_at
         stale = age > self._service.snapshot.max_stale
         self._health.set(
             self._health.issuers[index],

@@ -1,11 +1,11 @@
 """This node and the registry: what it says of itself, wired to what the rooms know."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 
 from sidecar import wiring
+from sidecar.clock import steady
 from sidecar.config import Config
 from sidecar.config.model import Looma
 from sidecar.core.snapshot import Snapshot
@@ -81,8 +81,7 @@ class Node:
         return NodeState(
             policy_digest=snapshot.policy.digest,
             policy_generation=self._metrics.policy_generation,
-            # The clock may have been set back since.
-            key_set_age=max(0.0, time.time() - min(fetched)) if fetched else None,
+            key_set_age=steady() - min(fetched) if fetched else None,
             ready=self._health.ready,
             not_ready_reason="" if self._health.ready else overall.detail,
             metrics=NodeMetrics(*self._metrics.summary()),

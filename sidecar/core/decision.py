@@ -88,10 +88,15 @@ class DecisionRecord(NamedTuple):
 
 
 def decide(
-    request: Request, snapshot: Snapshot, verified: MutableMapping[bytes, Verified], now: float
+    request: Request,
+    snapshot: Snapshot,
+    verified: MutableMapping[bytes, Verified],
+    now: float,
+    steady: float | None = None,
 ) -> Allow | Deny | Undecided:
     """Decide on one request; ``now`` is seconds since the epoch.
 
+    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
     ``verified`` holds tokens that were verified before by the SHA-256 of the whole token; a token
     verified here is added to it. A path that is read in several ways (``policy.allow_paths``) gets
     the strictest decision of all, and so does a request whose query names another method.
@@ -104,11 +109,11 @@ def decide(
         named = () + named_methods(request.target)  # noqa: RUF005 -- nothing but a tuple passes
     except (PathError, QueryError) as error:
         return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
-    decision = _decide_as(request.method, request, path, snapshot, verified, now)
+    decision = _decide_as(request.method, request, path, snapshot, verified, now, steady)
     for method in named:
         if isinstance(decision, Deny):
             return decision
-        other = _decide_as(method, request, path, snapshot, verified, now)
+        other = _decide_as(method, request, path, snapshot, verified, now, steady)
         if isinstance(other, Deny):
             return _named_in_query(other, method)
         if isinstance(other, Undecided):
@@ -125,12 +130,13 @@ def _decide_as(
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
     now: float,
+    steady: float | None,
 ) -> Allow | Deny | Undecided:
     """Return the strictest decision of the path's readings, for a request by this method."""
     allow: Allow | None = None
     undecided: Undecided | None = None
     for segments in path.readings:
-        decision = _decide_reading(method, request, segments, snapshot, verified, now)
+        decision = _decide_reading(method, request, segments, snapshot, verified, now, steady)
         if isinstance(decision, Deny):
             return decision
         if isinstance(decision, Undecided):
@@ -146,12 +152,12 @@ def _named_in_query(denial: Deny, method: str) -> Deny:
     return denial._replace(detail=f"_method in the query names {shown}. {denial.detail}".rstrip())
 
 
-def stands(allow: Allow, snapshot: Snapshot, now: float) -> bool:
-    """Say whether ``decide`` would allow the same request again at ``now`` (epoch seconds).
+def stands(allow: Allow, snapshot: Snapshot, now: float, steady: float | None = None) -> bool:
+    """Say whether ``decide`` would allow the same request again at that moment, told as to it.
 
     By the same policy: of what else it looks at, only the token's time and key can change.
     """
-    return allow.verified is None or recheck(allow.verified, snapshot, now) is None
+    return allow.verified is None or recheck(allow.verified, snapshot, now, steady) is None
 
 
 def settle(undecided: Undecided, *, fetched: bool) -> Deny:
@@ -173,6 +179,7 @@ def _decide_reading(
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
     now: float,
+    steady: float | None,
 ) -> Allow | Deny | Undecided:
     route = snapshot.policy.match(request.host, method, segments)
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
@@ -186,7 +193,7 @@ def _decide_reading(
     if route.public:
         return Allow(Reason.PUBLIC, route)
     try:
-        entry = _authenticate(request, snapshot, verified, now)
+        entry = _authenticate(request, snapshot, verified, now, steady)
     except TokenError as error:
         return Deny(error.reason, route, needs=error.needs, detail=error.detail)
     if isinstance(entry, NeedsKey):
@@ -219,14 +226,18 @@ def _decide_preflight(
 
 
 def _authenticate(
-    request: Request, snapshot: Snapshot, verified: MutableMapping[bytes, Verified], now: float
+    request: Request,
+    snapshot: Snapshot,
+    verified: MutableMapping[bytes, Verified],
+    now: float,
+    steady: float | None,
 ) -> Verified | NeedsKey:
     token = find_token(request, snapshot.token_sources)
     digest = sha256(token).digest()
     entry = verified.get(digest)
-    if entry is not None and recheck(entry, snapshot, now) is None:
+    if entry is not None and recheck(entry, snapshot, now, steady) is None:
         return entry
-    found = verify(token, snapshot, now)
+    found = verify(token, snapshot, now, steady=steady)
     if isinstance(found, Verified):
         verified[digest] = found
     return found

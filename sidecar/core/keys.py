@@ -25,8 +25,9 @@ class Key(NamedTuple):
 
 
 class KeySet(NamedTuple):
-    """An issuer's verification keys at one moment; ``fetched_at`` in seconds since the epoch.
+    """An issuer's verification keys at one moment.
 
+    ``fetched_at`` is in seconds since the epoch, by a clock that does not jump (``sidecar.clock``).
     ``dropped`` says for the operator which keys were left out, by cause.
     """
 

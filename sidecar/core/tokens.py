@@ -40,7 +40,8 @@ class Verified(NamedTuple):
 
     ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
     ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
-    the epoch; leeway is already in them. ``identity`` holds the upstream's headers, ready to send.
+    the epoch; leeway is already in them; ``cached_until`` is of the steady clock. ``identity``
+    holds the upstream's headers, ready to send.
     """
 
     digest: bytes
@@ -69,9 +70,12 @@ def verify(
     snapshot: Snapshot,
     now: float,
     held: Callable[[str], object] = len,  # which does nothing here, in the least time
+    *,
+    steady: float | None = None,
 ) -> Verified | NeedsKey:
     """Verify a token against the snapshot at ``now`` (seconds since the epoch).
 
+    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
     ``held`` hears of each of ``CHECKS`` that holds, for who wants to tell where it went wrong.
 
     Raises TokenError with the reason of the first condition that does not hold: form, issuer,
@@ -97,7 +101,7 @@ def verify(
         # Without any keys the first fetch may be on its way: a sidecar that just started.
         if issuer.keys is None:
             return NeedsKey(index, unverified.kid, first=True)
-        key = _select_key(unverified, issuer.keys, snapshot, now)
+        key = _select_key(unverified, issuer.keys, snapshot, now, steady)
         if key is None:
             return NeedsKey(index, unverified.kid)
         thumbprint = key.thumbprint
@@ -113,15 +117,19 @@ def verify(
         thumbprint=thumbprint,
         valid_from=times.start,
         valid_until=times.end,
-        cached_until=min(times.end, now + snapshot.cache_ttl),
+        cached_until=(now if steady is None else steady) + min(times.end - now, snapshot.cache_ttl),
         identity=identity_values(principal, snapshot.identity_headers),
     )
     held("claims")
     return found
 
 
-def recheck(verified: Verified, snapshot: Snapshot, now: float) -> Reason | None:
+def recheck(
+    verified: Verified, snapshot: Snapshot, now: float, steady: float | None = None
+) -> Reason | None:
     """Say why a cached token counts no longer at ``now`` (epoch seconds); None while it does.
+
+    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
 
     Whatever the reason, the entry is dead and the token is to be verified afresh, which says the
     last word: its key may be back under another kid, stale keys may have been fetched again. The
@@ -131,12 +139,12 @@ def recheck(verified: Verified, snapshot: Snapshot, now: float) -> Reason | None
         return Reason.TOKEN_EXPIRED
     if now < verified.valid_from:
         return Reason.TOKEN_NOT_YET_VALID
-    if now >= verified.cached_until:
+    if (now if steady is None else steady) >= verified.cached_until:
         return Reason.TOKEN_KEY_UNKNOWN
     if verified.thumbprint is None:
         return None
     keys = snapshot.issuers[verified.issuer].keys
-    if keys is None or now - keys.fetched_at > snapshot.max_stale:
+    if keys is None or _stale(keys, snapshot, now, steady):
         return Reason.NOT_READY
     if verified.thumbprint not in keys.thumbprints:
         return Reason.TOKEN_KEY_UNKNOWN
@@ -209,9 +217,9 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
 
 
 def _select_key(
-    token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float
+    token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float, steady: float | None
 ) -> Key | None:
-    if now - keys.fetched_at > snapshot.max_stale:
+    if _stale(keys, snapshot, now, steady):
         raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
     if token.kid is not None:
         key = keys.by_kid.get(token.kid)
@@ -222,6 +230,13 @@ def _select_key(
     if len(fitting) > 1:
         raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no kid, and several keys fit")
     return fitting[0] if fitting else None
+
+
+def _stale(keys: KeySet, snapshot: Snapshot, now: float, steady: float | None) -> bool:
+    if steady is None:
+        return now - keys.fetched_at > snapshot.max_stale
+    # By a clock that never jumps, a set from the future is one whose age is unknown.
+    return not 0 <= steady - keys.fetched_at <= snapshot.max_stale
 
 
 def _check_secrets(token: jws.UnverifiedToken, secrets: tuple[bytes, ...]) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
+from sidecar.clock import SINCE_EPOCH, steady
 from sidecar.core.decision import (
     Allow,
     Decision,
@@ -171,7 +172,9 @@ class CheckService:
             return None
         now = time.time()
         decision = repeat.decision
-        if stands(decision, self._snapshot, now) is not True:  # only True is a yes
+        if (
+            stands(decision, self._snapshot, now, started + SINCE_EPOCH) is not True
+        ):  # only True is a yes
             self._repeats.drop(key)
             return None
         cached = None if decision.verified is None else True
@@ -200,7 +203,7 @@ class CheckService:
             return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
         verified = self._verified
         hits, misses = verified.hits, verified.misses
-        decision = decide(envelope.request, self._snapshot, verified, time.time())
+        decision = decide(envelope.request, self._snapshot, verified, time.time(), steady())
         if verified.hits > hits:
             check.cached = True
         elif verified.misses > misses:
@@ -237,7 +240,9 @@ class CheckService:
                     fetched = await refresh
             except TimeoutError:
                 fetched = False
-            decision = decide(envelope.request, self._snapshot, self._verified, time.time())
+            decision = decide(
+                envelope.request, self._snapshot, self._verified, time.time(), steady()
+            )
             if isinstance(decision, Undecided):
                 decision = settle(decision, fetched=fetched is True)
             return self._answer(check, decision)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from zlib import crc32
 
+from sidecar.clock import steady
 from sidecar.core.decision import Decision, DecisionRecord, Undecided, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.routes import Policy
@@ -56,6 +57,7 @@ class Shadow:
         if candidate is None:
             return
         shadow = snapshot._replace(policy=candidate)
+        now = steady()
         for record in records:
             if record.request is None or record.decision.reason in _SAYS_NOTHING:
                 continue
@@ -65,7 +67,7 @@ class Shadow:
                 continue
             try:
                 known = _Known(record.decision, verified)
-                decision = decide(record.request, shadow, known, record.time)
+                decision = decide(record.request, shadow, known, record.time, now)
                 if not isinstance(decision, Undecided):  # no key is fetched for a candidate's sake
                     self._note(record, decision)
             except Exception as error:  # noqa: BLE001 -- a candidate's fault is no one else's

@@ -1,11 +1,11 @@
 """The key sets of every issuer, kept fresh in the background."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
 
+from sidecar.clock import steady
 from sidecar.core.keys import KeySet
 from sidecar.zervi.interface import Fetcher, JwksFile, JwksUrl, RefreshSettings, Source
 from sidecar.zervi.local_file import FILE_REFRESH, FileFetcher
@@ -23,7 +23,8 @@ class KeyRing:
     ``on_keys(index, key_set)`` is called with every good set, to swap it in whole.
     ``on_refresh(index, result, detail)`` is called after every fetch, for metrics and health:
     ``result`` is success, not_modified or failure, ``detail`` a short text free of secrets.
-    ``clock`` gives seconds since the epoch. Belongs to one running event loop.
+    ``clock`` gives seconds since the epoch and never jumps, ``wall`` tells what time it is for
+    others (None: as ``clock``). Belongs to one running event loop.
     """
 
     def __init__(
@@ -33,13 +34,15 @@ class KeyRing:
         *,
         on_keys: OnKeys,
         on_refresh: OnRefresh,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady,
+        wall: Callable[[], float] | None = None,
         random: Random | None = None,
     ) -> None:
         self._on_keys = on_keys
         self._clock = clock
         self._refreshers: dict[int, Refresher] = {}
-        self._snapshot_file = _snapshot_file(sources, settings)
+        ahead = (lambda: 0.0) if wall is None else (lambda: wall() - clock())
+        self._snapshot_file = _snapshot_file(sources, settings, ahead)
         for index, source in enumerate(sources):
             if source is None:
                 continue
@@ -85,12 +88,14 @@ class KeyRing:
 
 
 def _snapshot_file(
-    sources: Sequence[Source | None], settings: RefreshSettings
+    sources: Sequence[Source | None],
+    settings: RefreshSettings,
+    ahead: Callable[[], float],
 ) -> SnapshotFile | None:
     if settings.snapshot_file is None:
         return None
     fetched = {index: source for index, source in enumerate(sources) if isinstance(source, JwksUrl)}
-    return SnapshotFile(settings.snapshot_file, fetched, settings.max_stale)
+    return SnapshotFile(settings.snapshot_file, fetched, settings.max_stale, ahead)
 
 
 def _fetcher(source: Source, settings: RefreshSettings) -> tuple[Fetcher, RefreshSettings]:

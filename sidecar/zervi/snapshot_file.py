@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,32 @@ class SnapshotFileError(Exception):
 
 
 class SnapshotFile:
-    """One file for all issuers that are fetched over HTTP; read and written in threads."""
+    """One file for all issuers that are fetched over HTTP; read and written in threads.
 
-    def __init__(self, path: Path, sources: Mapping[int, JwksUrl], max_stale: float) -> None:
+    Its times are the wall clock's, since another process reads it; ``ahead`` is by how many seconds
+    that is ahead of the clock that ``KeySet.fetched_at`` is of.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sources: Mapping[int, JwksUrl],
+        max_stale: float,
+        ahead: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._path = path
         self.sources = sources
         self._max_stale = max_stale
+        self._ahead = ahead
         self._sets: dict[int, KeySet] = {}
         self._changed = False
         self._writer: asyncio.Task[None] | None = None
         self._complaint = ""
 
     async def load(self, now: float) -> Mapping[int, KeySet]:
-        """Read what still counts at ``now`` (seconds since the epoch), by the issuers' indices.
+        """Read what still counts at ``now``, by the issuers' indices.
 
+        ``now`` is seconds since the epoch by the clock that ``KeySet.fetched_at`` is of.
         What cannot be used is left out and logged.
         """
         try:
@@ -54,14 +66,17 @@ class SnapshotFile:
         except (OSError, SnapshotFileError) as error:
             self._not_used("it", error)
             return {}
+        ahead = self._ahead()
         for index, source in self.sources.items():
             try:
-                keys = await asyncio.to_thread(keys_of, entries, source, now, self._max_stale)
+                keys = await asyncio.to_thread(
+                    keys_of, entries, source, now + ahead, self._max_stale
+                )
             except (SnapshotFileError, KeySetError) as error:
                 self._not_used(f"the entry of issuer {source.issuer}", error)
             else:
                 if keys is not None:
-                    self._sets[index] = keys
+                    self._sets[index] = _moved(keys, -ahead)
         return dict(self._sets)
 
     def put(self, index: int, keys: KeySet) -> None:
@@ -79,7 +94,8 @@ class SnapshotFile:
     async def _write_while_changed(self) -> None:
         while self._changed:
             self._changed = False
-            sets = {self.sources[index]: keys for index, keys in self._sets.items()}
+            ahead = self._ahead()
+            sets = {self.sources[index]: _moved(keys, ahead) for index, keys in self._sets.items()}
             complaint = ""
             try:
                 await asyncio.to_thread(_write_sets, self._path, sets)
@@ -185,6 +201,11 @@ def write(path: Path, content: bytes) -> None:
         os.fsync(directory)  # else a power cut may undo the renaming
     finally:
         os.close(directory)
+
+
+def _moved(keys: KeySet, seconds: float) -> KeySet:
+    """Return a set whose time is told by another clock."""
+    return keys._replace(fetched_at=keys.fetched_at + seconds)
 
 
 def _write_sets(path: Path, sets: Mapping[JwksUrl, KeySet]) -> None:

@@ -40,11 +40,11 @@ def test_a_key_set_from_the_future_is_stale(ahead: float) -> None:
     keys = KEYS._replace(fetched_at=NOW + ahead)
     now_on = snapshot(issuer(keys=keys), max_stale=MAX_STALE)
     with pytest.raises(TokenError) as caught:
-        verify(RAW, now_on, NOW)
+        verify(RAW, now_on, NOW, steady=NOW)
     assert caught.value.reason is Reason.NOT_READY
     entry = verify(RAW, SNAPSHOT, NOW)
     assert isinstance(entry, Verified)
-    assert recheck(entry, now_on, NOW) is Reason.NOT_READY
+    assert recheck(entry, now_on, NOW, NOW) is Reason.NOT_READY
 
 
 @pytest.mark.parametrize("jump", [-YEAR, -3600.0, 0.0, 3600.0])

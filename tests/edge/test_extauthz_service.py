@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from sidecar import clock
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.issuers import Issuer
 from sidecar.core.keys import parse_key_set
@@ -199,6 +200,34 @@ class Keys:
         self.asked.append((issuer, kid))
         self.was_asked.set()
         return self.fetched if self.at_once is None else self.at_once
+
+
+@pytest.mark.parametrize("jump", [-86400.0 * 300, -1.0, 1.0, 86400.0 * 300])
+def test_a_jump_of_the_wall_clock_stales_no_key_set_and_refreshes_none(
+    jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New tokens, remembered ones and repeats alike; only tokens' own times are told by it."""
+    fetched = clock.steady()
+    keys = parse_key_set(minting.jwks(OLD), algorithms=ES256, fetched_at=fetched)
+    issuer = Issuer(minting.JWKS_ISSUER, ES256, keys=keys)
+    good = claims(time.time() + 86400.0 * 600, iss=minting.JWKS_ISSUER, **GOOD)
+    message = check_request(
+        headers={
+            "authorization": [b"Bearer " + minting.sign(good, OLD).encode()],
+            "x-request-id": [b"11111111-2222-3333-4444-555555555555"],
+        }
+    )
+    checks = service(snapshot(issuers=(issuer,)))
+    for _ in range(3):
+        assert allowed(ask(checks, message))
+    jumped = time.time
+    monkeypatch.setattr(time, "time", lambda: jumped() + jump)
+    for _ in range(3):
+        assert allowed(ask(checks, message))
+    assert allowed(ask(service(snapshot(issuers=(issuer,))), message))
+    old = keys._replace(fetched_at=fetched - snapshot().max_stale - 1)
+    checks.swap(snapshot(issuers=(issuer._replace(keys=old),)))
+    assert reason_of(ask(checks, message)) == "not_ready"
 
 
 async def test_a_request_with_a_fresh_key_waits_and_is_allowed() -> None:

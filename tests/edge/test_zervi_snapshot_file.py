@@ -304,3 +304,20 @@ async def test_a_jwks_file_is_not_kept_a_second_time(tmp_path: Path) -> None:
     async with running(JwksFile(ISSUER, ALGORITHMS, keys), settings=settings) as rig:
         await rig.fetched()
     assert not (tmp_path / "k").exists()
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 0.0, 7200.0])
+async def test_a_set_is_written_with_the_wall_clock_s_time_and_read_as_old_as_it_is(
+    tmp_path: Path, jump: float
+) -> None:
+    """However far the wall clock had jumped from the steady one that a process goes by."""
+    keys = parsed(key_set("a"), fetched_at=NOW - 60)
+    one = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale, lambda: jump)
+    one.put(0, keys)
+    await one.close()
+    (entry,) = json.loads((tmp_path / "k").read_bytes())["issuers"]
+    assert entry["fetched_at"] == NOW - 60 + jump
+    # The next process's steady clock began somewhere else, the wall clock went on.
+    other = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale, lambda: -5.0)
+    (found,) = (await other.load(NOW + jump + 5.0)).values()
+    assert found.fetched_at == NOW + jump + 5.0 - 60
