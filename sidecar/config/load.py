@@ -226,6 +226,9 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
                 if issuer.role_permissions is None
                 else issuer.role_permissions
             ),
+            grantable=issuer.grantable,
+            grantable_roles=issuer.grantable_roles,
+            subject_pattern=issuer.subject_pattern,
         )
         for issuer, held in zip(settings.zervi.issuers, secrets.issuers, strict=True)
     )

@@ -47,15 +47,18 @@ from sidecar.config.values import (
     algorithm,
     environment_name,
     file_mode,
+    grant_pattern,
     id_template,
     node_path,
     registry_path,
+    subject_expression,
 )
 from sidecar.core.paths import ALLOWABLE
 from sidecar.core.preflight import PreflightMode
 
 _TEXTS = Listed(Text(), least=1)
 _GRANTS = Mapped(Listed(Text()))
+_GRANTABLE = Optional(Listed(Text(grant_pattern), most=256, distinct=True))
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
     former={
@@ -135,6 +138,9 @@ class Issuer:
     allow_missing_issuer: Annotated[bool, Flag()] = False
     claims: Annotated[IssuerClaims, Section(IssuerClaims)] = IssuerClaims()
     role_permissions: Annotated[Mapping[str, tuple[str, ...]] | None, Optional(_GRANTS)] = None
+    grantable: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
+    grantable_roles: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
+    subject_pattern: Annotated[str | None, Optional(Text(subject_expression))] = None
     unsafe_allow_weak_secret: Annotated[bool, Flag()] = False
 
 

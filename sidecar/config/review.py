@@ -97,12 +97,19 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
                     yield _literal((*place, key, index), name)
     if any(grants):
         yield from _ungranted(policy, granted)
+    issuers = sorted(_issuer_names(document))
+    for route in policy.routes if len(issuers) > 1 else ():
+        if route.owner is not None and not route.issuers:
+            message = f"a user of any issuer with the owner's id owns this: {', '.join(issuers)}"
+            hint = "name in `issuers` whose users own it"
+            yield _warning((*ROUTES, route.index, "owner"), "owner-of-any-issuer", message, hint)
 
 
 def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem]:
     """Yield what is to be said of a whole ``sidecar.yaml`` because of its policy."""
     yield from _kept_headers(policy, document)
     yield from _unused_roles(policy, document)
+    yield from _loose_subjects(policy, document)
 
 
 def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:
@@ -132,6 +139,34 @@ def _unused_roles(policy: Policy, document: object) -> Iterator[Problem]:
             if role not in roles and not granted & (wanted | {ALL_PERMISSIONS}):
                 message = f"no route asks for the role {quoted(role)}, or for what it grants"
                 yield _info((*place, role), "unused-role", message)
+
+
+def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield the issuers, of several, whose subjects own something and may be any text.
+
+    With one issuer alone, subjects are mostly made by the same people as the upstream.
+    """
+    if len(_issuer_names(document)) < 2:
+        return
+    owned = [route for route in policy.routes if route.owner is not None]
+    for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
+        issuer = mapping(entry)
+        owns = any(not route.issuers or issuer.get("issuer") in route.issuers for route in owned)
+        if owns and issuer.get("subject_pattern") is None:
+            place: Place = ("zervi", "issuers", index)
+            message = (
+                "its subjects own paths, and `07`, `+7` and `7_0` are numbers to upstreams too"
+            )
+            hint = 'say how its subjects are spelt, as in `subject_pattern: "[1-9][0-9]*"`'
+            yield _warning(place, "loose-subject", message, hint)
+
+
+def _issuer_names(document: object) -> set[str]:
+    return {
+        name
+        for issuer in sequence(at(document, "zervi", "issuers"))
+        for name in texts(mapping(issuer).get("issuer"))
+    }
 
 
 def _role_permissions(document: object) -> Iterator[tuple[Place, Mapping[str, object]]]:

@@ -5,6 +5,7 @@ import re
 from sidecar.config.findings import BadValueError, one_of, quoted
 
 MAX_TEXT = 512  # characters: longer names would only fill logs and metrics
+MAX_REPETITIONS = 3  # in a pattern for subjects; each multiplies the time of a match by its length
 
 # RFC 7518 and RFC 8037; those that a public key verifies.
 ALGORITHMS = (
@@ -15,6 +16,10 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _OCTAL = re.compile(r"0?[0-7]{3}")
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^]]*\]")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_VARIABLE = re.compile(r"[*+]|(?<!\()\?|\{[0-9]*,[0-9]*\}")
 _PLACEHOLDER = re.compile(r"\{(name|host|port)\}")
 
 
@@ -65,6 +70,39 @@ def algorithm(text: str) -> str:
         hint = "with `secret_env` or `secret_file` it is HS256, and no key can serve as the secret"
         raise BadValueError(f"must not be {quoted(text)}", hint)
     raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
+
+
+def grant_pattern(text: str) -> str:
+    """Return a name, or the beginning of names before a ``*``, as it is. Raises BadValueError."""
+    text_that_says_something(text)
+    if "*" in text[:-1]:
+        raise BadValueError(
+            f"has a `*` that is not its end, in {quoted(text)}", "such as orders:read or orders:*"
+        )
+    return text
+
+
+def subject_expression(text: str) -> str:
+    """Return a regular expression for subjects as it is.
+
+    Raises BadValueError where it is none, or where its time could explode: the text that it is
+    matched against may be an attacker's. So nothing that repeats is repeated, and repetitions are
+    few; over the 128 characters that are matched at most, that is some milliseconds.
+    """
+    text_that_says_something(text)
+    try:
+        re.compile(text, re.ASCII)
+    except (re.error, OverflowError, RecursionError) as error:
+        reason = getattr(error, "msg", "it is too large")
+        raise BadValueError(f"must be a regular expression: {reason}") from None
+    plain = _CLASS.sub("c", _ESCAPED.sub("e", text))
+    if _REPEATED_GROUP.search(plain):
+        hint = "write [a-z][a-z-]* rather than [a-z]+(-[a-z]+)*"
+        raise BadValueError("must not repeat a group, which can take time without end", hint)
+    if len(_VARIABLE.findall(plain)) > MAX_REPETITIONS:
+        message = f"must not have more than {MAX_REPETITIONS} repetitions of variable length"
+        raise BadValueError(message, "a fixed one, as in [0-9a-f]{12}, does not count")
+    return text
 
 
 def registry_path(text: str) -> str:

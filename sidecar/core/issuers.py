@@ -32,6 +32,10 @@ class Issuer(NamedTuple):
     Either ``secrets`` is filled and ``algorithms`` is HS256 alone, or it is empty and ``keys``
     counts: None until a first good key set came. ``audiences`` empty means that a token's audience
     is not checked. ``role_permissions`` says what a role grants beside the token's own permissions.
+
+    ``grantable`` and ``grantable_roles`` are patterns (a name, or the beginning of names before a
+    ``*``) of all that its tokens can grant; None: no limit. ``subject_pattern`` is a regular
+    expression for the whole of its subjects, with ASCII's meaning of a digit; None: any.
     """
 
     name: str
@@ -42,6 +46,9 @@ class Issuer(NamedTuple):
     keys: KeySet | None = None
     claims: ClaimNames = ClaimNames()
     role_permissions: Mapping[str, tuple[str, ...]] = {}
+    grantable: tuple[str, ...] | None = None
+    grantable_roles: tuple[str, ...] | None = None
+    subject_pattern: str | None = None
 
 
 def check_secret(secret: bytes) -> str | None:

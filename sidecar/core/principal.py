@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
+from sidecar.core.grantable import Patterns, patterns_of
 from sidecar.core.reasons import Reason
 from sidecar.core.routes import Route
 from sidecar.core.token_error import TokenError
@@ -24,6 +25,10 @@ ALL_PERMISSIONS: Final = "*"
 # share a few, and some have a hundred permissions.
 _MAX_SHARED: Final = 256
 
+# A longer subject matches no pattern: the time that one takes is bounded. UUIDs, e-mail addresses
+# and SPIFFE ids of usual length are within it.
+MAX_MATCHED_SUBJECT: Final = 128
+
 # What stands for itself in an identity header: visible ASCII but for the escape itself.
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _ALL_VISIBLE: Final = re.compile(f"[{re.escape(_VISIBLE)}]*").fullmatch
@@ -37,7 +42,11 @@ class Kind(StrEnum):
 
 
 class Principal(NamedTuple):
-    """Who verified claims prove. ``granted`` holds ``permissions`` for looking up."""
+    """Who verified claims prove.
+
+    ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` is what ``*``
+    came to where the issuer may not grant everything: each name that one of them matches is held.
+    """
 
     kind: Kind
     subject: str
@@ -47,6 +56,7 @@ class Principal(NamedTuple):
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
     granted: frozenset[str] = frozenset()
+    patterns: Patterns | None = None
 
 
 class ClaimNames(NamedTuple):
@@ -87,8 +97,11 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
     """Return whom the claims of a verified token name.
 
     A token with ``service_id`` is a service's, whatever else it carries; it has no username or
-    email. Raises TokenError(token_claims) without a proper subject, and when its roles or
-    permissions could never fit into the identity headers.
+    email. A role that the issuer cannot grant is not held and grants nothing; permissions are
+    limited last, those that roles grant included.
+
+    Raises TokenError(token_claims) without a proper subject, and when its roles or permissions
+    could never fit into the identity headers.
     """
     names = issuer.claims
     if claims.get("service_id") is not None:
@@ -100,30 +113,44 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
         subject = _subject(_first(claims, names.subject))
         username = _text(_first(claims, names.username))
         email = _text(_first(claims, names.email))
-    roles, _ = _shared(_union([_listed(claims.get(n), text_counts=True) for n in names.roles]))
+    if issuer.subject_pattern is not None and not _matches(issuer.subject_pattern, subject):
+        raise TokenError(Reason.TOKEN_CLAIMS, "the subject does not match subject_pattern")
+    listed = [_listed(claims.get(name), text_counts=True) for name in names.roles]
+    if issuer.grantable_roles is not None:
+        listed = [filter(patterns_of(issuer.grantable_roles).hold, part) for part in listed]
+    roles, _ = _shared(_union(listed))
     own = [_listed(claims.get(name), text_counts=False) for name in names.permissions]
-    by_role = [issuer.role_permissions.get(role, ()) for role in roles]
-    permissions, granted = _shared(_union([*own, *by_role]))
-    return Principal(kind, subject, issuer.name, username, email, roles, permissions, granted)
+    parts = [*own, *(issuer.role_permissions.get(role, ()) for role in roles)]
+    patterns = None
+    if issuer.grantable is not None:
+        parts, patterns = _limited(parts, patterns_of(issuer.grantable))
+    permissions, granted = _shared(_union(parts))
+    return Principal(
+        kind, subject, issuer.name, username, email, roles, permissions, granted, patterns
+    )
 
 
 def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refusal | None:
     """Return why the principal may not use the route with this path, None where it may.
 
     ``*`` among the principal's permissions grants every permission, but no role, and does not make
-    it the owner.
+    it the owner; what ``*`` came to grants what it matches, and neither of the two either.
     """
     if principal.kind not in route.principals:
         return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(route.principals)))
     if route.issuers and principal.issuer not in route.issuers:
         return Refusal(Reason.WRONG_ISSUER, tuple(sorted(route.issuers)))
-    granted = principal.granted
+    granted, patterns = principal.granted, principal.patterns
     if ALL_PERMISSIONS not in granted:
         missing = tuple(name for name in route.permissions if name not in granted)
+        if patterns is not None:
+            missing = tuple(name for name in missing if not patterns.hold(name))
         if missing:
             return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
-        if route.any_permissions and granted.isdisjoint(route.any_permissions):
-            return Refusal(Reason.PERMISSION_DENIED, route.any_permissions)
+        any_of = route.any_permissions
+        matched = patterns is not None and any(map(patterns.hold, any_of))
+        if any_of and not matched and granted.isdisjoint(any_of):
+            return Refusal(Reason.PERMISSION_DENIED, any_of)
     if route.roles and not any(role in principal.roles for role in route.roles):
         return Refusal(Reason.ROLE_DENIED, route.roles)
     if route.owner is not None and granted.isdisjoint(route.owner_unless):
@@ -141,6 +168,7 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
     """Return the headers that tell the upstream who asks: those that have a value.
 
     Values are UTF-8, percent-encoded where not visible ASCII, and ``%``, and ``,`` inside lists.
+    What ``*`` came to stands among the permissions as the operator wrote it: ``orders:*``.
     Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
     """
     subject = names.subject if principal.kind is Kind.USER else names.service
@@ -150,12 +178,19 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
         (names.email, principal.email),
         (names.issuer, principal.issuer),
     )
-    lists = ((names.roles, principal.roles), (names.permissions, principal.permissions))
+    lists = ((names.roles, principal.roles), (names.permissions, held_by(principal)))
     headers = [(name, _escaped(text)) for name, text in texts if text not in (None, "")]
     headers += [(name, _escaped_list(items)) for name, items in lists if items != ()]
     if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
         raise _too_large()
     return tuple(headers)
+
+
+def held_by(principal: Principal) -> tuple[str, ...]:
+    """Return the permissions that a principal holds, and then what ``*`` came to, each once."""
+    if principal.patterns is None:
+        return principal.permissions
+    return tuple(dict.fromkeys((*principal.permissions, *principal.patterns.texts)))
 
 
 def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
@@ -185,6 +220,24 @@ def _listed(value: object, *, text_counts: bool) -> Iterable[str]:
     if isinstance(value, list):
         return (item for item in value if isinstance(item, str))
     return ()
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    return len(subject) <= MAX_MATCHED_SUBJECT and bool(_compiled(pattern).fullmatch(subject))
+
+
+@lru_cache(_MAX_SHARED)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)  # to int() and to str, ７ is a digit too
+
+
+def _limited(
+    parts: Iterable[Iterable[str]], limit: Patterns
+) -> tuple[list[Iterable[str]], Patterns | None]:
+    """Return the permissions within a limit, and the limit where ``*`` came to be that."""
+    held = [item for part in parts for item in part]
+    all_of_it = ALL_PERMISSIONS in held and not limit.hold(ALL_PERMISSIONS)
+    return [filter(limit.hold, held)], limit if all_of_it and limit.texts else None
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

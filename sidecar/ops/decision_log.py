@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sidecar.core.decision import DecisionRecord, Deny, outcome
-from sidecar.core.principal import Principal
+from sidecar.core.principal import Principal, held_by
 from sidecar.ops import redact
 from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
@@ -86,6 +86,8 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
     if replayable and principal is not None and _fit_to_show(principal):
         line["roles"] = principal.roles
         line["permissions"] = principal.permissions
+        if principal.patterns is not None:
+            line["patterns"] = principal.patterns.texts
     if destination:
         line["destination"] = redact.text(destination, MAX_TEXT)
     if context:
@@ -103,6 +105,6 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
 
 def _fit_to_show(principal: Principal) -> bool:
     """Say whether all that a principal holds may be logged: of a part another decision follows."""
-    held = (*principal.roles, *principal.permissions)
+    held = (*principal.roles, *held_by(principal))
     short = sum(map(len, held)) <= MAX_HELD
     return short and all(redact.text(item, MAX_TEXT) == item for item in held)

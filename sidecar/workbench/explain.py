@@ -5,10 +5,10 @@ itself is the engine's. A test holds both against the service.
 """
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.config.findings import one_line
 from sidecar.core import jws
@@ -17,7 +17,14 @@ from sidecar.core.credentials import TokenSource, find_token
 from sidecar.core.methods import named_methods
 from sidecar.core.paths import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
-from sidecar.core.principal import Kind, Principal, permits
+from sidecar.core.principal import (
+    ALL_PERMISSIONS,
+    Kind,
+    Principal,
+    held_by,
+    permits,
+    principal_from_claims,
+)
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -213,6 +220,8 @@ class Explainer:
                 issuer = "" if Part.ISSUER in lacks else f", as if from {entry.principal.issuer}"
                 yield Step("token", True, f"its claims are taken as verified{issuer}")
                 yield Step("claims", True, describe(entry.principal, lacks))
+                if isinstance(who, Claims):
+                    yield from self._limited(who.claims, entry)
                 return entry
         held: list[str] = []
         problem = ""
@@ -231,9 +240,31 @@ class Explainer:
             for name in held:
                 yield Step(name, True, one_line(told[name]))
         if isinstance(found, Verified):
+            yield from self._limited(jws.read(token).claims, found)
             return found
         yield Step(CHECKS[len(held)], False, one_line(problem))
         return None
+
+    def _limited(self, claims: Mapping[str, Any], entry: Verified) -> Iterator[Step]:
+        """Tell what the claims say and their issuer cannot grant."""
+        issuer = self._snapshot.issuers[entry.issuer]
+        unlimited = issuer._replace(grantable=None, grantable_roles=None)
+        try:
+            said = principal_from_claims(claims, unlimited)
+        except TokenError:  # more than the upstream could be told, before most of it was cut off
+            yield Step("grantable", None, f"{issuer.name} can grant a part of what the token names")
+            return
+        held = entry.principal
+        roles = [role for role in said.roles if role not in held.roles]
+        permissions = [name for name in said.permissions if name not in held.granted]
+        if held.patterns is not None:
+            permissions.remove(ALL_PERMISSIONS)
+            came_to = ", ".join(held.patterns.texts)
+            yield Step("grantable", None, one_line(f"of {issuer.name}, `*` is {came_to}"))
+        for what, names in (("roles", roles), ("permissions", permissions)):
+            if names:
+                lost = one_line(f"{issuer.name} cannot grant the {what} {', '.join(names)}")
+                yield Step("grantable", None, lost)
 
 
 def requirements(
@@ -294,7 +325,7 @@ def describe(principal: Principal, lacks: frozenset[Part] = frozenset()) -> str:
     if Part.HELD in lacks:
         return one_line(f"{parts[0]}; {Part.HELD} are not in the log")
     parts.append(f"roles {', '.join(principal.roles)}" if principal.roles else "no roles")
-    held = ", ".join(principal.permissions)
+    held = ", ".join(held_by(principal))
     parts.append(f"permissions {held}" if held else "no permissions")
     return one_line("; ".join(parts))
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import IO, Any, NamedTuple
 
+from sidecar.core.grantable import patterns_of
 from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -128,6 +129,7 @@ def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Pa
         return None, _NOTHING
     kind, issuer = _KINDS.get(_text(entry, "principal_kind")), _text(entry, "issuer")
     roles, permissions = _texts(entry, "roles"), _texts(entry, "permissions")
+    patterns = _texts(entry, "patterns")
     principal = Principal(
         kind or Kind.USER,
         subject,
@@ -135,6 +137,7 @@ def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Pa
         roles=roles or (),
         permissions=permissions or (),
         granted=frozenset(permissions or ()),
+        patterns=None if patterns is None else patterns_of(patterns),
     )
     if kind and issuer and roles is not None and permissions is not None:
         return principal, _NOTHING

@@ -1,4 +1,4 @@
-"""What an issuer's tokens can grant at most: ``grantable``, ``grantable_roles``, ``subject_pattern``."""
+"""What an issuer's tokens can grant at most, and which subjects they can have."""
 
 from typing import Any
 
@@ -203,9 +203,7 @@ def refused(pattern: str, value: object) -> bool:
     try:
         principal({"subject_pattern": pattern}, user_id=value)
     except TokenError as error:
-        assert error.reason is Reason.TOKEN_CLAIMS
-        assert str(value) not in error.detail
-        return True
+        return error.reason is Reason.TOKEN_CLAIMS
     return False
 
 

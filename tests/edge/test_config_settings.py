@@ -198,3 +198,70 @@ def test_a_byte_order_mark_and_windows_line_ends_are_taken(files: Files) -> None
     text = "\ufeff" + (ISSUERS + POLICY + "drain: 1s\n").replace("\n", "\r\n")
     files.config.write_bytes(text.encode())
     assert files.load().settings.drain == 1
+
+
+def test_what_an_issuer_can_grant_is_its_own(files: Files) -> None:
+    files.write(
+        sidecar="""
+zervi:
+  issuers:
+    - {issuer: a, secret_env: ZERVI_JWT_SECRET}
+    - issuer: b
+      secret_env: ZERVI_JWT_SECRET
+      grantable: ["orders:*", x, "*"]
+      grantable_roles: []
+      subject_pattern: "[1-9][0-9]*"
+"""
+        + POLICY
+    )
+    free, limited = files.load().issuers
+    assert (free.grantable, free.grantable_roles, free.subject_pattern) == (None, None, None)
+    assert limited.grantable == ("orders:*", "x", "*")
+    assert limited.grantable_roles == ()
+    assert limited.subject_pattern == "[1-9][0-9]*"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "[1-9][0-9]*",
+        r"[1-9]\d{0,18}|svc-[a-z]+",
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        r"(?:u|s)-[^]*+?]+",
+        r"\(\)*[)*]",
+    ],
+)
+def test_a_pattern_for_subjects_is_taken_as_it_is(files: Files, pattern: str) -> None:
+    issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, subject_pattern: '{pattern}'}}"
+    files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
+    assert files.load().issuers[0].subject_pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("[", "must be a regular expression"),
+        ("a{99999999999}", "must be a regular expression"),
+        ("(a+)+", "must not repeat a group"),
+        ("(?:a|a)*", "must not repeat a group"),
+        ("(a){9}", "must not repeat a group"),
+        ("a*a*a*a*b", "must not have more than 3 repetitions"),
+        ("a?a?a{1,}a{,3}", "must not have more than 3 repetitions"),
+    ],
+)
+def test_a_pattern_whose_time_could_explode_is_refused(
+    files: Files, pattern: str, said: str
+) -> None:
+    issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, subject_pattern: '{pattern}'}}"
+    files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
+    (line,) = files.lines()
+    assert f"`subject_pattern` {said}" in line
+
+
+@pytest.mark.parametrize("pattern", ["orders:*:read", "**", "*:read", "", " a"])
+def test_a_star_of_what_can_be_granted_is_its_end(files: Files, pattern: str) -> None:
+    for key in ("grantable", "grantable_roles"):
+        issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, {key}: ['{pattern}']}}"
+        files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
+        (line,) = files.lines()
+        assert f"item 1 of `{key}` " in line

@@ -19,13 +19,15 @@ from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption, OkHttpResponse
-from tests.support.checks import PERMISSION_DENIED, check_request, envelope_of
+from tests.support.checks import PERMISSION_DENIED, ask, check_request, envelope_of, service
 from tests.support.policies import (
     BEARER,
+    HS256,
     NOW,
     PROTECTED,
     PUBLIC,
     bearer,
+    live_bearer,
     request,
     snapshot,
 )
@@ -438,3 +440,14 @@ def test_an_allow_for_a_denying_reason_is_a_denial(reason: Reason) -> None:
 def test_the_language_is_the_one_preferred(accept_language: str, chinese: bool) -> None:
     """RFC 9110 section 12.5.4; whatever is not understood counts as English."""
     assert prefers_chinese(accept_language) is chinese
+
+
+def test_the_upstream_is_told_what_the_issuer_can_grant_and_no_more() -> None:
+    """The filtered sets, through the whole service."""
+    limited = HS256._replace(grantable=("closed:*",), grantable_roles=("user",))
+    checks = service(snapshot(issuers=(limited,)))
+    headers = live_bearer(permissions=["*", "users:read"], roles=["admin", "user"])
+    response = ask(checks, check_request(headers=headers))
+    told = {each.header.key: each.header.value for each in response.ok_response.headers}
+    assert told["x-user-permissions"] == "closed:*"
+    assert told["x-user-role"] == "user"

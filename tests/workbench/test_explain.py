@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.config import load
+from tests.edge.config_files import ENVIRON, POLICY, SECRET, Files
 from tests.support import signing
 from tests.support.case_tokens import CASES, KEY, literal_tokens
 
@@ -263,3 +264,30 @@ def test_a_wrong_call_is_one_line(explain: Explain, arguments: tuple[str, ...], 
 
 def test_an_error_in_the_configuration_is_told(explain: Explain, tmp_path: Path) -> None:
     assert "cannot be read" in explain("--path", "/x", config=str(tmp_path / "none"), code=1)
+
+
+def test_what_an_issuer_cannot_grant_is_told(
+    explain: Explain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, whether the claims are taken as verified or were verified."""
+    files = Files(tmp_path)
+    files.write(
+        sidecar="zervi: {issuers: [{issuer: partner, secret_env: ZERVI_JWT_SECRET, "
+        'grantable: ["orders:*"], grantable_roles: [user]}]}\n' + POLICY,
+        routes="api_gateway: {routes: [{path: /x, permissions: [orders:read]}]}\n",
+    )
+    claims = {"permissions": ["*", "orders:a", "users:read"], "roles": ["admin", "user"]}
+    good = {"iss": "partner", "user_id": 7, "exp": int(time.time()) + 600, **claims}
+    token = signing.token(good, SECRET.encode(), "HS256").decode()
+    monkeypatch.setenv("ZERVI_JWT_SECRET", ENVIRON["ZERVI_JWT_SECRET"])
+    for who in (("--claims", json.dumps(claims | {"user_id": 7})), ("--token", token)):
+        told = json.loads(explain("--path", "/x", *who, "--json", config=str(files.config)))
+        assert told["decision"] == "allow"
+        steps = [step["text"] for step in told["steps"] if step["name"] == "grantable"]
+        assert steps == [
+            "of partner, `*` is orders:*",
+            "partner cannot grant the roles admin",
+            "partner cannot grant the permissions users:read",
+        ]
+        (who_is,) = [step["text"] for step in told["steps"] if step["name"] == "claims"]
+        assert who_is.endswith("roles user; permissions orders:a, orders:*")

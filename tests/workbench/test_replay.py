@@ -23,7 +23,7 @@ from sidecar.workbench.rejudge import rejudge
 from sidecar.workbench.replay import Kind, Replay
 from tests.support.case_tokens import CASES
 from tests.support.checks import ask, check_request, service
-from tests.support.policies import live_bearer, snapshot
+from tests.support.policies import HS256, live_bearer, snapshot
 
 POLICY = """\
 api_gateway:
@@ -275,6 +275,19 @@ def test_what_the_sidecar_logs_can_be_replayed() -> None:
     assert logged.principal == principal
     assert logged.request.target == b"/closed/1"
     assert read_line(render(records[0])).lacks == {Part.HELD}
+
+
+def test_what_a_star_came_to_can_be_replayed() -> None:
+    """The log tells it apart from the text of a permission that is spelt so."""
+    records: list[Any] = []
+    limited = (HS256._replace(grantable=("closed:*",)),)
+    checks = service(snapshot(issuers=limited), records=records)
+    for permissions in (["*"], ["closed:*"]):
+        ask(checks, check_request(headers=live_bearer(permissions=permissions)))
+    assert [record.decision.reason for record in records] == ["ok", "permission_denied"]
+    for record in records:
+        logged = read_line(render(record, replayable=True))
+        assert logged.principal == record.decision.verified.principal
 
 
 def test_text_beyond_ascii_is_read_as_the_sidecar_escapes_it(log: Log) -> None:
