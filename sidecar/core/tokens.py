@@ -139,12 +139,16 @@ def recheck(
         return Reason.TOKEN_EXPIRED
     if now < verified.valid_from:
         return Reason.TOKEN_NOT_YET_VALID
-    if (now if steady is None else steady) >= verified.cached_until:
+    aged_to = now if steady is None else steady
+    if aged_to >= verified.cached_until:
         return Reason.TOKEN_KEY_UNKNOWN
     if verified.thumbprint is None:
         return None
     keys = snapshot.issuers[verified.issuer].keys
-    if keys is None or _stale(keys, snapshot, now, steady):
+    if keys is None:
+        return Reason.NOT_READY
+    age = aged_to - keys.fetched_at
+    if age > snapshot.max_stale or (age < 0 and steady is not None):
         return Reason.NOT_READY
     if verified.thumbprint not in keys.thumbprints:
         return Reason.TOKEN_KEY_UNKNOWN
@@ -219,7 +223,9 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
 def _select_key(
     token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float, steady: float | None
 ) -> Key | None:
-    if _stale(keys, snapshot, now, steady):
+    age = (now if steady is None else steady) - keys.fetched_at
+    # By a clock that never jumps, a set from the future is one whose age is unknown.
+    if age > snapshot.max_stale or (age < 0 and steady is not None):
         raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
     if token.kid is not None:
         key = keys.by_kid.get(token.kid)
@@ -230,13 +236,6 @@ def _select_key(
     if len(fitting) > 1:
         raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no kid, and several keys fit")
     return fitting[0] if fitting else None
-
-
-def _stale(keys: KeySet, snapshot: Snapshot, now: float, steady: float | None) -> bool:
-    if steady is None:
-        return now - keys.fetched_at > snapshot.max_stale
-    # By a clock that never jumps, a set from the future is one whose age is unknown.
-    return not 0 <= steady - keys.fetched_at <= snapshot.max_stale
 
 
 def _check_secrets(token: jws.UnverifiedToken, secrets: tuple[bytes, ...]) -> None:
