@@ -89,6 +89,7 @@ class Sidecar:
         self._metrics = Metrics(
             VERSION,
             token_cache_entries=lambda: self._service.cached_tokens,
+            token_cache_bytes=lambda: self._service.cached_token_bytes,
             ready=self._health.readiness,
             decision_log_dropped=lambda: self._decisions.dropped,
         )

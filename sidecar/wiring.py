@@ -62,7 +62,8 @@ def _cors(section: CorsSection | None) -> Cors | None:
 def service(config: Config) -> ServiceSettings:
     """Return the Check service's bounds."""
     zervi = config.settings.zervi
-    return ServiceSettings(zervi.token_cache.max_entries, zervi.jwks.unknown_key_wait)
+    cache = zervi.token_cache
+    return ServiceSettings(cache.max_entries, zervi.jwks.unknown_key_wait, cache.max_bytes)
 
 
 def key_sources(config: Config) -> tuple[Source | None, ...]:

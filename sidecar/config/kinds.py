@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sidecar.config.findings import BadValueError, Place, Problem, one_of, quoted
-from sidecar.config.values import seconds, text_that_says_something
+from sidecar.config.values import seconds, size, text_that_says_something
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -143,6 +143,28 @@ class Duration:
         except BadValueError as error:
             raise notes.refuse(place, "bad-value", str(error), error.help) from None
         if not seconds(self.least) <= found <= seconds(self.most):
+            message = f"must be from {self.least} to {self.most}, not {quoted(value)}"
+            raise notes.refuse(place, "bad-value", message)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size with its unit in the file, bytes in the program; both bounds belong to it."""
+
+    least: str
+    most: str
+
+    def read(self, value: object, place: Place, notes: Notes) -> int:
+        """Read a size."""
+        if not isinstance(value, str):
+            hint = "such as 512KiB, 32MiB or 1GiB"
+            raise notes.wrong_type(value, place, "a size with its unit", hint)
+        try:
+            found = size(value)
+        except BadValueError as error:
+            raise notes.refuse(place, "bad-value", str(error), error.help) from None
+        if not size(self.least) <= found <= size(self.most):
             message = f"must be from {self.least} to {self.most}, not {quoted(value)}"
             raise notes.refuse(place, "bad-value", message)
         return found

@@ -38,6 +38,7 @@ from sidecar.config.kinds import (
     Listed,
     Mapped,
     Optional,
+    Size,
     Text,
     Whole,
 )
@@ -168,9 +169,13 @@ class Jwks:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCache:
-    """``zervi.token_cache``: how many verified tokens are kept; ``max_ttl`` in seconds."""
+    """``zervi.token_cache``: how many verified tokens are kept, up to how many bytes of them.
+
+    ``max_ttl`` is in seconds.
+    """
 
     max_entries: Annotated[int, Whole(1, 1_000_000)] = 10_000
+    max_bytes: Annotated[int, Size("1MiB", "4GiB")] = 32 * 1024 * 1024
     max_ttl: Annotated[float, Duration("1s", "24h")] = 300.0
 
 

@@ -15,6 +15,8 @@ ALGORITHMS = (
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"([0-9]{1,9})(KiB|MiB|GiB)")
+_SIZE_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _OCTAL = re.compile(r"0?[0-7]{3}")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^]]*\]")
@@ -42,6 +44,14 @@ def seconds(text: str) -> float:
             f"must be a duration, not {quoted(text)}", "such as 250ms, 30s, 5m or 1h"
         )
     return float(found[1]) * _UNITS[found[2]]
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``512KiB``, ``32MiB`` or ``1GiB``. Raises BadValueError."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise BadValueError(f"must be a size, not {quoted(text)}", "such as 512KiB, 32MiB or 1GiB")
+    return int(found[1]) * _SIZE_UNITS[found[2]]
 
 
 def file_mode(text: str) -> int:

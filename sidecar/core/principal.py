@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sidecar.core.grantable import Patterns, patterns_of
+from sidecar.core.memo import Memo
 from sidecar.core.reasons import Reason
 from sidecar.core.routes import Route
 from sidecar.core.token_error import TokenError
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 MAX_IDENTITY_BYTES: Final = 8 * 1024
 ALL_PERMISSIONS: Final = "*"
 
-# Lists of roles or permissions that are held once, however many cached tokens have them: most users
-# share a few, and some have a hundred permissions.
-_MAX_SHARED: Final = 256
+# Lists of roles or permissions, and headers of them, are held once each, however many cached tokens
+# have them: most users share a few, and some have a hundred permissions (some 15 KiB).
+MAX_SHARED_BYTES: Final = 2 * 1024 * 1024
+_lists: Final[Memo[tuple[tuple[str, ...], frozenset[str]]]] = Memo(MAX_SHARED_BYTES)
+_headers: Final[Memo[str]] = Memo(MAX_SHARED_BYTES)
+
+_MAX_PATTERNS: Final = 64  # of subjects, one an issuer
 
 # A longer subject matches no pattern: the time that one takes is bounded. UUIDs, e-mail addresses
 # and SPIFFE ids of usual length are within it.
@@ -226,7 +231,7 @@ def _matches(pattern: str, subject: str) -> bool:
     return len(subject) <= MAX_MATCHED_SUBJECT and bool(_compiled(pattern).fullmatch(subject))
 
 
-@lru_cache(_MAX_SHARED)
+@lru_cache(_MAX_PATTERNS)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)  # to int() and to str, ７ is a digit too
 
@@ -257,10 +262,13 @@ def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(union)
 
 
-@lru_cache(_MAX_SHARED)
 def _shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return the same tuple for each principal that holds the same, and its set."""
-    return items, frozenset(items)
+    found = _lists.get(items)
+    if found is None:
+        found = items, frozenset(items)
+        _lists.keep(items, found)
+    return found
 
 
 def _escaped(text: str) -> str:
@@ -273,9 +281,12 @@ def _escaped(text: str) -> str:
         raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
 
 
-@lru_cache(_MAX_SHARED)
 def _escaped_list(items: tuple[str, ...]) -> str:
-    return ",".join([_escaped(item).replace(",", "%2C") for item in items])
+    found = _headers.get(items)
+    if found is None:
+        found = ",".join([_escaped(item).replace(",", "%2C") for item in items])
+        _headers.keep(items, found)
+    return found
 
 
 def _too_large() -> TokenError:

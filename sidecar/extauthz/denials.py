@@ -7,9 +7,8 @@ from cachetools import LRUCache
 from sidecar.core.decision import Deny
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.envelope import Envelope
+from sidecar.extauthz.memory import DENIALS, PLACE
 from sidecar.extauthz.messages import prefers_chinese
-
-MAX_DENIALS = 1000  # of some 500 bytes; clients bring about what they differ in
 
 # Stands for the decision id while a denial is built. No id holds it, nor does anything that an
 # operator would write; should it be elsewhere in the answer, that answer is not kept.
@@ -29,7 +28,7 @@ class Denials:
     ) -> None:
         self._build = build
         self._listed_origin = listed_origin
-        self._built: LRUCache[tuple[object, ...], list[bytes]] = LRUCache(MAX_DENIALS)
+        self._built: LRUCache[tuple[object, ...], list[bytes]] = LRUCache(DENIALS, _size_of)
 
     def answer(self, decision: Deny, envelope: Envelope | None, decision_id: str) -> bytes:
         """Return what ``build`` would; ``decision_id`` is ASCII."""
@@ -54,5 +53,11 @@ class Denials:
             # The metadata has one, and so has the body where there is one.
             if len(pieces) != (2 if decision.reason is Reason.PREFLIGHT_ANSWERED else 3):
                 return self._build(decision, envelope, decision_id)
-            self._built[key] = pieces
+            if _size_of(pieces) <= DENIALS:
+                self._built[key] = pieces
         return decision_id.encode("ascii").join(pieces)
+
+
+def _size_of(pieces: list[bytes]) -> int:
+    """Return what a denial takes; what it needs is in its key as it is in its body."""
+    return 2 * (PLACE + sum(map(len, pieces)))

@@ -1,5 +1,7 @@
 """A bounded memory at the price of a dict's lookup."""
 
+import sys
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 _Key = TypeVar("_Key")
@@ -9,13 +11,24 @@ _Value = TypeVar("_Value")
 class Recent(Generic[_Key, _Value]):
     """Holds what was used lately: half of ``capacity`` entries at least, all of it at most.
 
+    ``size_of`` says how many bytes an entry takes. ``max_bytes`` is a second bound, in the same
+    way; what would take more than half of it is not held.
+
     In two generations: when the young one is full it becomes the old one, and what was old and
     nobody asked for meanwhile is gone. No order is kept, so nothing is moved when one is found.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        max_bytes: int = sys.maxsize,
+        size_of: Callable[[_Key, _Value], int] = lambda *_: 0,
+    ) -> None:
         self._half = max(1, capacity // 2)  # a capacity of one is one of two
+        self._half_bytes = max_bytes // 2
+        self._size_of = size_of
         self._young: dict[_Key, _Value] = {}
+        self._young_bytes = 0
         self._old: dict[_Key, _Value] = {}
 
     def get(self, key: _Key) -> _Value | None:
@@ -29,11 +42,24 @@ class Recent(Generic[_Key, _Value]):
 
     def put(self, key: _Key, value: _Value) -> None:
         """Hold a value, which is not None."""
-        if len(self._young) >= self._half:
+        size = self._size_of(key, value)
+        if size > self._half_bytes:
+            self.drop(key)
+            return
+        if key in self._young:
+            self._take_out(key)
+        if len(self._young) >= self._half or self._young_bytes + size > self._half_bytes:
             self._old, self._young = self._young, {}
+            self._young_bytes = 0
         self._young[key] = value
+        self._young_bytes += size
 
     def drop(self, key: _Key) -> None:
         """Hold nothing for a key any more."""
-        self._young.pop(key, None)
+        self._take_out(key)
         self._old.pop(key, None)
+
+    def _take_out(self, key: _Key) -> None:
+        former = self._young.pop(key, None)
+        if former is not None:
+            self._young_bytes -= self._size_of(key, former)

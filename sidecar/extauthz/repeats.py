@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
+from sidecar.extauthz import memory
 from sidecar.extauthz.envelope import (
     Envelope,
     MalformedCheckError,
@@ -33,6 +34,8 @@ _BEGINNING = (
     (0x0A, False),  # id, of Envoy's stream
 )
 _SHORT = 0x7F  # the most that a varint's byte can hold; above it another one follows
+
+_HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
 
 _ID_BYTES = 36  # a UUID, as Envoy makes them for x-request-id
 # Its entry in a HeaderMap up to its value, in protobuf's wire format.
@@ -85,11 +88,27 @@ class Repeat:
     after_id: bytes
 
 
+def _size_of(key: RepeatKey, repeat: Repeat) -> int:
+    """Return what a request takes: its message, what was read of it, its token and its answer.
+
+    The token and what it shares with others may be held for this alone.
+    """
+    before, after, _ = key
+    read = len(before) + len(after) + _HEADER_BYTES * len(repeat.request.headers)
+    size = memory.PLACE + len(before) + len(after) + read
+    size += len(repeat.before_id) + len(repeat.after_id)
+    verified = repeat.decision.verified
+    if verified is not None:
+        of_token, parts = memory.of_token(verified)
+        size += of_token + sum([memory.of_part(part, verified) for part in parts])
+    return size
+
+
 class Repeats(Recent[RepeatKey, Repeat]):
     """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__(min(capacity, MAX_REMEMBERED))
+        super().__init__(min(capacity, MAX_REMEMBERED), memory.REPEATS, _size_of)
         self._met: Recent[int, bool] = Recent(MAX_REMEMBERED)  # hashes of those that came once
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from sys import getsizeof
 from typing import NamedTuple
 
 from sidecar.core.credentials import TokenSource
@@ -20,6 +21,7 @@ from sidecar.core.routes import Policy
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.header import set_header
+from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.recent import Recent
 from sidecar.extauthz.withheld import Withheld
@@ -89,7 +91,9 @@ class Responder:
         self._removed = sorted(removed)
         self._withheld = Withheld(withheld) if withheld else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
-        self._removals: Recent[tuple[str, ...], bytes] = Recent(_MAX_REMOVALS)
+        self._removals: Recent[tuple[str, ...], bytes] = Recent(
+            _MAX_REMOVALS, REMOVALS, _size_of_removals
+        )
 
     def under(self, policy: Policy) -> "Responder":
         """Return what builds the answers under this policy."""
@@ -184,6 +188,10 @@ class Responder:
             headers |= self._settings.cors.answer_headers(origin, preflight=preflight)
         for name, value in headers.items():
             set_header(denied, name, value)
+
+
+def _size_of_removals(names: tuple[str, ...], removals: bytes) -> int:
+    return PLACE + sum(map(getsizeof, names)) + len(removals)
 
 
 def _refusal(

@@ -27,6 +27,7 @@ from sidecar.core.decision import (
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz import memory
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import (
     Envelope,
@@ -66,10 +67,11 @@ class KeySource(Protocol):
 
 
 class ServiceSettings(NamedTuple):
-    """``cached_tokens`` counts entries; ``unknown_key_wait`` is seconds."""
+    """Tokens are kept up to so many, and so many bytes; ``unknown_key_wait`` is seconds."""
 
     cached_tokens: int = 10_000
     unknown_key_wait: float = 0.25
+    cached_bytes: int = 32 * 1024 * 1024
 
 
 class _Check:
@@ -110,7 +112,7 @@ class CheckService:
         self._defer = defer
         self._settings = settings
         self._shadow = shadow
-        self._verified = TokenCache(settings.cached_tokens)
+        self.forget_tokens()
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
         self._unrecorded: list[DecisionRecord] = []
@@ -122,6 +124,11 @@ class CheckService:
         return len(self._verified)
 
     @property
+    def cached_token_bytes(self) -> int:
+        """What they take, in bytes."""
+        return self._verified.bytes
+
+    @property
     def snapshot(self) -> Snapshot:
         """What decisions rest on now."""
         return self._snapshot
@@ -130,13 +137,15 @@ class CheckService:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
         self._responder = self._responder.under(snapshot.policy)
-        self._answers: Recent[tuple[object, ...], bytes] = Recent(self._settings.cached_tokens)
+        self._answers: Recent[tuple[object, ...], bytes] = Recent(
+            self._settings.cached_tokens, memory.ANSWERS, _size_of_answer
+        )
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
         self._repeats = Repeats(self._settings.cached_tokens)
 
     def forget_tokens(self) -> None:
         """Verify every token afresh from now on: a shared secret was changed."""
-        self._verified = TokenCache(self._settings.cached_tokens)
+        self._verified = TokenCache(self._settings.cached_tokens, self._settings.cached_bytes)
         self._repeats = Repeats(self._settings.cached_tokens)
 
     def methods(self) -> Methods:
@@ -322,6 +331,10 @@ class CheckService:
         self._record(records)
         if self._shadow is not None:
             self._shadow.compare(records, self._snapshot, self._verified)
+
+
+def _size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
+    return memory.PLACE + len(answer)
 
 
 def _something(answer: bytes) -> bytes:

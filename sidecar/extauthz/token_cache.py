@@ -5,20 +5,27 @@ from typing import TypeVar
 from cachetools import Cache, LRUCache
 
 from sidecar.core.tokens import Verified
+from sidecar.extauthz.memory import of_part, of_token
 
 _Default = TypeVar("_Default")
 
 
 class TokenCache(LRUCache[bytes, Verified]):
-    """Verified tokens by the SHA-256 of the whole token, bounded, with its hits and misses counted.
+    """Verified tokens by the SHA-256 of the whole token, with their hits and misses counted.
 
-    How long an entry may be relied on is checked at each hit by ``core.tokens.recheck``, not here.
+    At most ``max_entries``, and at most ``max_bytes`` of them; ``bytes`` is what they take, by an
+    estimate that counts a list of permissions once however many hold it. How long an entry may be
+    relied on is checked at each hit by ``core.tokens.recheck``, not here.
     """
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
         super().__init__(max_entries)
+        self.max_bytes = max_bytes
+        self.bytes = 0
         self.hits = 0
         self.misses = 0
+        # By the identity of a part: how many entries have it, and what it takes.
+        self._parts: dict[int, tuple[int, int]] = {}
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Look a token up and count it."""
@@ -36,3 +43,30 @@ class TokenCache(LRUCache[bytes, Verified]):
             return Cache.__getitem__(self, digest)
         except KeyError:
             return None
+
+    def __setitem__(self, digest: bytes, verified: Verified) -> None:
+        if digest in self:
+            del self[digest]
+        super().__setitem__(digest, verified)
+        size, parts = of_token(verified)
+        for part in parts:
+            entries, of_this = self._parts.get(id(part), (0, 0))
+            if not entries:
+                of_this = of_part(part, verified)
+                size += of_this
+            self._parts[id(part)] = entries + 1, of_this
+        self.bytes += size
+        while self.bytes > self.max_bytes:
+            self.popitem()
+
+    def __delitem__(self, digest: bytes) -> None:
+        verified = Cache.__getitem__(self, digest)
+        super().__delitem__(digest)
+        size, parts = of_token(verified)
+        for part in parts:
+            entries, of_this = self._parts.pop(id(part))
+            if entries > 1:
+                self._parts[id(part)] = entries - 1, of_this
+            else:
+                size += of_this
+        self.bytes -= size

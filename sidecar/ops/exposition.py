@@ -80,6 +80,12 @@ def _checks(values: Values) -> Iterator[Metric]:
     yield _gauge(
         "token_cache_entries", "Verified tokens remembered.", [], {(): values.token_cache_entries}
     )
+    yield _gauge(
+        "token_cache_bytes",
+        "What the remembered tokens take, estimated.",
+        [],
+        {(): values.token_cache_bytes},
+    )
 
 
 def _jwks(values: Values) -> Iterator[Metric]:

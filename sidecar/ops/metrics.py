@@ -35,6 +35,7 @@ class Values:
     token_cache_hits: int = 0
     token_cache_misses: int = 0
     token_cache_entries: int = 0
+    token_cache_bytes: int = 0
     jwks_refreshes: dict[tuple[str, str], int] = field(default_factory=dict)
     jwks_keys: dict[str, int] = field(default_factory=dict)
     jwks_last_success: dict[str, float] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Values:
 class Metrics:
     """Counts what happens. Everything is called on the event loop, and nothing waits.
 
-    The callables give what others count, when somebody asks: the entries of the token cache,
+    The callables give what others count, when somebody asks: the token cache's entries and bytes,
     whether each component is ready, the decisions that were not logged.
     """
 
@@ -62,11 +63,13 @@ class Metrics:
         version: str,
         *,
         token_cache_entries: Callable[[], int] = lambda: 0,
+        token_cache_bytes: Callable[[], int] = lambda: 0,
         ready: Callable[[], Mapping[str, bool]] = dict,
         decision_log_dropped: Callable[[], int] = lambda: 0,
     ) -> None:
         self._values = Values(version)
         self._token_cache_entries = token_cache_entries
+        self._token_cache_bytes = token_cache_bytes
         self._ready = ready
         self._decision_log_dropped = decision_log_dropped
 
@@ -155,6 +158,7 @@ class Metrics:
             token_cache_hits=now.token_cache_hits,
             token_cache_misses=now.token_cache_misses,
             token_cache_entries=self._token_cache_entries(),
+            token_cache_bytes=self._token_cache_bytes(),
             jwks_refreshes=now.jwks_refreshes.copy(),
             jwks_keys=now.jwks_keys.copy(),
             jwks_last_success=now.jwks_last_success.copy(),

@@ -265,3 +265,33 @@ def test_a_star_of_what_can_be_granted_is_its_end(files: Files, pattern: str) ->
         files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
         (line,) = files.lines()
         assert f"item 1 of `{key}` " in line
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"), [("1MiB", 2**20), ("32MiB", 2**25), ("2048KiB", 2**21), ("4GiB", 2**32)]
+)
+def test_a_size_has_its_unit(files: Files, written: str, wanted: int) -> None:
+    cache = f"token_cache: {{max_bytes: {written}}}, "
+    files.write(sidecar=ISSUERS.replace("issuers:", cache + "issuers:") + POLICY)
+    config = files.load()
+    assert config.settings.zervi.token_cache.max_bytes == wanted
+    assert wiring.service(config).cached_bytes == wanted
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("33554432", "must be a size with its unit, not a number"),
+        ("32MB", "must be a size, not `32MB`"),
+        ("32 MiB", "must be a size, not `32 MiB`"),
+        ("1.5MiB", "must be a size, not `1.5MiB`"),
+        ("-1MiB", "must be a size, not `-1MiB`"),
+        ("1023KiB", "must be from 1MiB to 4GiB, not `1023KiB`"),
+        ("5GiB", "must be from 1MiB to 4GiB, not `5GiB`"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(files: Files, written: str, said: str) -> None:
+    cache = f"token_cache: {{max_bytes: {written}}}, "
+    files.write(sidecar=ISSUERS.replace("issuers:", cache + "issuers:") + POLICY)
+    (line,) = files.lines()
+    assert f"`max_bytes` {said}" in line

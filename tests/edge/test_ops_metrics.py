@@ -79,7 +79,7 @@ def test_the_histogram_begins_at_ten_microseconds_and_adds_up() -> None:
 
 
 def test_the_token_cache_counts_hits_and_misses_and_nothing_else() -> None:
-    metrics = Metrics("1.0", token_cache_entries=lambda: 42)
+    metrics = Metrics("1.0", token_cache_entries=lambda: 42, token_cache_bytes=lambda: 4242)
     allow = Allow(Reason.OK, USERS)
     metrics.records([record(allow, cached=cached) for cached in (True, True, False, None)])
     assert samples(metrics, "zervi_sidecar_token_cache_requests_total") == {
@@ -87,6 +87,7 @@ def test_the_token_cache_counts_hits_and_misses_and_nothing_else() -> None:
         ("miss",): 1,
     }
     assert samples(metrics, "zervi_sidecar_token_cache_entries") == {(): 42}
+    assert samples(metrics, "zervi_sidecar_token_cache_bytes") == {(): 4242}
 
 
 def test_key_sets_are_told_by_issuer() -> None:
@@ -179,6 +180,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
         "check_seconds": ("histogram", "le"),
         "token_cache_requests": ("counter", "result"),
         "token_cache_entries": ("gauge",),
+        "token_cache_bytes": ("gauge",),
         "jwks_refreshes": ("counter", "issuer", "result"),
         "jwks_keys": ("gauge", "issuer"),
         "jwks_last_success_timestamp_seconds": ("gauge", "issuer"),

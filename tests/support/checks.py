@@ -63,6 +63,7 @@ def service(
     records: MutableSequence[DecisionRecord] | None = None,
     answers: AnswerSettings | None = None,
     defer: Callable[[Callable[[], None]], object] = lambda deliver: deliver(),
+    settings: ServiceSettings | None = None,
 ) -> CheckService:
     """Return a Check service; decisions are recorded at once unless ``defer`` says otherwise."""
     return CheckService(
@@ -73,7 +74,7 @@ def service(
         keys or NoKeys(),  # type: ignore[arg-type]  # -- tests bring their own key sources
         (records if records is not None else []).extend,
         defer,
-        ServiceSettings(),
+        settings or ServiceSettings(),
     )
 
 

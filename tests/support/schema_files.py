@@ -17,6 +17,7 @@ from sidecar.config.kinds import (
     Listed,
     Mapped,
     Optional,
+    Size,
     Text,
     Whole,
 )
@@ -32,6 +33,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers 
 
 _ROW = re.compile(r"^\| `([^`]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 _DURATION = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$"
+_SIZE = r"^[0-9]{1,9}(KiB|MiB|GiB)$"
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 
 Schema = dict[str, Any]
@@ -80,6 +82,8 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
             return {"type": "integer", "minimum": least, "maximum": most}
         case Duration(least, most):
             return {"type": "string", "pattern": _DURATION, "examples": [least, most]}
+        case Size(least, most):
+            return {"type": "string", "pattern": _SIZE, "examples": [least, most]}
         case Text(check):
             return {"enum": list(ALGORITHMS)} if check is algorithm else {"type": "string"}
         case File():

@@ -1,0 +1,52 @@
+"""What remembered things take: estimates in bytes, made once for each, when it is added.
+
+Sizes are CPython's own (``sys.getsizeof``); a test holds what is counted against what is taken.
+"""
+
+from sys import getsizeof
+from typing import Final
+
+from sidecar.core.tokens import Verified
+
+_MIB: Final = 1024 * 1024
+
+# What is remembered for callers beside their tokens, and its shares: ten thousand answers of usual
+# size, five hundred requests, some thousand denials, lists of header names (which rarely differ).
+MAX_ANSWER_BYTES: Final = 16 * _MIB
+ANSWERS: Final = 8 * _MIB
+REPEATS: Final = 6 * _MIB
+DENIALS: Final = 1 * _MIB
+REMOVALS: Final = 1 * _MIB
+
+PLACE: Final = 250  # an entry's places in the tables that lead to it, its key, its numbers
+_TOKEN: Final = 700  # a verified token, its principal and its digest, without any text
+_PAIR: Final = 120  # a header for the upstream, beside the characters of its value
+
+_LONG: Final = 256  # characters; header values beyond it are lists that many callers share
+
+Part = tuple[str, ...] | str
+
+
+def of_token(verified: Verified) -> tuple[int, list[Part]]:
+    """Return what a verified token takes, less the parts that others may have too: those as well.
+
+    Such parts are lists of roles and permissions, and headers of them: the very same objects.
+    """
+    principal, size = verified.principal, _TOKEN
+    parts: list[Part] = [items for items in (principal.roles, principal.permissions) if items]
+    for _, value in verified.identity:
+        length = len(value)
+        if length <= _LONG:
+            size += length
+        else:
+            parts.append(value)
+    return size + _PAIR * len(verified.identity), parts
+
+
+def of_part(part: Part, verified: Verified) -> int:
+    """Return what one of those parts takes."""
+    if isinstance(part, str):
+        return PLACE + getsizeof(part)
+    permissions, granted = verified.principal.permissions, verified.principal.granted
+    looked_up = getsizeof(granted) if part is permissions else 0
+    return PLACE + getsizeof(part) + sum(map(getsizeof, part)) + looked_up
