@@ -15,8 +15,16 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import get_default_algorithms
 
+from sidecar import wiring
+from sidecar.app import Sidecar, serve
+from sidecar.cli import main
+from sidecar.config import ConfigError
 from sidecar.demo import minting
 from sidecar.demo.stack import Stack
+from sidecar.transport.interface import ListenError
+from sidecar.workbench.formats import FORMATS
+from tests.edge.certificates import Authority
+from tests.edge.config_files import ENVIRON, Files
 from tests.support import http1, signing
 from tests.support.secrecy import SECRECY, Secrecy
 from tests.support.signing import PrivateKey, ec_key, ed_key, rsa_key
@@ -146,3 +154,122 @@ def test_a_run_whose_output_holds_a_token_fails(tmp_path: Path) -> None:
     told = [line for line in run.stdout.splitlines() if line.startswith("SECRET WRITTEN")]
     for place in ("the output of test_leaks.py::test_prints", "the log of", "child.stdout of"):
         assert any(place in line for line in told), told
+
+
+WRITTEN = "S3cr3t-" + "written/where+a.file=belongs" * 2
+NUMBER = "8675309186753091867530918675309186753091"
+PASTED = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIB" + "x" * 60
+SIDECAR = "zervi: {{issuers: [{issuer}]}}\npolicy: {{file: routes.yaml}}\n{more}"
+LOOMA = (
+    "looma: {{url: 'http://127.0.0.1', {key}, service: {{name: a, address: a, port: 1}}, "
+    "probe: {{url: 'http://127.0.0.1'}}}}\n"
+)
+KEYED = "{{issuer: z, {key}}}"
+BY_ENV = "{issuer: z, secret_env: ZERVI_JWT_SECRET}"
+
+
+def listening(key: str) -> str:
+    return SIDECAR.format(issuer=BY_ENV, more=f"listen: {{tls: {{cert_file: c.pem, {key}}}}}\n")
+
+
+def reporting(key: str) -> str:
+    return SIDECAR.format(issuer=BY_ENV, more=LOOMA.format(key=key))
+
+
+def issuing(key: str) -> str:
+    return SIDECAR.format(issuer=KEYED.format(key=key), more="")
+
+
+# A configuration with a secret in place of the name of what holds it, or in a URL.
+MISTAKES: Mapping[str, Callable[[str], str]] = {
+    "secret_file": lambda value: issuing(f"secret_file: {value}"),
+    "secret_file, a list": lambda value: issuing(f"secret_file: [{value}]"),
+    "secret_file, two": lambda value: issuing(f"secret_file: [{value}, {value}]"),
+    "secret_env": lambda value: issuing(f"secret_env: {value}"),
+    "jwks_url": lambda value: issuing(f"jwks_url: {value}"),
+    "listen.tls.key_file": lambda value: listening(f"key_file: {value}"),
+    "looma.token": lambda value: reporting(f"token: {value}"),
+    "looma.token.file": lambda value: reporting(f"token: {{file: {value}}}"),
+    "looma.token.env": lambda value: reporting(f"token: {{env: {value}}}"),
+    "looma.token.secret_env": lambda value: reporting(
+        f"token: {{secret_env: {value}, service_id: a, login_url: 'http://127.0.0.1'}}"
+    ),
+    "looma.token.login_url": lambda value: reporting(f"token: {{login_url: {value}}}"),
+    "looma.key_file": lambda value: reporting(f"cert_file: c.pem, key_file: {value}"),
+}
+SPELLINGS = {
+    "text": (f'"{WRITTEN}"', WRITTEN),
+    "a number": (NUMBER, NUMBER),
+    "upper case": ("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXP"),
+    "a key": (f'"{PASTED}"'.replace("\n", "\\n"), "MHcCAQEEIB"),
+    "a password in a URL": (f'"https://me:{NUMBER}@zervi/x?token={NUMBER}"', NUMBER),
+    "a path": (f'"/{NUMBER}"', NUMBER),
+}
+
+
+@pytest.mark.parametrize(("written", "secret"), SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_secret_that_was_written_in_place_of_its_file_is_quoted_nowhere(
+    mistake: Callable[[str], str],
+    written: str,
+    secret: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By ``check`` in any format, or by ``serve``; what is said names the key's place."""
+    files = Files(tmp_path)
+    files.write(sidecar=mistake(written))
+    monkeypatch.setenv("ZERVI_JWT_SECRET", ENVIRON["ZERVI_JWT_SECRET"])
+    config = ["--config", str(files.config)]
+    for arguments in (["check", *config, "--format", form] for form in FORMATS):
+        assert main(arguments) == 1
+        told = "".join(capsys.readouterr())
+        assert secret not in told.replace("\n", "")
+    assert serve(files.config) == 1
+    told = "".join(capsys.readouterr())
+    assert secret not in told
+    assert "sidecar.yaml:" in told
+
+
+def test_a_secret_file_that_is_not_there_is_named_by_its_key(tmp_path: Path) -> None:
+    """With the number of its issuer."""
+    files = Files(tmp_path)
+    files.write(sidecar=issuing("secret_file: [a, b]"))
+    assert files.lines() == [
+        f"sidecar.yaml:1:{column}: error: the secret file cannot be read: No such file or directory"
+        f" (`zervi.issuers[0].secret_file[{index}]` names a file that holds the secret)"
+        for index, column in ((0, 47), (1, 50))
+    ]
+
+
+async def test_a_reload_tells_no_secret_that_was_written_in_place_of_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in ``/readyz`` nor in the log."""
+    files = Files(tmp_path)
+    (tmp_path / "secret").write_text(ENVIRON["ZERVI_JWT_SECRET"])
+    files.write(sidecar=issuing("secret_file: secret"))
+    sidecar = Sidecar(files.config, files.load())
+    files.write(sidecar=issuing(f'secret_file: "{WRITTEN}"'))
+    with pytest.raises(ConfigError) as caught:
+        files.load()
+    sidecar._refuse(caught.value)
+    assert "zervi.issuers[0].secret_file" in caplog.text
+    (detail,) = {sidecar._health.components["policy"].detail}
+    assert "not reloaded" in detail
+    assert WRITTEN not in f"{caplog.text} {detail}"
+
+
+def test_a_key_file_that_went_is_named_by_its_key(tmp_path: Path) -> None:
+    """While it runs: the listeners keep the former certificates."""
+    files = Files(tmp_path)
+    for name, pem in zip(("pem", "key"), Authority("ours").issue("server"), strict=True):
+        (tmp_path / f"server.{name}").write_bytes(pem)
+    tls = "listen: {tls: {cert_file: server.pem, key_file: server.key}}\n"
+    files.write(sidecar=SIDECAR.format(issuer=BY_ENV, more=tls))
+    config = files.load()
+    (tmp_path / "server.key").unlink()
+    with pytest.raises(ListenError) as caught:
+        wiring.certificates(config)
+    assert str(caught.value) == "listen.tls.key_file: No such file or directory"
