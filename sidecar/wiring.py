@@ -1,6 +1,7 @@
 """The configuration as each room wants it: every room has small settings of its own."""
 
 import socket
+from pathlib import Path
 
 from sidecar.config import Config
 from sidecar.config.model import CorsSection, Issuer, Looma
@@ -93,14 +94,19 @@ def certificates(config: Config) -> Tls | None:
     tls = config.settings.listen.tls
     if tls is None:
         return None
+    client_ca = tls.client_ca_file
+    return Tls(
+        _read("cert_file", tls.cert_file),
+        _read("key_file", tls.key_file),
+        None if client_ca is None else _read("client_ca_file", client_ca),
+    )
+
+
+def _read(key: str, path: Path) -> bytes:
     try:
-        return Tls(
-            tls.cert_file.read_bytes(),
-            tls.key_file.read_bytes(),
-            None if tls.client_ca_file is None else tls.client_ca_file.read_bytes(),
-        )
-    except OSError as error:
-        raise ListenError(f"{error.filename}: {error.strerror}") from None
+        return path.read_bytes()
+    except OSError as error:  # not with the path, which may be a key that was written there
+        raise ListenError(f"listen.tls.{key}: {error.strerror}") from None
 
 
 def reporter(looma: Looma, version: str) -> ReporterSettings:

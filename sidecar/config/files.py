@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config.findings import BadValueError, Place, Problem, Severity
+from sidecar.config.findings import BadValueError, Place, Problem, Severity, dotted
 from sidecar.config.model import Issuer
 from sidecar.config.raw import at, mapping, sequence, texts
 from sidecar.config.values import ALGORITHMS
@@ -16,18 +16,28 @@ MAX_KEY_SET_BYTES = 256 * 1024  # as for one that is fetched
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return a file's content. Raises BadValueError, whose message follows what the file is for."""
+    """Return a file's content. Raises BadValueError, whose message follows what the file is for.
+
+    Its help is the path. Where that may be a secret, written in place of the name of its file, the
+    caller says something else.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
         reason = error.strerror or "it cannot be read"
-        raise BadValueError(f"cannot be read: {reason}", str(path)) from None
+        raise BadValueError(f"cannot be read: {reason}", _shown(path)) from None
     except ValueError:  # a NUL in the path
         raise BadValueError("cannot be read: its name holds a NUL") from None
     if len(content) > limit:
-        raise BadValueError(f"is larger than {limit // 1024} KiB", str(path))
+        raise BadValueError(f"is larger than {limit // 1024} KiB", _shown(path))
     return content
+
+
+def _shown(path: Path) -> str:
+    """Return a path for a message, empty where a key's own text was written in place of it."""
+    text = str(path)
+    return text if text.isprintable() and "-----BEGIN" not in text else ""
 
 
 def problems(document: object, base: Path) -> Iterator[Problem]:
@@ -85,7 +95,11 @@ def _tls(tls: Mapping[str, object], base: Path) -> Iterator[Problem]:
                 read_file(Path(base, name), MAX_PEM_BYTES)
                 readable.append(Path(base, name))
             except BadValueError as wrong:
-                yield Problem(("listen", "tls", key), "file", f"`{key}` {wrong}", wrong.help)
+                place: Place = ("listen", "tls", key)
+                hint = wrong.help
+                if key == "key_file" and not name.endswith((".pem", ".key")):
+                    hint = f"`{dotted(place)}` names a file that holds the key"
+                yield Problem(place, "file", f"`{key}` {wrong}", hint)
     if len(readable) == 2:
         yield from _pair(*readable)
     yield from _authorities(tls, ("listen", "tls", "client_ca_file"), base)
@@ -120,7 +134,7 @@ def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Ite
                 place,
                 "file",
                 f"`{place[-1]}` holds no certificates in PEM form",
-                str(Path(base, name)),
+                _shown(Path(base, name)),
             )
 
 
@@ -141,5 +155,5 @@ def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator
                 place,
                 "file",
                 f"`jwks_file` holds no usable key set: {error}",
-                str(Path(base, name)),
+                _shown(Path(base, name)),
             )

@@ -76,6 +76,12 @@ def quoted(text: str) -> str:
     return f"`{_shortened(text, MAX_QUOTED)}`"
 
 
+def dotted(place: Place) -> str:
+    """Return the way to a value as an operator writes it: ``zervi.issuers[0].secret_file``."""
+    way = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return way.removeprefix(".")
+
+
 def one_line(text: str) -> str:
     """Return a message as a terminal may show it: printable, of bounded length."""
     if not text.isprintable():

@@ -84,9 +84,11 @@ class Text:
 class File:
     """A file's path, relative to the directory of the file that names it."""
 
+    shown: bool = True  # whether a message may repeat it: not what may be the secret itself
+
     def read(self, value: object, place: Place, notes: Notes) -> Path:
         """Read a path."""
-        return notes.base / str(Text().read(value, place, notes))
+        return notes.base / str(Text(shown=self.shown).read(value, place, notes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Tls:
     """``listen.tls``; with ``client_ca_file`` a client must show a certificate signed by it."""
 
     cert_file: Annotated[Path, File()]
-    key_file: Annotated[Path, File()]
+    key_file: Annotated[Path, File(shown=False)]
     client_ca_file: Annotated[Path | None, Optional(File())] = None
 
 
@@ -128,7 +128,7 @@ class Issuer:
     secret_env: Annotated[tuple[str, ...] | None, _names(Text(environment_name, shown=False))] = (
         None
     )
-    secret_file: Annotated[tuple[Path, ...] | None, _names(File())] = None
+    secret_file: Annotated[tuple[Path, ...] | None, _names(File(shown=False))] = None
     audiences: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
     algorithms: Annotated[tuple[str, ...], Listed(Text(algorithm), least=1, distinct=True)] = (
         "RS256",
@@ -288,7 +288,7 @@ class Probe:
 class RegistryToken:
     """``looma.token``: ``file``, ``env``, or a login at Zervi by one of the ``secret_*``."""
 
-    file: Annotated[Path | None, Optional(File())] = None
+    file: Annotated[Path | None, Optional(File(shown=False))] = None
     env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
     login_url: Annotated[str | None, Optional(Text(http_url))] = None
     service_id: Annotated[str | None, Optional(Text())] = None

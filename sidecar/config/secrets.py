@@ -1,10 +1,11 @@
 """Secrets from the environment and from files. No message ever holds one."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.config.files import read_file
-from sidecar.config.findings import BadValueError, Place, Problem, Severity
+from sidecar.config.findings import BadValueError, Place, Problem, Severity, dotted
 from sidecar.config.raw import at, mapping, sequence
 from sidecar.config.values import ENVIRONMENT_NAME
 from sidecar.core.issuers import check_secret, doubt_secret
@@ -12,6 +13,9 @@ from sidecar.core.issuers import check_secret, doubt_secret
 MAX_SECRET_BYTES = (
     64 * 1024
 )  # far beyond any secret or token; keeps a wrong file from being read whole
+
+# What variables are called, and no secret is: words of letters, with a number at the end at most.
+_PLAIN_NAME = re.compile(r"[A-Z]{1,16}[0-9]{0,2}(_[A-Z]{0,16}[0-9]{0,2}){0,7}")
 
 _MAKE_ONE = "make one with: openssl rand -base64 48"
 
@@ -81,7 +85,8 @@ class Secrets:
         try:
             content = read_file(Path(self._base, name), MAX_SECRET_BYTES)
         except BadValueError as wrong:
-            self.problems.append(Problem(place, "file", f"the {what} file {wrong}", wrong.help))
+            hint = f"`{dotted(place)}` names a file that holds the {what}"  # its value may be that
+            self.problems.append(Problem(place, "file", f"the {what} file {wrong}", hint))
             return None
         end = b"\r\n" if content.endswith(b"\r\n") else b"\n"
         return self._filled(content.removesuffix(end), f"the {what} file", place)
@@ -103,7 +108,8 @@ def _named(value: object, place: Place) -> Iterator[tuple[Place, str]]:
 
 def _variable(name: str) -> str:
     """Return how a message calls a variable: not by a name that may be the secret itself."""
-    return f"the environment variable {name}" if name.isupper() else "this environment variable"
+    plain = _PLAIN_NAME.fullmatch(name)
+    return f"the environment variable {name}" if plain else "this environment variable"
 
 
 def _weak(place: Place, why: str, allowed: bool) -> Problem:

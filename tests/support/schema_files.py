@@ -86,7 +86,7 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
             return {"type": "string", "pattern": _SIZE, "examples": [least, most]}
         case Text(check):
             return {"enum": list(ALGORITHMS)} if check is algorithm else {"type": "string"}
-        case File():
+        case File(_):
             return {"type": "string", "minLength": 1}
         case _:  # the list of routes, which keeps those that are right
             route = section(RouteEntry, "", page)
