@@ -1,6 +1,7 @@
 """Certificates for TLS between a test's own client and server, as RFC 5280 wants them."""
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -37,14 +38,23 @@ class Authority:
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
-        self, name: str, *, address: str = "127.0.0.1", ends_in: timedelta = _DAY
+        self,
+        name: str,
+        *,
+        address: str = "127.0.0.1",
+        names: Sequence[str] = (),
+        ends_in: timedelta = _DAY,
     ) -> tuple[bytes, bytes]:
-        """Return a certificate for an address and its key, as PEM."""
+        """Return a certificate for an address and its key, as PEM; ``names`` are DNS and URI."""
         key = ec.generate_private_key(ec.SECP256R1())
-        ours = x509.IPAddress(ipaddress.ip_address(address))
+        ours = [
+            x509.IPAddress(ipaddress.ip_address(address)),
+            *(x509.UniformResourceIdentifier(each) for each in names if "://" in each),
+            *(x509.DNSName(each) for each in names if "://" not in each),
+        ]
         certificate = (
             self._builder(_named(name), key, ends_in)
-            .add_extension(x509.SubjectAlternativeName([ours]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(ours), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         private = key.private_bytes(

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from sidecar import wiring
 from sidecar.config import Severity
 from tests.edge.config_files import ISSUERS, POLICY, SECRET, Files
 
@@ -237,3 +238,43 @@ def test_certificates_and_keys_that_do_not_fit_are_told(
     files.write(sidecar=tls(*names))
     (line,) = files.lines()
     assert line.partition(": error: ")[2] == told
+
+
+def named(names: str, authorities: str = ", client_ca_file: cert.pem") -> str:
+    tls = f"{{cert_file: cert.pem, key_file: key.pem{authorities}, client_names: {names}}}"
+    return f"listen: {{tls: {tls}}}\n{ISSUERS}{POLICY}"
+
+
+def test_names_of_clients_are_taken(files: Files) -> None:
+    Certificates(files.directory)
+    names = '[Envoy.example, "*.mesh.example", "spiffe://td/ns/x", "spiffe://td/ns/x/*"]'
+    files.write(sidecar=named(names))
+    config = files.load()
+    wanted = ("envoy.example", "*.mesh.example", "spiffe://td/ns/x", "spiffe://td/ns/x/*")
+    assert config.settings.listen.tls is not None
+    assert config.settings.listen.tls.client_names == wanted
+    certificates = wiring.certificates(config)
+    assert certificates is not None
+    assert certificates.client_names == wanted
+
+
+def test_names_of_clients_need_an_authority(files: Files) -> None:
+    Certificates(files.directory)
+    files.write(sidecar=named("[envoy.example]", ""))
+    (line,) = files.lines()
+    assert "`client_names` needs `client_ca_file`" in line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "*", "*.", "a.*.example", "*envoy.example", "*.*.example", "10.0.0.1", "a b", "a_/b",
+        "spiffe://", "spiffe://*", "spiffe://td*", "spiffe://td/*/x", "spiffe://td/x*",
+        "spiffe://td/a?b", "SPIFFE://td/a", "名.example",
+    ],
+)  # fmt: skip
+def test_what_is_no_name_of_a_client_is_refused(files: Files, name: str) -> None:
+    Certificates(files.directory)
+    files.write(sidecar=named(f'["{name}"]'))
+    (line,) = files.lines()
+    assert "item 1 of `client_names`" in line
