@@ -99,6 +99,7 @@ def certificates(config: Config) -> Tls | None:
         _read("cert_file", tls.cert_file),
         _read("key_file", tls.key_file),
         None if client_ca is None else _read("client_ca_file", client_ca),
+        tls.client_names or (),
     )
 
 

@@ -9,6 +9,7 @@ from sidecar.config.findings import BadValueError, one_of, quoted
 _ADMIN = "unix:/run/zervi-admin/admin.sock"
 MAX_SOCKET_PATH = 90  # bytes: the kernel takes 107, and a temporary name beside it must fit too
 
+_NAME_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:-]+(/[A-Za-z0-9._~!$&'()+,;=:@%-]+)*")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -96,6 +97,22 @@ def service_address(text: str) -> str:
     """Return a host or an IP address, without port, as it is. Raises BadValueError."""
     check_host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
     return text
+
+
+def client_name(text: str) -> str:
+    """Return a pattern of names of certificates; DNS in lower case. Raises BadValueError.
+
+    It is a DNS name, whose first label may be ``*``, or a URI, whose end may be ``/*``.
+    """
+    hint = "such as envoy.example, *.mesh.example, spiffe://td/ns/x or spiffe://td/ns/x/*"
+    if "://" in text:
+        if _NAME_URI.fullmatch(text.removesuffix("/*")) is None:
+            raise BadValueError(f"must be a URI without query, and {quoted(text)} is not", hint)
+        return text
+    name = text.removeprefix("*.")
+    if not _HOST_NAME.fullmatch(name) or re.fullmatch(r"[0-9.]+", name):
+        raise BadValueError(f"must be a DNS name or a URI, and {quoted(text)} is not", hint)
+    return text.lower()
 
 
 def http_url(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from sidecar.config.addresses import (
     address,
     base_url,
+    client_name,
     http_url,
     probe_url,
     service_address,
@@ -76,11 +77,17 @@ def _names(name: Kind) -> Optional:
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """``listen.tls``; with ``client_ca_file`` a client must show a certificate signed by it."""
+    """``listen.tls``; with ``client_ca_file`` a client must show a certificate signed by it.
+
+    With ``client_names`` it must have one of these names too.
+    """
 
     cert_file: Annotated[Path, File()]
     key_file: Annotated[Path, File(shown=False)]
     client_ca_file: Annotated[Path | None, Optional(File())] = None
+    client_names: Annotated[
+        tuple[str, ...] | None, Optional(Listed(Text(client_name), least=1, distinct=True))
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

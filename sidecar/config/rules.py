@@ -23,6 +23,14 @@ _LOGIN = ("login_url", "service_id", "secret_env")
 def problems(document: object) -> Iterator[Problem]:
     """Yield every way in which the keys of a whole ``sidecar.yaml`` do not fit each other."""
     yield from _addresses(mapping(at(document, "listen")))
+    tls = mapping(at(document, "listen", "tls"))
+    if tls.get("client_names") is not None and tls.get("client_ca_file") is None:
+        yield Problem(
+            ("listen", "tls", "client_names"),
+            "missing-key",
+            "`client_names` needs `client_ca_file`",
+            "without it, clients show no certificate",
+        )
     issuers = [mapping(issuer) for issuer in sequence(at(document, "zervi", "issuers"))]
     for index, issuer in enumerate(issuers):
         if issuer:

@@ -7,6 +7,8 @@ What grpcio does by itself, beyond our reach:
   is set.
 - While it drains, a new stream on an old connection is answered CANCELLED or UNAVAILABLE for a
   moment before the client has read the GOAWAY; Envoy's retry policy covers both.
+- It does not tell of a connection, so a client whose certificate has none of ``client_names`` is
+  told PERMISSION_DENIED at each call, where the h2 transport closes the connection.
 - ``0.0.0.0`` also listens on ``[::]`` where the machine has IPv6.
 """
 
@@ -27,6 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from grpc import aio
 
+from sidecar.transport.client_names import names_of
 from sidecar.transport.interface import (
     MAX_MESSAGE_BYTES,
     Listener,
@@ -74,6 +77,7 @@ class Server:
         self._unix: UnixPath | None = None
         # For each port that is listened on: certificates that its next connection brings in.
         self._renewed: list[list[grpc.ServerCertificateConfiguration]] = []
+        self._names = names_of(listener.tls)
         self._stream_waits: set[asyncio.Timeout] = set()
         self._streams_end: float | None = None  # the event loop's time; None until draining
 
@@ -107,6 +111,7 @@ class Server:
     async def renew(self, tls: Tls) -> None:
         """Serve new connections with these certificates; open ones go on. Raises ListenError."""
         server_context(tls)
+        self._names = names_of(tls)
         for renewed in self._renewed:
             renewed[:] = [_certificates(tls)]
 
@@ -124,7 +129,7 @@ class Server:
 
     def _handlers(self) -> dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]:
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(_unary_handler(name, method))
+            name: grpc.unary_unary_rpc_method_handler(self._unary_handler(name, method))
             for name, method in self._methods.unary.items()
         }
         for name, stream in self._methods.streams.items():
@@ -133,8 +138,38 @@ class Server:
             )
         return handlers
 
+    def _unary_handler(self, name: str, method: Unary) -> Any:
+        async def handle(message: bytes, context: Any) -> bytes | None:
+            await self._require_name(context)
+            remaining = context.time_remaining()
+            try:
+                answer = method(message, None if remaining is None else monotonic() + remaining)
+                return answer if isinstance(answer, bytes) else await answer
+            except RpcError as error:
+                await context.abort(_CODES[error.code], error.message)
+            except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
+                _log.exception("%s failed", name)
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            return None
+
+        return handle
+
+    async def _require_name(self, context: Any) -> None:
+        """End a call of a client whose certificate has none of ``client_names``."""
+        if self._names is None:
+            return
+        told = context.auth_context()
+        dns, uris = (
+            [name.decode("utf-8", "replace") for name in told.get(kind, ())]
+            for kind in ("peer_dns", "peer_uri")
+        )
+        if not self._names.admit_or_tell(dns, uris):
+            message = "the name of the client's certificate is not among listen.tls.client_names"
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)
+
     def _stream_handler(self, name: str, stream: ServerStream) -> Any:
         async def handle(message: bytes, context: Any) -> None:
+            await self._require_name(context)
             answers = stream(message)
             try:
                 while (answer := await self._next(answers)) is not None:
@@ -232,19 +267,3 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in 
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
-
-
-def _unary_handler(name: str, method: Unary) -> Any:
-    async def handle(message: bytes, context: Any) -> bytes | None:
-        remaining = context.time_remaining()
-        try:
-            answer = method(message, None if remaining is None else monotonic() + remaining)
-            return answer if isinstance(answer, bytes) else await answer
-        except RpcError as error:
-            await context.abort(_CODES[error.code], error.message)
-        except Exception:  # noqa: BLE001 -- grpcio would send the exception's text
-            _log.exception("%s failed", name)
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
-        return None
-
-    return handle

@@ -43,11 +43,15 @@ class Methods(NamedTuple):
 
 
 class Tls(NamedTuple):
-    """PEM contents. With ``client_ca`` a client must show a certificate that it signed."""
+    """PEM contents. With ``client_ca`` a client must show a certificate that it signed.
+
+    With ``client_names`` that certificate must have one of them, see ``ClientNames``.
+    """
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None = None
+    client_names: tuple[str, ...] = ()
 
 
 class Listener(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from grpc import ChannelCredentials, StatusCode, aio, ssl_channel_credentials
-from sidecar.transport.client_names import ClientNames
 
+from sidecar.transport.client_names import ClientNames
 from sidecar.transport.interface import Listener, Tls
 from tests.edge.certificates import Authority
 from tests.edge.transport_rig import (
@@ -22,7 +22,7 @@ from tests.edge.transport_rig import (
 
 OURS, OTHERS = Authority("ours"), Authority("others")
 PATTERNS = ("envoy.example", "*.mesh.example", "spiffe://td/envoy", "spiffe://td/ns/edge/*")
-SERVED = (
+SERVED: tuple[tuple[str, ...], ...] = (
     ("envoy.example",),
     ("ENVOY.Example",),
     ("pod-7.mesh.example",),
@@ -30,7 +30,7 @@ SERVED = (
     ("spiffe://td/ns/edge/sa/envoy",),
     ("stranger.example", "envoy.example"),
 )
-REFUSED = (
+REFUSED: tuple[tuple[str, ...], ...] = (
     (),
     ("envoy.example.org",),
     ("a.envoy.example",),

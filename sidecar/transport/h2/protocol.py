@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from sidecar.faults import told
 from sidecar.transport.h2 import rpc
@@ -40,6 +40,12 @@ class H2Protocol(asyncio.Protocol):
         self._moved = asyncio.Event()  # server streams that wait may look again
         self._closing = False
         self._abort_at: float | None = None  # unless the peer reads, or closes
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The peer's verified certificate as ``ssl`` tells of it, None where it showed none."""
+        certificate: dict[str, Any] | None = self._transport.get_extra_info("peercert")
+        return certificate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the peer (RFC 9113 3.4)."""

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 
+from sidecar.transport.client_names import names_of
 from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Budget
@@ -21,6 +22,7 @@ class Server:
     def __init__(self, listener: Listener, methods: Methods) -> None:
         self._listener = listener
         self._methods = methods
+        self._names = names_of(listener.tls)
         self._budget = Budget()
         self._listening: Listening | None = None
         self._servers: list[asyncio.AbstractServer] = []
@@ -49,6 +51,7 @@ class Server:
         context = server_context(tls)
         if self._listening is None or not self._servers:
             return
+        self._names = names_of(tls)
         # A context of its own, since a living one cannot be rid of a client CA.
         fresh = await self._serve(self._listening, context)
         if self._draining:  # it began meanwhile
@@ -108,6 +111,8 @@ class Server:
 
     def _opened(self, connection: H2Protocol) -> bool:
         if self._draining or len(self._connections) >= MAX_CONNECTIONS:
+            return False
+        if self._names is not None and not self._names.admit_peer(connection.peer_certificate):
             return False
         self._connections.add(connection)
         self._empty.clear()

@@ -1,0 +1,79 @@
+"""Which clients of a client CA are served: those whose certificate has one of these names.
+
+Names are the DNS names and URIs of its subject alternative names (RFC 5280 4.2.1.6), never its
+common name.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidecar.transport.interface import Tls
+
+_log = logging.getLogger(__name__)
+
+MAX_TOLD = 5  # names of a refused certificate in the log: it may have any number
+MAX_NAME = 200  # characters of each
+
+# What a prefix of URIs may be followed by: segments as SPIFFE has them, none that leads elsewhere.
+_BELOW = re.compile(r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)*")
+
+
+class ClientNames:
+    """Patterns of names: ``envoy.example``, ``*.mesh.example``, ``spiffe://td/x``, ``spiffe://td/*``.
+
+    A leading ``*.`` stands for one label, a trailing ``/*`` for one or more segments.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        uris = [pattern for pattern in patterns if "://" in pattern]
+        names = [pattern.lower().rstrip(".") for pattern in patterns if "://" not in pattern]
+        self._uris = frozenset(uri for uri in uris if not uri.endswith("/*"))
+        self._uris_below = tuple(uri[:-1] for uri in uris if uri.endswith("/*"))
+        self._dns = frozenset(name for name in names if not name.startswith("*."))
+        self._domains = frozenset(name[2:] for name in names if name.startswith("*."))
+
+    def admit(self, dns: Iterable[str], uris: Iterable[str]) -> bool:
+        """Say whether one of a certificate's names is among these."""
+        return any(map(self._has_dns, dns)) or any(map(self._has_uri, uris))
+
+    def admit_peer(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Say the same of a certificate as ``ssl`` tells of it; log who is refused."""
+        names = () if certificate is None else certificate.get("subjectAltName", ())
+        return self.admit_or_tell(
+            [name for kind, name in names if kind == "DNS"],
+            [name for kind, name in names if kind == "URI"],
+        )
+
+    def admit_or_tell(self, dns: list[str], uris: list[str]) -> bool:
+        """Say whether one of a certificate's names is among these; log who is refused."""
+        if self.admit(dns, uris):
+            return True
+        told = [name[:MAX_NAME] for name in (*dns, *uris)[:MAX_TOLD]]
+        _log.warning(
+            "a client was refused: none of listen.tls.client_names is a name of its certificate,"
+            " which has %s",
+            ", ".join(told) or "no DNS name and no URI",
+        )
+        return False
+
+    def _has_dns(self, name: str) -> bool:
+        if not name.isascii():
+            return False  # lower() makes ASCII of some
+        name = name.lower().removesuffix(".")
+        label, _, domain = name.partition(".")
+        return name in self._dns or (label not in ("", "*") and domain in self._domains)
+
+    def _has_uri(self, uri: str) -> bool:
+        if uri in self._uris:
+            return True
+        return any(
+            uri.startswith(prefix) and _BELOW.fullmatch(uri, len(prefix))
+            for prefix in self._uris_below
+        )
+
+
+def names_of(tls: Tls | None) -> ClientNames | None:
+    """Return the names that clients must have, None where every client is served."""
+    return ClientNames(tls.client_names) if tls is not None and tls.client_names else None
