@@ -5,6 +5,7 @@ https://developer.hashicorp.com/consul/api-docs/agent/check. It refuses what Con
 it does not know, a value of Meta that is too long, a check without a TTL, another token.
 """
 
+import ssl
 from typing import Any, Literal
 
 from aiohttp import web
@@ -36,10 +37,11 @@ class Consul:
         )
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
 
-    async def start(self) -> None:
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls).start()
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         await self._runner.cleanup()

