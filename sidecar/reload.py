@@ -101,6 +101,8 @@ def _named_in(config: Config) -> Iterable[Path]:
         yield from filter(None, (issuer.jwks_file, issuer.ca_file))
     if (tls := settings.listen.tls) is not None:
         yield from filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
+    if (looma := settings.looma) is not None:
+        yield from filter(None, (looma.ca_file, looma.cert_file, looma.key_file))
 
 
 def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:

@@ -17,6 +17,7 @@ from sidecar.looma.reporter import ReporterSettings
 from sidecar.looma.reporting import RegistrySettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.transport.interface import ListenError, Tls
+from sidecar.trust import TlsFiles
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
 
@@ -138,6 +139,7 @@ def registry(looma: Looma, secret: str | None) -> RegistrySettings:
         looma.url,
         Paths(paths.register, paths.heartbeat, paths.deregister, paths.metrics),
         _service_token(looma, secret),
+        TlsFiles(looma.ca_file, looma.cert_file, looma.key_file),
     )
 
 

@@ -43,7 +43,12 @@ def _shown(path: Path) -> str:
 def problems(document: object, base: Path) -> Iterator[Problem]:
     """Yield what is wrong with the certificates, keys and key sets that a configuration names."""
     yield from _admin_directory(at(document, "listen", "admin"))
-    yield from _tls(mapping(at(document, "listen", "tls")), base)
+    listen: Place = ("listen", "tls")
+    tls, looma = mapping(at(document, *listen)), mapping(at(document, "looma"))
+    yield from _pair(tls, listen, base)
+    yield from _authorities(tls, (*listen, "client_ca_file"), base)
+    yield from _pair(looma, ("looma",), base)
+    yield from _authorities(looma, ("looma", "ca_file"), base)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         place: Place = ("zervi", "issuers", index)
         yield from _authorities(mapping(issuer), (*place, "ca_file"), base)
@@ -86,40 +91,40 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _tls(tls: Mapping[str, object], base: Path) -> Iterator[Problem]:
-    readable = []
+def _pair(section: Mapping[str, object], above: Place, base: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a section's ``cert_file`` and ``key_file``."""
+    readable: list[Path] = []
     for key in ("cert_file", "key_file"):
-        name = tls.get(key)
+        name = section.get(key)
         if isinstance(name, str):
             try:
                 read_file(Path(base, name), MAX_PEM_BYTES)
                 readable.append(Path(base, name))
             except BadValueError as wrong:
-                place: Place = ("listen", "tls", key)
+                place = (*above, key)
                 hint = wrong.help
                 if key == "key_file" and not name.endswith((".pem", ".key")):
                     hint = f"`{dotted(place)}` names a file that holds the key"
                 yield Problem(place, "file", f"`{key}` {wrong}", hint)
     if len(readable) == 2:
-        yield from _pair(*readable)
-    yield from _authorities(tls, ("listen", "tls", "client_ca_file"), base)
+        yield from _fitting(readable[0], readable[1], above)
 
 
-def _pair(certificate: Path, key: Path) -> Iterator[Problem]:
+def _fitting(certificate: Path, key: Path, above: Place) -> Iterator[Problem]:
     def refuse() -> str:
         raise BadValueError("`key_file` is encrypted", "the sidecar asks nobody for a passphrase")
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
     except BadValueError as wrong:
-        yield Problem(("listen", "tls", "key_file"), "file", str(wrong), wrong.help)
+        yield Problem((*above, "key_file"), "file", str(wrong), wrong.help)
     except OSError as error:  # ssl.SSLError among them
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             message = "the key in `key_file` is not that of the certificate in `cert_file`"
-            yield Problem(("listen", "tls", "key_file"), "file", message)
+            yield Problem((*above, "key_file"), "file", message)
         else:
             message = "`cert_file` and `key_file` are not a certificate and its key in PEM form"
-            yield Problem(("listen", "tls", "cert_file"), "file", message)
+            yield Problem((*above, "cert_file"), "file", message)
 
 
 def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:

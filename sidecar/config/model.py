@@ -319,6 +319,9 @@ class Looma:
 
     kind: Annotated[Literal["http", "etcd", "consul"], Choice(("http", "etcd", "consul"))] = "http"
     url: Annotated[str, Text(base_url)]
+    ca_file: Annotated[Path | None, Optional(File())] = None
+    cert_file: Annotated[Path | None, Optional(File())] = None
+    key_file: Annotated[Path | None, Optional(File(shown=False))] = None
     service: Annotated[Service, Section(Service)]
     probe: Annotated[Probe, Section(Probe)]
     heartbeat: Annotated[float, Duration("1s", "100s")] = 30.0

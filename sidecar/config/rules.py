@@ -221,11 +221,24 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
             "`timeout` must not be longer than `interval`",
             "one probe runs at a time",
         )
+    yield from _looma_tls(looma)
     if looma.get("kind") in ("etcd", "consul") and looma.get("paths") is not None:
         yield Problem(("looma", "paths"), "no-effect", "`paths` is for `kind: http` alone")
     token = looma.get("token")
     if isinstance(token, dict):
         yield from _token(token)
+
+
+def _looma_tls(looma: Mapping[str, object]) -> Iterator[Problem]:
+    for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if looma.get(key) is not None and looma.get(other) is None:
+            message = f"`{key}` needs `{other}`"
+            yield Problem(("looma", key), "missing-key", message, "they are given together")
+    urls = (looma.get("url"), mapping(looma.get("token")).get("login_url"))
+    if not any(str(url).lower().startswith("https:") for url in urls):
+        for key in _given(looma, "ca_file", "cert_file", "key_file"):
+            message = f"`{key}` is for an https `url` or `login_url`"
+            yield Problem(("looma", key), "no-effect", message)
 
 
 def _token(token: Mapping[str, object]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ import aiohttp
 
 from sidecar.looma.calls import CALL_SECONDS, MAX_BODY_BYTES, Answer
 from sidecar.looma.registry import Failed
+from sidecar.trust import TlsFiles, Trust, TrustError
 
 
 class HttpCaller:
@@ -22,9 +23,11 @@ class HttpCaller:
 
     Each call has a connection of its own: at one call in half a minute, keeping thousands of idle
     connections open would cost the registry more, and none is found dead when it is needed.
+    ``files`` are for https: whom to trust, and what to show.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: TlsFiles = TlsFiles()) -> None:  # noqa: B008 -- it never changes
+        self._trust = Trust(files)
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(
@@ -36,6 +39,8 @@ class HttpCaller:
                 return await self._call(method, url, body, headers or {})
         except TimeoutError:
             return Failed(f"no answer within {CALL_SECONDS:g} s")
+        except TrustError as error:
+            return Failed(f"looma: {error}")
         except (aiohttp.ClientError, OSError, ValueError, _UnansweredError) as error:
             return Failed(describe(error))
 
@@ -52,8 +57,10 @@ class HttpCaller:
         sent = {"Accept-Encoding": "identity", **headers}
         if content is not None:
             sent["Content-Type"] = "application/json"
+        https = url.startswith("https:")
+        trust = await asyncio.to_thread(self._trust.context) if https else True
         async with self._open_session().request(
-            method, url, data=content, headers=sent, allow_redirects=False
+            method, url, data=content, headers=sent, allow_redirects=False, ssl=trust
         ) as response:
             try:
                 if 300 <= response.status < 400:
@@ -129,6 +136,9 @@ def describe(error: Exception) -> str:
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
             return words
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "not trusted"
+        return f"the certificate does not verify: {reason}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror

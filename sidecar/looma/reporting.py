@@ -15,6 +15,7 @@ from sidecar.looma.registry import Registry
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login, LoginTokens, Tokens, WithToken
+from sidecar.trust import TlsFiles
 
 Kind = Literal["http", "etcd", "consul"]
 
@@ -32,12 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 class RegistrySettings(NamedTuple):
-    """Which registry, and with which service token (None: none is sent)."""
+    """Which registry, with which service token (None: none is sent), over which TLS."""
 
     kind: Kind
     url: str
     paths: Paths = Paths()
     token: FileTokens | EnvTokens | Login | None = None
+    tls: TlsFiles = TlsFiles()
 
 
 class Reporting:
@@ -56,7 +58,7 @@ class Reporting:
         from sidecar.looma.http_calls import HttpCaller  # aiohttp is for who has a registry
 
         random = SystemRandom()
-        self._http = HttpCaller()
+        self._http = HttpCaller(registry.tls)
         self._login: LoginTokens | None = None
         self._on_upstream = on_upstream
         self._prober = Prober(probe, self._upstream_changed, random)

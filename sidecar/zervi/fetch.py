@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sidecar.core.keys import MAX_DOCUMENT_BYTES
+from sidecar.trust import TlsFiles, Trust, TrustError
 from sidecar.zervi.interface import Answer, FetchError
 
 READ_BYTES = 64 * 1024  # what aiohttp buffers before it stops reading from the socket
@@ -43,32 +44,22 @@ class HttpFetcher:
         self._url = url
         self._tls = parts.scheme == "https"
         self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
-        self._read_from: tuple[int, ...] = ()  # what _context was read from
+        self._trust = Trust(TlsFiles(ca_file))
 
     async def fetch(self, validator: str | None) -> Answer:
         """Fetch once; redirects and compressed bodies are refused. Raises FetchError."""
         try:
-            trust = await asyncio.to_thread(self._trust) if self._tls else True
+            trust = await asyncio.to_thread(self._context) if self._tls else True
             return await self._get(trust, validator)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _explain(error) from error
 
-    def _trust(self) -> ssl.SSLContext:
-        """Give whom to trust: read once, and again after ca_file has changed."""
+    def _context(self) -> ssl.SSLContext:
         try:
-            read_from: tuple[int, ...] = ()
-            if self._ca_file is not None:
-                status = self._ca_file.stat()
-                read_from = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if self._context is None or read_from != self._read_from:
-                self._context = ssl.create_default_context(cafile=self._ca_file)
-                self._read_from = read_from
-        except OSError as error:  # ssl.SSLError too: the file holds no certificate
-            cause = f"ca_file {self._ca_file} cannot be used: {error.strerror or error}"
+            return self._trust.context()
+        except TrustError as error:
+            cause = f"ca_file {self._ca_file} cannot be used: {error.reason}"
             raise FetchError(cause, "make it a readable PEM file of CA certificates") from error
-        else:
-            return self._context
 
     async def _get(self, trust: ssl.SSLContext | bool, validator: str | None) -> Answer:
         headers = dict(_REQUEST_HEADERS)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from sidecar.trust import TlsFiles
 
 from sidecar import wiring
 from sidecar.looma.calls import Answer
@@ -16,6 +15,7 @@ from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok
 from sidecar.looma.token import Login, LoginTokens
+from sidecar.trust import TlsFiles
 from tests.edge.certificates import Authority
 from tests.edge.config_files import ISSUERS, POLICY, Files
 from tests.edge.consul_stand_in import Consul
@@ -118,18 +118,19 @@ async def test_a_registry_that_asks_for_a_certificate_gets_it(pki: Pki) -> None:
 
 async def test_changed_files_count_at_the_next_call(pki: Pki) -> None:
     """What is bad meanwhile is told by its key, without the path of the key's file."""
-    (pki.directory / "ca.pem").write_bytes(pki.others.pem)
-    async with looma(pki.server(asks=True)) as url, calling(pki.files(shows=True)) as caller:
+    served = pki.server(asks=True)
+    pki.ca_file.write_bytes(pki.others.pem)
+    async with looma(served) as url, calling(pki.files(shows=True)) as caller:
         assert isinstance(await caller("GET", url), Failed)
-        (pki.directory / "ca.pem").write_bytes(pki.ours.pem)
+        pki.ca_file.write_bytes(pki.ours.pem)
         assert isinstance(await caller("GET", url), Answer)
         (pki.directory / "node.key").unlink()
-        gone = Failed("looma.key_file cannot be used: No such file or directory")
+        gone = Failed("looma: key_file cannot be used: No such file or directory")
         assert await caller("GET", url) == gone
         (pki.directory / "node.key").write_text("no key")
         found = await caller("GET", url)
         assert isinstance(found, Failed)
-        assert found.detail.startswith("looma.cert_file and looma.key_file cannot be used")
+        assert found.detail.startswith("looma: cert_file and key_file cannot be used")
         pki.issue("node", pki.ours)
         assert isinstance(await caller("GET", url), Answer)
 
