@@ -43,12 +43,10 @@ def _shown(path: Path) -> str:
 def problems(document: object, base: Path) -> Iterator[Problem]:
     """Yield what is wrong with the certificates, keys and key sets that a configuration names."""
     yield from _admin_directory(at(document, "listen", "admin"))
-    listen: Place = ("listen", "tls")
-    tls, looma = mapping(at(document, *listen)), mapping(at(document, "looma"))
-    yield from _pair(tls, listen, base)
-    yield from _authorities(tls, (*listen, "client_ca_file"), base)
-    yield from _pair(looma, ("looma",), base)
-    yield from _authorities(looma, ("looma", "ca_file"), base)
+    for above, authorities in ((("listen", "tls"), "client_ca_file"), (("looma",), "ca_file")):
+        section = mapping(at(document, *above))
+        yield from _pair(section, above, base)
+        yield from _authorities(section, (*above, authorities), base)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         place: Place = ("zervi", "issuers", index)
         yield from _authorities(mapping(issuer), (*place, "ca_file"), base)
