@@ -16,7 +16,7 @@ from sidecar.core.issuers import Issuer
 from sidecar.core.principal import IdentityHeaders, identity_values, principal_from_claims
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens import Verified
-from sidecar.extauthz import memory
+from sidecar.extauthz import memory, repeats
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.recent import Recent
 from sidecar.extauthz.respond import AnswerSettings, Responder
@@ -209,3 +209,33 @@ def test_lists_that_principals_share_are_remembered_in_a_bounded_memory() -> Non
     assert one.principal.permissions is other.principal.permissions
     assert one.identity[-1][1] is other.identity[-1][1]
     assert all(memo.bytes <= principal_module.MAX_SHARED_BYTES for memo in MEMOS)
+
+
+@pytest.mark.parametrize("headers", [5, 150])
+def test_what_is_counted_of_a_request_is_near_what_it_takes(headers: int) -> None:
+    """Its headers as objects included, which are many times its message where they are short."""
+    checks = service(snapshot(), records=deque(maxlen=0))
+    messages = [
+        check_request(
+            f"/open/{number}".encode(),
+            headers={
+                **{f"h{n}": [f"{number}".encode()] for n in range(headers)},
+                "x-request-id": [b"1" * 36],
+            },
+        )
+        for number in range(100)
+    ]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for message in messages * 2:
+            ask(checks, message)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    held = checks._repeats._young | checks._repeats._old
+    counted = sum(repeats._size_of(key, repeat) for key, repeat in held.items())
+    assert len(held) == 100
+    assert taken / 2 < counted < taken * 2
