@@ -300,7 +300,7 @@ class RegistryToken:
     login_url: Annotated[str | None, Optional(Text(http_url))] = None
     service_id: Annotated[str | None, Optional(Text())] = None
     secret_env: Annotated[str | None, Optional(Text(environment_name, shown=False))] = None
-    secret_file: Annotated[Path | None, Optional(File())] = None
+    secret_file: Annotated[Path | None, Optional(File(shown=False))] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from sidecar.trust import TlsFiles, Trust
 
+from sidecar.trust import TlsFiles, Trust
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 

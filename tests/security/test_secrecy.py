@@ -194,6 +194,9 @@ MISTAKES: Mapping[str, Callable[[str], str]] = {
     "looma.token.secret_env": lambda value: reporting(
         f"token: {{secret_env: {value}, service_id: a, login_url: 'http://127.0.0.1'}}"
     ),
+    "looma.token.secret_file": lambda value: reporting(
+        f"token: {{secret_file: {value}, service_id: a, login_url: 'http://127.0.0.1'}}"
+    ),
     "looma.token.login_url": lambda value: reporting(f"token: {{login_url: {value}}}"),
     "looma.key_file": lambda value: reporting(f"cert_file: c.pem, key_file: {value}"),
 }
