@@ -153,8 +153,11 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
         if missing:
             return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
         any_of = route.any_permissions
-        matched = patterns is not None and any(map(patterns.hold, any_of))
-        if any_of and not matched and granted.isdisjoint(any_of):
+        if (
+            any_of
+            and granted.isdisjoint(any_of)
+            and (patterns is None or not any(map(patterns.hold, any_of)))
+        ):
             return Refusal(Reason.PERMISSION_DENIED, any_of)
     if route.roles and not any(role in principal.roles for role in route.roles):
         return Refusal(Reason.ROLE_DENIED, route.roles)

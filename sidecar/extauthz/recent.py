@@ -1,6 +1,5 @@
 """A bounded memory at the price of a dict's lookup."""
 
-import sys
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -11,24 +10,13 @@ _Value = TypeVar("_Value")
 class Recent(Generic[_Key, _Value]):
     """Holds what was used lately: half of ``capacity`` entries at least, all of it at most.
 
-    ``size_of`` says how many bytes an entry takes. ``max_bytes`` is a second bound, in the same
-    way; what would take more than half of it is not held.
-
     In two generations: when the young one is full it becomes the old one, and what was old and
     nobody asked for meanwhile is gone. No order is kept, so nothing is moved when one is found.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        max_bytes: int = sys.maxsize,
-        size_of: Callable[[_Key, _Value], int] = lambda *_: 0,
-    ) -> None:
+    def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)  # a capacity of one is one of two
-        self._half_bytes = max_bytes // 2
-        self._size_of = size_of
         self._young: dict[_Key, _Value] = {}
-        self._young_bytes = 0
         self._old: dict[_Key, _Value] = {}
 
     def get(self, key: _Key) -> _Value | None:
@@ -42,6 +30,32 @@ class Recent(Generic[_Key, _Value]):
 
     def put(self, key: _Key, value: _Value) -> None:
         """Hold a value, which is not None."""
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+
+    def drop(self, key: _Key) -> None:
+        """Hold nothing for a key any more."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+
+class RecentBytes(Recent[_Key, _Value]):
+    """Likewise, and in the same way at most ``max_bytes``: ``size_of`` says what an entry takes.
+
+    What would take more than half of them is not held.
+    """
+
+    def __init__(
+        self, capacity: int, max_bytes: int, size_of: Callable[[_Key, _Value], int]
+    ) -> None:
+        super().__init__(capacity)
+        self._half_bytes = max_bytes // 2
+        self._size_of = size_of
+        self._young_bytes = 0
+
+    def put(self, key: _Key, value: _Value) -> None:
+        """Hold a value, which is not None, unless it is too large."""
         size = self._size_of(key, value)
         if size > self._half_bytes:
             self.drop(key)

@@ -17,7 +17,7 @@ from sidecar.extauthz.envelope import (
     open_envelope,
     read_outline,
 )
-from sidecar.extauthz.recent import Recent
+from sidecar.extauthz.recent import Recent, RecentBytes
 
 MAX_REMEMBERED = 500  # requests
 MAX_BYTES = 4096  # of at most so many bytes each
@@ -104,7 +104,7 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
     return size
 
 
-class Repeats(Recent[RepeatKey, Repeat]):
+class Repeats(RecentBytes[RepeatKey, Repeat]):
     """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
 
     def __init__(self, capacity: int) -> None:

@@ -23,7 +23,7 @@ from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.header import set_header
 from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
-from sidecar.extauthz.recent import Recent
+from sidecar.extauthz.recent import RecentBytes
 from sidecar.extauthz.withheld import Withheld
 from sidecar.pb.ext_authz_pb2 import (
     CheckResponse,
@@ -91,7 +91,7 @@ class Responder:
         self._removed = sorted(removed)
         self._withheld = Withheld(withheld) if withheld else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
-        self._removals: Recent[tuple[str, ...], bytes] = Recent(
+        self._removals: RecentBytes[tuple[str, ...], bytes] = RecentBytes(
             _MAX_REMOVALS, REMOVALS, _size_of_removals
         )
 

@@ -38,7 +38,7 @@ from sidecar.extauthz.envelope import (
     surroundings,
 )
 from sidecar.extauthz.guard import Guard
-from sidecar.extauthz.recent import Recent
+from sidecar.extauthz.recent import RecentBytes
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
@@ -137,7 +137,7 @@ class CheckService:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
         self._responder = self._responder.under(snapshot.policy)
-        self._answers: Recent[tuple[object, ...], bytes] = Recent(
+        self._answers: RecentBytes[tuple[object, ...], bytes] = RecentBytes(
             self._settings.cached_tokens, memory.ANSWERS, _size_of_answer
         )
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
@@ -212,7 +212,8 @@ class CheckService:
             return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
         verified = self._verified
         hits, misses = verified.hits, verified.misses
-        decision = decide(envelope.request, self._snapshot, verified, time.time(), steady())
+        started = check.started + SINCE_EPOCH
+        decision = decide(envelope.request, self._snapshot, verified, time.time(), started)
         if verified.hits > hits:
             check.cached = True
         elif verified.misses > misses:

@@ -18,7 +18,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.tokens import Verified
 from sidecar.extauthz import memory, repeats
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.recent import Recent
+from sidecar.extauthz.recent import RecentBytes
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.extauthz.service import ServiceSettings
 from sidecar.extauthz.token_cache import TokenCache
@@ -115,7 +115,7 @@ def test_what_is_counted_is_given_back(
     assert cache.bytes == 0
 
 
-class Sized(Recent[int, bytes]):
+class Sized(RecentBytes[int, bytes]):
     def __init__(self) -> None:
         super().__init__(10, 100, lambda _, value: len(value))
 
