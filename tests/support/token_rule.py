@@ -40,6 +40,9 @@ class RuleIssuer(NamedTuple):
     keys: tuple[RuleKey, ...] = ()
     ready: bool = True
     role_permissions: Mapping[str, tuple[str, ...]] = {}
+    grantable: tuple[str, ...] = ("*",)
+    grantable_roles: tuple[str, ...] = ("*",)
+    digits: bool = False  # whether a subject is ASCII digits alone, the first no zero
 
 
 def broken(raw: bytes, issuers: Sequence[RuleIssuer], now: float, leeway: float = 30.0) -> set[str]:
@@ -203,18 +206,23 @@ def _names_somebody(claims: Mapping[str, Any], issuer: RuleIssuer) -> bool:
         subject = str(subject)
     if type(subject) is not str or not subject:
         return False
+    plain = set(subject) <= set("0123456789") and subject[0] != "0" and len(subject) <= 128
+    if issuer.digits and not plain:
+        return False
     roles: dict[str, None] = {}
     for name in ("role", "roles"):
         value = claims.get(name)
         for item in [value] if type(value) is str else value if type(value) is list else []:
-            if type(item) is str and item:
+            if type(item) is str and item and _is_listed(item, issuer.grantable_roles):
                 roles[item] = None
     permissions: dict[str, None] = {}
     own = claims.get("permissions")
     granted = [permission for role in roles for permission in issuer.role_permissions.get(role, ())]
     for item in [*(own if type(own) is list else []), *granted]:
-        if type(item) is str and item:
+        if type(item) is str and item and _is_listed(item, issuer.grantable):
             permissions[item] = None
+        elif item == "*":
+            permissions |= dict.fromkeys(issuer.grantable)
     sent = {"x-user-issuer": _length(issuer.name)}
     sent["x-user-id" if service is None else "x-service-id"] = _length(subject)
     for header, claim in (("x-username", "username"), ("x-user-email", "email")):
@@ -223,6 +231,14 @@ def _names_somebody(claims: Mapping[str, Any], issuer: RuleIssuer) -> bool:
     for header, items in (("x-user-role", roles), ("x-user-permissions", permissions)):
         sent[header] = sum(_length(item, ",") for item in items) + max(0, len(items) - 1)
     return sum(len(header) + length for header, length in sent.items() if length) <= 8192
+
+
+def _is_listed(name: str, patterns: tuple[str, ...]) -> bool:
+    for pattern in patterns:
+        head, star, _ = pattern.partition("*")
+        if name == pattern or (star and name[: len(head)] == head):
+            return True
+    return False
 
 
 def _length(text: str, more: str = "") -> int:

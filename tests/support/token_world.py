@@ -25,6 +25,13 @@ ISSUERS: tuple[Issuer, ...] = (
     secret_issuer(OTHER_SECRET, SECRET),
     secret_issuer(name="legacy", allow_missing_issuer=True, role_permissions=GRANTS),
     issuer(jwk(ec_key("P-384")), name="lone", algorithms=frozenset({"ES384", "ES256"})),
+    secret_issuer(
+        name="limited",
+        role_permissions=GRANTS,
+        grantable=("a", "1*"),
+        grantable_roles=("all", "ad*"),
+        subject_pattern="[1-9][0-9]*",
+    ),
     issuer(name="cold"),
     issuer(name="stale", keys=key_set(jwk(ec_key(), kid="e"), fetched_at=NOW - 86401)),
 )
@@ -49,6 +56,15 @@ RULE_ISSUERS = (
         ("ES384", "ES256"),
         keys=(RuleKey(None, ("ES384",), ec_key("P-384").public_key()),),
     ),
+    RuleIssuer(
+        "limited",
+        ("HS256",),
+        secrets=(SECRET,),
+        role_permissions=GRANTS,
+        grantable=("a", "1*"),
+        grantable_roles=("all", "ad*"),
+        digits=True,
+    ),
     *(
         RuleIssuer(
             name, (*ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES384", "ES512"), ready=False
@@ -67,6 +83,7 @@ SIGNERS = (
     Signer("legacy", "HS256", "any", SECRET),
     Signer(None, "HS256", None, SECRET),
     Signer("lone", "ES384", None, ec_key("P-384")),
+    Signer("limited", "HS256", None, SECRET),
     Signer("cold", "ES256", "e", ec_key()),
     Signer("stale", "ES256", "e", ec_key()),
 )
