@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.config import Finding
+    from sidecar.config import Config, Finding
+    from sidecar.workbench.doctor import Wanted
 
 EXAMPLE = "zervi-sidecar doctor --envoy envoy.yaml --config sidecar.yaml"
 
@@ -48,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
-    from sidecar import wiring
     from sidecar.config import ConfigError, Finding, Severity, load
     from sidecar.config.files import read_file
     from sidecar.config.findings import BadValueError
@@ -59,10 +59,7 @@ def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
 
     wanted = Wanted(None, tuple(IdentityHeaders()))
     if config is not None:
-        loaded = load(config, os.environ, offline=True)
-        answers = wiring.answers(loaded)
-        headers = (*answers.identity_headers, *answers.remove_headers)
-        wanted = Wanted(loaded.settings.listen.authz, headers)
+        wanted = _wanted(load(config, os.environ, offline=True))
     try:
         document = read_yaml(read_file(envoy, MAX_BYTES), foreign=True)
     except BadValueError as wrong:
@@ -70,3 +67,23 @@ def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
         raise ConfigError([finding]) from None
     problems = examine(document.value, wanted) if document.complete else ()
     return in_order(located(envoy, document, problems))
+
+
+def _wanted(config: "Config") -> "Wanted":
+    from sidecar import wiring
+    from sidecar.workbench.doctor import Wanted
+
+    answers, listen = wiring.answers(config), config.settings.listen
+    withheld = () if answers.forward_authorization else answers.token_sources
+    rewritten = {"header": "", "cookie": "cookie"}  # a query's token is in no header
+    sources = [
+        rewritten[source.kind] or source.name for source in withheld if source.kind in rewritten
+    ]
+    own = (listen.ops, listen.health)
+    return Wanted(
+        listen.authz,
+        tuple(dict.fromkeys((*answers.identity_headers, *answers.remove_headers, *sources))),
+        answers.remove_headers,
+        tuple(address for address in own if address is not None),
+        str(config.settings.policy.cors_preflight) == "forward",
+    )

@@ -1,0 +1,105 @@
+"""What in an Envoy configuration lets requests go round the sidecar, or weakens the boundary."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from sidecar.config.findings import Problem
+from sidecar.workbench.doctor.allowlist import walk
+from sidecar.workbench.doctor.context import Context, Wanted, error
+from sidecar.workbench.doctor.document import Part, is_bounded, type_name
+from sidecar.workbench.doctor.filters import EXT_AUTHZ, kinds_of
+from sidecar.workbench.doctor.profile import Profile, load_profile
+from sidecar.workbench.doctor.service import addresses, same
+from sidecar.workbench.doctor.sources import Source, read
+
+__all__ = ["Wanted", "examine"]
+
+MAX_FINDINGS = 1000  # nobody reads more; a hostile file could have hundreds of thousands
+MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+def examine(document: object, wanted: Wanted, profile: str = "default") -> Iterator[Problem]:
+    """Yield every problem of an Envoy configuration, at most ``MAX_FINDINGS`` of them."""
+    if not is_bounded(document):
+        message = "this file is too large to be examined once its aliases are written out"
+        yield error((), "too-large", message, "give doctor the configuration of one Envoy")
+        return
+    problems = _problems(read(document), wanted, load_profile(profile))
+    yield from islice(problems, MAX_FINDINGS)
+    if next(problems, None) is not None:
+        yield error((), "too-many", f"only the first {MAX_FINDINGS} findings are shown")
+
+
+def _problems(source: Source, wanted: Wanted, profile: Profile) -> Iterator[Problem]:
+    context = _context(source, wanted, profile)
+    yield from source.problems
+    if source.bootstrap is not None:
+        yield from walk(source.bootstrap, "Bootstrap", context)
+    if not source.listeners:
+        yield error((), "no-listener", "there is no listener", "a bootstrap or a config_dump")
+    for listener in source.listeners:
+        if _is_stats(listener, context):
+            yield from walk(listener, "StatsListener", context)
+            continue
+        yield from walk(listener, "Listener", context)
+        for manager in _managers(listener):
+            if manager.has("rds"):
+                table = context.tables.get(str(manager.get("rds", "route_config_name")))
+                if table is not None:
+                    yield from walk(table, "RouteConfiguration", context)
+    seen: set[str] = set()
+    for cluster in source.clusters:
+        name = str(cluster.get("name"))
+        if name in seen:
+            yield error(cluster.place, "twice", "a cluster of this name is here twice", "keep one")
+        seen.add(name)
+        yield from walk(cluster, "AuthzCluster" if name in context.authz else "Cluster", context)
+
+
+def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
+    authz = {
+        str(each.get("typed_config", "grpc_service", "envoy_grpc", "cluster_name"))
+        for listener in source.listeners
+        for manager in _managers(listener)
+        for each in manager.each("http_filters")
+        if type_name(each.below("typed_config")) == EXT_AUTHZ
+    }
+    clusters: dict[str, Part] = {}
+    admin: set[str] = set()
+    reserved: dict[str, tuple[str, str]] = {}
+    own = [address for address in (wanted.address, *wanted.own) if address is not None]
+    for cluster in source.clusters:
+        name = str(cluster.get("name"))
+        clusters.setdefault(name, cluster)
+        reached = {address for _, address in addresses(cluster)}
+        if source.admin is not None and source.admin in reached:
+            admin.add(name)
+            reserved[name] = "admin", "Envoy's admin interface, which can stop it and log tokens"
+        elif name in authz or any(same(each, one) for each in reached for one in own):
+            reserved[name] = "reroute", "the sidecar itself instead of the Basic Server"
+    return Context(
+        profile, wanted, clusters, frozenset(authz), frozenset(admin), source.tables, reserved
+    )
+
+
+def _managers(listener: Part) -> Iterator[Part]:
+    """Yield the HTTP connection managers of a listener."""
+    chains = [*listener.each("filter_chains"), listener.below("default_filter_chain")]
+    for chain in chains:
+        for each in chain.each("filters"):
+            manager = each.below("typed_config")
+            if type_name(manager) == MANAGER:
+                yield manager
+
+
+def _is_stats(listener: Part, context: Context) -> bool:
+    """Say whether a listener leads to Envoy's admin interface only: it needs no ext_authz."""
+    managers = list(_managers(listener))
+    clusters = {
+        str(route.get("route", "cluster"))
+        for manager in managers
+        for host in manager.each("route_config", "virtual_hosts")
+        for route in host.each("routes")
+    }
+    asked = any(EXT_AUTHZ in kinds_of(manager) for manager in managers)
+    return not asked and bool(clusters) and clusters <= context.admin

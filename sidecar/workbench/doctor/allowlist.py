@@ -1,0 +1,198 @@
+"""A part of an Envoy configuration against what the profile accepts there."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from sidecar.config.findings import Place, Problem, Severity, one_of, quoted
+from sidecar.config.raw import mapping, sequence
+from sidecar.workbench.doctor.checks import CHECKS
+from sidecar.workbench.doctor.context import Context
+from sidecar.workbench.doctor.document import Part, number, seconds, short, type_name
+from sidecar.workbench.doctor.profile import Message, Rule
+
+
+def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
+    """Yield what a message has that its entry in the profile does not accept, or lacks."""
+    message = context.profile[name]
+    if message.opaque:
+        if message.opaque != "silent":
+            text = f"{_kind(part, message)} is not in envoy.yaml; its settings are not examined"
+            yield Problem(part.place, "extra-field", text, severity=Severity(message.opaque))
+        return
+    for key, value in part.value.items():
+        if value is None or key == "@type":
+            continue
+        place = (*part.place, key)
+        known = message.names.get(key)
+        if known is None:
+            yield Problem(
+                place,
+                message.code,
+                f"{quoted(key)} {message.why}",
+                f"remove {quoted(key)}, or see envoy/envoy.yaml",
+                message.unlisted,
+            )
+        elif known != key and known in part.value:
+            yield Problem(place, "twice", f"{quoted(known)} is here twice", "keep one of the two")
+        else:
+            yield from _field(place, known, value, message.rules[known], context)
+    yield from _missing(part, message)
+    yield from CHECKS[message.check](part, context)
+
+
+def _kind(part: Part, message: Message) -> str:
+    return quoted(short(type_name(part)) or message.name)
+
+
+def _missing(part: Part, message: Message) -> Iterator[Problem]:
+    for name, rule in message.required():
+        if not part.has(name) and rule.absent is not None:
+            why = f": {rule.say}" if rule.say else ""
+            text = f"{quoted(name)} is missing{why}"
+            yield Problem(part.place, rule.code or "missing", text, _hint(name, rule), rule.absent)
+    if message.needs_one:
+        found = [name for name in message.needs_one if part.has(name)]
+        if len(found) != 1:
+            text = f"{len(found)} of {one_of(map(quoted, message.needs_one))} are here, not one"
+            yield Problem(part.place, "one-of", text, severity=Severity.WARNING)
+
+
+def _hint(name: str, rule: Rule) -> str:
+    if rule.write:
+        return rule.write
+    if rule.shape == "forbidden":
+        return f"remove {quoted(name)}"
+    if rule.shape == "good" and rule.argument:
+        return f"{name}: {_shown(rule.argument[0])}"
+    return "see envoy/envoy.yaml"
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _field(
+    place: Place, name: str, value: object, rule: Rule, context: Context
+) -> Iterator[Problem]:
+    match rule.shape:
+        case "elsewhere" | "tree":
+            return
+        case "extra":
+            text = f"{quoted(name)} is not in envoy.yaml; it is not known to weaken the boundary"
+            yield Problem(place, rule.code, text, severity=rule.severity)
+        case "forbidden":
+            text = f"{quoted(name)} {rule.say}"
+            yield Problem(place, rule.code, text, _hint(name, rule), rule.severity)
+        case "message" | "list" | "map" | "typed" | "map_typed":
+            yield from _messages(place, name, value, rule, context)
+        case _:
+            yield from _scalar(place, name, value, rule)
+
+
+def _messages(
+    place: Place, name: str, value: object, rule: Rule, context: Context
+) -> Iterator[Problem]:
+    plural = rule.shape == "list"
+    if not isinstance(value, list if plural else dict):
+        text = f"{quoted(name)} is not a {'list' if plural else 'mapping'}"
+        yield Problem(place, "type", text, "see envoy/envoy.yaml")
+        return
+    if len(value) < rule.items:
+        text = f"{quoted(name)} has {len(value)} items, Envoy wants {rule.items}"
+        yield Problem(place, "items", text, severity=rule.severity)
+    items: list[tuple[Place, object]] = [(place, value)]
+    if plural:
+        items = [((*place, index), item) for index, item in enumerate(sequence(value))]
+    elif rule.shape in {"map", "map_typed"}:
+        items = [((*place, key), item) for key, item in mapping(value).items()]
+    for where, item in items:
+        if not isinstance(item, dict):
+            yield Problem(where, "type", f"an item of {quoted(name)} is not a mapping")
+        elif rule.shape in {"typed", "map_typed"}:
+            yield from _typed(Part(where, item), name, rule, context)
+        else:
+            yield from walk(Part(where, item), rule.argument, context)
+
+
+def _typed(part: Part, name: str, rule: Rule, context: Context) -> Iterator[Problem]:
+    kind = type_name(part)
+    for accepted in rule.argument:
+        if kind in context.profile[accepted].protos:
+            yield from walk(part, accepted, context)
+            return
+    if rule.unlisted != "elsewhere":
+        why = rule.say or "is not known to be harmless here"
+        hint = rule.write or f"one of {', '.join(rule.argument)}"
+        text = f"the extension {quoted(short(kind) or name)} {why}"
+        yield Problem(part.place, rule.code or "extension", text, hint, rule.severity)
+
+
+def _scalar(place: Place, name: str, value: object, rule: Rule) -> Iterator[Problem]:
+    severity = rule.severity
+    if rule.shape == "good":
+        if _among(value, rule.argument):
+            return
+        for level in (Severity.INFO, Severity.WARNING):
+            if _among(value, getattr(rule, level.value)):
+                severity = level
+    elif _accepts(value, rule.shape, rule.argument):
+        return
+    expected = ""
+    if rule.shape == "bounds":
+        least, most = rule.argument
+        expected = f", not {least if least is not None else ''} to {most}"
+    shown = quoted(json.dumps(value, ensure_ascii=False, default=str))
+    text = f"{quoted(name)} is {shown}{expected}"
+    yield Problem(
+        place,
+        rule.code or "value",
+        f"{text}: {rule.say}" if rule.say else text,
+        _hint(name, rule),
+        severity,
+    )
+
+
+def _among(value: object, accepted: Sequence[Any]) -> bool:
+    return any(type(value) is type(each) and value == each for each in accepted)
+
+
+def _accepts(value: object, shape: str, argument: Any) -> bool:
+    if shape == "bounds":
+        return _within(value, *argument)
+    if shape == "words":
+        words = re.split(r" *, *", value) if isinstance(value, str) else sequence(value)
+        return bool(words) and all(word in argument for word in words)
+    if shape == "loopback":
+        address = _address(value)
+        return address is not None and address.is_loopback
+    if shape == "any" and argument == "address":
+        return _address(value) is not None
+    if shape == "any" and argument == "text":
+        return isinstance(value, str) and value != ""
+    if shape == "any" and argument == "texts":
+        return bool(sequence(value)) and all(isinstance(each, str) for each in sequence(value))
+    if shape == "any":
+        return number(value) is not None
+    return not isinstance(value, dict) and not any(
+        isinstance(each, dict | list) for each in sequence(value)
+    )
+
+
+def _address(value: object) -> IPv4Address | IPv6Address | None:
+    """Read an address as Envoy does, which takes no host name; None for anything else."""
+    try:
+        return ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _within(value: object, least: Any, most: Any) -> bool:
+    measure = seconds if isinstance(least if least is not None else most, str) else number
+    found = measure(value)
+    bounds = (measure(least), measure(most))
+    return found is not None and (
+        (bounds[0] is None or found >= bounds[0]) and (bounds[1] is None or found <= bounds[1])
+    )

@@ -1,0 +1,58 @@
+"""What every check of an Envoy configuration knows, and how it says what it found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sidecar.config.findings import Place, Problem, Severity
+from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.profile import Profile
+
+
+class Wanted(NamedTuple):
+    """What ``sidecar.yaml`` says that Envoy must fit.
+
+    ``address`` is ``listen.authz``, None where no configuration was given. ``headers`` are those
+    that the sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are
+    the sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``.
+    """
+
+    address: str | None
+    headers: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    forwards_preflights: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """One examination of one configuration.
+
+    ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface,
+    ``reserved`` all that no client may reach: a finding's code, and what it is. ``tables`` are the
+    route tables of a config_dump. ``expressions`` are those that were tried.
+    """
+
+    profile: Profile
+    wanted: Wanted
+    clusters: Mapping[str, Part]
+    authz: frozenset[str]
+    admin: frozenset[str]
+    tables: Mapping[str, Part]
+    reserved: Mapping[str, tuple[str, str]]
+    expressions: set[str] = field(default_factory=set)
+
+
+def error(place: Place, code: str, message: str, hint: str = "") -> Problem:
+    """Return what lets requests go round the sidecar, or hides that they do."""
+    return Problem(place, code, message, hint)
+
+
+def warning(place: Place, code: str, message: str, hint: str = "") -> Problem:
+    """Return what weakens the boundary."""
+    return Problem(place, code, message, hint, Severity.WARNING)
+
+
+def info(place: Place, code: str, message: str, hint: str = "") -> Problem:
+    """Return what is to be read once."""
+    return Problem(place, code, message, hint, Severity.INFO)

@@ -1,0 +1,107 @@
+"""An Envoy configuration, a bootstrap or a config_dump, as its listeners, clusters and routes.
+
+Envoy takes each field under two names, ``route_config`` and ``routeConfig``; so does all of this.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sidecar.config.findings import Place
+from sidecar.config.raw import mapping, sequence
+from sidecar.workbench.doctor.profile import camel
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+
+MAX_VALUES = 200_000  # of a document whose aliases are written out: several seconds of examination
+MAX_DEPTH = 100  # levels, aliases written out; an Envoy configuration has some thirty
+
+
+class Part(NamedTuple):
+    """A mapping of the document, and where it is."""
+
+    place: Place
+    value: Mapping[str, object]
+
+    def key(self, name: str) -> str:
+        """Return the spelling under which a field is there; its own where it is not."""
+        other = camel(name)
+        return other if name not in self.value and other in self.value else name
+
+    def has(self, name: str) -> bool:
+        """Say whether a field is there: null and an empty list mean that it is not."""
+        return self.value.get(self.key(name)) not in (None, [])
+
+    def get(self, *names: str) -> object:
+        """Return what is at the end of these fields, None where one is missing."""
+        part = self
+        for name in names[:-1]:
+            part = part.below(name)
+        return part.value.get(part.key(names[-1]))
+
+    def below(self, *names: str) -> "Part":
+        """Return the mapping at the end of these fields, an empty one where there is none."""
+        part = self
+        for name in names:
+            key = part.key(name)
+            part = Part((*part.place, key), mapping(part.value.get(key)))
+        return part
+
+    def each(self, *names: str) -> Iterator["Part"]:
+        """Yield the mappings of the list at the end of these fields."""
+        part = self.below(*names[:-1])
+        key = part.key(names[-1])
+        for index, item in enumerate(sequence(part.value.get(key))):
+            yield Part((*part.place, key, index), mapping(item))
+
+    def members(self, name: str) -> Iterator["Part"]:
+        """Yield the mappings that a map holds under names of the operator's."""
+        part = self.below(name)
+        for key, item in part.value.items():
+            yield Part((*part.place, key), mapping(item))
+
+
+def type_name(part: Part) -> str:
+    """Return the full name of the message that a ``typed_config`` is, empty where there is none."""
+    kind = part.value.get("@type")
+    return kind.rpartition("/")[2] if isinstance(kind, str) else ""
+
+
+def short(name: str) -> str:
+    """Return the last part of a message's full name."""
+    return name.rpartition(".")[2]
+
+
+def is_bounded(document: object) -> bool:
+    """Say whether a document is small enough to be examined once its aliases are written out."""
+    too_large = MAX_VALUES + 1
+    sizes: dict[int, tuple[int, int]] = {}  # of each collection: its values and its levels
+
+    def measure(value: object, depth: int) -> tuple[int, int]:
+        if not isinstance(value, dict | list):
+            return 1, 0
+        if id(value) not in sizes:
+            sizes[id(value)] = too_large, 0  # what contains itself
+            if depth <= MAX_DEPTH:
+                items = value.values() if isinstance(value, dict) else value
+                inner = [measure(item, depth + 1) for item in items]
+                size = min(1 + sum(each for each, _ in inner), too_large)
+                sizes[id(value)] = size, 1 + max((levels for _, levels in inner), default=0)
+        size, levels = sizes[id(value)]
+        return (size if depth + levels <= MAX_DEPTH else too_large), levels
+
+    return measure(document, 1)[0] <= MAX_VALUES
+
+
+def number(value: object) -> float | None:
+    """Return a number, which JSON may also have as text (64 bits); None for anything else."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def seconds(value: object) -> float | None:
+    """Return the seconds of a protobuf duration such as ``0.25s``; None for anything else."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    return float(found[1]) if found else None

@@ -1,0 +1,84 @@
+"""The order of HTTP filters: CORS, ext_authz, the second lock, the router."""
+
+from collections.abc import Iterator
+
+from sidecar.config.findings import Problem, quoted
+from sidecar.workbench.doctor.context import Context, error, info, warning
+from sidecar.workbench.doctor.document import Part, short, type_name
+from sidecar.workbench.doctor.lock import second_lock
+
+CORS = "envoy.extensions.filters.http.cors.v3.Cors"
+EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC"
+ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+
+
+def kinds_of(manager: Part) -> list[str]:
+    """Return the types of a connection manager's HTTP filters."""
+    return [type_name(each.below("typed_config")) for each in manager.each("http_filters")]
+
+
+def manager(part: Part, context: Context) -> Iterator[Problem]:
+    """Yield what is wrong with the filters of a connection manager, and with where routes are."""
+    yield from _table(part, context)
+    filters, kinds = list(part.each("http_filters")), kinds_of(part)
+    if EXT_AUTHZ not in kinds:
+        place = (*part.place, part.key("http_filters"))
+        message = "requests pass here without a Check, because there is no ext_authz filter"
+        yield error(place, "no-authz", message, "see envoy/envoy.yaml")
+        return
+    first = kinds.index(EXT_AUTHZ)
+    for each, kind in zip(filters[:first], kinds, strict=False):
+        yield from _before(each, kind, filters[first])
+    rest, rest_kinds = filters[first + 1 :], kinds[first + 1 :]
+    if rest_kinds[:1] == [RBAC]:
+        yield from second_lock(rest.pop(0).below("typed_config"), context)
+        rest_kinds = rest_kinds[1:]
+    else:
+        message = (
+            "there is no second lock: an RBAC filter that passes only what the sidecar allowed"
+        )
+        hint = "put the RBAC filter of envoy/envoy.yaml right after ext_authz"
+        yield error(filters[first].place, "second-lock", message, hint)
+    known = set(context.profile["Harmless"].protos)
+    for each, kind in zip(rest, rest_kinds, strict=True):
+        yield from _after(each, kind, known)
+    yield from stats_manager(part, context)
+
+
+def stats_manager(part: Part, _context: Context) -> Iterator[Problem]:
+    """Yield whether the last filter is another one than the router."""
+    if kinds_of(part)[-1:] != [ROUTER]:
+        place = (*part.place, part.key("http_filters"))
+        yield warning(place, "router", "the last filter is not the router", "end with the router")
+
+
+def _table(part: Part, context: Context) -> Iterator[Problem]:
+    if part.has("rds") and str(part.get("rds", "route_config_name")) not in context.tables:
+        message = "the routes come from a control plane, so they are not examined"
+        hint = "route_config; or give doctor the config_dump of the running Envoy"
+        yield error((*part.place, part.key("rds")), "dynamic", message, hint)
+    elif not part.has("rds") and not part.has("route_config"):
+        yield warning(part.place, "missing", "`route_config` is missing: no request is answered")
+
+
+def _before(each: Part, kind: str, authz: Part) -> Iterator[Problem]:
+    name = quoted(short(kind) or str(each.get("name")))
+    if kind == ROUTER:
+        message = "ext_authz is after the router, so it is never reached"
+        yield error(authz.place, "after-router", message, "the router is the last filter")
+    elif kind != CORS:
+        message = f"{name} is before ext_authz: it can answer or change requests without a Check"
+        yield error(each.place, "before-authz", message, "only CORS may be before ext_authz")
+
+
+def _after(each: Part, kind: str, harmless: set[str]) -> Iterator[Problem]:
+    name = quoted(short(kind) or str(each.get("name")))
+    if kind == EXT_AUTHZ:
+        message = "a second ext_authz filter replaces the metadata that the second lock reads"
+        yield error(each.place, "second-authz", message, "keep one ext_authz filter")
+    elif kind in {CORS, RBAC}:
+        yield info(each.place, "order", f"{name} is after the second lock, unlike in envoy.yaml")
+    elif kind not in harmless | {ROUTER}:
+        message = f"{name} can change a request that was allowed, or answer in its place"
+        yield error(each.place, "changed-after", message, "remove it")

@@ -1,0 +1,113 @@
+"""What log lines and Envoy's own answers show of a request: never a token."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import yaml
+
+from sidecar.config.findings import Place, Problem, quoted
+from sidecar.workbench.doctor.context import Context, error, warning
+from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.profile import PROFILES
+
+_HINT = "remove it; for the path without the query write %PATH(NQ)%"
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+
+
+class Words(NamedTuple):
+    """The commands and headers that ``formats.yaml`` sorts."""
+
+    commands: frozenset[str]
+    request_headers: frozenset[str]
+    response_headers: frozenset[str]
+    secret_headers: frozenset[str]
+    secret_commands: Mapping[str, str]
+    namespaces: frozenset[str]
+
+
+@cache
+def words(profile: str = "default") -> Words:
+    """Read the lists of a profile."""
+    raw = yaml.safe_load((PROFILES / profile / "formats.yaml").read_text(encoding="utf-8"))
+    secret = raw.pop("secret_commands")
+    return Words(**{key: frozenset(value) for key, value in raw.items()}, secret_commands=secret)
+
+
+def log_format(part: Part, _context: Context) -> Iterator[Problem]:
+    """Yield what a format writes that may carry a token."""
+    for key in ("text_format", "json_format"):
+        yield from _tree((*part.place, part.key(key)), part.get(key))
+    if part.has("text_format_source"):
+        source = part.below("text_format_source")
+        if isinstance(source.get("inline_string"), str) and len(source.value) == 1:
+            place = (*source.place, source.key("inline_string"))
+            yield from _tree(place, source.get("inline_string"))
+        else:
+            message = "the format is not in this file, so it is not examined"
+            yield error(source.place, "log", message, "text_format_source: {inline_string: ...}")
+
+
+def header_value(part: Part, _context: Context) -> Iterator[Problem]:
+    """Yield what a header of Envoy's own answers shows that may carry a token."""
+    yield from _tree((*part.place, part.key("value")), part.get("value"))
+
+
+def _tree(place: Place, value: object) -> Iterator[Problem]:
+    if isinstance(value, str):
+        for message in _text(value):
+            severe = message.endswith(("token", "secrets"))
+            yield (error if severe else warning)(place, "log", message, _HINT)
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tree((*place, key), item)
+
+
+def _text(text: str) -> Iterator[str]:
+    """Yield what is wrong with the commands of a format: ``%NAME(ARGUMENTS):LENGTH%``."""
+    start = text.find("%")
+    while start >= 0:
+        end = start + 1
+        while text[end : end + 1] in _NAME and end < len(text):
+            end += 1
+        name, arguments = text[start + 1 : end], ""
+        if text[end : end + 1] == "(":
+            closing = text.find(")", end)
+            if closing < 0:
+                yield f"the command {quoted(text[start:])} does not end, so it may hide a token"
+                return
+            arguments, end = text[end + 1 : closing], closing + 1
+        if name:
+            yield from _command(name, arguments)
+        end = text.find("%", end)
+        start = text.find("%", end + 1) if end >= 0 else -1
+
+
+def _command(name: str, arguments: str) -> Iterator[str]:
+    known = words()
+    shown = quoted(f"%{name}({arguments})%" if arguments else f"%{name}%")
+    first = arguments.partition(":")[0]
+    if name in known.commands:
+        return
+    if name in known.secret_commands:
+        yield f"{shown} writes {known.secret_commands[name]}"
+    elif name == "PATH":
+        if first != "NQ":
+            yield f"{shown} writes the query, which may carry a token"
+    elif name in {"DYNAMIC_METADATA", "FILTER_STATE"}:
+        if first not in known.namespaces:
+            yield f"{shown} writes what another filter keeps; it is not known to be harmless"
+    elif name in {"REQ", "RESP", "TRAILER"}:
+        yield from _headers(shown, name, arguments)
+    else:
+        yield f"{shown} is not a command that doctor knows to be harmless"
+
+
+def _headers(shown: str, command: str, arguments: str) -> Iterator[str]:
+    known = words()
+    names = [name.strip().lower() for name in arguments.split("?")]
+    harmless = known.request_headers if command == "REQ" else known.response_headers
+    if known.secret_headers.intersection(names):
+        yield f"{shown} writes a header that may carry a token"
+    elif not harmless.issuperset(names):
+        yield f"{shown} writes a header that doctor does not know to be harmless"
