@@ -1,4 +1,4 @@
-"""`doctor` and a real Envoy: what it says nothing of keeps the boundary; a dump is read as it is."""
+"""A real Envoy: what `doctor` is silent about keeps the boundary; a dump is as good as a file."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from sidecar.demo.envoy import Bootstrap, bootstrap, program
 from sidecar.demo.process import Process
 from sidecar.demo.stack import BOOTSTRAPS, Stack
 from sidecar.workbench.doctor import examine
-from tests.support.envoy_mutants import Mutant, silent, wanted
+from tests.support.envoy_mutants import REMOVED, Mutant, silent, wanted
 from tests.support.http1 import send
 from tests.support.ports import free_port
 
@@ -147,6 +147,16 @@ async def test_the_attack_reaches_what_may_be_reached(stack: Stack, tmp_path: Pa
     async with changed(stack, tmp_path, []) as (process, ingress, stats):
         assert await attack(stack, process, ingress, stats) == [200, 200, 400]
         assert await _status(stats, "/ready") == 200
+
+
+async def test_the_attack_notices_an_open_envoy(stack: Stack, tmp_path: Path) -> None:
+    """Without ext_authz and its second lock the attack gets through: it can fail."""
+    filters = "static_resources listeners 0 filter_chains 0 filters 0 typed_config http_filters"
+    place = tuple(int(key) if key.isdigit() else key for key in filters.split())
+    opened = [Mutant((*place, index), "removed", REMOVED) for index in (2, 1)]
+    async with changed(stack, tmp_path, opened) as (process, ingress, stats):
+        with pytest.raises(AssertionError):
+            await attack(stack, process, ingress, stats)
 
 
 @pytest.mark.timeout(240)

@@ -39,7 +39,10 @@ def weakened(variant: dict[str, Any]) -> Bootstrap:
     part = _parts(loaded)[variant["at"]]
     for key in variant.get("remove", ()):
         del part[key]
-    part |= variant.get("set", {})
+    if "append" in variant:
+        part.append(variant["append"])
+    else:
+        part |= variant.get("set", {})
     filters = connection_manager(loaded)["http_filters"]
     by_name = {each["name"].rpartition(".")[2]: each for each in filters}
     if "drop" in variant:
@@ -144,6 +147,8 @@ def _parts(loaded: Bootstrap) -> dict[str, Any]:
         "cluster": clusters["basic-server"],
         "protocol": protocol,
         "explicit": protocol["explicit_http_config"],
+        "clusters": resources["clusters"],
+        "admin_endpoints": clusters["admin"]["load_assignment"]["endpoints"][0]["lb_endpoints"],
         "endpoint": _endpoint(clusters["basic-server"]),
         "authz_endpoint": _endpoint(clusters["authz"]),
         "access_log": manager["access_log"][0],

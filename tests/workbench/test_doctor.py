@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.cli import main
 from sidecar.core.principal import IdentityHeaders
 from sidecar.workbench.doctor import MAX_FINDINGS, Wanted, examine
-from sidecar.workbench.doctor.expressions import MAX_EXPRESSIONS, MAX_LENGTH, matching
+from sidecar.workbench.doctor.expressions import MAX_EXPRESSIONS, MAX_LENGTH, Budget, matching
 
 ROOT = Path(__file__).parents[2]
 ENVOY = (ROOT / "envoy" / "envoy.yaml").read_text(encoding="utf-8")
@@ -21,6 +21,7 @@ SIDECAR = """\
 zervi: {issuers: [{issuer: zervi, jwks_url: "https://zervi.local/keys"}]}
 policy: {file: routes.yaml}
 """
+STDOUT = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
 ANYTHING = Wanted("127.0.0.1:9001", tuple(IdentityHeaders()))
 
 
@@ -246,10 +247,23 @@ def test_no_more_findings_are_made_than_anybody_reads() -> None:
 
 
 def test_a_hostile_expression_ends_in_bounded_time() -> None:
-    """Python would try this one for longer than anybody waits; so would many of them."""
-    tried: set[str] = set()
-    assert matching("(x|xx|[x-z])*!", ["x" * 60], tried) is None
-    assert matching("x*", ["xx", "y"], tried) == frozenset({"xx"})
-    assert matching("x" * (MAX_LENGTH + 1), ["x"], tried) is None
-    tried.update(map(str, range(MAX_EXPRESSIONS)))
-    assert matching("y*", ["y"], tried) is None
+    """Python would try this one for longer than anybody waits; after two of them none is tried."""
+    budget = Budget()
+    assert matching("x*", ["xx", "y"], budget) == frozenset({"xx"})
+    assert matching("x" * (MAX_LENGTH + 1), ["x"], budget) is None
+    assert budget.left == MAX_EXPRESSIONS - 1
+    assert matching("(x|xx|[x-z])*!", ["x" * 60], budget) is None
+    assert matching("(", ["x"], budget) is None
+    assert matching("x*", ["x"], budget) is None
+
+
+def test_a_hostile_file_makes_work_that_grows_with_its_length_only() -> None:
+    """Formats that never close, texts of spaces, long texts under many aliases."""
+    for text in ("%A(" * 300_000 + ")", " " * 1_000_000):
+        value = {"json_format": {"a": text}, "text_format": text}
+        log = {"typed_config": {"@type": "x/" + STDOUT, "log_format": value}}
+        retry = {"retry_on": text}
+        listener = {"name": text, "access_log": [log] * 3, "filter_chains": [retry] * 3}
+        assert list(examine({"static_resources": {"listeners": [listener]}}, ANYTHING))
+    many = {"static_resources": {"listeners": [{"name": "x" * 100_000}] * 1000}}
+    assert [problem.code for problem in examine(many, ANYTHING)] == ["too-large"]

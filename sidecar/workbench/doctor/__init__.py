@@ -73,7 +73,8 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
         clusters.setdefault(name, cluster)
         reached = {address for _, address in addresses(cluster)}
         if source.admin is not None and source.admin in reached:
-            admin.add(name)
+            if reached == {source.admin}:
+                admin.add(name)
             reserved[name] = "admin", "Envoy's admin interface, which can stop it and log tokens"
         elif name in authz or any(same(each, one) for each in reached for one in own):
             reserved[name] = "reroute", "the sidecar itself instead of the Basic Server"

@@ -1,7 +1,6 @@
 """A part of an Envoy configuration against what the profile accepts there."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -163,11 +162,13 @@ def _accepts(value: object, shape: str, argument: Any) -> bool:
     if shape == "bounds":
         return _within(value, *argument)
     if shape == "words":
-        words = re.split(r" *, *", value) if isinstance(value, str) else sequence(value)
-        return bool(words) and all(word in argument for word in words)
+        words = value.split(",") if isinstance(value, str) else sequence(value)
+        return bool(words) and all(str(word).strip() in argument for word in words)
     if shape == "loopback":
         address = _address(value)
         return address is not None and address.is_loopback
+    if shape == "any" and argument == "path":
+        return isinstance(value, str) and value[:1] not in {"", "@", "\0"}
     if shape == "any" and argument == "address":
         return _address(value) is not None
     if shape == "any" and argument == "text":

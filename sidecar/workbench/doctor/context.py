@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sidecar.config.findings import Place, Problem, Severity
 from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.expressions import Budget
 from sidecar.workbench.doctor.profile import Profile
 
 
@@ -30,7 +31,7 @@ class Context:
 
     ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface,
     ``reserved`` all that no client may reach: a finding's code, and what it is. ``tables`` are the
-    route tables of a config_dump. ``expressions`` are those that were tried.
+    route tables of a config_dump. ``expressions`` bounds how many are tried.
     """
 
     profile: Profile
@@ -40,7 +41,7 @@ class Context:
     admin: frozenset[str]
     tables: Mapping[str, Part]
     reserved: Mapping[str, tuple[str, str]]
-    expressions: set[str] = field(default_factory=set)
+    expressions: Budget = field(default_factory=Budget)
 
 
 def error(place: Place, code: str, message: str, hint: str = "") -> Problem:

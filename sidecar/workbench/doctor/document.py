@@ -15,6 +15,7 @@ _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 MAX_VALUES = 200_000  # of a document whose aliases are written out: several seconds of examination
+TEXT_OF_A_VALUE = 64  # characters of a text that count as one value more
 MAX_DEPTH = 100  # levels, aliases written out; an Envoy configuration has some thirty
 
 
@@ -80,7 +81,7 @@ def is_bounded(document: object) -> bool:
 
     def measure(value: object, depth: int) -> tuple[int, int]:
         if not isinstance(value, dict | list):
-            return 1, 0
+            return 1 + (len(value) // TEXT_OF_A_VALUE if isinstance(value, str) else 0), 0
         if id(value) not in sizes:
             sizes[id(value)] = too_large, 0  # what contains itself
             if depth <= MAX_DEPTH:

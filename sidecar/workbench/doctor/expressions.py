@@ -8,11 +8,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 MAX_SECONDS = 2.0  # an expression takes some 20 ms, nearly all of it the start of the process
 MAX_LENGTH = 10_000  # characters; the list of header names in envoy.yaml has 900
-MAX_EXPRESSIONS = 20  # different ones in one configuration; envoy.yaml has one
+MAX_EXPRESSIONS = 20  # in one configuration; envoy.yaml has one
+UNREADABLE = 10  # as many expressions does one count that takes too long or is not Python's
 
 _MATCH = """
 import json, re, sys
@@ -22,15 +24,20 @@ json.dump([text for text in texts if compiled.fullmatch(text)], sys.stdout)
 """
 
 
-def matching(expression: str, texts: Iterable[str], tried: set[str]) -> frozenset[str] | None:
-    """Return which texts an expression matches as a whole; None where that cannot be told.
+@dataclass
+class Budget:
+    """How many expressions of one configuration are still tried."""
 
-    ``tried`` are the expressions of this configuration so far.
-    """
-    tried.add(expression)
-    if len(tried) > MAX_EXPRESSIONS or len(expression) > MAX_LENGTH:
+    left: int = MAX_EXPRESSIONS
+
+
+def matching(expression: str, texts: Iterable[str], budget: Budget) -> frozenset[str] | None:
+    """Return which texts an expression matches as a whole; None where that cannot be told."""
+    if budget.left <= 0 or len(expression) > MAX_LENGTH:
         return None
-    return _matching(expression, tuple(texts))
+    found = _matching(expression, tuple(texts))
+    budget.left -= UNREADABLE if found is None else 1
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -40,7 +40,7 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
         )
         hint = "put the RBAC filter of envoy/envoy.yaml right after ext_authz"
         yield error(filters[first].place, "second-lock", message, hint)
-    known = set(context.profile["Harmless"].protos)
+    known = {*context.profile["Harmless"].protos, *context.profile["LocalRateLimit"].protos}
     for each, kind in zip(rest, rest_kinds, strict=True):
         yield from _after(each, kind, known)
     yield from stats_manager(part, context)
@@ -77,8 +77,8 @@ def _after(each: Part, kind: str, harmless: set[str]) -> Iterator[Problem]:
     if kind == EXT_AUTHZ:
         message = "a second ext_authz filter replaces the metadata that the second lock reads"
         yield error(each.place, "second-authz", message, "keep one ext_authz filter")
-    elif kind in {CORS, RBAC}:
+    elif kind in {CORS, RBAC} or kind in harmless:
         yield info(each.place, "order", f"{name} is after the second lock, unlike in envoy.yaml")
-    elif kind not in harmless | {ROUTER}:
+    elif kind != ROUTER:
         message = f"{name} can change a request that was allowed, or answer in its place"
         yield error(each.place, "changed-after", message, "remove it")

@@ -1,5 +1,6 @@
 """What log lines and Envoy's own answers show of a request: never a token."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import PROFILES
 
 _HINT = "remove it; for the path without the query write %PATH(NQ)%"
-_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+MAX_FORMAT = 2000  # characters; a command may make doctor read to the end of its text
+_NAME = re.compile("[A-Z][A-Z0-9_]*")
 
 
 class Words(NamedTuple):
@@ -65,22 +67,25 @@ def _tree(place: Place, value: object) -> Iterator[Problem]:
 
 def _text(text: str) -> Iterator[str]:
     """Yield what is wrong with the commands of a format: ``%NAME(ARGUMENTS):LENGTH%``."""
-    start = text.find("%")
-    while start >= 0:
-        end = start + 1
-        while text[end : end + 1] in _NAME and end < len(text):
-            end += 1
-        name, arguments = text[start + 1 : end], ""
+    if len(text) > MAX_FORMAT:
+        yield f"more than {MAX_FORMAT} characters are not examined; they may hide a token"
+        return
+    closed = 0  # where the last command ended
+    for start in (match.start() for match in re.finditer("%", text)):
+        name = _NAME.match(text, start + 1)
+        if name is None:
+            continue
+        end, arguments = name.end(), ""
         if text[end : end + 1] == "(":
             closing = text.find(")", end)
             if closing < 0:
                 yield f"the command {quoted(text[start:])} does not end, so it may hide a token"
                 return
             arguments, end = text[end + 1 : closing], closing + 1
-        if name:
-            yield from _command(name, arguments)
-        end = text.find("%", end)
-        start = text.find("%", end + 1) if end >= 0 else -1
+        elif start < closed:
+            continue  # the end of a command, with text after it
+        closed = max(closed, text.find("%", end) + 1)
+        yield from _command(name[0], arguments)
 
 
 def _command(name: str, arguments: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ A rule is a word or a mapping. Words: ``any`` (a scalar or a list of scalars), `
 - ``message``, ``list``, ``map``: the value, each item, each member is this message
 - ``typed``, ``map_typed``: the value, each member has one of these messages as its ``@type``
 - ``items`` beside ``list``: how many there must be at least
-- ``any``: ``text``, ``texts``, ``address`` or ``number``
+- ``any``: ``text``, ``texts``, ``path`` (of a socket), ``address`` or ``number``
 - ``good`` (silent), beside it ``info`` and ``warning`` (reported): the accepted values
 - ``at_least``, ``at_most``: bounds, of numbers or of durations such as ``0.25s``
 - ``words``: what a text of words with commas, or a list of words, may hold

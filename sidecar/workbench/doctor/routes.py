@@ -25,13 +25,12 @@ def action(part: Part, context: Context) -> Iterator[Problem]:
 def table(part: Part, context: Context) -> Iterator[Problem]:
     """Yield which headers Envoy does not remove by itself, and what it adds."""
     yield from headers(part, context)
-    wanted = {name.lower() for name in context.wanted.removed}
+    wanted = {name.lower() for name in context.wanted.removed} - _removed(part)
     kept: set[str] = set()
-    everywhere = _removed(part)
     for host in part.each("virtual_hosts"):
-        here = everywhere | _removed(host)
+        here = wanted - _removed(host)
         for route in host.each("routes"):
-            kept |= wanted - here - _removed(route)
+            kept |= here - _removed(route)
     if kept:
         names = ", ".join(sorted(kept))
         message = f"Envoy does not remove {names} by itself, only the sidecar does"
