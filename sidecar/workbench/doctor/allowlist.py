@@ -1,16 +1,15 @@
 """A part of an Envoy configuration against what the profile accepts there."""
 
 import json
-from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from collections.abc import Iterator
 
 from sidecar.config.findings import Place, Problem, Severity, one_of, quoted
 from sidecar.config.raw import mapping, sequence
 from sidecar.workbench.doctor.checks import CHECKS
 from sidecar.workbench.doctor.context import Context
-from sidecar.workbench.doctor.document import Part, number, seconds, short, type_name
+from sidecar.workbench.doctor.document import Part, short, type_name
 from sidecar.workbench.doctor.profile import Message, Rule
+from sidecar.workbench.doctor.values import misses
 
 
 def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
@@ -85,7 +84,7 @@ def _field(
         case "forbidden":
             text = f"{quoted(name)} {rule.say}"
             yield Problem(place, rule.code, text, _hint(name, rule), rule.severity)
-        case "message" | "list" | "map" | "typed" | "map_typed":
+        case "message" | "list" | "typed" | "map_typed":
             yield from _messages(place, name, value, rule, context)
         case _:
             yield from _scalar(place, name, value, rule)
@@ -105,7 +104,7 @@ def _messages(
     items: list[tuple[Place, object]] = [(place, value)]
     if plural:
         items = [((*place, index), item) for index, item in enumerate(sequence(value))]
-    elif rule.shape in {"map", "map_typed"}:
+    elif rule.shape == "map_typed":
         items = [((*place, key), item) for key, item in mapping(value).items()]
     for where, item in items:
         if not isinstance(item, dict):
@@ -130,70 +129,12 @@ def _typed(part: Part, name: str, rule: Rule, context: Context) -> Iterator[Prob
 
 
 def _scalar(place: Place, name: str, value: object, rule: Rule) -> Iterator[Problem]:
-    severity = rule.severity
-    if rule.shape == "good":
-        if _among(value, rule.argument):
-            return
-        for level in (Severity.INFO, Severity.WARNING):
-            if _among(value, getattr(rule, level.value)):
-                severity = level
-    elif _accepts(value, rule.shape, rule.argument):
+    severity = misses(value, rule)
+    if severity is None:
         return
-    expected = ""
+    text = f"{quoted(name)} is {quoted(json.dumps(value, ensure_ascii=False))}"
     if rule.shape == "bounds":
-        least, most = rule.argument
-        expected = f", not {least if least is not None else ''} to {most}"
-    shown = quoted(json.dumps(value, ensure_ascii=False, default=str))
-    text = f"{quoted(name)} is {shown}{expected}"
-    yield Problem(
-        place,
-        rule.code or "value",
-        f"{text}: {rule.say}" if rule.say else text,
-        _hint(name, rule),
-        severity,
-    )
-
-
-def _among(value: object, accepted: Sequence[Any]) -> bool:
-    return any(type(value) is type(each) and value == each for each in accepted)
-
-
-def _accepts(value: object, shape: str, argument: Any) -> bool:
-    if shape == "bounds":
-        return _within(value, *argument)
-    if shape == "words":
-        words = value.split(",") if isinstance(value, str) else sequence(value)
-        return bool(words) and all(str(word).strip() in argument for word in words)
-    if shape == "loopback":
-        address = _address(value)
-        return address is not None and address.is_loopback
-    if shape == "any" and argument == "path":
-        return isinstance(value, str) and value[:1] not in {"", "@", "\0"}
-    if shape == "any" and argument == "address":
-        return _address(value) is not None
-    if shape == "any" and argument == "text":
-        return isinstance(value, str) and value != ""
-    if shape == "any" and argument == "texts":
-        return bool(sequence(value)) and all(isinstance(each, str) for each in sequence(value))
-    if shape == "any":
-        return number(value) is not None
-    return not isinstance(value, dict) and not any(
-        isinstance(each, dict | list) for each in sequence(value)
-    )
-
-
-def _address(value: object) -> IPv4Address | IPv6Address | None:
-    """Read an address as Envoy does, which takes no host name; None for anything else."""
-    try:
-        return ip_address(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _within(value: object, least: Any, most: Any) -> bool:
-    measure = seconds if isinstance(least if least is not None else most, str) else number
-    found = measure(value)
-    bounds = (measure(least), measure(most))
-    return found is not None and (
-        (bounds[0] is None or found >= bounds[0]) and (bounds[1] is None or found <= bounds[1])
-    )
+        text += f", not {rule.argument[0]} to {rule.argument[1]}"
+    if rule.say:
+        text += f": {rule.say}"
+    yield Problem(place, rule.code or "value", text, _hint(name, rule), severity)

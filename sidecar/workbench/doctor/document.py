@@ -3,16 +3,12 @@
 Envoy takes each field under two names, ``route_config`` and ``routeConfig``; so does all of this.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.config.findings import Place
 from sidecar.config.raw import mapping, sequence
 from sidecar.workbench.doctor.profile import camel
-
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
-_NUMBER = re.compile(r"[0-9]{1,20}")
 
 MAX_VALUES = 200_000  # of a document whose aliases are written out: several seconds of examination
 TEXT_OF_A_VALUE = 64  # characters of a text that count as one value more
@@ -93,16 +89,3 @@ def is_bounded(document: object) -> bool:
         return (size if depth + levels <= MAX_DEPTH else too_large), levels
 
     return measure(document, 1)[0] <= MAX_VALUES
-
-
-def number(value: object) -> float | None:
-    """Return a number, which JSON may also have as text (64 bits); None for anything else."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return int(value)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def seconds(value: object) -> float | None:
-    """Return the seconds of a protobuf duration such as ``0.25s``; None for anything else."""
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    return float(found[1]) if found else None

@@ -8,14 +8,13 @@ what another entry says. Of the fields in ``needs_one`` there must be exactly on
 A rule is a word or a mapping. Words: ``any`` (a scalar or a list of scalars), ``tree`` (anything),
 ``elsewhere`` (examined by code). Keys of a mapping, exactly one of the first group:
 
-- ``message``, ``list``, ``map``: the value, each item, each member is this message
+- ``message``, ``list``: the value, each item is this message
 - ``typed``, ``map_typed``: the value, each member has one of these messages as its ``@type``
 - ``items`` beside ``list``: how many there must be at least
-- ``any``: ``text``, ``texts``, ``path`` (of a socket), ``address`` or ``number``
+- ``any``: ``text``, ``texts``, ``path`` (of a socket), ``address`` or ``loopback``
 - ``good`` (silent), beside it ``info`` and ``warning`` (reported): the accepted values
 - ``at_least``, ``at_most``: bounds, of numbers or of durations such as ``0.25s``
 - ``words``: what a text of words with commas, or a list of words, may hold
-- ``loopback``: the value must be an address on loopback
 - ``severity`` of another value, ``absent``: severity where the field is missing
 - ``code``, ``say``, ``write``: the finding's code, what is wrong, what to write instead
 """
@@ -32,7 +31,7 @@ from sidecar.config.findings import Severity
 
 PROFILES = Path(__file__).with_name("profiles")
 
-_SHAPES = ("message", "list", "map", "typed", "map_typed", "any", "good", "words", "loopback")
+_SHAPES = ("message", "list", "typed", "map_typed", "any", "good", "words")
 _TEXTS = ("code", "say", "write")
 
 
@@ -96,8 +95,8 @@ def _inherited(raw: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
     own = raw[name]
     if "like" not in own:
         return own
-    whole = _inherited(raw, own["like"]) | own
     parent = _inherited(raw, own["like"])
+    whole = parent | own
     for key in ("fields", "warning", "error"):
         whole[key] = parent.get(key, {}) | own.get(key, {})
     whole["info"] = [*parent.get("info", ()), *own.get("info", ())]
@@ -130,7 +129,7 @@ def _rule(raw: Any) -> Rule:
     more |= {key: Severity(raw[key]) for key in ("severity", "absent") if key in raw}
     more |= {key: tuple(raw[key]) for key in ("info", "warning") if key in raw}
     more |= {key: raw[key] for key in ("unlisted", "items") if key in raw}
-    if "at_least" in raw or "at_most" in raw:
-        return Rule("bounds", (raw.get("at_least"), raw.get("at_most")), **more)
+    if "at_least" in raw:
+        return Rule("bounds", (raw["at_least"], raw["at_most"]), **more)
     (shape,) = (key for key in _SHAPES if key in raw)
     return Rule(shape, raw[shape], **more)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from sidecar.config.addresses import split_address
 from sidecar.config.findings import BadValueError, Place, Problem, quoted
 from sidecar.workbench.doctor.context import Context, error, warning
-from sidecar.workbench.doctor.document import Part, seconds
+from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import matching
+from sidecar.workbench.doctor.values import seconds
 
 LEAST_TIMEOUT = 0.2  # seconds; less, and a moment's pause of the sidecar denies requests
 MOST_TIMEOUT = (
