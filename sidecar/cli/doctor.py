@@ -74,16 +74,18 @@ def _wanted(config: "Config") -> "Wanted":
     from sidecar.workbench.doctor import Wanted
 
     answers, listen = wiring.answers(config), config.settings.listen
+    removed = answers.remove_headers
+    if config.policy.names_hosts:
+        removed += answers.remove_with_hosts
     withheld = () if answers.forward_authorization else answers.token_sources
-    rewritten = {"header": "", "cookie": "cookie"}  # a query's token is in no header
-    sources = [
-        rewritten[source.kind] or source.name for source in withheld if source.kind in rewritten
-    ]
-    own = (listen.ops, listen.health)
+    sources = [source.name for source in withheld if source.kind == "header"]
+    if any(source.kind == "cookie" for source in withheld):
+        sources.append("cookie")  # rewritten without the token
+    own = (listen.ops, listen.health, listen.admin)
     return Wanted(
         listen.authz,
-        tuple(dict.fromkeys((*answers.identity_headers, *answers.remove_headers, *sources))),
-        answers.remove_headers,
+        tuple(dict.fromkeys((*answers.identity_headers, *removed, *sources))),
+        removed,
         tuple(address for address in own if address is not None),
-        str(config.settings.policy.cors_preflight) == "forward",
+        config.settings.policy.cors_preflight == "forward",
     )

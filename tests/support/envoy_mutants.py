@@ -12,7 +12,6 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from sidecar.config.findings import Place
 from sidecar.config.model import PolicySection
 from sidecar.core.principal import IdentityHeaders
-from sidecar.demo.envoy import connection_manager
 from sidecar.demo.stack import BOOTSTRAPS
 from sidecar.workbench.doctor import Wanted, allowlist, examine
 from sidecar.workbench.doctor.document import Part
@@ -182,9 +181,6 @@ def silent() -> Iterator[Mutant]:
 
 
 def wanted() -> Wanted:
-    """Return what the sidecar wants of Envoy by default, with all that envoy.yaml removes."""
-    table = connection_manager(yaml.safe_load(ENVOY.read_text(encoding="utf-8")))["route_config"]
-    removed = tuple(
-        dict.fromkeys((*PolicySection.remove_headers, *table["request_headers_to_remove"]))
-    )
+    """Return what the sidecar wants of Envoy by default."""
+    removed = PolicySection.remove_headers
     return Wanted("127.0.0.1:9001", (*IdentityHeaders(), *removed), removed)

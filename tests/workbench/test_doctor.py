@@ -144,6 +144,14 @@ def test_no_route_may_lead_to_the_sidecars_own_addresses(doctor: Doctor) -> None
     assert "clients reach the sidecar itself" in found[0]["message"]
 
 
+def test_a_policy_that_names_hosts_wants_more_headers_removed(doctor: Doctor) -> None:
+    table = doctor.config.with_name("routes.yaml")
+    table.write_text("api_gateway: {routes: [{path: /x, hosts: [a.example]}]}\n")
+    code, (found,) = doctor.run(ENVOY)
+    assert (code, found["code"]) == (0, "remove-headers")
+    assert "forwarded, x-forwarded-host, x-forwarded-prefix" in found["message"]
+
+
 def test_every_header_that_the_sidecar_rewrites_is_allowed(doctor: Doctor) -> None:
     """A token in a cookie that is not forwarded: the sidecar rewrites the cookie header."""
     doctor.config.write_text(
