@@ -161,7 +161,7 @@ async def test_the_attack_notices_an_open_envoy(stack: Stack, tmp_path: Path) ->
 
 @pytest.mark.timeout(240)
 async def test_no_harmless_change_opens_a_way(stack: Stack, tmp_path: Path) -> None:
-    """Every change in tests/cases/harmless_envoy.yaml, many at a time."""
+    """Every change in tests/envoys/harmless.yaml, many at a time."""
     for index, group in enumerate(batches(silent())):
         directory = tmp_path / str(index)
         directory.mkdir()

@@ -1,4 +1,4 @@
-"""The weakened bootstraps of tests/cases/weakened_envoys.yaml, made from envoy/envoy.yaml."""
+"""The weakened bootstraps of tests/envoys/weakened.yaml, made from envoy/envoy.yaml."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from sidecar.demo.envoy import Bootstrap, connection_manager, ext_authz_filter
 from sidecar.demo.stack import BOOTSTRAPS
 
 VARIANTS: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parents[1] / "cases" / "weakened_envoys.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[1] / "envoys" / "weakened.yaml").read_text(encoding="utf-8")
 )
 _ROUTER = {
     "name": "envoy.filters.http.router",

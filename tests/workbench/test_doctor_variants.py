@@ -15,8 +15,8 @@ from sidecar.workbench.doctor.profile import camel
 from tests.support.envoy_mutants import silent, wanted
 from tests.support.envoy_weakened import VARIANTS, fresh, weakened
 
-CASES = Path(__file__).parents[1] / "cases"
-HARMLESS: list[dict[str, str]] = yaml.safe_load((CASES / "harmless_envoy.yaml").read_text())
+TABLE = Path(__file__).parents[1] / "envoys" / "harmless.yaml"
+HARMLESS: list[dict[str, str]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
 
 
 def _errors(document: Any) -> list[str]:
