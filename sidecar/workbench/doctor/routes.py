@@ -12,7 +12,7 @@ def action(part: Part, context: Context) -> Iterator[Problem]:
     """Yield what is wrong with the cluster of a route."""
     name = part.get("cluster")
     if not isinstance(name, str):
-        return  # told by the profile
+        return  # the data of the profile reports it
     place = (*part.place, part.key("cluster"))
     if name in context.reserved:
         code, what = context.reserved[name]

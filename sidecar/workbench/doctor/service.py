@@ -25,7 +25,7 @@ def mutations(rules: Part, context: Context) -> Iterator[Problem]:
     """Yield headers that the sidecar must change and may not, and some that it never needs to."""
     expression = rules.get("allow_expression", "regex")
     if rules.get("disallow_all") is not True or not isinstance(expression, str):
-        return  # told by the profile
+        return  # the data of the profile reports it
     place = (*rules.below("allow_expression").place, rules.below("allow_expression").key("regex"))
     wanted = context.wanted.headers
     allowed = matching(expression, (*wanted, *_FOREIGN), context.expressions)
