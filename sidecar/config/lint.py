@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sidecar.config.findings import Place, Problem, Severity, quoted
 from sidecar.config.policy_file import ROUTES
+from sidecar.core.fold import fold
 from sidecar.core.patterns import Pattern, parse_pattern
 from sidecar.core.route import Route, hosts_of, methods_of
 from sidecar.core.routes import Policy
@@ -62,7 +63,7 @@ def _insert(node: _Node, read: _Read) -> None:
             node.one = node.one or _Node()
             node = node.one
         else:
-            node = node.literals.setdefault(segment.casefold(), _Node())
+            node = node.literals.setdefault(fold(segment), _Node())
     (node.tails if read.pattern.tail else node.ends).append(read)
 
 
@@ -72,7 +73,7 @@ def _covering(root: _Node, pattern: Pattern) -> Iterator[_Read]:
     for segment in pattern.segments:
         for node in nodes:
             yield from node.tails
-        literal = None if segment is None else segment.casefold()
+        literal = None if segment is None else fold(segment)
         nodes = [
             below
             for node in nodes

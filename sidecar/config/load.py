@@ -164,7 +164,11 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
         return PolicySettings(names)
     policy = settings.policy
     return PolicySettings(
-        names, policy.cors_preflight, policy.ignore_case, frozenset(policy.allow_paths)
+        names,
+        policy.cors_preflight,
+        policy.ignore_case,
+        frozenset(policy.allow_paths),
+        policy.upstream,
     )
 
 

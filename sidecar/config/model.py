@@ -57,6 +57,7 @@ from sidecar.config.values import (
 )
 from sidecar.core.paths import ALLOWABLE
 from sidecar.core.preflight import PreflightMode
+from sidecar.core.upstreams import GENERIC, UPSTREAMS
 
 _TEXTS = Listed(Text(), least=1)
 _GRANTS = Mapped(Listed(Text()))
@@ -254,6 +255,7 @@ class PolicySection:
     cors_preflight: Annotated[PreflightMode, _PREFLIGHT] = "answer"
     cors: Annotated[CorsSection | None, Optional(Section(CorsSection))] = None
     ignore_case: Annotated[bool, Flag()] = False
+    upstream: Annotated[str, Choice(tuple(UPSTREAMS))] = GENERIC
     allow_paths: Annotated[
         tuple[str, ...], Listed(Choice(tuple(sorted(ALLOWABLE))), distinct=True)
     ] = ()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sidecar.config.findings import Place, Problem, Severity, quoted
 from sidecar.config.policy_file import ROUTES
+from sidecar.core.fold import fold
 from sidecar.core.patterns import Pattern, parse_pattern
 from sidecar.core.route import NotAllowed, Route, hosts_of, methods_of
 from sidecar.core.routes import Policy
@@ -86,7 +87,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
 def _read(route: Route, ignore_case: bool) -> _Read:
     pattern = parse_pattern(route.path)
     if ignore_case:
-        folded = tuple(segment and segment.casefold() for segment in pattern.segments)
+        folded = tuple(segment and fold(segment) for segment in pattern.segments)
         pattern = pattern._replace(segments=folded)
     return _Read(route, pattern)
 

@@ -26,6 +26,7 @@ from sidecar.core.routes import (
     compile_policy,
     parse_pattern,
 )
+from sidecar.core.upstreams import GENERIC
 
 ROUTES: Place = ("api_gateway", "routes")
 
@@ -115,6 +116,7 @@ class PolicySettings(NamedTuple):
     cors_preflight: PreflightMode = "answer"
     ignore_case: bool = False
     allow_paths: frozenset[str] = frozenset()
+    upstream: str = GENERIC
 
 
 class PolicySource(NamedTuple):
@@ -155,6 +157,7 @@ def compile_document(
             cors_preflight=settings.cors_preflight,
             ignore_case=settings.ignore_case,
             allow_paths=settings.allow_paths,
+            upstream=settings.upstream,
         )
     except PolicyError as error:
         return None, problems + [_located(problem) for problem in error.problems]

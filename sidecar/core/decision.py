@@ -98,8 +98,9 @@ def decide(
 
     ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
     ``verified`` holds tokens that were verified before by the SHA-256 of the whole token; a token
-    verified here is added to it. A path that is read in several ways (``policy.allow_paths``) gets
-    the strictest decision of all, and so does a request whose query names another method.
+    verified here is added to it. A path that is read in several ways (``policy.allow_paths`` and
+    ``policy.upstream``) gets the strictest decision of all, and so does a request whose query names
+    another method; an allow names the canonical route.
     """
     if not is_method(request.method):
         return Deny(Reason.MALFORMED_REQUEST, needs=("the method is no token",))
@@ -116,10 +117,7 @@ def decide(
         other = _decide_as(method, request, path, snapshot, verified, now, steady)
         if isinstance(other, Deny):
             return _named_in_query(other, method)
-        if isinstance(other, Undecided):
-            decision = other
-        elif isinstance(decision, Allow) and decision.verified is None:
-            decision = other._replace(route=decision.route)
+        decision = _stricter(decision, other)
     return decision
 
 
@@ -133,17 +131,49 @@ def _decide_as(
     steady: float | None,
 ) -> Allow | Deny | Undecided:
     """Return the strictest decision of the path's readings, for a request by this method."""
-    allow: Allow | None = None
-    undecided: Undecided | None = None
+    policy = snapshot.policy
+    routes: list[Route] = []
+    strictest: Allow | Undecided | None = None
     for segments in path.readings:
-        decision = _decide_reading(method, request, segments, snapshot, verified, now, steady)
+        route = policy.match(request.host, method, segments)
+        decision = _decide_route(method, request, route, segments, snapshot, verified, now, steady)
         if isinstance(decision, Deny):
             return decision
-        if isinstance(decision, Undecided):
-            undecided = decision
-        elif allow is None or allow.verified is None:
-            allow = decision
-    return undecided or allow or Deny(Reason.INTERNAL, detail="the path has no reading")
+        strictest = decision if strictest is None else _stricter(strictest, decision)
+        routes.append(decision.route)
+    if strictest is None:
+        return Deny(Reason.INTERNAL, detail="the path has no reading")
+    if policy.neighbours is None or not policy.neighbours.concern(path, routes):
+        return strictest
+    try:
+        for segments, route in policy.reached(path, request.host, method):
+            if route is routes[0] and segments is path.readings[0]:
+                continue
+            decision = _decide_route(
+                method, request, route, segments, snapshot, verified, now, steady
+            )
+            if isinstance(decision, Deny):
+                return _of_neighbour(decision)
+            strictest = _stricter(strictest, decision)
+    except PathError as error:
+        return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
+    return strictest
+
+
+def _stricter(one: Allow | Undecided, other: Allow | Undecided) -> Allow | Undecided:
+    """Return the stricter of two; an allow keeps the route of the first, which is canonical."""
+    if isinstance(other, Undecided):
+        return other
+    if isinstance(one, Undecided) or one.verified is not None or other.verified is None:
+        return one
+    return other._replace(route=one.route)
+
+
+def _of_neighbour(denial: Deny) -> Deny:
+    """Tell the operator that it is not the route of the path as it is spelt that denies."""
+    path = denial.route.path if denial.route is not None else "no route"
+    detail = f"some upstreams take this path to {path}. {denial.detail}".rstrip()
+    return denial._replace(detail=detail)
 
 
 def _named_in_query(denial: Deny, method: str) -> Deny:
@@ -172,16 +202,16 @@ def settle(undecided: Undecided, *, fetched: bool) -> Deny:
     return Deny(Reason.NOT_READY, undecided.route, detail=detail)
 
 
-def _decide_reading(
+def _decide_route(
     method: str,
     request: Request,
+    route: Route | NotAllowed | None,
     segments: tuple[str, ...],
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
 ) -> Allow | Deny | Undecided:
-    route = snapshot.policy.match(request.host, method, segments)
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
         preflight = _decide_preflight(request, segments, snapshot)
         if preflight is not None:

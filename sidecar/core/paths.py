@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from sidecar.core.escapes import PathError, decode, decode_text
-from sidecar.core.readings import MAX_READINGS, MAX_SEGMENTS, readings
+from sidecar.core.readings import MAX_READINGS, MAX_SEGMENTS, find_readings
 
 __all__ = [
     "ALLOWABLE",
@@ -45,10 +45,15 @@ ALLOWABLE = frozenset(
 class Path(NamedTuple):
     """A path as its readings, each the decoded segments; ``/`` is ``()``.
 
-    There is one reading, but for a path with something in it that ``allow_paths`` names.
+    There is one reading, but for a path with something in it that ``allow_paths`` names. Of each,
+    ``slashes`` says whether a slash ends it. ``raw`` is the path as it came, without its first and
+    last slash where there is one reading. ``work`` is how much of ``MAX_WORK`` they took.
     """
 
     readings: tuple[tuple[str, ...], ...]
+    slashes: tuple[bool, ...] = (False,)
+    raw: bytes = b""
+    work: int = 0
 
 
 # Visible ASCII without # % / ; ? and the backslash.
@@ -67,8 +72,10 @@ def _clean(plain: bytes) -> re.Pattern[bytes]:
     segment = dots + rb"(?:[" + plain + rb"]++|" + _HARMLESS + rb")++"
     more = rb"(?:/" + segment + rb"){0,%d}+" % (MAX_SEGMENTS - 1)
     query = rb"(?:\?[^" + _NOT_IN_QUERY + rb"]*+)?+\Z"
-    return re.compile(rb"/(?:(" + segment + more + rb")/?)?+" + query)
+    return re.compile(rb"/(?:(" + segment + more + rb")(/?))?+" + query)
 
+
+_SLASH, _NO_SLASH = (True,), (False,)
 
 # Nearly every request's target; the rest is looked at piece by piece.
 _CLEAN = _clean(_PLAIN)
@@ -90,8 +97,12 @@ def canonicalise(target: bytes, *, faithful: bool, allow: frozenset[str] = froze
             if path is None:
                 return Path(((),))
             text = decode_text(path) if b"%" in path else path.decode("ascii")
-            return Path((tuple(text.split("/")),))
-    return Path(readings(_examine(target, faithful, allow), allow))
+            return Path((tuple(text.split("/")),), _SLASH if clean[2] else _NO_SLASH, path)
+    found = find_readings(_examine(target, faithful, allow), allow)
+    raw = target.partition(b"?")[0]
+    if len(found.readings) == 1:
+        raw = raw.strip(b"/")
+    return Path(found.readings, found.slashes, raw, found.work)
 
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

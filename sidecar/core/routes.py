@@ -1,8 +1,11 @@
 """The route table: which route a request falls to, at a cost that does not grow with the table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
+from sidecar.core.fold import fold
+from sidecar.core.neighbours import Neighbours
+from sidecar.core.paths import Path
 from sidecar.core.patterns import Pattern, default_name, parse_pattern
 from sidecar.core.preflight import PreflightMode
 from sidecar.core.route import (
@@ -14,6 +17,7 @@ from sidecar.core.route import (
     normalise_host,
 )
 from sidecar.core.route_checks import check_names, check_owner, check_rivals, check_route
+from sidecar.core.upstreams import GENERIC, UPSTREAMS, Upstream
 
 __all__ = [
     "MAX_STEPS",
@@ -42,11 +46,15 @@ class PolicyError(Exception):
 
 
 class _Group:
-    """The routes of one path for one host: by method, or what every other method gets."""
+    """The routes of one path for one host: by method, or what every other method gets.
 
-    __slots__ = ("by_method", "otherwise")
+    ``slash`` says that the table writes the path with a slash at its end.
+    """
+
+    __slots__ = ("by_method", "otherwise", "slash")
 
     def __init__(self, routes: Sequence[Route]) -> None:
+        self.slash = all(route.path.endswith("/") for route in routes)
         self.by_method = {method: route for route in routes for method in methods_of(route)}
         self.otherwise: Route | NotAllowed = (
             NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]
@@ -89,6 +97,8 @@ class Policy:
     """The compiled route table, and what is decided for all routes alike.
 
     ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
+    ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
+    could end at another route.
     """
 
     digest: str
@@ -96,6 +106,8 @@ class Policy:
     cors_preflight: PreflightMode
     ignore_case: bool
     allow_paths: frozenset[str]
+    upstream: str
+    neighbours: Neighbours | None = field(repr=False)
     _root: _Node = field(repr=False)
     _everything: _Node | None = field(repr=False)
     _hosts: frozenset[str] = field(repr=False)
@@ -117,7 +129,7 @@ class Policy:
                 return None
             host = name
         if self.ignore_case:
-            segments = tuple([segment.casefold() for segment in segments])
+            segments = tuple([fold(segment) for segment in segments])
         end = len(segments)
         depth = 0
         node = self._root
@@ -147,6 +159,24 @@ class Policy:
                 return None
             node, depth = wider.pop()
 
+    def reached(
+        self, path: Path, host: str, method: str
+    ) -> Iterable[tuple[tuple[str, ...], Route | NotAllowed]]:
+        """Return the routes that some upstream takes the path to, with the segments that it sees.
+
+        The canonical routes may be among them. Iterating raises PathError where there is more to
+        find than a request may cost.
+        """
+        if self.neighbours is None:
+            return ()
+        name = host if host in self._hosts else normalise_host(host)
+        return self.neighbours.reached(path, name or "", method)
+
+    def seen_by(self, upstream: Upstream) -> "Policy":
+        """Return the same table before another upstream than ``upstream`` names."""
+        neighbours = self.neighbours and self.neighbours.seen_by(upstream)
+        return replace(self, neighbours=neighbours)
+
 
 def compile_policy(
     routes: Sequence[Route],
@@ -155,13 +185,14 @@ def compile_policy(
     cors_preflight: PreflightMode = "answer",
     ignore_case: bool = False,
     allow_paths: frozenset[str] = frozenset(),
+    upstream: str = GENERIC,
 ) -> Policy:
-    """Compile a table.
+    """Compile a table. ``upstream`` is a key of ``UPSTREAMS``.
 
     Raises PolicyError, with every problem at once, for one that has any.
     """
     problems: list[RouteProblem] = []
-    patterns: list[tuple[Route, Pattern]] = []
+    written: list[tuple[Route, Pattern]] = []
     for route in routes:
         problems += check_route(route)
         try:
@@ -170,7 +201,8 @@ def compile_policy(
             problems.append(RouteProblem(route.index, "path", str(error)))
             continue
         problems += check_owner(route, pattern)
-        patterns.append((route, _folded(pattern) if ignore_case else pattern))
+        written.append((route, pattern))
+    patterns = [(r, _folded(pattern)) for r, pattern in written] if ignore_case else written
     problems += check_names(routes)
     root = _Node()
     everything = None
@@ -188,12 +220,19 @@ def compile_policy(
         problems.append(_too_many_steps(patterns, steps))
     if problems:
         raise PolicyError(tuple(sorted(problems, key=lambda problem: problem.route)))
+    neighbours = None
+    if any(pattern.tail or None in pattern.segments for _, pattern in written):
+        neighbours = Neighbours(
+            root, everything, written, UPSTREAMS[upstream], ignore_case=ignore_case
+        )
     return Policy(
         digest=digest,
         routes=tuple(routes),
         cors_preflight=cors_preflight,
         ignore_case=ignore_case,
         allow_paths=allow_paths,
+        upstream=upstream,
+        neighbours=neighbours,
         _root=root,
         _everything=everything,
         _hosts=frozenset().union(*map(hosts_of, routes)),
@@ -202,7 +241,7 @@ def compile_policy(
 
 def _folded(pattern: Pattern) -> Pattern:
     return pattern._replace(
-        segments=tuple(segment and segment.casefold() for segment in pattern.segments)
+        segments=tuple(segment and fold(segment) for segment in pattern.segments)
     )
 
 

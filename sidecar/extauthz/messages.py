@@ -6,6 +6,7 @@ from sidecar.core.decision import Deny
 from sidecar.core.methods import MAX_NAMED
 from sidecar.core.paths import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
 from sidecar.core.query import MAX_PARAMETERS
+from sidecar.core.readings import TOO_MUCH_WORK
 from sidecar.core.reasons import Reason
 
 
@@ -118,6 +119,7 @@ MALFORMED_CHINESE = {
     f"the path is longer than {MAX_PATH} bytes": f"路径超过 {MAX_PATH} 字节",
     f"the path has more than {MAX_SEGMENTS} segments": f"路径超过 {MAX_SEGMENTS} 段",
     f"the path has more than {MAX_READINGS} readings": f"路径的解读方式超过 {MAX_READINGS} 种",
+    TOO_MUCH_WORK: "路径的各种解读方式所需的处理量过大",
     "the path is not UTF-8 once it is decoded": "路径解码后不是 UTF-8",
     "the path is percent-encoded more than twice": "路径经过两次以上的百分号编码",
     "the path climbs above the root": "路径越过了根目录",

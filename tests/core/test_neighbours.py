@@ -1,8 +1,11 @@
-"""Neighbour readings: how upstreams read a path beside the canonical reading, through ``decide``."""
+"""Neighbour readings: how upstreams read a path beside the canonical way, by ``decide``."""
+
+from itertools import product
 
 import pytest
 
 from sidecar.core.decision import Allow, Deny, Undecided, decide
+from sidecar.core.readings import TOO_MUCH_WORK
 from sidecar.core.reasons import Reason
 from sidecar.core.routes import Route
 from tests.support.policies import NOW, bearer, request, snapshot
@@ -26,7 +29,7 @@ def admin(path: str, **others: object) -> Route:
 
 
 def table(*routes: Route) -> tuple[Route, ...]:
-    """Number the routes, and name them by their number too."""
+    """Return the routes numbered, and named by their number too."""
     return tuple(
         Route(
             index,
@@ -146,7 +149,7 @@ def test_a_capture_is_compared_as_it_is_spelt(subject: str, upstream: str) -> No
     seen = snapshot(OWNED, upstream=upstream)
     for path in (f"/users/{subject}", f"/users/{subject}/keys"):
         own = decide(request(path.encode(), headers=bearer(user_id=subject)), seen, {}, NOW)
-        assert own.reason is Reason.OK, path
+        assert isinstance(own, Allow), path
         other = decide(
             request(path.encode(), headers=bearer(user_id=subject.lower() + "8")), seen, {}, NOW
         )
@@ -254,9 +257,20 @@ def test_neighbours_are_those_of_every_reading_that_allow_paths_lets_in(
     feature: str, target: bytes
 ) -> None:
     """Several readings each have their own neighbours."""
-    settings = {"allow_paths": frozenset({feature})}
     routes = table(user("/*"), user("/api/*"), admin("/api/admin"))
-    assert reason(routes, target, token=True, **settings) is Reason.PERMISSION_DENIED
+    allow = frozenset({feature})
+    assert reason(routes, target, token=True, allow_paths=allow) is Reason.PERMISSION_DENIED
+
+
+def test_a_path_whose_readings_take_too_much_work_is_refused() -> None:
+    """A table could be made in which one path is read in a thousand ways."""
+    paths = ["".join(f"/{word}" for word in words) for words in product("aA*", repeat=6)]
+    routes = [Route(index, f"r{index}", path) for index, path in enumerate(paths)]
+    seen = snapshot(routes)
+    decision = decide(request(b"/%61" * 6 + b"/", headers=bearer()), seen, {}, NOW)
+    assert isinstance(decision, Deny)
+    assert (decision.reason, decision.needs) == (Reason.MALFORMED_REQUEST, (TOO_MUCH_WORK,))
+    assert isinstance(decide(request(b"/a" * 6, headers=bearer()), seen, {}, NOW), Allow)
 
 
 def test_ignore_case_is_no_wider_than_the_narrowest_upstream() -> None:
