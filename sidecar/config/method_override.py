@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sidecar.config.findings import Problem, Severity, quoted
 from sidecar.config.policy_file import ROUTES
+from sidecar.config.strictness import is_as_strict
 from sidecar.core.patterns import parse_pattern
 from sidecar.core.route import Route, hosts_of
 from sidecar.core.routes import Policy
@@ -41,32 +42,9 @@ def _weaker_post(policy: Policy, route: Route, method: str) -> Route | None:
         post = policy.match(host, "POST", path)
         if not isinstance(post, Route) or policy.match(host, method, path) is not route:
             continue
-        if not _is_as_strict(post, route):
+        if not is_as_strict(post, route):
             return post
     return None
-
-
-def _is_as_strict(route: Route, other: Route) -> bool:
-    """Say whether whoever ``route`` lets in, ``other`` lets in too."""
-    if other.public or route.public:
-        return other.public
-    held = {*route.permissions}
-    owner = other.owner is None or not held.isdisjoint(other.owner_unless)
-    if route.owner == other.owner:
-        owner = owner or {*route.owner_unless} <= {*other.owner_unless}
-    return (
-        owner
-        and route.principals <= other.principals
-        and (not other.issuers or (bool(route.issuers) and route.issuers <= other.issuers))
-        and {*other.permissions} <= held
-        and _narrows(route.any_permissions, other.any_permissions, held)
-        and _narrows(route.roles, other.roles, set())
-    )
-
-
-def _narrows(names: tuple[str, ...], others: tuple[str, ...], held: set[str]) -> bool:
-    """Say whether one of ``others`` is held by whoever holds ``held`` and one of ``names``."""
-    return not others or not held.isdisjoint(others) or (bool(names) and {*names} <= {*others})
 
 
 def _around(route: Route, method: str, post: Route) -> Problem:

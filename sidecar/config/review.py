@@ -6,7 +6,7 @@ Nothing here stops a start: findings are warnings, or infos for what may well be
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from sidecar.config import method_override, overlap
+from sidecar.config import method_override, overlap, readings
 from sidecar.config.addresses import is_loopback, split_address
 from sidecar.config.findings import BadValueError, Place, Problem, Severity, quoted
 from sidecar.config.policy_file import ROUTES
@@ -78,10 +78,8 @@ def of_settings(document: object) -> Iterator[Problem]:
 def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
     """Yield what is to be said of a policy, in its own file; ``document`` is the settings'."""
     yield from overlap.problems(policy)
-    upstream = at(document, "policy", "upstream")
-    yield from method_override.problems(
-        policy, upstream if isinstance(upstream, str) else "generic"
-    )
+    yield from readings.problems(policy)
+    yield from method_override.problems(policy, policy.upstream)
     grants = [grants for _, grants in _role_permissions(document)]
     granted = {name for each in grants for names in each.values() for name in texts(names)}
     yield from _names(policy, _PERMISSION_KEYS, granted, "permission")

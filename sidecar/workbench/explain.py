@@ -14,7 +14,7 @@ from sidecar.config.findings import one_line
 from sidecar.core import jws
 from sidecar.core.candidates import candidates, near_misses
 from sidecar.core.credentials import TokenSource, find_token
-from sidecar.core.methods import named_methods
+from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.principal import (
@@ -31,6 +31,7 @@ from sidecar.core.request import Request
 from sidecar.core.route import NotAllowed, Route
 from sidecar.core.tokens import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.workbench.engine import Bench, Judged
+from sidecar.workbench.how_reached import how_reached
 from sidecar.workbench.logs import Part
 from sidecar.workbench.principals import Claims, TakenAsVerified, Who
 
@@ -51,6 +52,9 @@ class Step(NamedTuple):
     name: str
     held: bool | None
     text: str
+
+
+_ANSWERED = Step("preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no upstream gets it")
 
 
 class Explanation(NamedTuple):
@@ -87,17 +91,15 @@ class Explainer:
         """
         carrying, verified = self.bench.carry(request, who)
         judged = self.bench.judge(request, who)
-        return Explanation(judged, tuple(self._steps(judged, carrying, verified, who, lacks)))
+        return Explanation(judged, tuple(self._steps(carrying, verified, who, lacks)))
 
     def _steps(
         self,
-        judged: Judged,
         request: Request,
         verified: TakenAsVerified,
         who: Who,
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
-        decision = judged.decision
         policy = self._snapshot.policy
         try:
             path = canonicalise(request.target, faithful=True, allow=policy.allow_paths)
@@ -105,7 +107,7 @@ class Explainer:
         except (PathError, QueryError) as error:
             yield Step("path", False, str(error))
             return
-        if decision.reason is Reason.MALFORMED_REQUEST:
+        if not is_method(request.method):
             yield Step("method", False, f"{request.method!r} is no method")
             return
         yield from self._readings(request.method, request, path, verified, who, lacks)
@@ -123,10 +125,56 @@ class Explainer:
         who: Who,
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
+        told: set[Step] = set()
         for segments in path.readings:
             several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
             yield Step("path", True, one_line("/" + "/".join(segments)) + several)
-            yield from self._reading(method, request, segments, verified, who, lacks)
+            for step in self._reading(method, request, segments, verified, who, lacks):
+                told.add(step)
+                yield step
+        if all(step.held is not False for step in told):
+            for step in self._neighbours(method, request, path, verified, who, lacks):
+                if step not in told:  # the token is the same
+                    yield step
+
+    def _neighbours(
+        self,
+        method: str,
+        request: Request,
+        path: Path,
+        verified: TakenAsVerified,
+        who: Who,
+        lacks: frozenset[Part],
+    ) -> Iterator[Step]:
+        """Yield what other readings of the path ask for, where its own lets it pass."""
+        policy = self._snapshot.policy
+        routes = [policy.match(request.host, method, segments) for segments in path.readings]
+        own = [route for route in routes if isinstance(route, Route)]
+        if len(own) < len(routes):
+            return  # a preflight, for which another method's routes count
+        if policy.neighbours is None or not policy.neighbours.concern(path, own):
+            return
+        try:
+            reached = list(policy.reached(path, request.host, method))
+        except PathError as error:
+            yield Step("path", False, str(error))
+            return
+        for segments, found in reached:
+            if found in own:
+                continue
+            route = found.route if isinstance(found, NotAllowed) else found
+            how = how_reached(policy, path, request.host, method, found)
+            yield Step("neighbour", None, f"{how} this path is {self._named(route)}")
+            asked = None
+            if method == request.method and not (isinstance(found, Route) and found.public):
+                asked = yield from self._preflight(request)
+            if asked:
+                if policy.cors_preflight == "answer":
+                    yield _ANSWERED
+            elif isinstance(found, NotAllowed):
+                yield self._other_method(found, method)
+            else:
+                yield from self._requirements(request, found, segments, verified, who, lacks)
 
     def _reading(
         self,
@@ -148,11 +196,20 @@ class Explainer:
         yield from self._candidates(request.host, method, segments, found)
         if not isinstance(found, Route):
             return
-        if asked:
-            if policy.cors_preflight == "answer":
-                text = f"{Reason.PREFLIGHT_ANSWERED}: no upstream gets it"
-                yield Step("preflight", False, text)
-            return
+        if not asked:
+            yield from self._requirements(request, found, segments, verified, who, lacks)
+        elif policy.cors_preflight == "answer":
+            yield _ANSWERED
+
+    def _requirements(
+        self,
+        request: Request,
+        found: Route,
+        segments: tuple[str, ...],
+        verified: TakenAsVerified,
+        who: Who,
+        lacks: frozenset[Part],
+    ) -> Iterator[Step]:
         if found.public:
             yield Step("public", True, "the route is public: no token is looked at")
             return
@@ -190,10 +247,13 @@ class Explainer:
             if isinstance(found, Route) and route is found:
                 yield Step("route", True, self._named(route))
             elif isinstance(found, NotAllowed) and route is found.route:
-                takes = f"{self._named(route)}: this path takes {', '.join(found.methods)}"
-                yield Step("route", False, f"{takes}, not {method}")
+                yield self._other_method(found, method)
             else:
                 yield Step("lost", None, f"{self._named(route)}: {lost}")
+
+    def _other_method(self, found: NotAllowed, method: str) -> Step:
+        takes = f"{self._named(found.route)}: this path takes {', '.join(found.methods)}"
+        return Step("route", False, f"{takes}, not {method}")
 
     def _named(self, route: Route) -> str:
         return f"{route.name}, {route.path} at {self.place(route)}"

@@ -38,6 +38,7 @@ SEGMENTS = [
 PATHS = [
     "/open/1", "/closed/1", "/reads", "/hosted", "/both", "/either", "/by-role", "/for-all",
     "/users/7/orders", "/users/8/orders", "/for-services", "/today", "/far-away", "/open/secret/1",
+    "/open/secret", "/open/secret/", "/open/%73ecret.json/",
 ]  # fmt: skip
 METHODS = ["GET"] * 6 + ["POST", "HEAD", "OPTIONS", "get", "G T", ""]
 HEADERS: list[dict[str, tuple[bytes, ...]]] = [

@@ -291,3 +291,16 @@ def test_what_an_issuer_cannot_grant_is_told(
         ]
         (who_is,) = [step["text"] for step in told["steps"] if step["name"] == "claims"]
         assert who_is.endswith("roles user; permissions orders:a, orders:*")
+
+
+def test_the_neighbour_reading_that_denies_is_told(explain: Explain) -> None:
+    """With the kind of upstream that reads the path so, and the requirement that fails."""
+    elsewhere = str(CASES / "config" / "elsewhere.yaml")
+    told = json.loads(explain("--path", "/open/secret", "--json", config=elsewhere))
+    steps = [(step["name"], step["text"]) for step in told["steps"]]
+    assert [name for name, _ in steps] == ["path", "route", "public", "neighbour", "credential"]
+    assert steps[3][1].startswith(
+        "to an upstream whose trailing * may be empty this path is secret, /open/secret/* at "
+    )
+    assert (told["decision"], told["reason"], told["route"]) == ("deny", "token_missing", "secret")
+    assert told["detail"].startswith("some upstreams take this path to /open/secret/*.")

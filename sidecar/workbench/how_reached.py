@@ -1,0 +1,32 @@
+"""How an upstream would take a path to another route than its own, in words for people."""
+
+from sidecar.config.readings import READERS
+from sidecar.core.paths import Path
+from sidecar.core.route import NotAllowed, Route
+from sidecar.core.routes import Policy
+from sidecar.core.upstreams import UPSTREAMS, Upstream
+
+
+def _single_readings(upstream: Upstream) -> dict[str, Upstream]:
+    """Return an upstream for each reading of this one, which has that reading only."""
+    alone = Upstream()
+    return {
+        name: alone._replace(**{name: value})
+        for name, value in upstream._asdict().items()
+        if value != getattr(alone, name)
+    }
+
+
+def how_reached(
+    policy: Policy,
+    path: Path,
+    host: str,
+    method: str,
+    found: Route | NotAllowed,
+) -> str:
+    """Say which upstreams take a path to ``found``."""
+    for name, upstream in _single_readings(UPSTREAMS[policy.upstream]).items():
+        reached = policy.seen_by(upstream).reached(path, host, method)
+        if any(found is other for _, other in reached):
+            return f"to an upstream {READERS[name]}"
+    return "to an upstream that reads it in several ways of its own"
