@@ -24,7 +24,7 @@ from sidecar.pb.ext_authz_pb2 import (
     CheckResponse,
     HeaderMap,
 )
-from tests.core.upstreams import UPSTREAMS, RejectedError, view
+from tests.core.upstreams import UPSTREAMS, RejectedError, Upstream, view
 from tests.edge.h2.targets import decode_blocks, read_frames
 from tests.support.checks import service
 from tests.support.judging import NOW, verdict
@@ -81,9 +81,9 @@ def check_message(octets: bytes) -> None:
     assert not broken(value.strip(b" \t")[6:].strip(b" "), RULES, time.time())
 
 
-def _assert_seen(upstream: object, target: bytes, first: str) -> None:
+def _assert_seen(upstream: Upstream, target: bytes, first: str) -> None:
     try:
-        seen = view(upstream, target)  # type: ignore[arg-type]  # -- one of the models
+        seen = view(upstream, target)
     except RejectedError:
         return
     assert seen[0] == first, seen

@@ -1,11 +1,13 @@
-"""How upstreams read a target: models of lenient servers, written apart from the code under test.
+"""How upstreams read a target: models of servers, written apart from the code under test.
 
-A model is a few steps on bytes, in the server's own order. None of them uses marks or looks for
-trouble: each just does what such a server does.
+A model is a few steps on bytes, in the server's own order. Each is held against the table of what
+that server was seen to do (test_upstreams_models.py): there is no model that nothing was observed
+of. None of them uses marks or looks for trouble.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
@@ -14,6 +16,21 @@ Step = Callable[[bytes], bytes]
 
 class RejectedError(Exception):
     """The upstream answers 400 itself."""
+
+
+class Upstream(NamedTuple):
+    """A server: what it does to a target, and then how it compares the path with its routes.
+
+    ``one`` and ``tail`` are the expressions of ``{name}`` and of a last ``/*``. ``first`` names a
+    route that it prefers where two match, and neither is the wider.
+    """
+
+    steps: tuple[Step, ...]
+    one: str = "[^/]+"
+    tail: str = "/.+"
+    optional_slash: bool = False
+    ignore_case: bool = False
+    first: str = "end"
 
 
 def cut_query(target: bytes) -> bytes:
@@ -81,6 +98,10 @@ def drop_trailing_slash(path: bytes) -> bytes:
     return path.removesuffix(b"/") or b"/"
 
 
+def merge_leading_slashes(path: bytes) -> bytes:
+    return re.sub(rb"\A/+", b"/", path)
+
+
 def resolve(path: bytes) -> bytes:
     """Resolve dot segments, encoded ones too, as WHATWG's URL does; the root is its own parent."""
     out: list[bytes] = []
@@ -97,30 +118,35 @@ def resolve(path: bytes) -> bytes:
     return b"/" + b"/".join(out)
 
 
-UPSTREAMS: dict[str, Sequence[Step]] = {
-    "Express": [cut_query, decode],
-    "Express after new URL()": [drop_scheme, drop_authority, cut_fragment, cut_query, resolve],
-    "Go's ServeMux": [cut_query, decode, merge, resolve, drop_trailing_slash],
-    "nginx": [cut_query, cut_fragment, decode, merge, resolve],
-    "nginx that sends the decoded path on": [cut_query, decode, merge, resolve, cut_query, decode],
-    "Tomcat": [cut_query, strip_parameters, decode, backslashes, resolve, merge],
-    "Tomcat that passes %2F through": [
-        cut_query,
-        strip_parameters,
-        decode_all_but_slashes,
-        merge,
-        resolve,
-    ],
-    "an old servlet container": [cut_query, decode, cut_parameters, merge, resolve],
-    "Spring": [cut_query, strip_parameters, decode, merge],
-    "Spring that decodes first": [cut_query, decode, strip_parameters, merge],
-    "PHP's parse_url": [drop_scheme, cut_fragment, cut_query, drop_authority, decode],
-    "a C program behind PHP": [cut_query, decode, until_nul, merge, resolve],
-    "Python's urlparse": [cut_fragment, cut_query, drop_authority, strip_last_parameters, decode],
-    "IIS": [cut_query, decode, backslashes, merge, resolve],
-    "an application that decodes again": [cut_query, decode, merge, resolve, decode],
-    "two proxies": [cut_query, decode, cut_query, resolve, decode, cut_fragment, merge, resolve],
+_WSGI = (drop_scheme, cut_fragment, cut_query)
+_NGINX = (cut_fragment, cut_query, decode, merge, resolve)
+
+UPSTREAMS = {
+    "aiohttp": Upstream((*_WSGI, decode_all_but_slashes), tail="/.*", first="start"),
+    "django": Upstream((*_WSGI, decode)),
+    "express4": Upstream(_WSGI, tail="/.*", optional_slash=True, ignore_case=True),
+    "express5": Upstream(_WSGI, optional_slash=True, ignore_case=True),
+    "flask": Upstream((*_WSGI, merge_leading_slashes, decode), tail="/[^/].*", first="start"),
+    "go-gorilla": Upstream((drop_scheme, cut_query, decode), tail="/.*"),
+    "nginx": Upstream((drop_scheme, *_NGINX), tail="/.*"),
+    "nginx-behind-nginx-decoded": Upstream((drop_scheme, *_NGINX, *_NGINX), tail="/.*"),
+    "node-url": Upstream(
+        (drop_scheme, drop_authority, cut_fragment, cut_query, backslashes, resolve, decode)
+    ),
+    "php-parse-url": Upstream((drop_scheme, drop_authority, cut_fragment, cut_query, decode)),
+    "python-urlparse": Upstream((*_WSGI, merge_leading_slashes, strip_last_parameters, decode)),
+    "spring-5": Upstream(
+        (drop_scheme, cut_query, strip_parameters, decode, merge),
+        tail="(?:/.*)?",
+        optional_slash=True,
+        first="start",
+    ),
+    "spring-7": Upstream(
+        (drop_scheme, cut_query, strip_parameters, decode), tail="(?:/.*)?", first="start"
+    ),
+    "tornado": Upstream((cut_query,), tail="/.*"),
 }
+"""By the name of the server's table in tests/upstreams."""
 
 _AFTER_DECODING = (
     cut_query,
@@ -138,28 +164,39 @@ _AFTER_DECODING = (
 
 
 @st.composite
-def upstreams(draw: st.DrawFn) -> Sequence[Step]:
-    """Draw a known upstream, or one that takes any steps in any order and decodes once or twice."""
+def upstreams(draw: st.DrawFn) -> Upstream:
+    """Draw a server, or one that takes any steps in any order and decodes once or twice.
+
+    No server is as bad as those: they are there because a chain of servers may be.
+    """
     if draw(st.booleans()):
         return draw(st.sampled_from(sorted(UPSTREAMS.items())))[1]
     steps = draw(st.lists(st.sampled_from(_AFTER_DECODING), max_size=6))
     for _ in range(draw(st.integers(0, 2))):
         steps.insert(draw(st.integers(0, len(steps))), decode)
-    return [cut_query, *steps]
+    return Upstream((cut_query, *steps))
 
 
-def view(upstream: Sequence[Step], target: bytes) -> tuple[str, ...]:
-    """Return the segments that an upstream sees; one that never decodes does so at the end.
+def path_of(upstream: Upstream, target: bytes) -> bytes:
+    """Return the path that an upstream compares with its routes.
 
     Raises RejectedError where it would answer 400.
     """
     path = target
-    for step in upstream:
+    for step in upstream.steps:
         path = step(path)
     if not path.startswith(b"/"):
         raise RejectedError
-    segments = path.split(b"/")[1:]
-    if not any(step in (decode, decode_all_but_slashes) for step in upstream):
+    return path
+
+
+def view(upstream: Upstream, target: bytes) -> tuple[str, ...]:
+    """Return the segments that an upstream sees; one that never decodes does so at the end.
+
+    Raises RejectedError where it would answer 400.
+    """
+    segments = path_of(upstream, target).split(b"/")[1:]
+    if not any(step in (decode, decode_all_but_slashes) for step in upstream.steps):
         segments = [decode(segment) for segment in segments]
     if segments[-1] == b"":
         segments.pop()
