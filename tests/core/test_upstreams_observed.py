@@ -17,7 +17,7 @@ from sidecar.core.snapshot import Snapshot
 from tests.support.policies import NOW, request, snapshot
 from tests.upstreams.observe import Row
 from tests.upstreams.scenario import ROUTES
-from tests.upstreams.table import names, read
+from tests.upstreams.table import DOCUMENTED, Observed, names, read
 
 PROFILES = {
     "django": "django",
@@ -93,12 +93,12 @@ def of_methods(row: Row) -> bool:
 
 
 def ways_in(
-    server: str, upstreams: Iterable[str], judged: Judged, allow: frozenset[str] = frozenset()
+    table: Observed, upstreams: Iterable[str], judged: Judged, allow: frozenset[str] = frozenset()
 ) -> list[str]:
     """Name the rows whose handler is protected, and which are allowed without a token."""
-    rows = [row for row in read(server).rows if "handler" in row]
+    rows = [row for row in table.rows if "handler" in row]
     handlers = frozenset(row["handler"] for row in rows)
-    ignore_case = server.endswith("-ignore-case")
+    ignore_case = table.server.endswith("-ignore-case")
     wrong = []
     for row in filter(judged, rows):
         headers = {
@@ -128,12 +128,19 @@ def test_no_spelling_of_a_path_reaches_a_protected_handler_of_a_real_server(
     server: str, allow: frozenset[str]
 ) -> None:
     """Under ``generic`` and under the server's own profile, with and without ``allow_paths``."""
-    wrong = ways_in(server, profiles(server), of_paths, allow)
+    wrong = ways_in(read(server), profiles(server), of_paths, allow)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("allow", [frozenset[str](), ALLOWABLE], ids=["plain", "all-features"])
+def test_nor_of_one_that_is_known_by_its_documentation_only(allow: frozenset[str]) -> None:
+    """ASP.NET: nothing here can show that it does so."""
+    wrong = ways_in(read("aspnet", DOCUMENTED), ["generic", "aspnet"], of_paths, allow)
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("server", names())
 def test_no_method_reaches_a_protected_handler_of_a_real_server(server: str) -> None:
     """HEAD for GET, OPTIONS and made-up preflights, methods that nobody knows, ``_method``."""
-    wrong = ways_in(server, profiles(server), of_methods)
+    wrong = ways_in(read(server), profiles(server), of_methods)
     assert not wrong, "\n".join(wrong)

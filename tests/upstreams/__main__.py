@@ -1,10 +1,11 @@
-"""Observe the servers that are at hand, and write their tables into ``observed/``."""
+"""Observe the servers that are at hand; write their tables, and the page that shows them."""
 
 import argparse
 import sys
 
 from tests.upstreams.elsewhere import ELSEWHERE
 from tests.upstreams.install import install
+from tests.upstreams.page import write_page
 from tests.upstreams.servers import PYTHON
 from tests.upstreams.table import look, write
 
@@ -30,6 +31,7 @@ def main() -> int:
         write(observed)
         ran = sum("handler" in row for row in observed.rows)
         print(f"{name}: {observed.version}: {ran} of {len(observed.rows)} reached a handler")
+    write_page()
     return code
 
 

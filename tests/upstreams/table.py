@@ -13,6 +13,9 @@ from tests.upstreams.servers import Server, running
 
 OBSERVED = Path(__file__).with_name("observed")
 
+DOCUMENTED = Path(__file__).with_name("documented")
+"""Tables of servers that could not be had, written by hand from what their makers say."""
+
 
 class Observed(NamedTuple):
     """What one server did: ``patterns`` are the routes as it has them, by handler."""
@@ -43,12 +46,12 @@ def write(observed: Observed) -> None:
     (OBSERVED / f"{observed.server}.json").write_text(text)
 
 
-def read(name: str) -> Observed:
+def read(name: str, folder: Path = OBSERVED) -> Observed:
     """Read a server's table."""
-    found = json.loads((OBSERVED / f"{name}.json").read_text())
+    found = json.loads((folder / f"{name}.json").read_text())
     return Observed(**{**found, "rows": tuple(found["rows"])})
 
 
 def names() -> list[str]:
-    """Return the servers that have a table."""
+    """Return the servers that were observed."""
     return sorted(file.stem for file in OBSERVED.glob("*.json"))

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.upstreams.elsewhere import ELSEWHERE, GO, NGINX, NODE, PHP
+from tests.upstreams.page import BEGIN, END, PAGE, rendered
 from tests.upstreams.servers import PYTHON, Server
 from tests.upstreams.table import look, names, read
 
@@ -27,3 +28,8 @@ def test_a_server_that_is_at_hand_does_what_its_table_says(server: Server) -> No
 def test_each_table_is_of_a_server_that_can_be_observed_again() -> None:
     """No table is left behind, and none is missing."""
     assert names() == sorted(server.name for server in (*PYTHON, *ELSEWHERE))
+
+
+def test_the_documentation_shows_what_was_observed() -> None:
+    """Its table is a part of these tables."""
+    assert f"{BEGIN}{rendered()}{END}" in PAGE.read_text()
