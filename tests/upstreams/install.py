@@ -9,13 +9,13 @@ from tests.upstreams.elsewhere import BOOT_5, BOOT_7, INSTALLED
 from tests.upstreams.servers import PROGRAMS
 
 NPM = (
-    "express@5",
-    "express4@npm:express@4",
-    "koa",
-    "@koa/router",
-    "fastify",
-    "@hapi/hapi",
-    "method-override",
+    "express@5.3.0",
+    "express4@npm:express@4.22.3",
+    "koa@3.3.0",
+    "@koa/router@15.7.0",
+    "fastify@5.12.8",
+    "@hapi/hapi@21.4.10",
+    "method-override@3.0.0",
 )
 DEBIAN = (
     *("nginx-light", "php-fpm", "php-symfony-http-kernel", "php-symfony-routing"),
@@ -57,5 +57,5 @@ def install() -> None:
         _spring(BOOT_7)
     python = INSTALLED / "python"
     _run([sys.executable, "-m", "venv", str(python)], INSTALLED)
-    _run([str(python / "bin" / "pip"), "install", "--quiet", "sanic"], INSTALLED)
+    _run([str(python / "bin" / "pip"), "install", "--quiet", "sanic==25.12.1"], INSTALLED)
     print(f"the others are Debian packages: apt-get install {' '.join(DEBIAN)}")
