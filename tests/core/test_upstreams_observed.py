@@ -5,8 +5,10 @@ policy has the server's own routes, that handler's protected and every other pub
 without a token is a way in.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 
@@ -50,29 +52,90 @@ PROFILES = {
 
 
 @cache
-def policy_of(
-    handlers: frozenset[str],
-    protected: str,
-    upstream: str,
-    ignore_case: bool,
-    allow: frozenset[str],
-) -> Snapshot:
+def policy_of(protected: str, upstream: str, ignore_case: bool, allow: frozenset[str]) -> Snapshot:
     """Return a policy of the registered routes, of which one is protected, and a public rest."""
     routes = [Route(0, "elsewhere", "/*", public=True)]
-    for each in ROUTES:
-        if each.name in handlers:
-            closed = each.name == protected
-            routes.append(
-                Route(
-                    len(routes),
-                    each.name,
-                    each.path,
-                    methods=frozenset({each.method} if each.method else ()),
-                    public=not closed,
-                    permissions=("closed",) if closed else (),
-                )
+    for index, each in enumerate(ROUTES, 1):
+        closed = each.name == protected
+        routes.append(
+            Route(
+                index,
+                each.name,
+                each.path,
+                methods=frozenset({each.method} if each.method else ()),
+                public=not closed,
+                permissions=("closed",) if closed else (),
             )
+        )
     return snapshot(routes, upstream=upstream, ignore_case=ignore_case, allow_paths=allow)
+
+
+class Open(NamedTuple):
+    """What stays open, and why: expressions of the server, the profile and the target."""
+
+    why: str
+    server: str
+    upstream: str
+    target: str
+
+
+OPEN = (
+    Open(
+        "Both routes match letter by letter, and neither is the wider: which one runs is a matter "
+        "of their order. The lints overlap and crossing say so.",
+        ".*",
+        ".*",
+        "/mixed/start/end",
+    ),
+    Open(
+        "Echo gives a last {name} the rest of the path. To read it so would change ordinary paths "
+        "of every table with /x/{id} beside /x/*; the guide tells to write /x/{id}/* too.",
+        "go-echo",
+        "go|generic",
+        "/(docs|items|things)/[^/]*/.+",
+    ),
+    Open(
+        "generic takes a closed list of formats; the profiles rails and spring take any.",
+        "rails|spring-5-suffix",
+        "generic",
+        r"/(api/admin|docs/secret)\.(php|foo)?",
+    ),
+    Open(
+        "A {name} of Rails takes no dot. Under generic ids such as a@b.com must own their path.",
+        "rails",
+        "generic",
+        "/users/7.json/keys",
+    ),
+    Open(
+        "Sanic registers a literal quoted, so the path as it is written is never that route's.",
+        "sanic",
+        "generic",
+        "/items/@me",
+    ),
+    Open(
+        "These compare before decoding (hapi refuses to register it): a literal that is not ASCII "
+        "never matches unless it is registered encoded, which its developer sees at once.",
+        "express.*|go-fiber|hapi|koa|tornado",
+        "generic|express",
+        "/fold/(stra%C3%9Fe|caf%C3%A9)",
+    ),
+    Open(
+        "proxy_pass with $uri sends a decoded path on, a space at its end too. With it a request "
+        "can be split in two: it is a fault of that configuration.",
+        "nginx-behind-nginx-decoded",
+        "generic",
+        "/(docs/secret|api/admin)%20",
+    ),
+)
+
+
+def why_open(server: str, upstream: str, target: str) -> str | None:
+    """Return why a request may pass, None where it may not."""
+    for each in OPEN:
+        of = zip(each[1:], (server, upstream, target), strict=True)
+        if all(re.fullmatch(pattern, text) for pattern, text in of):
+            return each.why
+    return None
 
 
 Judged = Callable[[Row], bool]
@@ -92,12 +155,20 @@ def of_methods(row: Row) -> bool:
     return not of_paths(row) and "body" not in row and not overridden
 
 
+class WayIn(NamedTuple):
+    """A request that is allowed without a token, and runs a protected handler."""
+
+    upstream: str
+    method: str
+    target: str
+    seen: str
+
+
 def ways_in(
     table: Observed, upstreams: Iterable[str], judged: Judged, allow: frozenset[str] = frozenset()
-) -> list[str]:
-    """Name the rows whose handler is protected, and which are allowed without a token."""
+) -> list[WayIn]:
+    """Return the rows whose handler is protected, and which are allowed without a token."""
     rows = [row for row in table.rows if "handler" in row]
-    handlers = frozenset(row["handler"] for row in rows)
     ignore_case = table.server.endswith("-ignore-case")
     wrong = []
     for row in filter(judged, rows):
@@ -107,13 +178,11 @@ def ways_in(
         }
         asked = request(row["target"].encode("latin-1"), row.get("method", "GET"), headers)
         for upstream in upstreams:
-            closed = policy_of(handlers, row["handler"], upstream, ignore_case, allow)
+            closed = policy_of(row["handler"], upstream, ignore_case, allow)
             decision = decide(asked, closed, {}, NOW)
             if isinstance(decision, Allow):
-                wrong.append(
-                    f"{upstream}: {asked.method} {row['target']} runs {row['handler']}, "
-                    f"decided as {decision.route.name}"
-                )
+                seen = f"runs {row['handler']}, decided as {decision.route.name}"
+                wrong.append(WayIn(upstream, asked.method, row["target"], seen))
     return wrong
 
 
@@ -128,19 +197,33 @@ def test_no_spelling_of_a_path_reaches_a_protected_handler_of_a_real_server(
     server: str, allow: frozenset[str]
 ) -> None:
     """Under ``generic`` and under the server's own profile, with and without ``allow_paths``."""
-    wrong = ways_in(read(server), profiles(server), of_paths, allow)
-    assert not wrong, "\n".join(wrong)
+    wrong = [
+        way
+        for way in ways_in(read(server), profiles(server), of_paths, allow)
+        if why_open(server, way.upstream, way.target) is None
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 @pytest.mark.parametrize("allow", [frozenset[str](), ALLOWABLE], ids=["plain", "all-features"])
 def test_nor_of_one_that_is_known_by_its_documentation_only(allow: frozenset[str]) -> None:
     """ASP.NET: nothing here can show that it does so."""
     wrong = ways_in(read("aspnet", DOCUMENTED), ["generic", "aspnet"], of_paths, allow)
-    assert not wrong, "\n".join(wrong)
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_what_is_named_as_open_is_open() -> None:
+    """So that the list is not longer than it must be."""
+    found = {
+        why_open(server, way.upstream, way.target)
+        for server in names()
+        for way in ways_in(read(server), profiles(server), of_paths)
+    }
+    assert found - {None} == {each.why for each in OPEN}
 
 
 @pytest.mark.parametrize("server", names())
 def test_no_method_reaches_a_protected_handler_of_a_real_server(server: str) -> None:
     """HEAD for GET, OPTIONS and made-up preflights, methods that nobody knows, ``_method``."""
     wrong = ways_in(read(server), profiles(server), of_methods)
-    assert not wrong, "\n".join(wrong)
+    assert not wrong, "\n".join(map(str, wrong))
