@@ -82,7 +82,7 @@ class Open(NamedTuple):
 OPEN = (
     Open(
         "Both routes match letter by letter, and neither is the wider: which one runs is a matter "
-        "of their order. The lints overlap and crossing say so.",
+        "of their order. The lint overlap says so.",
         ".*",
         ".*",
         "/mixed/start/end",
