@@ -3,10 +3,19 @@
 import os
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tests.upstreams.programs.common import rewrite
-from tests.upstreams.scenario import CASES, FRONT_CONTROLLERS, METHODS, ROUTES, Registered, Sent
+from tests.upstreams.scenario import (
+    CASES,
+    FRONT_CONTROLLERS,
+    METHODS,
+    REQUESTS,
+    ROUTES,
+    Registered,
+    Sent,
+)
 from tests.upstreams.servers import PROGRAMS, REPOSITORY, TABLE, Server
 
 INSTALLED = Path(os.environ.get("ZERVI_UPSTREAMS", REPOSITORY / ".upstreams"))
@@ -22,16 +31,16 @@ def _missing(*programs: str, file: Path | None = None) -> str | None:
     return None
 
 
-def _node(name: str, requests: tuple[Sent, ...] | None = None) -> Server:
+def _node(name: str, requests: tuple[Sent, ...] = REQUESTS) -> Server:
     modules = INSTALLED / "node" / "node_modules"
     program = str(PROGRAMS / "node_servers.js")
-    server = Server(
+    return Server(
         name,
         lambda _, port: ["node", program, name, str(port), TABLE],
         lambda: _missing("node", file=modules),
         {"NODE_PATH": str(modules)},
+        requests,
     )
-    return server._replace(requests=requests) if requests else server
 
 
 NODE = (
@@ -88,13 +97,12 @@ def _nginx_command(directory: Path, port: int, http: str) -> list[str]:
     return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(file)]
 
 
-def _nginx(name: str, http: str, requests: tuple[Sent, ...] | None = None) -> Server:
-    server = Server(
+def _nginx(name: str, http: str) -> Server:
+    return Server(
         name,
         lambda directory, port: _nginx_command(directory, port, http),
         lambda: _missing("nginx"),
     )
-    return server._replace(requests=requests) if requests else server
 
 
 _SERVER = "server { listen LISTEN; %s }"
@@ -114,9 +122,7 @@ _PHP_FPM = "php-fpm8.2"
 _PHP_LIBRARIES = Path("/usr/share/php/Illuminate/Routing")
 
 
-def _php(
-    name: str, program: str, locations: str, requests: tuple[Sent, ...] | None = None
-) -> Server:
+def _php(name: str, program: str, locations: str, requests: tuple[Sent, ...] = REQUESTS) -> Server:
     """Return nginx before PHP-FPM, configured as the framework's documentation has it."""
 
     def command(directory: Path, port: int) -> list[str]:
@@ -132,8 +138,8 @@ def _php(
         fpm = [_PHP_FPM, "-F", "-y", str(directory / "fpm.conf")]
         return _both(fpm, _nginx_command(directory, port, http))
 
-    server = Server(name, command, lambda: _missing("nginx", _PHP_FPM, file=_PHP_LIBRARIES))
-    return server._replace(requests=requests) if requests else server
+    missing = partial(_missing, "nginx", _PHP_FPM, file=_PHP_LIBRARIES)
+    return Server(name, command, missing, requests=requests)
 
 
 def _both(first: list[str], second: list[str]) -> list[str]:
@@ -173,18 +179,18 @@ RUBY = (_ruby("rails"), _ruby("sinatra"))
 
 
 def _spring(
-    name: str, boot: str, *properties: str, requests: tuple[Sent, ...] | None = None
+    name: str, boot: str, *properties: str, requests: tuple[Sent, ...] = REQUESTS
 ) -> Server:
     program = INSTALLED / "spring" / boot / "target" / "upstream.jar"
     settings = [
         f"--{each}" for each in ("spring.mvc.hiddenmethod.filter.enabled=true", *properties)
     ]
-    server = Server(
+    return Server(
         name,
         lambda _, port: ["java", "-jar", str(program), TABLE, f"--server.port={port}", *settings],
         lambda: _missing("java", file=program),
+        requests=requests,
     )
-    return server._replace(requests=requests) if requests else server
 
 
 _ANT = "spring.mvc.pathmatch.matching-strategy=ant_path_matcher"
