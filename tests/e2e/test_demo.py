@@ -15,6 +15,7 @@ from sidecar.demo.process import Process
 from tests.support.ports import free_port, free_ports_in_a_row
 from tests.support.waiting import eventually
 
+README = Path(__file__).parents[2] / "README.md"
 DEMO = (sys.executable, "-m", "sidecar", "demo")
 
 
@@ -38,7 +39,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-async def test_once_ends_by_itself_with_every_row_as_expected(
+async def test_once_ends_by_itself_with_every_row_as_expected_and_as_the_readme_shows(
     tmp_path: Path, base_port: int
 ) -> None:
     demo = await _start(tmp_path, base_port, (*DEMO, "--once"))
@@ -52,6 +53,8 @@ async def test_once_ends_by_itself_with_every_row_as_expected(
     assert "\x1b" not in written  # no colours in a pipe
     assert demo.stderr.read_text() == ""
     assert list((tmp_path / "tmp").iterdir()) == []
+    (shown,) = re.findall(r"```text\n(request .+?)```", README.read_text(), re.DOTALL)
+    assert set(shown.splitlines()) <= set(written.splitlines())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

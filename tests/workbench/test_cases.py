@@ -1,16 +1,24 @@
 """The project's own cases: each holds, and together they leave no reason and no key out."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from sidecar.config.policy_file import RouteEntry
+from sidecar.config.schema import keys_of
 from sidecar.config.yaml_source import read_yaml
 from sidecar.core.decision import Allow
 from sidecar.core.reasons import Reason
 from sidecar.core.route import Route
 from sidecar.workbench.case_file import read_case
+from sidecar.workbench.case_schema import (
+    CaseEntries,
+    Expectation,
+    PrincipalEntry,
+    RequestEntry,
+)
 from sidecar.workbench.coverage import measure
 from sidecar.workbench.engine import Bench
 from sidecar.workbench.runner import Result, run_case
@@ -82,3 +90,10 @@ def _by_host_alone(result: Result) -> Route | None:
             if found == route:
                 return route
     return None
+
+
+def test_every_key_of_a_case_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing-policies.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([a-z_]+)`", page, re.MULTILINE))
+    sections = (CaseEntries, PrincipalEntry, RequestEntry, Expectation)
+    assert documented == {key for section in sections for key in keys_of(section).kinds}

@@ -1,0 +1,88 @@
+"""The pages of the project, and the blocks of commands on them."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[2]
+PAGES = tuple(
+    str(path.relative_to(ROOT)) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+)
+
+_SHELLS = {"console", "sh", "bash", "shell"}
+_DIRECTIVE = re.compile(r"<!-- (file|copy|exits):? ?(.+?) -->\s*")
+_PROMPT = "$ "
+
+
+class Block(NamedTuple):
+    """A block of code, with the comment right above it.
+
+    ``directive`` is ``file`` (``argument`` names the file that the block is), ``copy`` (it names a
+    file of the repository that the block needs) or ``exits`` (it is the exit code of the block's
+    commands, instead of 0); empty without such a comment.
+    """
+
+    page: str
+    line: int
+    language: str
+    text: str
+    directive: str
+    argument: str
+
+    def is_commands(self) -> bool:
+        """Say whether this is for a shell. An indented block is."""
+        return self.language in _SHELLS or self.text.startswith(_PROMPT)
+
+    def first(self) -> str:
+        """Return the first line, without the prompt."""
+        return self.text.partition("\n")[0].removeprefix(_PROMPT)
+
+
+class Command(NamedTuple):
+    """What is typed, and what is shown below it; None in a script, which shows no output."""
+
+    text: str
+    shown: str | None
+
+
+def read(page: str) -> str:
+    """Return the text of a page, named as in PAGES."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, text: str) -> Iterator[Block]:
+    """Yield the blocks of a page in order."""
+    comment = ""
+    for token in MarkdownIt().parse(text):
+        if token.type in ("fence", "code_block"):
+            assert token.map is not None
+            language = token.info.strip() if token.type == "fence" else "sh"
+            found = _DIRECTIVE.fullmatch(comment)
+            directive, argument = found.groups() if found else ("", "")
+            yield Block(page, token.map[0] + 1, language, token.content, directive, argument)
+        comment = token.content if token.type == "html_block" else ""
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """Split a block into commands; one may go on over several lines, as in a shell."""
+    if not block.text.startswith(_PROMPT):
+        yield Command(block.text, None)
+        return
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines(keepends=True)
+        end = 1
+        while not _is_complete("".join(lines[:end])):
+            end += 1
+        yield Command("".join(lines[:end]), "".join(lines[end:]))
+
+
+def _is_complete(text: str) -> bool:
+    try:
+        shlex.split(text, comments=True)
+    except ValueError:
+        return False
+    return not text.endswith("\\\n")
