@@ -7,7 +7,7 @@
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# Every package by version and hash, and wheels alone: nothing is compiled, nothing runs a setup.py. The locks are
+# Every package by version and hash, and only wheels: nothing is compiled, nothing runs a setup.py. The locks are
 # complete, so nothing is resolved.
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/zervi

@@ -33,12 +33,14 @@ coverage: $(READY) ## run every test and measure the branch coverage of sidecar/
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(READY) ## format, lint, types, import boundaries, generated code
+check: $(READY) ## format, lint, types, import boundaries, generated code, style, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.generated_code
+	$(BIN)/python -m tests.style
+	$(BIN)/codespell
 
 format: $(READY) ## format the code and sort its imports
 	$(BIN)/ruff check --fix --quiet .

@@ -51,7 +51,7 @@ class Target(NamedTuple):
 
 
 def check_message(octets: bytes) -> None:
-    """Answer any CheckRequest, and allow what is public or carries a good token alone."""
+    """Answer any CheckRequest, and allow only public routes and good tokens."""
     answer = _check(octets, None)
     assert isinstance(answer, bytes)
     response = CheckResponse.FromString(answer)
