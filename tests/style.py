@@ -25,6 +25,7 @@ CHECKED = (
     "README.md",
     "SECURITY.md",
     "docs/looma*",
+    "docs/performance.md",
     "docs/scale.md",
     "docs/testing-policies.md",
     "docs/tokens.md",
