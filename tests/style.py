@@ -63,6 +63,10 @@ PHRASES = {
     r"(?:hold|holds|held) (?:\w+ )?against": "compares",
     r"takes? a restart": "needs a restart",
     r"but for": "except",
+    r"at once": "immediately, or together",
+    r"at hand|to be had": "available, installed",
+    r"(?:is|are|was|were) said": "name the actor: the log, the message",
+    r"what (?:came|comes)": "the result",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, Block, blocks, commands, read
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, read
 from tests.docs.shell import Shell, fits
 from tests.support.ports import free_port
 
@@ -111,9 +111,11 @@ def _follow(shell: Shell, block: Block) -> None:
 
 def test_every_block_that_is_not_run_is_on_its_page_once() -> None:
     found = [each for page in PAGES for each in blocks(page, read(page)) if each.is_commands()]
-    for page, beginning in NOT_RUN:
+    for (page, beginning), reason in NOT_RUN.items():
         of_it = [each for each in found if each.page == page and each.first().startswith(beginning)]
         assert len(of_it) == 1, (page, beginning)
+        for test in re.findall(r"tests/\S+\.py", reason):
+            assert (ROOT / test).is_file(), test
 
 
 @pytest.mark.parametrize("page", INSTEAD)
