@@ -69,15 +69,21 @@ def blocks(page: str, text: str) -> Iterator[Block]:
 
 def commands(block: Block) -> Iterator[Command]:
     """Split a block into commands; one may go on over several lines, as in a shell."""
-    if not block.text.startswith(_PROMPT):
-        yield Command(block.text, None)
-        return
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        lines = part.splitlines(keepends=True)
+    lines = block.text.splitlines(keepends=True)
+    prompted = lines[0].startswith(_PROMPT)
+    while lines:
         end = 1
         while not _is_complete("".join(lines[:end])):
             end += 1
-        yield Command("".join(lines[:end]), "".join(lines[end:]))
+        text = "".join(lines[:end]).removeprefix(_PROMPT)
+        del lines[:end]
+        if not prompted:
+            yield Command(text, None)
+            continue
+        shown = ""
+        while lines and not lines[0].startswith(_PROMPT):
+            shown += lines.pop(0)
+        yield Command(text, shown)
 
 
 def _is_complete(text: str) -> bool:

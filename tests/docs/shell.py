@@ -41,7 +41,7 @@ class Shell:
         """Run a command; return its exit code, and what it wrote to either output."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        self._bash.stdin.write(f"{{ {command}\n}} </dev/null\necho {self._end} $?\n")
+        self._bash.stdin.write(f"{{ :\n{command}\n}} </dev/null\necho {self._end} $?\n")
         self._bash.stdin.flush()
         printed = ""
         for line in self._bash.stdout:
