@@ -57,7 +57,7 @@ PHRASES = {
     r"decides nothing|asks (?:for )?nothing|asks nobody": "say what it does",
     r"(?:came|come|comes|became|become|becomes) of": "name the result",
     r"hears? of": "learns of, receives",
-    r"wants|is wanted": "needs, expects",
+    r"wants": "needs, expects",
     r"(?:is|are) taken over": "reloads, applies",
     r"mended": "fixed",
     r"(?:hold|holds|held) (?:\w+ )?against": "compares",
