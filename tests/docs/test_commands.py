@@ -29,6 +29,7 @@ NOT_RUN = {
     ("docs/looma.md", "curl -s looma"): "needs 10,000 nodes; tests/edge/test_looma_stand_in.py",
     ("docs/looma.md", "etcdctl get"): "reads a cluster's nodes; tests/edge/test_looma_etcd.py",
     ("docs/looma.md", "curl -s localhost:8500"): "needs Consul; tests/edge/test_looma_consul.py",
+    ("docs/operations.md", "curl --unix"): "needs Envoy; tests/e2e/test_around_the_sidecar.py",
     ("docs/performance.md", "make bench"): "takes minutes; tests/edge/test_bench_figures.py",
     ("docs/policy-guide.md", "kubectl exec"): "needs a pod; tests/edge/test_cli_admin.py promotes",
 }
@@ -49,6 +50,7 @@ INSTEAD = {
         ("hot-restart & ", f"hot-restart >envoy.log 2>&1 & {LISTENS.format('clients')}"),
         ("http://127.0.0.1:10000", "http://127.0.0.1:@clients"),
         ("port_value: 10000", "port_value: @clients"),
+        ("/tmp/envoy-admin.sock", "envoy-admin.sock"),
         ("port_value: 9901", "port_value: @stats"),
         ("port_value: 9001", "port_value: @authz"),
         ("port_value: 8601", "port_value: @upstream"),
