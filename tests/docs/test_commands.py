@@ -33,6 +33,10 @@ NOT_RUN = {
     ("docs/operations.md", "curl --unix"): "needs Envoy; tests/e2e/test_around_the_sidecar.py",
     ("docs/performance.md", "make bench"): "takes minutes; tests/edge/test_bench_figures.py",
     ("docs/policy-guide.md", "kubectl exec"): "needs a pod; tests/edge/test_cli_admin.py promotes",
+    (
+        "docs/upstreams.md",
+        ".venv/bin/python -m",
+    ): "downloads servers; tests/upstreams has its tests",
 }
 
 # What a test replaces on a page and in the files that it copies. `@name` is a free port.
