@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import (
 
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener
-from tests.edge.transport_rig import NewServer, call, connect, failure, talking, watch
+from tests.edge.transport_rig import NewServer, call, connect, failure, serving, talking, watch
 
 CHECK, WATCH, LIST = (f"/grpc.health.v1.Health/{name}" for name in ("Check", "Watch", "List"))
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = (
@@ -174,6 +174,38 @@ async def test_watch_ends_when_the_server_drains(transport: NewServer) -> None:
         with pytest.raises(aio.AioRpcError) as caught:
             await stream.read()
         assert caught.value.code() is StatusCode.UNAVAILABLE
+
+
+PROBES = Listener("127.0.0.1:0", probes=True)
+
+
+async def test_where_only_probes_come_they_are_answered(transport: NewServer) -> None:
+    source = Source(up=True)
+    async with serving(transport, health_methods(source), PROBES) as address:
+        for _ in range(3):  # the kubelet connects for each
+            async with connect(address) as channel:
+                assert status(await call(channel, CHECK, request("up"))) == SERVING
+        async with connect(address) as channel:
+            stream = watch(channel, WATCH, request("up"))
+            assert status(await stream.read()) == SERVING
+            source.set("up", status=False)
+            assert status(await stream.read()) == NOT_SERVING
+            stream.cancel()
+
+
+async def test_where_only_probes_come_headers_and_messages_are_small(transport: NewServer) -> None:
+    source = Source(up=True)
+    async with serving(transport, health_methods(source), PROBES) as address:
+        async with connect(address) as channel:
+            check = channel.unary_unary(CHECK, bytes, bytes)
+            usual, large = (aio.Metadata(("x-a", "a" * size)) for size in (1000, 5000))
+            assert status(await check(request("up"), metadata=usual)) == SERVING
+            with pytest.raises(aio.AioRpcError):
+                await check(request("up"), metadata=large, timeout=10)
+        async with connect(address) as channel:
+            code, _ = await failure(channel, CHECK, request("u" * 20_000))
+            assert code is StatusCode.RESOURCE_EXHAUSTED
+            assert status(await call(channel, CHECK, request("up"))) == SERVING
 
 
 def test_the_health_service_does_not_import_grpc() -> None:

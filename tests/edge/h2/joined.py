@@ -7,6 +7,7 @@ from hyperframe.frame import Frame
 
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Budget
+from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 from tests.edge.h2.peer import ACKNOWLEDGED, frames
 
@@ -62,7 +63,9 @@ class Rig:
     def __init__(self, methods: Methods, alpn: str | None = None) -> None:
         self.wire = Wire(alpn)
         self.closed = False
-        self.protocol = H2Protocol(methods, Budget(), lambda _: True, lambda _: self._close())
+        self.protocol = H2Protocol(
+            methods, Budget(), Turns(), lambda _: True, lambda _: self._close()
+        )
         self.protocol.connection_made(self.wire)
         if not self.wire.aborted:
             self.protocol.data_received(ACKNOWLEDGED)

@@ -22,6 +22,7 @@ from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.rpc import message_of
 from sidecar.transport.h2.sending import Budget, Stream
+from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 
 ECHO = "/test.Echo/Unary"
@@ -110,6 +111,8 @@ class Ours:
     def feed(self, octets: bytes, now: float = 0.0) -> None:
         """Let the connection read."""
         self._note(self.connection.receive(octets, now))
+        while self.connection.unread:
+            self._note(self.connection.receive(b"", now))
 
     def tick(self, now: float) -> None:
         """Let time pass."""
@@ -192,7 +195,7 @@ class Serving(asyncio.Transport):
         self.budget = Budget()
         self._decoder = hpack.Decoder()
         self._blocks: dict[int, list[dict[str, str]]] = {}
-        self._protocol = H2Protocol(methods, self.budget, lambda _: True, lambda _: None)
+        self._protocol = H2Protocol(methods, self.budget, Turns(), lambda _: True, lambda _: None)
         self._protocol.connection_made(self)
         self.feed(ACKNOWLEDGED)
 

@@ -46,10 +46,25 @@ def decode_blocks(octets: bytes) -> None:
 
 
 def _theirs(decoder: hpack.Decoder, block: bytes) -> list[Field] | None:
+    if _sizes(block) > 2:  # RFC 7541 4.2, which the library does not hold
+        return None
     try:
         return [(name, value) for name, value in decoder.decode(block, raw=True)]
     except hpack.HPACKError:
         return None
+
+
+def _sizes(block: bytes) -> int:
+    """Return how many table size updates a block begins with."""
+    count = position = 0
+    while block[position : position + 1] and block[position] & 0xE0 == 0x20:
+        count += 1
+        if block[position] & 0x1F == 0x1F:
+            position += 1
+            while block[position : position + 1] and block[position] & 0x80:
+                position += 1
+        position += 1
+    return count
 
 
 def _ours(decoder: Decoder, block: bytes) -> list[Field] | None:

@@ -174,6 +174,7 @@ def test_each_request_of_a_legal_conversation_gets_its_own_answer(data: st.DataO
             assert call.left
     assert client.reset == {}
     assert not conversation.ours.connection.done
+    conversation.ours.connection.settle()
     assert conversation.ours.budget.held == 0
 
 

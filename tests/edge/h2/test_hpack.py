@@ -32,11 +32,15 @@ def test_what_a_full_encoder_says_is_understood_block_after_block(
     operations: list[list[Field] | int], huffman: bool
 ) -> None:
     encoder, decoder = hpack.Encoder(), Decoder()
+    changes = 0
     for operation in operations:
         if isinstance(operation, int):
-            if operation != encoder.header_table_size:  # set twice, the library forgets to say it
+            # Set twice, the library forgets to say it; of more than two changes it says too many.
+            if operation != encoder.header_table_size and changes < 2:
                 encoder.header_table_size = operation
+                changes += 1
         else:
+            changes = 0
             block = encoder.encode(operation, huffman=huffman)
             assert decoder.decode(block, PLENTY) == operation
 
@@ -89,6 +93,7 @@ def test_what_we_encode_is_understood_without_a_table(fields: list[Field]) -> No
         b"\x80",  # 6.1: index 0
         b"\xbe",  # 2.3.3: the dynamic table is empty
         b"\x82\x20",  # 4.2: an update after a field
+        b"\x20\x20\x20\x82",  # 4.2: three updates where two say it all
         b"\x3f\xe2\x1f",  # 6.3: 4097 octets
         b"\xff\x80\x80\x80\x80\x01",  # 5.1: an integer without end
         b"\x00\x05abc",  # 5.2: a string cut off

@@ -38,6 +38,7 @@ FLOODS = {
     "GOAWAY": wire.frame(wire.GOAWAY, 0, 0, bytes(8)),
     "unknown frames": wire.frame(0xEE, 0, 0),
     "empty DATA": data(3, b"", end=False),
+    "DATA in crumbs": data(3, b"x", end=False),
     "DATA for nobody": data(1, b"x"),
     "RST_STREAM of closed streams": wire.rst_stream(1, CANCEL),
 }
@@ -113,7 +114,7 @@ def test_a_header_block_without_end_ends_the_connection(size: int) -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(wire.frame(wire.HEADERS, 0, 1, block()))
     piece = wire.frame(wire.CONTINUATION, 0, 1, bytes(size))
-    for _ in range(limits.MAX_CHATTER + 1 if size == 0 else limits.MAX_HEADER_BLOCK // size + 1):
+    for _ in range(max(limits.MAX_PIECES, limits.MAX_HEADER_BLOCK // 1000) + 1):
         ours.feed(piece)
     assert goaway_of(ours.taken()).error_code == CALM
 
@@ -179,19 +180,20 @@ def test_a_peer_that_opens_no_window_is_not_served_for_ever() -> None:
 
 def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
     ours = Ours(ACKNOWLEDGED)
-    streams = list(numbers(6))
+    streams = list(numbers(20))
     for number in streams:
         ours.feed(headers(number))
     for _ in range(limits.MAX_MESSAGE // limits.MAX_FRAME - 1):
         for number in streams:
             ours.feed(data(number, bytes(limits.MAX_FRAME), end=False))
-        assert ours.budget.held <= limits.MAX_BUFFERED
+        assert ours.budget.held <= limits.MAX_CONNECTION_HELD + limits.MAX_FRAME
     for number in streams:
         ours.feed(data(number, b""))
     assert any(stream.body is None for stream in ours.requests)
     assert not all(stream.body is None for stream in ours.requests)
     for stream in ours.requests:
         ours.connection.answer(stream, b"")
+    ours.connection.settle()
     assert ours.budget.held == 0
 
 
@@ -301,7 +303,16 @@ def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> No
     ours.tick(late)
     assert resets_of(ours.taken()) == {1: CANCEL}
     assert sorted(ours.connection.streams) == [3, 5]
-    assert ours.budget.held == 0
+    ours.connection.settle()
+    assert ours.budget.held == 2 * limits.STREAM_BYTES
+
+
+def test_pings_keep_no_idle_connection_open() -> None:
+    ours = Ours(ACKNOWLEDGED)
+    for minute in range(0, int(limits.IDLE_TIMEOUT) + 120, 60):
+        ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)), now=float(minute))
+        ours.tick(float(minute))
+    assert goaway_of(ours.taken()).error_code == ErrorCode.NO_ERROR
 
 
 def test_a_window_update_gives_a_request_no_more_time() -> None:

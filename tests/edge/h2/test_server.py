@@ -4,18 +4,30 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame
 
 from sidecar.transport.h2 import Server, limits, server, wire
 from sidecar.transport.interface import Listener, Methods
-from tests.edge.h2.peer import ACKNOWLEDGED, ECHO, frames, headers, request
+from tests.edge.h2.peer import (
+    ACKNOWLEDGED,
+    ECHO,
+    HEADERS,
+    block,
+    data,
+    frames,
+    headers,
+    prefixed,
+    request,
+)
+from tests.edge.transport_rig import NewServer
 from tests.support.waiting import eventually
 
 METHODS = Methods({ECHO: lambda message, _deadline: message}, {})
 LARGE = Methods({ECHO: lambda _message, _deadline: bytes(16_000)}, {})
-MAX_READ_ANSWERS = limits.MAX_READ // len(request(1)) * 16_000
+ONE_WRITE = limits.ANSWERS_A_WRITE * 16_100
 
 
 class Raw:
@@ -60,9 +72,11 @@ async def peer(address: str, greeting: bytes = ACKNOWLEDGED) -> AsyncIterator[Ra
 
 
 @contextlib.asynccontextmanager
-async def serving(methods: Methods = METHODS) -> AsyncIterator[tuple[Server, str]]:
+async def serving(
+    methods: Methods = METHODS, *, probes: bool = False
+) -> AsyncIterator[tuple[Server, str]]:
     """Serve within the block."""
-    one = Server(Listener("127.0.0.1:0"), methods)
+    one = Server(Listener("127.0.0.1:0", probes=probes), methods)
     address = await one.start()
     try:
         yield one, address
@@ -119,7 +133,7 @@ async def test_a_peer_that_never_reads_is_read_from_no_more_and_others_are_serve
             sending = asyncio.ensure_future(loop.sock_sendall(deaf, octets))
             await eventually(lambda: stuck(one), "the server notices")
             [connection] = one._connections
-            assert connection._transport.get_write_buffer_size() < 2 * MAX_READ_ANSWERS
+            assert connection._transport.get_write_buffer_size() < 2 * ONE_WRITE
             async with peer(address) as other:
                 other.send(request(1))
                 await answered(other, 1)
@@ -131,21 +145,93 @@ def stuck(one: Server) -> bool:
     return any(connection._paused for connection in one._connections)
 
 
-async def test_one_connection_too_many_is_closed_and_the_others_are_served(
+def allow(monkeypatch: pytest.MonkeyPatch, **allowed: Any) -> None:
+    """Change what the peers of a server may have."""
+    monkeypatch.setattr(server, "CHECKS", limits.CHECKS._replace(**allowed))
+    monkeypatch.setattr(server, "PROBES", limits.PROBES._replace(**allowed))
+
+
+async def test_the_longest_idle_connection_goes_for_one_too_many(
     monkeypatch: pytest.MonkeyPatch,
+    transport: NewServer,  # for the loops: both
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    if transport is not Server:
+        pytest.skip("grpcio does not bound connections")
+    allow(monkeypatch, connections=2)
     async with serving() as (_, address), peer(address) as first, peer(address) as second:
-        for raw in (first, second):
+        for raw in (second, first):
             raw.send(request(1))
             await answered(raw, 1)
         async with peer(address) as third:
+            third.send(request(1))
+            await answered(third, 1)
             with contextlib.suppress(ConnectionResetError):
-                assert await third.rest() == b""
-        second.writer.transport.abort()
-        await eventually(lambda: second.writer.transport.is_closing(), "the second is gone")
-        first.send(request(3))
-        await answered(first, 3)
+                await second.rest()
+            first.send(request(3))
+            await answered(first, 3)
+
+
+async def test_a_call_that_is_worked_on_outlives_idle_connections_that_are_younger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow(monkeypatch, connections=2)
+    gate: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    waiting = Methods({ECHO: lambda _message, _deadline: gate}, {})
+    async with serving(waiting) as (one, address), peer(address) as busy:
+        busy.send(request(1))
+        await eventually(lambda: any(c._calls for c in one._connections), "it is worked on")
+        for _ in range(5):
+            async with peer(address) as other:
+                await other.frame()
+        gate.set_result(b"")
+        await answered(busy, 1)
+
+
+async def test_whoever_watches_longest_goes_for_a_probe_when_health_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def watch(message: bytes) -> AsyncIterator[bytes]:
+        yield message
+        await asyncio.Event().wait()
+
+    allow(monkeypatch, connections=3)
+    methods = Methods({"/t/Check": METHODS.unary[ECHO]}, {ECHO: watch})
+    async with serving(methods, probes=True) as (_, address), contextlib.AsyncExitStack() as stack:
+        watchers = [await stack.enter_async_context(peer(address)) for _ in range(3)]
+        for each in watchers:
+            each.send(request(1))
+            assert isinstance(await each.until(DataFrame), DataFrame)
+        async with peer(address) as probe:
+            check = block(headers=[(n, "/t/Check" if n == ":path" else v) for n, v in HEADERS])
+            probe.send(headers(1, payload=check) + data(1, prefixed(b"")))
+            await answered(probe, 1)
+        with contextlib.suppress(ConnectionResetError):
+            await watchers[0].rest()
+        for each in watchers[1:]:
+            each.send(wire.frame(wire.PING, 0, 0, bytes(8)))
+            assert isinstance(await each.until(PingFrame), PingFrame)
+
+
+async def test_health_sends_the_idle_away_and_not_who_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def watch(message: bytes) -> AsyncIterator[bytes]:
+        yield message
+        await asyncio.Event().wait()
+
+    allow(monkeypatch, idle=0.0)
+    monkeypatch.setattr(server, "TICK", 0.01)
+    async with (
+        serving(Methods({}, {ECHO: watch}), probes=True) as (_, address),
+        peer(address) as idle,
+        peer(address, ACKNOWLEDGED + request(1)) as watcher,
+    ):
+        last = await idle.until(GoAwayFrame)
+        assert isinstance(last, GoAwayFrame)
+        assert last.error_code == wire.ErrorCode.NO_ERROR
+        await watcher.until(DataFrame)
+        watcher.send(wire.frame(wire.PING, 0, 0, bytes(8)))
+        await watcher.until(PingFrame)
 
 
 async def test_a_flood_on_one_connection_leaves_the_others_alone() -> None:
