@@ -226,7 +226,9 @@ class Sidecar:
 
     async def _serve(self, key: str, address: str, methods: Methods) -> None:
         settings = self._config.settings.listen
-        listener = Listener(address, self._certificates, settings.socket_mode)
+        listener = Listener(
+            address, self._certificates, settings.socket_mode, probes=key == "health"
+        )
         server = _transport(settings.transport, listener, methods)
         try:
             bound = await server.start()

@@ -45,7 +45,7 @@ from sidecar.transport.tls import server_context
 
 _log = logging.getLogger(__name__)
 
-MAX_RECEIVE_BYTES = MAX_MESSAGE_BYTES + 64 * 1024  # a body of 16 MiB and the attributes around it
+MAX_RECEIVE_BYTES = MAX_MESSAGE_BYTES + 64 * 1024  # a body of that size and what is around it
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two sidecars on one port would share the requests unnoticed
@@ -62,6 +62,17 @@ _OPTIONS = (
 )
 # Streams are not limited: a refused one is an error to Envoy, which failure_mode_allow turns into
 # an allow.
+
+# Where only health is served, to anyone in the cluster, a peer gets as little as that takes. How
+# many connections there may be, grpcio does not bound.
+_PROBE_OPTIONS = (
+    *(option for option in _OPTIONS if option[0] != "grpc.max_receive_message_length"),
+    ("grpc.max_receive_message_length", 16 * 1024),  # the name of a service
+    ("grpc.max_concurrent_streams", 16),  # a client has a Watch and a Check or two
+    ("grpc.max_metadata_size", 4 * 1024),
+    ("grpc.absolute_max_metadata_size", 4 * 1024),  # between the two it refuses at random
+    ("grpc.max_connection_idle_ms", 10_000),  # a probe is over in milliseconds
+)
 
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -86,7 +97,8 @@ class Server:
         address = parse_address(self._listener.address)
         if self._listener.tls is not None:
             server_context(self._listener.tls)  # says what is wrong, which grpcio does not
-        server = aio.server(handlers=[_Handlers(self._handlers())], options=_OPTIONS)
+        options = _PROBE_OPTIONS if self._listener.probes else _OPTIONS
+        server = aio.server(handlers=[_Handlers(self._handlers())], options=options)
         try:
             if isinstance(address, TcpAddress):
                 bound = await self._bind_tcp(server, address)

@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a Check with a buffered body stays far below
+# Of a message. A Check has some KiB, and 60 more where a client sends as many headers as Envoy
+# takes. No decision looks at a body; one that Envoy adds (`with_request_body`) has to fit in.
+# Larger messages would only be a way to hold memory and the event loop.
+MAX_MESSAGE_BYTES = 1024 * 1024
 
 # What a unary method is: the message and the deadline (seconds of time.monotonic(), None
 # where the caller named none) in, the answer's message out. It may answer at once or be awaited.
@@ -55,11 +58,15 @@ class Tls(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """``host:port``, ``[v6]:port`` or ``unix:/path``, the latter with ``socket_mode``."""
+    """``host:port``, ``[v6]:port`` or ``unix:/path``, the latter with ``socket_mode``.
+
+    ``probes``: only health is served there, to anyone, so its peers get as little as that takes.
+    """
 
     address: str
     tls: Tls | None = None
     socket_mode: int = 0o660
+    probes: bool = False
 
 
 class ListenError(Exception):

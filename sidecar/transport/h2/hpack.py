@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from sidecar.transport.h2.limits import FIELD_BYTES, HUFFMAN_BYTES
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
 Field = tuple[bytes, bytes]
@@ -95,10 +96,12 @@ class Decoder:
     """Decodes the header blocks of one connection, in their order.
 
     ``memo`` is for its owner to keep what blocks mean: every change of the table empties it.
+    ``work`` is what the last block took, in microseconds: an estimate.
     """
 
     def __init__(self) -> None:
         self.changed = False  # whether the last block changed the table: then it means more
+        self.work = 0
         self.memo: dict[bytes, Any] = {}
         self._table = _STATIC.copy()  # and the dynamic table (2.3.2), newest first
         self._size = 0
@@ -110,6 +113,7 @@ class Decoder:
         Raises H2ConnectionError: the state of the compression is lost with a block (4.3).
         """
         self.changed = False
+        self.work = 0
         try:
             return self._decode(block, max_size)
         except IndexError:
@@ -118,7 +122,7 @@ class Decoder:
     def _decode(self, block: bytes, max_size: int) -> list[Field]:
         table = self._table
         fields: list[Field] = []
-        position, end = 0, len(block)
+        position, end, left, updates = 0, len(block), max_size, 0
         while position < end:
             octet = block[position]
             if octet & 0x80:  # 6.1: indexed
@@ -128,24 +132,40 @@ class Decoder:
                 field = table[index]
             elif octet & 0xE0 == 0x20:  # 6.3: a table size update
                 self._capacity, position = _integer(block, position, 0x1F)
-                if fields or self._capacity > MAX_TABLE_SIZE:
-                    raise _error("a table size that is too large, or after a field")  # 4.2
+                updates += 1  # the smallest size since the last block, and the size now
+                if fields or self._capacity > MAX_TABLE_SIZE or updates > 2:
+                    raise _error("a table size: too large, after a field, or the third")  # 4.2
                 self._evict()
                 continue
             else:  # 6.2.1: literal, to be indexed; 6.2.2 and 6.2.3: not, or never
                 index, position = _integer(block, position, 0x3F if octet & 0x40 else 0x0F)
-                name, position = (table[index][0], position) if index else _string(block, position)
-                value, position = _string(block, position)
+                name, position = (
+                    (table[index][0], position) if index else self._string(block, position)
+                )
+                value, position = self._string(block, position)
                 field = name, value
                 if octet & 0x40:
                     table.insert(len(_STATIC), field)
                     self._size += _size(field)
                     self._evict()
-            max_size -= _size(field)
-            if max_size < 0:
+            left -= _size(field)
+            if left < 0:
                 raise H2ConnectionError("too many header bytes", ErrorCode.ENHANCE_YOUR_CALM)
             fields.append(field)
+        self.work += (max_size - left) // FIELD_BYTES
         return fields
+
+    def _string(self, block: bytes, position: int) -> tuple[bytes, int]:  # 5.2
+        huffman = block[position] & 0x80
+        length, position = _integer(block, position, 0x7F)
+        end = position + length
+        if end > len(block):
+            raise _error("a string beyond the block's end")
+        text = block[position:end]
+        if huffman:
+            self.work += length // HUFFMAN_BYTES
+            text = decode_huffman(text)
+        return text, end
 
     def _evict(self) -> None:  # 4.3, 4.4
         self.changed = True
@@ -170,16 +190,6 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
         if octet < 0x80:
             return value, position
     raise _error("an integer without end")
-
-
-def _string(block: bytes, position: int) -> tuple[bytes, int]:  # 5.2
-    huffman = block[position] & 0x80
-    length, position = _integer(block, position, 0x7F)
-    end = position + length
-    if end > len(block):
-        raise _error("a string beyond the block's end")
-    text = block[position:end]
-    return (decode_huffman(text) if huffman else text), end
 
 
 def _error(rule: str) -> H2ConnectionError:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -10,8 +11,9 @@ from typing import Any, cast
 from sidecar.faults import told
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
-from sidecar.transport.h2.limits import ANSWERS_A_WRITE, CLOSE_TIMEOUT, MAX_READ, SEND_TIMEOUT
+from sidecar.transport.h2.limits import ANSWERS_A_WRITE, CLOSE_TIMEOUT, SEND_TIMEOUT
 from sidecar.transport.h2.sending import Budget, Stream
+from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods, RpcError
 
 _log = logging.getLogger(__name__)
@@ -28,15 +30,24 @@ class H2Protocol(asyncio.Protocol):
         self,
         methods: Methods,
         budget: Budget,
+        turns: Turns,
         opened: Callable[["H2Protocol"], bool],
         closed: Callable[["H2Protocol"], None],
     ) -> None:
         self._methods = methods
         self._connection = Connection(budget, time.monotonic())
+        self._turn, self._in_turn = budget.limits.turn, budget.limits.in_turn
+        self._turns = turns
         self._opened = opened
         self._closed = closed
-        self._unread = b""
+        self._unread = b""  # what arrived and the connection has not got yet
+        self._arrived = 0.0  # when that came
+        self._requests: deque[Stream] = deque()  # those that were read, in their order
+        self._behind = self._in_turn  # what arrives waits until what came before is done
+        self._waits = False  # for a turn
+        self._reading = True
         self._paused = False  # the peer does not read
+        self._calls = 0  # unary ones that are worked on
         self._moved = asyncio.Event()  # server streams that wait may look again
         self._closing = False
         self._abort_at: float | None = None  # unless the peer reads, or closes
@@ -61,29 +72,53 @@ class H2Protocol(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Serve what arrived, as long as the peer takes the answers."""
-        self._unread += data
-        self._read_on()
+        """Serve what arrived, as long as the peer takes the answers and its turn lasts."""
+        if self._closing:
+            return  # whatever it is, our last word is said
+        # A caller's time runs from here, however long those before it take.
+        self._arrived = now = time.monotonic()
+        if self._behind:
+            self._unread += data
+            self._arrange()
+            return
+        streams = self._connection.receive(data, now)
+        if len(streams) > ANSWERS_A_WRITE or self._connection.unread:
+            self._requests.extend(streams)
+            self._work(now)
+            self._arrange()
+            return
+        self._see_to(streams)
+        self._flush()
+
+    def take_turn(self) -> bool:
+        """Go on with what was left; return whether there is more."""
+        if not (self._paused or self._closing):
+            self._work(time.monotonic())
+        self._waits = False
+        return self._arrange(asked=True)
 
     def pause_writing(self) -> None:
         """Read no more from a peer that does not read, so that nothing piles up for it."""
         self._paused = True
         self._abort_at = time.monotonic() + SEND_TIMEOUT
-        self._transport.pause_reading()
+        self._arrange()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._paused = False
+        now = time.monotonic()
+        self._connection.resumed(now)
         if not self._closing:
             self._abort_at = None
-            self.tick(time.monotonic())  # so that what begins to wait now is timed from now
-        self._transport.resume_reading()
+            self.tick(now)  # so that what begins to wait now is timed from now
         self._moved.set()
-        self._read_on()
+        self._arrange()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Free what the peer held."""
         self._closing = True
+        self._requests.clear()
+        self._unread = b""
         self._see_to(self._connection.lost())
         self._closed(self)
 
@@ -91,6 +126,7 @@ class H2Protocol(asyncio.Protocol):
         """See to what takes too long."""
         if self._abort_at is None:
             self._see_to(self._connection.tick(now))
+            self._flush()
         elif now > self._abort_at:
             self.abort()
 
@@ -108,32 +144,68 @@ class H2Protocol(asyncio.Protocol):
                 self._cut_short(stream, draining)
         self._flush()
 
+    @property
+    def idleness(self) -> tuple[bool, float]:
+        """Rank a connection, the first to go when there are too many: no call, for longest."""
+        return self._calls > 0, self._connection.used
+
+    def dismiss(self) -> None:
+        """Close at once, after a last word: another peer wants the place."""
+        self.end()
+        self.abort()
+
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
 
-    def _read_on(self) -> None:
-        now = time.monotonic()  # a caller's time runs, however long those before it take
-        while self._unread and not self._paused:
-            piece, self._unread = self._unread[:MAX_READ], self._unread[MAX_READ:]
-            self._see_to(self._connection.receive(piece, now))
+    def _arrange(self, *, asked: bool = False) -> bool:
+        """Ask for a turn where there is work, unless that was ``asked``; return whether there is.
+
+        Read on where there is none and the peer reads.
+        """
+        some = self._requests or self._unread or self._connection.unread
+        left = bool(some) and not self._closing
+        self._behind = left or self._in_turn
+        work = left and not self._paused
+        if work and not self._waits:
+            self._waits = True
+            if not asked:
+                self._turns.ask(self)
+        reading = not (left or self._paused)
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        return work
+
+    def _work(self, now: float) -> None:
+        """Answer and read on for as long as a turn lasts."""
+        connection, requests = self._connection, self._requests
+        end = now + self._turn
+        while not self._paused:
+            if not requests:
+                octets, self._unread = self._unread, b""
+                requests.extend(connection.receive(octets, self._arrived))
+            self._see_to([requests.popleft() for _ in range(min(ANSWERS_A_WRITE, len(requests)))])
+            self._flush()
+            if not (requests or connection.unread) or time.monotonic() > end:
+                break
 
     def _see_to(self, streams: list[Stream]) -> None:
-        for number, stream in enumerate(streams, 1):
+        for stream in streams:
             if stream.ending is None:
                 self._reply(stream)
-                if number % ANSWERS_A_WRITE == 0 and not self._connection.done:
-                    self._flush()
             elif stream.cancel is not None:
                 stream.cancel()
+
+    def _flush(self) -> None:
+        if self._closing or (self._requests and self._connection.done):
+            return  # the last word comes after their answers
         if self._connection.moved:
             self._connection.moved = False
             self._moved.set()
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._closing:
-            return
         if data := self._connection.take():
             self._transport.write(data)
         if self._connection.done:
@@ -192,12 +264,18 @@ class H2Protocol(asyncio.Protocol):
 
     def _wait_for(self, stream: Stream, answer: Awaitable[bytes]) -> None:
         task = asyncio.ensure_future(answer)
-        stream.cancel = task.cancel
+        self._connection.wait(stream, task.cancel)
+        if stream.head.path not in self._methods.streams:
+            self._calls += 1
+            task.add_done_callback(self._count_down)
         task.add_done_callback(partial(self._finished, stream))
         if stream.deadline is not None:
             late = RpcError(rpc.DEADLINE_EXCEEDED, "the deadline has passed")
             expiry = task.get_loop().call_at(stream.deadline, self._cut_short, stream, late)
             task.add_done_callback(lambda _: expiry.cancel())
+
+    def _count_down(self, _: object) -> None:
+        self._calls -= 1
 
     def _finished(self, stream: Stream, task: "asyncio.Future[bytes]") -> None:
         self._reply(stream, task)

@@ -7,6 +7,7 @@ from struct import Struct
 
 from sidecar.transport.h2 import limits, wire
 from sidecar.transport.h2.hpack import TABLE_OFF
+from sidecar.transport.h2.limits import Limits
 from sidecar.transport.h2.rpc import PREFIX, PREFIX_BYTES, RESPONSE, SUCCESS, Head
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
@@ -22,9 +23,11 @@ _LAST_START = wire.frame(wire.HEADERS, wire.END_HEADERS | wire.END_STREAM, 0, _L
 
 
 class Budget:
-    """The bytes of messages that are held for all connections of a server."""
+    """What the peers of a server may have, and the bytes that are held for all of them."""
 
-    held = 0
+    def __init__(self, allowed: Limits = limits.CHECKS) -> None:
+        self.limits = allowed
+        self.held = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +42,7 @@ class Stream:
     complete: bool = False
     body: bytes | bytearray | None = b""  # None: it was too large to keep
     received: int = 0  # bytes of the body
-    held: int = 0  # those that count against the budget
+    held: int = 0  # what counts against the budget: those that are kept, and the work on an answer
     # The answer.
     begun: bool = False
     credit: int = 0  # its window less the peer's SETTINGS_INITIAL_WINDOW_SIZE (6.9.2)
@@ -54,6 +57,10 @@ class Sending:
     def __init__(self, budget: Budget, now: float) -> None:
         self.streams: dict[int, Stream] = {}  # those that are open
         self._budget = budget
+        self._limits = budget.limits
+        self._held = 0  # bytes, by this connection
+        self._settled = 0  # those of them that are not a stream's own
+        self._work = 0  # since the clock was looked at
         self._now = now
         self._frames: list[bytes] = []
         self._goaway: bytes | None = None  # what to say last: the connection is at its end
@@ -128,12 +135,14 @@ class Sending:
 
     def _set_initial_window(self, size: int) -> None:
         """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2)."""
+        self._work += len(self.streams) // 16
         largest = max((stream.credit for stream in self.streams.values()), default=0)
         if size + max(largest, 0) > wire.MAX_WINDOW:
             raise H2ConnectionError("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
         self._initial = size
 
     def _pump_all(self) -> None:
+        self._work += len(self._blocked)
         for stream in list(self._blocked.values()):
             if self._window <= 0:
                 break
@@ -166,23 +175,41 @@ class Sending:
     def _close(self, stream: Stream) -> None:
         """Forget a stream: it is answered, or reset."""
         del self.streams[stream.id]
-        self._blocked.pop(stream.id, None)
+        if self._blocked:
+            self._blocked.pop(stream.id, None)
         stream.ending = b""
         if stream.held:
             self._release(stream)
 
+    def wait(self, stream: Stream, cancel: Callable[[], object]) -> None:
+        """Note that a request is being worked on, and what stops that."""
+        stream.cancel = cancel
+        held = limits.WAITING_BYTES + stream.received
+        self._charge(held - stream.held)
+        stream.held = held
+
     def _hold(self, stream: Stream, octets: bytes) -> None:
         """Add to a request's body, or drop it all where it is too much."""
         size = stream.held + len(octets)
-        if size > limits.MAX_MESSAGE or self._budget.held + len(octets) > limits.MAX_BUFFERED:
+        if size > self._limits.message or len(octets) > self._room():
             stream.body = None
             self._release(stream)
         elif stream.body is not None:
             stream.body = stream.body or bytearray()
             stream.body += octets
             stream.held = size
-            self._budget.held += len(octets)
+            self._charge(len(octets))
+
+    def _room(self) -> int:
+        """Return how many bytes more may be held."""
+        allowed, held = self._limits, self._held
+        shared = max(allowed.share - held, allowed.held - self._budget.held)
+        return max(0, min(allowed.connection_held - held, shared))
+
+    def _charge(self, octets: int) -> None:
+        self._held += octets
+        self._budget.held += octets
 
     def _release(self, stream: Stream) -> None:
-        self._budget.held -= stream.held
+        self._charge(-stream.held)
         stream.held = 0

@@ -8,9 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sidecar.transport.client_names import names_of
-from sidecar.transport.h2.limits import DRAIN_NOTICE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, TICK
+from sidecar.transport.h2.limits import CHECKS, DRAIN_NOTICE, HANDSHAKE_TIMEOUT, PROBES, TICK
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Budget
+from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Listener, Methods, Tls
 from sidecar.transport.sockets import BACKLOG, Listening, listen
 from sidecar.transport.tls import server_context
@@ -23,7 +24,8 @@ class Server:
         self._listener = listener
         self._methods = methods
         self._names = names_of(listener.tls)
-        self._budget = Budget()
+        self._budget = Budget(PROBES if listener.probes else CHECKS)
+        self._turns = Turns()
         self._listening: Listening | None = None
         self._servers: list[asyncio.AbstractServer] = []
         self._connections: set[H2Protocol] = set()
@@ -98,7 +100,7 @@ class Server:
                 loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             )
             server = await create(
-                lambda: H2Protocol(self._methods, self._budget, self._opened, self._closed),
+                self._connection,
                 # A server closes the socket it was given: with duplicates, one may follow another
                 # without a moment in which nobody listens.
                 sock=sock.dup(),
@@ -109,11 +111,18 @@ class Server:
             servers.append(server)
         return servers
 
+    def _connection(self) -> H2Protocol:
+        return H2Protocol(self._methods, self._budget, self._turns, self._opened, self._closed)
+
     def _opened(self, connection: H2Protocol) -> bool:
-        if self._draining or len(self._connections) >= MAX_CONNECTIONS:
+        if self._draining:
             return False
         if self._names is not None and not self._names.admit_peer(connection.peer_certificate):
             return False
+        if len(self._connections) >= self._budget.limits.connections:
+            idlest = min(self._connections, key=lambda each: each.idleness)
+            self._connections.discard(idlest)
+            idlest.dismiss()
         self._connections.add(connection)
         self._empty.clear()
         return True
