@@ -16,9 +16,14 @@ LoopFactories = dict[str, Callable[[], asyncio.AbstractEventLoop]]
 def pytest_asyncio_loop_factories(item: pytest.Item) -> LoopFactories:
     """Run on uvloop, as the sidecar does; what serves sockets also on asyncio's own loop."""
     factories: LoopFactories = {"uvloop": uvloop.new_event_loop}
-    if "transport" in getattr(item, "fixturenames", ()):
+    if {"transport", "both_loops"} & set(getattr(item, "fixturenames", ())):
         factories["asyncio"] = asyncio.new_event_loop
     return factories
+
+
+@pytest.fixture
+def both_loops() -> None:
+    """Make a test of one server run on both event loops."""
 
 
 @pytest.fixture(params=["grpcio", "h2"])

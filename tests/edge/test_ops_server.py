@@ -28,6 +28,7 @@ class Ops(NamedTuple):
     address: tuple[str, int]
     health: Health
     metrics: Metrics
+    server: OpsServer
 
     def url(self, path: str) -> str:
         host, port = self.address
@@ -42,7 +43,7 @@ async def serving(more: Mapping[tuple[str, str], Route] | None = None) -> AsyncI
         server = OpsServer([sock], {**ops_routes(health, metrics), **(more or {})})
         await server.start()
         try:
-            yield Ops(sock.getsockname(), health, metrics)
+            yield Ops(sock.getsockname(), health, metrics, server)
         finally:
             await server.close()
 
@@ -221,21 +222,44 @@ async def test_a_client_that_does_not_finish_its_request_is_sent_away(
         assert await talk(ops, begun) == b""
 
 
-async def test_connections_are_limited_and_the_next_after_one_ends_is_served() -> None:
+@pytest.mark.usefixtures("both_loops")
+async def test_when_all_connections_are_taken_the_longest_idle_goes_for_the_next() -> None:
     async with serving() as ops:
         held = [await asyncio.open_connection(*ops.address) for _ in range(MAX_CONNECTIONS)]
         request = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
-        for reader, writer in held:
+        for reader, writer in (*held, held[0]):  # the first asks again
             writer.write(request)
-            assert (await reader.readuntil(b"\n")).startswith(b"HTTP/1.1 200 ")
-        assert await talk(ops, request) == b""
-        held[0][1].close()
+            await answered(reader)
         closing = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-        async with asyncio.timeout(10):
-            while not (await talk(ops, closing)).startswith(b"HTTP/1.1 200 "):
-                pass
+        assert (await talk(ops, closing)).startswith(b"HTTP/1.1 200 ")
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                assert await held[1][0].read() == b""
+        for reader, writer in (held[0], held[-1]):
+            writer.write(request)
+            await answered(reader)
         for _, writer in held:
             writer.close()
+
+
+@pytest.mark.usefixtures("both_loops")
+async def test_any_number_of_silent_clients_that_come_at_once_keep_no_probe_out() -> None:
+    async with serving() as ops:
+        silent = await asyncio.gather(
+            *(asyncio.open_connection(*ops.address) for _ in range(3 * MAX_CONNECTIONS))
+        )
+        closing = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        assert (await talk(ops, closing)).startswith(b"HTTP/1.1 200 ")
+        assert len(ops.server._server.connections) <= MAX_CONNECTIONS
+        for _, writer in silent:
+            writer.close()
+
+
+async def answered(reader: asyncio.StreamReader) -> None:
+    """Read an answer of 200 to its end."""
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        await reader.readuntil(b"}")
 
 
 async def test_a_request_that_runs_is_answered_before_the_server_ends() -> None:
@@ -249,7 +273,7 @@ async def test_a_request_that_runs_is_answered_before_the_server_ends() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         server = OpsServer([sock], {("GET", "/wait"): wait})
         await server.start()
-        ops = Ops(sock.getsockname(), Health(["zervi"]), Metrics("1.0"))
+        ops = Ops(sock.getsockname(), Health(["zervi"]), Metrics("1.0"), server)
         request = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
         waiting = asyncio.ensure_future(talk(ops, request))
         await started.wait()

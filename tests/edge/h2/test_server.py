@@ -22,7 +22,6 @@ from tests.edge.h2.peer import (
     prefixed,
     request,
 )
-from tests.edge.transport_rig import NewServer
 from tests.support.waiting import eventually
 
 METHODS = Methods({ECHO: lambda message, _deadline: message}, {})
@@ -151,12 +150,10 @@ def allow(monkeypatch: pytest.MonkeyPatch, **allowed: Any) -> None:
     monkeypatch.setattr(server, "PROBES", limits.PROBES._replace(**allowed))
 
 
+@pytest.mark.usefixtures("both_loops")
 async def test_the_longest_idle_connection_goes_for_one_too_many(
     monkeypatch: pytest.MonkeyPatch,
-    transport: NewServer,  # for the loops: both
 ) -> None:
-    if transport is not Server:
-        pytest.skip("grpcio does not bound connections")
     allow(monkeypatch, connections=2)
     async with serving() as (_, address), peer(address) as first, peer(address) as second:
         for raw in (second, first):

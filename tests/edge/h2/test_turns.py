@@ -22,7 +22,6 @@ from tests.edge.h2.peer import (
     request,
 )
 from tests.edge.h2.test_server import answered, peer, serving
-from tests.edge.transport_rig import NewServer
 
 NUMBERS = range(1, 8_001, 2)
 PLAIN = b"".join(literal(name.encode(), value.encode()) for name, value in HEADERS)
@@ -120,12 +119,8 @@ def furthest(one: Server) -> int:
     "flood",
     ["requests", "requests, each reset", "requests that refer to a large field"],
 )
-async def test_a_peer_is_answered_while_anothers_flood_is_worked_on(
-    flood: str,
-    transport: NewServer,  # for the loops: both
-) -> None:
-    if transport is not Server:
-        pytest.skip("grpcio has threads of its own")
+@pytest.mark.usefixtures("both_loops")
+async def test_a_peer_is_answered_while_anothers_flood_is_worked_on(flood: str) -> None:
     methods = Methods({ECHO: lambda message, _deadline: message}, {})
     async with serving(methods) as (one, address), peer(address) as bad, peer(address) as good:
         good.send(request(1))
@@ -141,11 +136,8 @@ async def test_a_peer_is_answered_while_anothers_flood_is_worked_on(
         reading.cancel()
 
 
-async def test_many_peers_of_health_get_no_more_of_a_round_than_one(
-    transport: NewServer,  # for the loops: both
-) -> None:
-    if transport is not Server:
-        pytest.skip("grpcio has threads of its own")
+@pytest.mark.usefixtures("both_loops")
+async def test_many_peers_of_health_get_no_more_of_a_round_than_one() -> None:
     rounds = Rounds()
     served: dict[int, set[bytes]] = defaultdict(set)
 
