@@ -6,8 +6,9 @@ On aiohttp's low-level server. It says nothing of itself but what the routes say
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,8 +19,11 @@ from sidecar.ops.routes import OpsAnswer, Routes
 
 _log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 64  # a scraper or two, the kubelet's probes, a person with curl
-IDLE_SECONDS = 75.0  # without a whole request; scrapers keep a connection for 60 or less
+# A scraper or two, the kubelet's probes, a person with curl. When all are taken, the connection
+# without a request for the longest time is closed for the new one: nobody can keep a probe out.
+MAX_CONNECTIONS = 64
+# Without a whole request. A probe is over in milliseconds; a scraper connects again.
+IDLE_SECONDS = 10.0
 MAX_LINE_BYTES = 4096
 MAX_HEADERS = 64
 
@@ -62,9 +66,14 @@ class OpsServer:
 
     def connection(self) -> asyncio.BaseProtocol:
         """Make the protocol of one more connection."""
-        if len(self._server.connections) >= MAX_CONNECTIONS:
-            return _Refused()
-        return _Connection(self._server)
+        return _Connection(self._server, self._admit)
+
+    def _admit(self) -> None:
+        """Make room for a connection that was just made."""
+        connections = cast("list[_Connection]", self._server.connections)
+        open_ones = [each for each in connections if each.transport is not None]
+        if len(open_ones) > MAX_CONNECTIONS:
+            min(open_ones, key=lambda each: each.idleness).dismiss()
 
     def _request(
         self,
@@ -74,7 +83,9 @@ class OpsServer:
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> web.BaseRequest:
-        return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        cast("_Connection", protocol).used = loop.time()
+        return _Request(message, payload, protocol, writer, task, loop)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
@@ -107,7 +118,7 @@ class _Request(web.BaseRequest):
 class _Connection(web.RequestHandler):
     """A connection that repeats nothing of a malformed request."""
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, admit: Callable[[], None]) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -118,6 +129,25 @@ class _Connection(web.RequestHandler):
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
         )
+        self._admit = admit
+        self.used = self._loop.time()  # when the last request came
+
+    @property
+    def idleness(self) -> tuple[bool, float]:
+        """Rank a connection, the first to go when there are too many: no request, for longest."""
+        return self._request_in_progress, self.used
+
+    def dismiss(self) -> None:
+        """Close at once, whatever is unsent."""
+        transport = self.transport
+        self.force_close()
+        if transport is not None:
+            transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the server count it."""
+        super().connection_made(transport)
+        self._admit()
 
     def handle_error(
         self,
@@ -131,14 +161,6 @@ class _Connection(web.RequestHandler):
         response = web.Response(status=status, body=answer.body, content_type=answer.content_type)
         response.force_close()
         return response
-
-
-class _Refused(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        transport.close()
 
 
 def _error(status: int, message: str) -> OpsAnswer:

@@ -259,7 +259,7 @@ async def answered(reader: asyncio.StreamReader) -> None:
     """Read an answer of 200 to its end."""
     async with asyncio.timeout(10):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-        await reader.readuntil(b"}")
+        await reader.readuntil(b"}\n")
 
 
 async def test_a_request_that_runs_is_answered_before_the_server_ends() -> None:
