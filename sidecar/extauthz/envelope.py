@@ -8,6 +8,15 @@ from google.protobuf.message import DecodeError
 
 from sidecar.core.decision import Surroundings
 from sidecar.core.request import Request
+from sidecar.extauthz.bounds import (
+    MAX_HEADERS,
+    MAX_NAME,
+    NAME_TOO_LONG,
+    NO_CHECK,
+    TOO_MANY_HEADERS,
+    MalformedCheckError,
+    bounded,
+)
 from sidecar.pb.ext_authz_pb2 import (
     AttributeContext,
     AttributeContextOutline,
@@ -15,13 +24,7 @@ from sidecar.pb.ext_authz_pb2 import (
     HeaderMap,
 )
 
-MAX_HEADERS = 20_000  # Envoy takes 100 where its operator does not raise that
-
 _MAX_ID = 64  # characters
-
-
-class MalformedCheckError(Exception):
-    """The bytes are no CheckRequest about an HTTP request."""
 
 
 class Envelope(NamedTuple):
@@ -54,10 +57,11 @@ def sane_id(value: bytes) -> str:
 
 def read_outline(message: bytes) -> AttributeContextOutline:
     """Read the bytes of a CheckRequest, its headers as bytes. Raises MalformedCheckError."""
+    bounded(message)
     try:
         return CheckRequestOutline.FromString(message).attributes
     except DecodeError:
-        raise MalformedCheckError("the message is no CheckRequest") from None
+        raise MalformedCheckError(NO_CHECK) from None
 
 
 def open_envelope(attributes: AttributeContextOutline) -> Envelope:
@@ -79,6 +83,10 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
             raise MalformedCheckError("the request has no single :path")
         target = targets[0]
     elif headers and not header_maps:
+        if len(headers) > MAX_HEADERS:
+            raise MalformedCheckError(TOO_MANY_HEADERS)
+        if max(map(len, headers)) > MAX_NAME:
+            raise MalformedCheckError(NAME_TOO_LONG)
         target = http.path.encode()
     else:
         raise MalformedCheckError("the message has no HTTP attributes")
@@ -94,9 +102,11 @@ def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
     try:
         entries = HeaderMap.FromString(header_map).headers
     except DecodeError:
-        raise MalformedCheckError("the message is no CheckRequest") from None
-    if len(entries) > MAX_HEADERS:
-        raise MalformedCheckError("the request has too many headers")
+        raise MalformedCheckError(NO_CHECK) from None
+    if len(entries) + len(headers) > MAX_HEADERS:
+        raise MalformedCheckError(TOO_MANY_HEADERS)
+    if len(header_map) > MAX_NAME and max(len(entry.key) for entry in entries) > MAX_NAME:
+        raise MalformedCheckError(NAME_TOO_LONG)
     for entry in entries:
         value = entry.raw_value or entry.value.encode()
         headers.setdefault(entry.key.lower(), []).append(value)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
 from sidecar.extauthz import memory
+from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.envelope import (
     Envelope,
-    MalformedCheckError,
     open_envelope,
     read_outline,
 )
@@ -51,9 +51,11 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     None for a request without one, for a large one, and for a message that Envoy would not send.
     """
     size = len(message)
+    if size > MAX_BYTES:
+        return None
     start = message.rfind(_BEFORE_ID) + len(_BEFORE_ID)
     end = start + _ID_BYTES
-    if start < len(_BEFORE_ID) or end > size or size > MAX_BYTES:
+    if start < len(_BEFORE_ID) or end > size:
         return None
     position = 0
     ends = []

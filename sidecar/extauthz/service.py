@@ -28,10 +28,10 @@ from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz import memory
+from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import (
     Envelope,
-    MalformedCheckError,
     open_envelope,
     read_outline,
     sane_id,

@@ -45,7 +45,9 @@ from sidecar.transport.tls import server_context
 
 _log = logging.getLogger(__name__)
 
-MAX_RECEIVE_BYTES = MAX_MESSAGE_BYTES + 64 * 1024  # a body of that size and what is around it
+# What grpcio refuses by itself is an error to Envoy, so what is too large is answered here. Past
+# this it would cost too much: each call in flight may hold as much, in grpcio's own memory.
+MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two sidecars on one port would share the requests unnoticed
@@ -75,6 +77,7 @@ _PROBE_OPTIONS = (
 )
 
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
+_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -151,8 +154,14 @@ class Server:
         return handlers
 
     def _unary_handler(self, name: str, method: Unary) -> Any:
+        oversized = self._methods.oversized.get(name)
+
         async def handle(message: bytes, context: Any) -> bytes | None:
             await self._require_name(context)
+            if len(message) > MAX_MESSAGE_BYTES:
+                if oversized is None:
+                    await context.abort(_EXHAUSTED, "the message is too large")
+                return oversized
             remaining = context.time_remaining()
             try:
                 answer = method(message, None if remaining is None else monotonic() + remaining)

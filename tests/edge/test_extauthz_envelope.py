@@ -2,7 +2,8 @@
 
 import pytest
 
-from sidecar.extauthz.envelope import MalformedCheckError, address_of
+from sidecar.extauthz.bounds import MalformedCheckError
+from sidecar.extauthz.envelope import address_of
 from sidecar.pb.ext_authz_pb2 import AttributeContext, CheckRequest, CheckRequestOutline
 from tests.support.checks import check_request, envelope_of
 

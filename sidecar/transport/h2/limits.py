@@ -26,7 +26,7 @@ MAX_HEADER_BLOCK = 80 * 1024  # as sent; also as decoded, each field counted as 
 MAX_PIECES = 256
 MAX_PATH = 256  # of a request: four times our longest method. A longer one is no method of anyone
 
-MAX_MESSAGE = MAX_MESSAGE_BYTES + 64 * 1024  # room for a body of that size and what is around it
+MAX_MESSAGE = MAX_MESSAGE_BYTES + 5  # and gRPC's prefix
 
 # What is held for the peers of an address: requests, messages in part or that wait for an answer,
 # answers that wait for a window, input that waits for its turn. Past it new streams are refused,

@@ -1,0 +1,112 @@
+"""How much may be in a CheckRequest, found out before protobuf makes objects of it.
+
+A MiB has room for half a million headers of two bytes each, and protobuf makes an object of each.
+So the outer fields of a message that is not small are walked through first, and no further than
+they may go.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias, Union
+
+from sidecar.transport.interface import MAX_MESSAGE_BYTES
+
+# Bytes of a message that is not walked through: nearly all are smaller, and nothing that is bounded
+# below in bytes fits into one.
+SMALL = 8 * 1024
+
+# In both maps. Envoy takes 100 where its operator does not raise that, and 60 KiB of them: no more
+# than these fit in.
+MAX_HEADERS = 10_240
+MAX_NAME = 8 * 1024  # bytes of a header's name; no standard one has 50
+MAX_CONTEXT_BYTES = 16 * 1024  # of context_extensions, which an operator writes by hand
+MAX_PEER_BYTES = 64 * 1024  # of source and destination: an address, and perhaps a certificate
+MAX_FIELDS = MAX_HEADERS + 1000  # that are walked through: headers are, in a map of cleaned ones
+
+NO_CHECK = "the message is no CheckRequest"
+TOO_MANY_HEADERS = "the request has too many headers"
+NAME_TOO_LONG = "a header's name is too long"
+
+
+class MalformedCheckError(Exception):
+    """The bytes are no CheckRequest about an HTTP request, or too much of one."""
+
+
+_VARINT, _LENGTH_DELIMITED = 0, 2  # wire types
+_FIXED = {1: 8, 5: 4}  # those of so many bytes
+
+# What is looked at in a message, by tag: the fields in a field, or what kind of field it is.
+_Fields: TypeAlias = Mapping[int, Union["_Fields", str]]
+
+_HTTP: _Fields = {0x6A: "header map"}
+_ATTRIBUTES: _Fields = {0x0A: "peer", 0x12: "peer", 0x22: {0x12: _HTTP}, 0x52: "context"}
+_CHECK_REQUEST: _Fields = {0x0A: _ATTRIBUTES}
+
+# In a HeaderMap each header begins with this byte, and so does its name; lengths may be the same
+# number. No more objects than such bytes come of it.
+_NEW_LINE = b"\x0a"
+_NEW_LINES_A_HEADER = 5
+
+
+def bounded(message: bytes) -> None:
+    """See that a CheckRequest is not too much. Raises MalformedCheckError."""
+    size = len(message)
+    if size <= SMALL:
+        return
+    if size > MAX_MESSAGE_BYTES:
+        raise MalformedCheckError("it is too large to be judged")
+    fields = context = 0
+    entered: list[tuple[int, int, _Fields]] = [(0, size, _CHECK_REQUEST)]
+    while entered:
+        position, end, known = entered.pop()
+        while position < end:
+            fields += 1
+            if fields > MAX_FIELDS:
+                raise MalformedCheckError("the message has too many fields")
+            tag, position = _varint(message, position, end)
+            if tag & 7 != _LENGTH_DELIMITED:
+                position = _skipped(message, position, end, tag & 7)
+                continue
+            length, start = _varint(message, position, end)
+            position = start + length
+            if position > end:
+                raise MalformedCheckError(NO_CHECK)
+            inner = known.get(tag)
+            if inner == "header map":
+                most = _NEW_LINES_A_HEADER * MAX_HEADERS
+                if message.count(_NEW_LINE, start, position) > most:
+                    raise MalformedCheckError(TOO_MANY_HEADERS)
+            elif inner == "peer":
+                if length > MAX_PEER_BYTES:
+                    raise MalformedCheckError("the source or the destination is too large")
+            elif inner == "context":
+                context += length
+                if context > MAX_CONTEXT_BYTES:
+                    raise MalformedCheckError("the context_extensions are too large")
+            elif isinstance(inner, Mapping):
+                entered.append((start, position, inner))
+
+
+def _varint(message: bytes, position: int, end: int) -> tuple[int, int]:
+    """Return the number at a position, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            break
+        octet = message[position]
+        position += 1
+        value |= (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, position
+    raise MalformedCheckError(NO_CHECK)
+
+
+def _skipped(message: bytes, position: int, end: int, kind: int) -> int:
+    """Return where a field ends that holds a number."""
+    if kind == _VARINT:
+        return _varint(message, position, end)[1]
+    if kind not in _FIXED:  # a group, perhaps: protobuf skips them, and Envoy sends none
+        raise MalformedCheckError("the message has a field of an odd type")
+    position += _FIXED[kind]
+    if position > end:
+        raise MalformedCheckError(NO_CHECK)
+    return position
