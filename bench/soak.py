@@ -1,11 +1,11 @@
 """Let a sidecar live for ten minutes behind a real Envoy, in bad company: ``make soak``.
 
 Clients leave before their answer, Envoy's connections to the sidecar are cut within a frame, peers
-at the sidecar's own port break every rule, the policy is reloaded all the time, Zervi takes a new
-key now and then. Meanwhile every answer must be right, nothing that is to be denied may reach the
-Basic Server, and memory may not grow. When all is quiet again the sidecar must hold no more
-streams, tasks, connections and descriptors than before, and end at once when told so. Exit 1 where
-anything of that does not hold.
+at the sidecar's own ports break every rule and take every connection, the policy is reloaded all
+the time, Zervi takes a new key now and then. Meanwhile every answer must be right, probes must be
+answered, nothing that is to be denied may reach the Basic Server, and memory may not grow. When all
+is quiet again the sidecar must hold no more streams, tasks, connections and descriptors than
+before, and end at once when told so. Exit 1 where anything of that does not hold.
 """
 
 import argparse
@@ -28,7 +28,8 @@ from rich.table import Table
 from bench.processes import MEBIBYTE, free_ports, rss_bytes
 from bench.reloads import again_and_again
 from bench.rounds import progress
-from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client, misdeeds, peer
+from bench.soak_peers import hoard, misdeeds, peer, probe
+from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client
 from sidecar.demo.envoy import Envoy
 from sidecar.demo.minting import SigningKey, expired, forge, sign, user_claims
 from sidecar.demo.ports import Ports
@@ -44,7 +45,7 @@ SHOWN = 20  # wrong answers
 END_SECONDS = 1.0  # after which a sidecar that drains closes connections that still have streams
 
 CLIENTS: Sequence[type[Http1 | Http2]] = [*[Http1] * 8, *[Http2] * 2]
-PEERS = 8
+PEERS = 8  # at listen.authz; half as many at listen.health
 CACHED_TOKENS = 300  # few, so that new ones soon push out old ones
 ROTATION_SECONDS = 20.0
 PUBLISHED_SECONDS = 3.0  # before it signs: made-up kids use up the fetches that it could ask for
@@ -112,6 +113,7 @@ def what_is_asked(zervi: Zervi, signers: Sequence[SigningKey]) -> list[Kind]:
         Kind("a person's token", 403, "wrong_principal_kind", sync, token=root),
         Kind("no route", 403, "no_route", "/nowhere", token=root),
         Kind("malformed path", 400, "malformed_request", "/api/services/a%2541", token=root),
+        Kind("long path", 400, "malformed_request", "/api/services/" + ";" * 8000, token=root),
     ]
 
 
@@ -124,14 +126,18 @@ class Finding(NamedTuple):
 
 
 @asynccontextmanager
-async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay]]:
-    """Run everything, with a relay between Envoy and the sidecar. Raises ProcessError."""
-    relayed, keys, *rest = free_ports(2 + len(Ports._fields))
+async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
+    """Run everything, with a relay between Envoy and the sidecar. Raises ProcessError.
+
+    The number is the port of listen.health.
+    """
+    relayed, keys, health, *rest = free_ports(3 + len(Ports._fields))
     ports = Ports(*rest)
     relay, late = Relay(ports.authz), Relay(ports.zervi, KEY_SECONDS)
 
     def configure(config: dict[str, Any]) -> None:
         config["listen"]["authz"] = f"{HOST}:{ports.authz}"
+        config["listen"]["health"] = f"{HOST}:{health}"
         zervi = config["zervi"]
         zervi["issuers"][0]["jwks_url"] = f"http://{HOST}:{keys}/.well-known/jwks.json"
         zervi["jwks"] = {"cooldown": "1s", "unknown_key_wait": "2s"}
@@ -149,15 +155,15 @@ async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay]]:
         await asyncio.start_server(late.serve, HOST, keys),
         running(ports, directory, setup) as stack,
     ):
-        yield stack, relay
+        yield stack, relay, health
 
 
 async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
     """Keep a sidecar in bad company for that long. Raises ProcessError."""
-    async with world(directory) as (stack, relay):
+    async with world(directory) as (stack, relay, health):
         signers = stack.zervi.keys.copy()
         asked = what_is_asked(stack.zervi, signers)
-        envoy, authz = stack.ports.envoy, stack.ports.authz
+        envoy, authz, ops = stack.ports.envoy, stack.ports.authz, stack.ports.ops
         bad = misdeeds(stack.zervi)
         for kind in asked:  # so that what is opened once and kept is there when it is counted
             reader, writer = await asyncio.open_connection(HOST, envoy)
@@ -168,6 +174,9 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
             async with asyncio.TaskGroup() as company:
                 tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
                 tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
+                tasks += [company.create_task(peer(health, bad, tally)) for _ in range(PEERS // 2)]
+                tasks += [company.create_task(hoard(port)) for port in (health, ops)]
+                tasks.append(company.create_task(probe(ops, health, tally)))
                 tasks.append(company.create_task(relay.cut()))
                 tasks.append(company.create_task(rotate(stack.zervi, signers)))
                 async with again_and_again(stack.sidecar, stack.directory / "routes.yaml"):
@@ -198,6 +207,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         Finding("keys that signed", len(signers), len(signers) > seconds // 60),
         Finding("connections of clients", tally.clients, tally.clients > len(CLIENTS)),
         Finding("connections of bad peers", tally.peers, tally.peers > PEERS),
+        Finding("probes answered", tally.probes, tally.probes > 0),
         Finding("MiB when warm / half-way / at the end", mebibytes, end - warm < MOST_GROWTH),
         *(Finding(f"{name}: before / after", f"{a} / {b}", b <= a) for name, a, b in kept),
         Finding("errors in its log", errors or 0, not errors),

@@ -1,27 +1,17 @@
-"""The company that a soaked sidecar keeps: clients who leave, a line that breaks, peers who err."""
+"""The traffic of a soaked sidecar: clients who leave, and a line that breaks."""
 
 import asyncio
 import contextlib
 import json
-import os
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 from h2 import events
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
-
-from bench.load import CHECK
-from bench.sidecars import message
-from sidecar.demo.minting import sign, user_claims
-from sidecar.demo.zervi import Zervi
-from sidecar.transport.h2 import wire
-from sidecar.transport.h2.hpack import literal
-from sidecar.transport.h2.rpc import PREFIX
 
 HOST = "127.0.0.1"
 MARK = "x-soak"  # what a request is, for who sees it arrive behind Envoy
@@ -34,8 +24,6 @@ LEAVERS = 0.3  # the share of requests whose client waits no longer than one of 
 PATIENCE = (0.0, 0.001, 0.1)  # before Envoy has asked, while it asks, while a Check waits for a key
 
 CUT_SECONDS = 2.0  # between two cuts of Envoy's connection to the sidecar, on average
-PEER_PAUSE = 0.1
-STAYERS = 0.05  # the share of bad peers who wait to be shown out
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,8 @@ class Tally:
     left: Counter[str] = field(default_factory=Counter)  # requests whose client left, by kind
     lost: int = 0  # denied by Envoy itself (503), which had no answer
     clients: int = 0  # connections to Envoy
-    peers: int = 0
+    peers: int = 0  # bad ones at the sidecar's own addresses, their connections
+    probes: int = 0  # that were answered
 
 
 class Http1:
@@ -240,60 +229,3 @@ class Relay:
                     return
                 writer.write(octets)
                 await writer.drain()
-
-
-def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
-    """Return what bad peers send; no one acknowledges SETTINGS, so that no one may stay."""
-    token = zervi.token("alice")
-    stray = sign(user_claims("alice"), zervi.keys[-1]._replace(kid="made-up"))
-    hello = wire.PREFACE + wire.settings({})
-    numbers = range(1, 200, 2)
-    checks = [_call(each, CHECK, message(token)) for each in numbers]
-    waiting = [_call(each, CHECK, message(stray)) for each in numbers]
-    resets = [wire.rst_stream(each, wire.ErrorCode.CANCEL) for each in numbers]
-    narrow = wire.PREFACE + wire.settings({wire.INITIAL_WINDOW_SIZE: 0})
-    endless = wire.frame(wire.HEADERS, 0, 1) + wire.frame(wire.CONTINUATION, 0, 1) * 2000
-    return {
-        "garbage": os.urandom(300),
-        "HTTP/1.1": b"GET / HTTP/1.1\r\nhost: soak\r\n\r\n",
-        "Checks": hello + b"".join(checks),
-        "Checks, each reset": hello + b"".join(chain(*zip(checks, resets, strict=True))),
-        "Checks that wait": hello + b"".join(waiting),
-        "Checks that wait, reset": hello + b"".join(waiting + resets),
-        "Checks without a window": narrow + b"".join(checks),
-        "halves of Checks": hello + b"".join(check[:-5] for check in checks),
-        "Watch": hello + _call(1, "/grpc.health.v1.Health/Watch", b""),
-        "pings": hello + wire.frame(wire.PING, 0, 0, bytes(8)) * 3000,
-        "headers without end": hello + endless,
-        "broken headers": hello + wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b"\xff" * 50),
-        "resets of nothing": hello + b"".join(resets) * 20,
-    }
-
-
-def _call(number: int, path: str, body: bytes) -> bytes:
-    pseudo = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()))
-    block = b"".join(literal(*each) for each in (*pseudo, (b"content-type", b"application/grpc")))
-    head = wire.frame(wire.HEADERS, wire.END_HEADERS, number, block)
-    return head + wire.frame(wire.DATA, wire.END_STREAM, number, PREFIX.pack(0, len(body)) + body)
-
-
-async def peer(port: int, sent: Mapping[str, bytes], tally: Tally) -> None:
-    """Misbehave at the sidecar for ever: send something bad, or its beginning, and go."""
-    while True:
-        name, octets = random.choice(list(sent.items()))
-        end = random.choice((len(octets), random.randrange(len(octets))))
-        reader, writer = await asyncio.open_connection(HOST, port)
-        tally.peers += 1
-        try:
-            writer.write(octets[:end])
-            await writer.drain()
-            if random.random() < STAYERS:
-                async with asyncio.timeout(GIVE_UP_SECONDS):  # the sidecar's patience is ten
-                    await reader.read()
-            await asyncio.sleep(random.uniform(0, 2 * PEER_PAUSE))
-        except TimeoutError:
-            tally.wrong.append(f"a peer was not shown out: {name}, {end} of {len(octets)} bytes")
-        except ConnectionError:
-            pass  # it was shown out first
-        finally:
-            writer.transport.abort()
