@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame
 
 from sidecar.transport.h2 import Server, limits, server, wire
-from sidecar.transport.interface import Listener, Methods
+from sidecar.transport.interface import Listener, Methods, Tls
+from tests.edge.certificates import Authority
 from tests.edge.h2.peer import (
     ACKNOWLEDGED,
     ECHO,
@@ -260,3 +262,112 @@ async def test_a_client_that_speaks_http1_is_told_off() -> None:
         assert isinstance(last, GoAwayFrame)
         assert last.error_code == wire.ErrorCode.PROTOCOL_ERROR
         assert await raw.rest() == b""
+
+
+OURS = Authority("ours")
+
+
+@contextlib.asynccontextmanager
+async def secured(tls: Tls | None = None) -> AsyncIterator[tuple[Server, int]]:
+    """Serve with TLS within the block; gives the port."""
+    one = Server(Listener("127.0.0.1:0", tls or Tls(*OURS.issue("server"))), METHODS)
+    address = await one.start()
+    try:
+        yield one, int(address.rpartition(":")[2])
+    finally:
+        await one.drain(0)
+
+
+@contextlib.asynccontextmanager
+async def tls_peer(port: int) -> AsyncIterator[Raw]:
+    """Connect with TLS within the block; what is sent leaves with the end of the handshake."""
+    context = ssl.create_default_context(cadata=OURS.pem.decode())
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])
+    raw = Raw(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
+    raw.send(ACKNOWLEDGED)
+    try:
+        yield raw
+    finally:
+        raw.writer.transport.abort()
+
+
+@pytest.mark.usefixtures("both_loops")
+async def test_handshakes_that_nobody_finishes_are_few_and_keep_no_client_out() -> None:
+    async with secured() as (one, port), contextlib.AsyncExitStack() as stack:
+        silent = []
+        for _ in range(3 * limits.MAX_HANDSHAKES):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            silent.append((reader, writer))
+        async with tls_peer(port) as raw:
+            raw.send(request(1))
+            await answered(raw, 1)
+        assert one._handshakes is not None
+        assert len(one._handshakes) <= limits.MAX_HANDSHAKES
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(10):
+                assert await silent[0][0].read() == b""
+
+
+async def some(reader: asyncio.StreamReader) -> bytes:
+    """Read what comes next, which is not the end."""
+    async with asyncio.timeout(10):
+        octets = await reader.read(65_536)
+    assert octets
+    return octets
+
+
+@pytest.mark.usefixtures("both_loops")
+async def test_what_comes_with_the_end_of_a_handshake_is_not_lost() -> None:
+    """As from a client that sends its first request at once."""
+    async with secured() as (_, port):
+        for _ in range(20):
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            context = ssl.create_default_context(cadata=OURS.pem.decode())
+            context.check_hostname = False
+            context.set_alpn_protocols(["h2"])
+            tls = context.wrap_bio(incoming, outgoing)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    incoming.write(await some(reader))
+            tls.write(ACKNOWLEDGED + request(1, b"at once"))
+            writer.write(outgoing.read())  # the handshake's last flight and the request
+            seen = b""
+            while b"at once" not in seen:
+                incoming.write(await some(reader))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    seen += tls.read(65_536)
+            writer.close()
+
+
+@pytest.mark.usefixtures("both_loops")
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_a_handshake_that_fails_or_is_left_leaves_nothing_behind(begun: bytes) -> None:
+    async with secured() as (one, port):
+        for end in ("write_eof", "abort"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(begun)
+            getattr(writer.transport, end)()
+            await eventually(lambda: not one._handshakes, "it is over")
+            writer.transport.abort()
+        async with tls_peer(port) as raw:
+            raw.send(request(1))
+            await answered(raw, 1)
+        assert not one._handshakes
+
+
+async def test_draining_does_not_wait_for_handshakes() -> None:
+    async with secured() as (one, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(lambda: bool(one._handshakes), "it has begun")
+        async with asyncio.timeout(10):
+            await one.drain(60)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
