@@ -77,6 +77,8 @@ ANSWERS_A_WRITE = 8
 # larger than all the answers that it waits for.
 MAX_BLOCKED = 100
 
+# TLS handshakes at once: asyncio has 256 KiB of buffers for each, and one takes milliseconds.
+MAX_HANDSHAKES = 32
 HANDSHAKE_TIMEOUT = 10.0  # TLS; then the preface, SETTINGS and the acknowledgement of ours
 FRAME_TIMEOUT = 10.0  # a frame or header block that was begun
 REQUEST_TIMEOUT = 60.0  # a request from its HEADERS to its END_STREAM, 16 MiB included

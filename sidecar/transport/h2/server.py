@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 
 from sidecar.transport.client_names import names_of
-from sidecar.transport.h2.limits import CHECKS, DRAIN_NOTICE, HANDSHAKE_TIMEOUT, PROBES, TICK
+from sidecar.transport.h2.handshakes import Handshake, Handshakes
+from sidecar.transport.h2.limits import CHECKS, DRAIN_NOTICE, PROBES, TICK
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
@@ -27,6 +27,7 @@ class Server:
         self._budget = Budget(PROBES if listener.probes else CHECKS)
         self._turns = Turns()
         self._listening: Listening | None = None
+        self._handshakes: Handshakes | None = None  # with TLS
         self._servers: list[asyncio.AbstractServer] = []
         self._connections: set[H2Protocol] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -36,11 +37,12 @@ class Server:
 
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
-        context = None if self._listener.tls is None else server_context(self._listener.tls)
+        if self._listener.tls is not None:
+            self._handshakes = Handshakes(server_context(self._listener.tls), self._connection)
         self._listening = await listen(
             self._listener.address, socket_mode=self._listener.socket_mode
         )
-        self._servers = await self._serve(self._listening, context)
+        self._servers = await self._serve(self._listening)
         self._tick()
         return self._listening.address
 
@@ -50,18 +52,10 @@ class Server:
 
     async def renew(self, tls: Tls) -> None:
         """Serve new connections with these certificates; open ones go on. Raises ListenError."""
-        context = server_context(tls)
-        if self._listening is None or not self._servers:
-            return
+        context = server_context(tls)  # another: a living one cannot be rid of a client CA
         self._names = names_of(tls)
-        # A context of its own, since a living one cannot be rid of a client CA.
-        fresh = await self._serve(self._listening, context)
-        if self._draining:  # it began meanwhile
-            former = fresh
-        else:
-            former, self._servers = self._servers, fresh
-        for server in former:
-            server.close()
+        if self._handshakes is not None:
+            self._handshakes.context = context
 
     async def drain(self, grace: float) -> None:
         """Stop listening, let the peers go elsewhere, finish what runs within ``grace`` seconds.
@@ -75,6 +69,8 @@ class Server:
             server.close()
         self._servers.clear()
         self._listening.close()
+        if self._handshakes is not None:
+            self._handshakes.abandon_all()
         now = asyncio.get_running_loop().time()
         steps = (
             (H2Protocol.announce_end, now + min(DRAIN_NOTICE, grace)),
@@ -90,26 +86,18 @@ class Server:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _serve(
-        self, listening: Listening, context: ssl.SSLContext | None
-    ) -> list[asyncio.AbstractServer]:
+    async def _serve(self, listening: Listening) -> list[asyncio.AbstractServer]:
         loop = asyncio.get_running_loop()
         servers = []
         for sock in listening.sockets:
             create: Callable[..., Awaitable[asyncio.AbstractServer]] = (
                 loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             )
-            server = await create(
-                self._connection,
-                # A server closes the socket it was given: with duplicates, one may follow another
-                # without a moment in which nobody listens.
-                sock=sock.dup(),
-                backlog=BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=None if context is None else HANDSHAKE_TIMEOUT,
-            )
-            servers.append(server)
+            servers.append(await create(self._accepted, sock=sock, backlog=BACKLOG))
         return servers
+
+    def _accepted(self) -> asyncio.Protocol:
+        return self._connection() if self._handshakes is None else Handshake(self._handshakes)
 
     def _connection(self) -> H2Protocol:
         return H2Protocol(self._methods, self._budget, self._turns, self._opened, self._closed)

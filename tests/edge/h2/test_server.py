@@ -342,7 +342,8 @@ async def test_what_comes_with_the_end_of_a_handshake_is_not_lost() -> None:
             while b"at once" not in seen:
                 incoming.write(await some(reader))
                 with contextlib.suppress(ssl.SSLWantReadError):
-                    seen += tls.read(65_536)
+                    while octets := tls.read(65_536):
+                        seen += octets
             writer.close()
 
 

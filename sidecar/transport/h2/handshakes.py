@@ -1,0 +1,72 @@
+"""TLS before it is agreed on: few at a time, and the oldest goes for the next.
+
+With ``ssl=`` of asyncio's servers these connections are in nobody's sight for as long as a
+handshake may take, each with 256 KiB of buffers.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from sidecar.transport.h2.limits import HANDSHAKE_TIMEOUT, MAX_HANDSHAKES
+
+
+class Handshakes:
+    """Those of one server; ``new`` makes the protocol of a connection whose handshake is over.
+
+    ``context`` may be replaced: the next handshakes begin with the other one.
+    """
+
+    def __init__(self, context: ssl.SSLContext, new: Callable[[], asyncio.Protocol]) -> None:
+        self.context = context
+        self._new = new
+        self._begun: dict[asyncio.Task[None], None] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        """Return how many have begun."""
+        return len(self._begun)
+
+    def begin(self, connection: socket.socket) -> None:
+        """Begin one on a connection that was just made."""
+        if len(self._begun) >= MAX_HANDSHAKES:
+            self._abandon(next(iter(self._begun)))
+        task = asyncio.get_running_loop().create_task(self._finish(connection))
+        self._begun[task] = None
+        task.add_done_callback(lambda done: self._begun.pop(done, None))
+
+    def abandon_all(self) -> None:
+        """Close the connections of all."""
+        for task in list(self._begun):
+            self._abandon(task)
+
+    def _abandon(self, task: asyncio.Task[None]) -> None:
+        del self._begun[task]
+        task.cancel()
+
+    async def _finish(self, connection: socket.socket) -> None:
+        loop, done = asyncio.get_running_loop(), False
+        try:
+            await loop.connect_accepted_socket(
+                self._new, connection, ssl=self.context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+            )
+            done = True
+        except OSError:  # the peer's doing, or its going; TLS's errors are among these
+            pass
+        finally:
+            if not done:
+                connection.close()
+
+
+class Handshake(asyncio.Protocol):
+    """A connection on which none has begun yet."""
+
+    def __init__(self, handshakes: Handshakes) -> None:
+        self._handshakes = handshakes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand the connection over, before anything is read from it."""
+        descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        transport.abort()  # type: ignore[attr-defined]  # -- it closes its own descriptor only
+        self._handshakes.begin(socket.socket(fileno=descriptor))
