@@ -19,7 +19,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## watch real requests pass through a real Envoy (ARGS=--once ends by itself)
-	@$(BIN)/zervi-sidecar demo $(ARGS)
+	@$(BIN)/python -m demo $(ARGS)
 
 # Tests of one file run in one process, since they share an Envoy.
 PYTEST := pytest --numprocesses auto --dist loadfile

@@ -14,8 +14,8 @@ from bench.processes import CommandError, check_out
 from bench.report import show, write
 from bench.rounds import Plan
 from bench.signature import verification_micros
-from sidecar.demo.process import ProcessError
-from sidecar.demo.zervi import start_zervi
+from demo.process import ProcessError
+from demo.zervi import start_zervi
 
 FULL = Plan(rounds=5, seconds=2)
 QUICK = Plan(rounds=2, seconds=1)  # to see that it works; too little to rely on

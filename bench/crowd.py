@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.load import Load, LoadError, percentiles
 from bench.paced import Stream, ask
-from sidecar.core import base64url
+from sidecar.core.tokens import base64url
 from sidecar.zervi.interface import RefreshSettings
 from sidecar.zervi.schedule import DEMAND_BURST, JITTER
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from bench.processes import free_ports
 from bench.sidecars import ALLOWED, PERMISSION
-from sidecar.demo.envoy import Bootstrap, bootstrap, connection_manager
-from sidecar.demo.minting import AUDIENCE, JWKS_ISSUER
+from demo.envoy import Bootstrap, bootstrap, connection_manager
+from demo.minting import AUDIENCE, JWKS_ISSUER
 
 FILE = Path(__file__).parents[1] / "envoy" / "envoy.yaml"
 _API = "type.googleapis.com/envoy.extensions"

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.fleet_report import Phase, Story, draw, show
 from bench.virtual_time import VirtualTimeLoop
-from sidecar.demo.minting import jwks, new_key
+from demo.minting import jwks, new_key
 from sidecar.looma.calls import Answer, Caller
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.processes import CommandError, free_ports, run
 from bench.sidecars import POLL_SECONDS, READY_SECONDS
-from sidecar.demo.process import Process, ProcessError
+from demo.process import Process, ProcessError
 
 NAME = "Go, decides nothing"
 SOURCE = Path(__file__).with_name("goauthz")

@@ -34,7 +34,7 @@ AT_ONCE = 32
 LOG = QuietLog(logging.getLogger(__name__))
 SERVE_LOOMA = """
 import asyncio, sys
-from sidecar.demo.looma import start_looma
+from demo.looma import start_looma
 
 async def serve():
     await start_looma(int(sys.argv[1]))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.load import LoadError
-from sidecar.demo.process import Process
+from demo.process import Process
 
 ROUTES = 10_000
 AT_REST, RELOADING = "at rest", f"reloading {ROUTES:,} routes"

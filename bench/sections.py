@@ -13,9 +13,9 @@ from bench import crowd, envoys, golang, load, reloads
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
-from sidecar.demo.envoy import Envoy
-from sidecar.demo.looma import start_looma
-from sidecar.demo.minting import SigningKey, jwks, sign, user_claims
+from demo.envoy import Envoy
+from demo.looma import start_looma
+from demo.minting import SigningKey, jwks, sign, user_claims
 
 GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
 BOTH = (GRPCIO, H2)

@@ -13,9 +13,9 @@ import yaml
 
 from bench.load import ask
 from bench.processes import free_ports
+from demo.minting import AUDIENCE, JWKS_ISSUER
+from demo.process import Process, ProcessError
 from sidecar.core.request import Request
-from sidecar.demo.minting import AUDIENCE, JWKS_ISSUER
-from sidecar.demo.process import Process, ProcessError
 from sidecar.extauthz.asking import check_message, read_answer
 
 READY_SECONDS = 30.0

@@ -4,7 +4,7 @@ import time
 
 from jwt.algorithms import get_default_algorithms
 
-from sidecar.demo.minting import SigningKey
+from demo.minting import SigningKey
 
 MESSAGE = b"x" * 500  # about as long as a token's first two parts
 TIMES = 500

@@ -30,12 +30,12 @@ from bench.reloads import again_and_again
 from bench.rounds import progress
 from bench.soak_peers import hoard, misdeeds, peer, probe
 from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client
-from sidecar.demo.envoy import Envoy
-from sidecar.demo.minting import SigningKey, expired, forge, sign, user_claims
-from sidecar.demo.ports import Ports
-from sidecar.demo.process import Process
-from sidecar.demo.stack import Setup, Stack, running
-from sidecar.demo.zervi import Zervi
+from demo.envoy import Envoy
+from demo.minting import SigningKey, expired, forge, sign, user_claims
+from demo.ports import Ports
+from demo.process import Process
+from demo.stack import Setup, Stack, running
+from demo.zervi import Zervi
 
 SECONDS = 600.0
 MOST_GROWTH = 3.0  # MiB, once a fifth of that time has filled the caches

@@ -10,8 +10,8 @@ from itertools import chain
 from bench.load import CHECK
 from bench.sidecars import message
 from bench.soak_traffic import GIVE_UP_SECONDS, HOST, Tally
-from sidecar.demo.minting import sign, user_claims
-from sidecar.demo.zervi import Zervi
+from demo.minting import sign, user_claims
+from demo.zervi import Zervi
 from sidecar.transport.h2 import wire
 from sidecar.transport.h2.hpack import literal
 from sidecar.transport.h2.rpc import PREFIX

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from sidecar.core.paths import ALLOWABLE, PathError, canonicalise
-from sidecar.core.tokens import NeedsKey
-from sidecar.demo import minting
+from demo import minting
+from sidecar.core.paths.canonical import ALLOWABLE, PathError, canonicalise
+from sidecar.core.tokens.verify import NeedsKey
 from sidecar.extauthz.service import CHECK
 from sidecar.pb.ext_authz_pb2 import (
     CheckRequest,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sidecar.demo.process import Process
+from demo.process import Process
 from tests.support import http1, http2
 from tests.support.secrecy import SECRECY
 

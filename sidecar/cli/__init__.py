@@ -20,7 +20,6 @@ COMMANDS = {
     "import": "make a route table from an OpenAPI document",
     "doctor": "examine an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",
-    "demo": "watch real requests pass through a real Envoy",
     "version": "print the version",
 }
 

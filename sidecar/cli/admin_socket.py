@@ -82,10 +82,10 @@ def _configured(path: Path) -> str:
     """
     from sidecar.config.addresses import unix_address
     from sidecar.config.files import read_file
-    from sidecar.config.findings import BadValueError
-    from sidecar.config.located import located
-    from sidecar.config.raw import at
-    from sidecar.config.yaml_source import MAX_BYTES, read_yaml
+    from sidecar.documents.findings import BadValueError
+    from sidecar.documents.located import located
+    from sidecar.documents.untyped import at
+    from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 
     try:
         document = read_yaml(read_file(path, MAX_BYTES))

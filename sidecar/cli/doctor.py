@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
 def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
     from sidecar.config import ConfigError, Finding, Severity, load
     from sidecar.config.files import read_file
-    from sidecar.config.findings import BadValueError
-    from sidecar.config.located import in_order, located
-    from sidecar.config.yaml_source import MAX_BYTES, read_yaml
-    from sidecar.core.principal import IdentityHeaders
+    from sidecar.core.tokens.principal import IdentityHeaders
+    from sidecar.documents.findings import BadValueError
+    from sidecar.documents.located import in_order, located
+    from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
     from sidecar.workbench.doctor import Wanted, examine
 
     wanted = Wanted(None, tuple(IdentityHeaders()))
@@ -70,7 +70,7 @@ def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
 
 
 def _wanted(config: "Config") -> "Wanted":
-    from sidecar import wiring
+    from sidecar.app import wiring
     from sidecar.workbench.doctor import Wanted
 
     answers, listen = wiring.answers(config), config.settings.listen

@@ -177,7 +177,7 @@ def _logged(args: argparse.Namespace) -> "Logged":
 
 
 def _with_keys(snapshot: "Snapshot", config: "Config", path: Path, now: float) -> "Snapshot":
-    from sidecar.core.keys import KeySetError, parse_key_set
+    from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
 
     issuers = list(snapshot.issuers)
     for index, issuer in enumerate(config.settings.zervi.issuers):

@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wait(text: str) -> float:
-    from sidecar.config.findings import BadValueError  # --help needs none of it
-    from sidecar.config.values import seconds
+    from sidecar.documents.findings import BadValueError  # --help needs none of it
+    from sidecar.documents.values import seconds
 
     try:
         wait = seconds(text)

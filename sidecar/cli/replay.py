@@ -44,10 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what would change; return 0, 1 when that fails, 2 for bad input."""
-    from sidecar import wiring
+    from sidecar.app import wiring
     from sidecar.config import ConfigError, load
-    from sidecar.config.findings import BadValueError
     from sidecar.config.load import read_policy
+    from sidecar.documents.findings import BadValueError
     from sidecar.workbench.case_file import STANDARD
     from sidecar.workbench.replay import Kind, Replay
 
@@ -110,7 +110,7 @@ def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
 
 
 def _print(replay: "Replay") -> None:
-    from sidecar.config.findings import one_line
+    from sidecar.documents.findings import one_line
 
     heading = ""
     for group, changes in replay.sorted_groups():

@@ -1,7 +1,7 @@
 """YAML to validated configuration, with file:line:column in every error."""
 
 from sidecar.config.changes import changed_keys
-from sidecar.config.findings import ConfigError, Finding, Severity
 from sidecar.config.load import Config, load
+from sidecar.documents.findings import ConfigError, Finding, Severity
 
 __all__ = ["Config", "ConfigError", "Finding", "Severity", "changed_keys", "load"]

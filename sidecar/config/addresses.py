@@ -4,7 +4,7 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
-from sidecar.config.findings import BadValueError, one_of, quoted
+from sidecar.documents.findings import BadValueError, one_of, quoted
 
 _ADMIN = "unix:/run/zervi-admin/admin.sock"
 MAX_SOCKET_PATH = 90  # bytes: the kernel takes 107, and a temporary name beside it must fit too

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sidecar.config.findings import Place, Problem, quoted
-from sidecar.config.raw import at, mapping
+from sidecar.documents.findings import Place, Problem, quoted
+from sidecar.documents.untyped import at, mapping
 
 PLACE: Place = ("looma", "service")
 

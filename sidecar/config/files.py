@@ -5,11 +5,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config.findings import BadValueError, Place, Problem, Severity, dotted
 from sidecar.config.model import Issuer
-from sidecar.config.raw import at, mapping, sequence, texts
-from sidecar.config.values import ALGORITHMS
-from sidecar.core.keys import KeySetError, parse_key_set
+from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
+from sidecar.documents.findings import BadValueError, Place, Problem, Severity, dotted
+from sidecar.documents.untyped import at, mapping, sequence, texts
+from sidecar.documents.values import ALGORITHMS
 
 MAX_PEM_BYTES = 1024 * 1024  # a system's whole trust store has a quarter of it
 MAX_KEY_SET_BYTES = 256 * 1024  # as for one that is fetched

@@ -2,7 +2,7 @@
 
 import re
 
-from sidecar.config.findings import BadValueError, quoted
+from sidecar.documents.findings import BadValueError, quoted
 
 # RFC 9110, section 5.6.2: a token, which header names, schemes and methods are.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -5,18 +5,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sidecar.config import cautions, files, lint, rules
-from sidecar.config.document import Document
+from sidecar.config import files, rules
+from sidecar.config import warnings as cautions
 from sidecar.config.environment import expand_service
-from sidecar.config.findings import (
-    BadValueError,
-    ConfigError,
-    Finding,
-    Problem,
-    Severity,
-)
-from sidecar.config.kinds import Notes, RefusedError
-from sidecar.config.located import in_order, located
 from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
 from sidecar.config.model import Issuer as IssuerEntry
 from sidecar.config.policy_file import (
@@ -26,14 +17,25 @@ from sidecar.config.policy_file import (
     compile_document,
     digest_of,
 )
-from sidecar.config.raw import at, mapping, sequence, texts
-from sidecar.config.schema import read_section
 from sidecar.config.secrets import Secrets
-from sidecar.config.yaml_source import MAX_BYTES, read_yaml
-from sidecar.core.credentials import TokenSource
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import ClaimNames, IdentityHeaders
-from sidecar.core.routes import Policy
+from sidecar.core.routes.table import Policy
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import ClaimNames, IdentityHeaders
+from sidecar.documents.document import Document
+from sidecar.documents.findings import (
+    BadValueError,
+    ConfigError,
+    Finding,
+    Problem,
+    Severity,
+)
+from sidecar.documents.kinds import Notes, RefusedError
+from sidecar.documents.located import in_order, located
+from sidecar.documents.schema import read_section
+from sidecar.documents.untyped import at, mapping, sequence, texts
+from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
+from sidecar.review import lint
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ def _review(
     path: Path, value: object, source: PolicySource, policy: Policy | None
 ) -> tuple[list[Problem], list[Finding]]:
     """Return what a reviewer says of the settings, and of everything else."""
-    from sidecar.config import exposed, review  # no start needs them
+    from sidecar.review import reviewer as review
+    from sidecar.review import secret_scan as exposed  # no start needs them
 
     problems = list(review.of_settings(value))
     findings = list(exposed.findings(path, source.path))

@@ -30,7 +30,11 @@ from sidecar.config.headers import (
     token_header,
     word,
 )
-from sidecar.config.kinds import (
+from sidecar.config.removed import REMOVED
+from sidecar.core.paths.canonical import ALLOWABLE
+from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS
+from sidecar.core.preflight import PreflightMode
+from sidecar.documents.kinds import (
     Choice,
     Duration,
     File,
@@ -43,9 +47,8 @@ from sidecar.config.kinds import (
     Text,
     Whole,
 )
-from sidecar.config.removed import REMOVED
-from sidecar.config.schema import Section
-from sidecar.config.values import (
+from sidecar.documents.schema import Section
+from sidecar.documents.values import (
     algorithm,
     environment_name,
     file_mode,
@@ -55,9 +58,6 @@ from sidecar.config.values import (
     registry_path,
     subject_expression,
 )
-from sidecar.core.paths import ALLOWABLE
-from sidecar.core.preflight import PreflightMode
-from sidecar.core.upstreams import GENERIC, UPSTREAMS
 
 _TEXTS = Listed(Text(), least=1)
 _GRANTS = Mapped(Listed(Text()))

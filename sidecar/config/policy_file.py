@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from sidecar.config.addresses import check_host
-from sidecar.config.document import Document
-from sidecar.config.findings import BadValueError, Place, Problem, quoted
 from sidecar.config.headers import method
-from sidecar.config.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
-from sidecar.config.raw import at, mapping, sequence
-from sidecar.config.schema import Section, read_section
-from sidecar.core.patterns import MAX_NAME, default_name
+from sidecar.core.paths.upstreams import GENERIC
 from sidecar.core.preflight import PreflightMode
-from sidecar.core.routes import (
+from sidecar.core.routes.patterns import MAX_NAME, default_name
+from sidecar.core.routes.table import (
     Policy,
     PolicyError,
     Route,
@@ -26,7 +22,11 @@ from sidecar.core.routes import (
     compile_policy,
     parse_pattern,
 )
-from sidecar.core.upstreams import GENERIC
+from sidecar.documents.document import Document
+from sidecar.documents.findings import BadValueError, Place, Problem, quoted
+from sidecar.documents.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
+from sidecar.documents.schema import Section, read_section
+from sidecar.documents.untyped import at, mapping, sequence
 
 ROUTES: Place = ("api_gateway", "routes")
 

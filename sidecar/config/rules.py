@@ -6,14 +6,14 @@ Rules read plain values, not the model, so that they speak even where some other
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from sidecar.config.findings import Place, Problem, quoted
 from sidecar.config.model import (
     IdentityHeaderNames,
     Jwks,
     Listen,
     Probe,
 )
-from sidecar.config.raw import at, duration, mapping, sequence, texts
+from sidecar.documents.findings import Place, Problem, quoted
+from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 
 _KEY_SOURCES = ("jwks_url", "jwks_file")
 _SECRET_SOURCES = ("secret_env", "secret_file")

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sidecar.config.files import read_file
-from sidecar.config.findings import BadValueError, Place, Problem, Severity, dotted
-from sidecar.config.raw import at, mapping, sequence
-from sidecar.config.values import ENVIRONMENT_NAME
-from sidecar.core.issuers import check_secret, doubt_secret
+from sidecar.core.tokens.issuers import check_secret, doubt_secret
+from sidecar.documents.findings import BadValueError, Place, Problem, Severity, dotted
+from sidecar.documents.untyped import at, mapping, sequence
+from sidecar.documents.values import ENVIRONMENT_NAME
 
 MAX_SECRET_BYTES = (
     64 * 1024

@@ -4,17 +4,17 @@ from collections.abc import Callable, MutableMapping
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from sidecar.core.credentials import find_token
 from sidecar.core.methods import is_method, named_methods
-from sidecar.core.paths import Path, PathError, canonicalise
+from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
-from sidecar.core.principal import permits
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import NotAllowed, Route
+from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens import NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.tokens.credentials import find_token
+from sidecar.core.tokens.principal import permits
+from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 
 
 class Allow(NamedTuple):

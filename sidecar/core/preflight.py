@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from sidecar.core.credentials import TokenSource, is_used
 from sidecar.core.methods import is_method
 from sidecar.core.request import Request
+from sidecar.core.tokens.credentials import TokenSource, is_used
 
 PreflightMode = Literal["answer", "forward", "off"]
 """Who answers a preflight: the sidecar, the upstream, or nobody: then it is an ordinary request."""

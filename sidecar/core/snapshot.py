@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from sidecar.core.credentials import TokenSource
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import IdentityHeaders
-from sidecar.core.routes import Policy
+from sidecar.core.routes.table import Policy
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import IdentityHeaders
 
 
 class Snapshot(NamedTuple):

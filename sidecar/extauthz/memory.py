@@ -6,7 +6,7 @@ Sizes are CPython's own (``sys.getsizeof``); a test holds what is counted agains
 from sys import getsizeof
 from typing import Final
 
-from sidecar.core.tokens import Verified
+from sidecar.core.tokens.verify import Verified
 
 _MIB: Final = 1024 * 1024
 

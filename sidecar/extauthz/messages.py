@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from sidecar.core.decision import Deny
 from sidecar.core.methods import MAX_NAMED
-from sidecar.core.paths import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
+from sidecar.core.paths.canonical import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
+from sidecar.core.paths.readings import TOO_MUCH_WORK
 from sidecar.core.query import MAX_PARAMETERS
-from sidecar.core.readings import TOO_MUCH_WORK
 from sidecar.core.reasons import Reason
 
 

@@ -12,12 +12,12 @@ from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
-from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import Allow, Decision, Deny
-from sidecar.core.principal import IdentityHeaders
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import Policy
+from sidecar.core.routes.table import Policy
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.header import set_header

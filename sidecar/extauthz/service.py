@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
-from sidecar.clock import SINCE_EPOCH, steady
 from sidecar.core.decision import (
     Allow,
     Decision,
@@ -43,7 +42,8 @@ from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
-from sidecar.faults import told
+from sidecar.net.clock import SINCE_EPOCH, steady
+from sidecar.net.faults import told
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"

@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from zlib import crc32
 
-from sidecar.clock import steady
 from sidecar.core.decision import Decision, DecisionRecord, Undecided, decide
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Policy
+from sidecar.core.routes.table import Policy
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.token_error import TokenError
-from sidecar.core.tokens import Verified
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.token_cache import TokenCache
-from sidecar.faults import told
+from sidecar.net.clock import steady
+from sidecar.net.faults import told
 
 MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
 

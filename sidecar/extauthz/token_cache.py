@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from cachetools import Cache, LRUCache
 
-from sidecar.core.tokens import Verified
+from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.memory import of_part, of_token
 
 _Default = TypeVar("_Default")

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from sidecar.core.credentials import MAX_COOKIES, TokenSource, cookie_value
 from sidecar.core.query import QueryError, parameters
 from sidecar.core.request import Request
+from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource, cookie_value
 from sidecar.extauthz.header import set_header
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from sidecar.looma.calls import CALL_SECONDS, MAX_BODY_BYTES, Answer
 from sidecar.looma.registry import Failed
-from sidecar.trust import TlsFiles, Trust, TrustError
+from sidecar.net.trust import TlsFiles, Trust, TrustError
 
 
 class HttpCaller:

@@ -15,7 +15,7 @@ from sidecar.looma.registry import Registry
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login, LoginTokens, Tokens, WithToken
-from sidecar.trust import TlsFiles
+from sidecar.net.trust import TlsFiles
 
 Kind = Literal["http", "etcd", "consul"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sidecar.core.decision import DecisionRecord, Deny, outcome
-from sidecar.core.principal import Principal, held_by
+from sidecar.core.tokens.principal import Principal, held_by
 from sidecar.ops import redact
 from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter

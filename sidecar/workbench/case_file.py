@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from sidecar.config import Config, ConfigError, Finding, Severity, load
-from sidecar.config.document import Document, Mark
 from sidecar.config.files import read_file
-from sidecar.config.findings import BadValueError, Place, Problem, quoted
-from sidecar.config.kinds import Notes, RefusedError
 from sidecar.config.load import read_policy
-from sidecar.config.located import in_order, located
 from sidecar.config.policy_file import PolicySource, digest_of
-from sidecar.config.raw import mapping
-from sidecar.config.schema import read_section
-from sidecar.config.yaml_source import MAX_BYTES, read_yaml
 from sidecar.core.request import Request
+from sidecar.documents.document import Document, Mark
+from sidecar.documents.findings import BadValueError, Place, Problem, quoted
+from sidecar.documents.kinds import Notes, RefusedError
+from sidecar.documents.located import in_order, located
+from sidecar.documents.schema import read_section
+from sidecar.documents.untyped import mapping
+from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 from sidecar.workbench.case_schema import (
     ANYONE,
     NOBODY,

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from sidecar.config.findings import BadValueError, Place, quoted
-from sidecar.config.kinds import Choice, File, Kind, Listed, Mapped, Notes, Optional, Text, Whole
-from sidecar.config.schema import Section
 from sidecar.core.reasons import Reason
+from sidecar.documents.findings import BadValueError, Place, quoted
+from sidecar.documents.kinds import Choice, File, Kind, Listed, Mapped, Notes, Optional, Text, Whole
+from sidecar.documents.schema import Section
 
 NOBODY = "nobody"  # who sends no token; there without being listed
 ANYONE = "anyone"  # in an expectation: whoever is not named there

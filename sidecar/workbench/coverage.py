@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from sidecar.core.decision import Allow, Deny
 from sidecar.core.reasons import Reason
-from sidecar.core.route import Route, hosts_of
-from sidecar.core.routes import Policy
+from sidecar.core.routes.route import Route, hosts_of
+from sidecar.core.routes.table import Policy
 from sidecar.workbench.runner import Result
 
 ALLOWED = "allowed"

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar import wiring
+from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.files import read_file
-from sidecar.config.findings import BadValueError
 from sidecar.core.decision import Allow, Decision, Undecided, decide, settle
-from sidecar.core.keys import MAX_DOCUMENT_BYTES, KeySet, KeySetError, parse_key_set
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySet, KeySetError, parse_key_set
+from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.asking import Answer, check_message, read_answer
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.respond import Responder

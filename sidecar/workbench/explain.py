@@ -10,14 +10,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sidecar.config.findings import one_line
-from sidecar.core import jws
-from sidecar.core.candidates import candidates, near_misses
-from sidecar.core.credentials import TokenSource, find_token
 from sidecar.core.methods import is_method, named_methods
-from sidecar.core.paths import Path, PathError, canonicalise
+from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
-from sidecar.core.principal import (
+from sidecar.core.query import QueryError
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.tokens import jws
+from sidecar.core.tokens.credentials import TokenSource, find_token
+from sidecar.core.tokens.principal import (
     ALL_PERMISSIONS,
     Kind,
     Principal,
@@ -25,11 +27,9 @@ from sidecar.core.principal import (
     permits,
     principal_from_claims,
 )
-from sidecar.core.query import QueryError
-from sidecar.core.reasons import Reason
-from sidecar.core.request import Request
-from sidecar.core.route import NotAllowed, Route
-from sidecar.core.tokens import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.tokens.verify import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.documents.findings import one_line
+from sidecar.workbench.candidates import candidates, near_misses
 from sidecar.workbench.engine import Bench, Judged
 from sidecar.workbench.how_reached import how_reached
 from sidecar.workbench.logs import Part

@@ -1,6 +1,6 @@
 """A logged decision explained afresh, with a verdict only where the log holds what that takes."""
 
-from sidecar.core.tokens import CHECKS
+from sidecar.core.tokens.verify import CHECKS
 from sidecar.workbench.explain import Explainer, Explanation, Step
 from sidecar.workbench.logs import Logged, Part
 from sidecar.workbench.rejudge import New, rejudge

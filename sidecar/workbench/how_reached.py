@@ -1,10 +1,10 @@
 """How an upstream would take a path to another route than its own, in words for people."""
 
-from sidecar.config.readings import READERS
-from sidecar.core.paths import Path
-from sidecar.core.route import NotAllowed, Route
-from sidecar.core.routes import Policy
-from sidecar.core.upstreams import UPSTREAMS, Upstream
+from sidecar.core.paths.canonical import Path
+from sidecar.core.paths.upstreams import UPSTREAMS, Upstream
+from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.table import Policy
+from sidecar.review.readings import READERS
 
 
 def _single_readings(upstream: Upstream) -> dict[str, Upstream]:

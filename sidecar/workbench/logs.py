@@ -6,10 +6,10 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import IO, Any, NamedTuple
 
-from sidecar.core.grantable import patterns_of
-from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
+from sidecar.core.tokens.grantable import patterns_of
+from sidecar.core.tokens.principal import Kind, Principal
 
 MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from sidecar.config.document import Document
 from sidecar.config.files import read_file
-from sidecar.config.findings import (
+from sidecar.core.routes.patterns import Pattern, parse_pattern
+from sidecar.core.routes.route import Route, hosts_of, methods_of
+from sidecar.core.routes.table import Policy
+from sidecar.documents.document import Document
+from sidecar.documents.findings import (
     BadValueError,
     ConfigError,
     Finding,
@@ -17,12 +20,9 @@ from sidecar.config.findings import (
     Severity,
     quoted,
 )
-from sidecar.config.located import in_order, located
-from sidecar.config.raw import mapping, sequence, texts
-from sidecar.config.yaml_source import MAX_BYTES, read_yaml
-from sidecar.core.patterns import Pattern, parse_pattern
-from sidecar.core.route import Route, hosts_of, methods_of
-from sidecar.core.routes import Policy
+from sidecar.documents.located import in_order, located
+from sidecar.documents.untyped import mapping, sequence, texts
+from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 
 # The fixed fields of a Path Item that are operations (OpenAPI 3.1, section 4.8.9).
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

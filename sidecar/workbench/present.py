@@ -5,8 +5,8 @@ import json
 from rich.console import Console
 from rich.text import Text
 
-from sidecar.config.findings import one_line
 from sidecar.core.decision import Deny, outcome
+from sidecar.documents.findings import one_line
 from sidecar.workbench.explain import Explanation
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}

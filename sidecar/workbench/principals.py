@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from sidecar.core import base64url
-from sidecar.core.credentials import TokenSource
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens import MAX_TIME, TokenError, Verified
+from sidecar.core.tokens import base64url
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified
 
 FOREVER = float("inf")
 PLACEHOLDER = b"placeholder"  # of a principal that is known without its token

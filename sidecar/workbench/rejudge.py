@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
-from sidecar.core.route import Route
+from sidecar.core.routes.route import Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.workbench.logs import UNASKED, Logged, Part
 from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present

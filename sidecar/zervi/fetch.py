@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from sidecar.core.keys import MAX_DOCUMENT_BYTES
-from sidecar.trust import TlsFiles, Trust, TrustError
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
+from sidecar.net.trust import TlsFiles, Trust, TrustError
 from sidecar.zervi.interface import Answer, FetchError
 
 READ_BYTES = 64 * 1024  # what aiohttp buffers before it stops reading from the socket

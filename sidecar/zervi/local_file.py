@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from sidecar.core.keys import MAX_DOCUMENT_BYTES
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.zervi.interface import Answer, FetchError
 
 # How often the file is read again, in seconds: a change counts soon, and reading is cheap.

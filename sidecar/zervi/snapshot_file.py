@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sidecar.core import strict_json
-from sidecar.core.keys import MAX_DOCUMENT_BYTES, Key, KeySet, KeySetError, parse_key_set
+from sidecar.core.tokens import strict_json
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, Key, KeySet, KeySetError, parse_key_set
 from sidecar.zervi.interface import JwksUrl
 
 MODE = 0o600

@@ -8,7 +8,7 @@ protected is public. Each case follows its advisory's text, or a vendor's bullet
 from typing import NamedTuple
 
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
+from sidecar.core.routes.table import Route
 
 HOST = "api.jobfirst.local"
 ADMIN_HOST = "admin.jobfirst.local"

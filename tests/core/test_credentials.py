@@ -2,10 +2,10 @@
 
 import pytest
 
-from sidecar.core.credentials import MAX_COOKIES, TokenSource, find_token
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import TokenError
+from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource, find_token
+from sidecar.core.tokens.verify import TokenError
 from tests.support.policies import BEARER, request
 
 RAW_HEADER = TokenSource("header", "accesstoken")

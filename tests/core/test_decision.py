@@ -2,15 +2,15 @@
 
 import pytest
 
-from sidecar.core.credentials import TokenSource
+from demo import minting
 from sidecar.core.decision import Allow, Deny, Undecided, decide
-from sidecar.core.issuers import Issuer
-from sidecar.core.keys import parse_key_set
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import Route
-from sidecar.core.tokens import NeedsKey, Verified
-from sidecar.demo import minting
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import parse_key_set
+from sidecar.core.tokens.verify import NeedsKey, Verified
 from tests.support.policies import (
     BEARER,
     NOW,

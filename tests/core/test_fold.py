@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from sidecar.core.fold import fold
+from sidecar.core.paths.fold import fold
 
 EVERY = [chr(code) for code in chain(range(0xD800), range(0xE000, sys.maxunicode + 1))]
 CHARACTERS = [c for c in EVERY if not c == c.upper() == c.lower() == c.casefold()]

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sidecar.core.issuers import check_secret, doubt_secret
+from sidecar.core.tokens.issuers import check_secret, doubt_secret
 from tests.support.signing import ec_key, jwk, rsa_key
 
 PEM = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.edwards import ED448, ED25519, Curve, is_sound
+from sidecar.core.tokens.edwards import ED448, ED25519, Curve, is_sound
 
 # The encodings of the eight points of low order on Curve25519's Edwards form, canonical ones first;
 # the last ones write y as y + p, or a sign that x = 0 has not.

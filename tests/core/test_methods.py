@@ -11,7 +11,7 @@ from sidecar.core.decision import Allow, Deny, Undecided, decide
 from sidecar.core.methods import MAX_NAMED, named_methods
 from sidecar.core.query import MAX_PARAMETERS, QueryError
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
+from sidecar.core.routes.table import Route
 from tests.support.policies import NOW, bearer, request, snapshot
 
 TABLE = (

@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 
 from sidecar.core.decision import Allow, Deny, Undecided, decide
-from sidecar.core.readings import TOO_MUCH_WORK
+from sidecar.core.paths.readings import TOO_MUCH_WORK
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
+from sidecar.core.routes.table import Route
 from tests.support.policies import NOW, bearer, request, snapshot
 
 ADMIN = ("admin:read",)

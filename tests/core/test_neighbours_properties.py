@@ -9,12 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.decision import Allow, Deny, decide
-from sidecar.core.paths import ALLOWABLE, canonicalise
-from sidecar.core.patterns import parse_pattern
+from sidecar.core.paths.canonical import ALLOWABLE, canonicalise
+from sidecar.core.paths.upstreams import GENERIC, LISTED_SUFFIXES, UPSTREAMS, Upstream
 from sidecar.core.reasons import Reason
-from sidecar.core.route import NotAllowed, Route
-from sidecar.core.routes import Policy, PolicyError, compile_policy
-from sidecar.core.upstreams import GENERIC, LISTED_SUFFIXES, UPSTREAMS, Upstream
+from sidecar.core.routes.patterns import parse_pattern
+from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.table import Policy, PolicyError, compile_policy
 from tests.support.policies import NOW, bearer, request, snapshot
 
 HOST = "api.jobfirst.local"

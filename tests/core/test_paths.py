@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sidecar.core.paths import (
+from sidecar.core.paths.canonical import (
     ALLOWABLE,
     MAX_PATH,
     MAX_READINGS,

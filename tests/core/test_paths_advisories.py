@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.core.decision import Allow, Deny, decide
-from sidecar.core.paths import ALLOWABLE
+from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from tests.core.advisories import CASES, HOST, LEGITIMATE, ROUTES, Case

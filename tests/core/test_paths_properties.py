@@ -7,14 +7,14 @@ from urllib.parse import quote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.paths import (
+from sidecar.core.paths.canonical import (
     ALLOWABLE,
     MAX_READINGS,
     MAX_SEGMENTS,
     PathError,
     canonicalise,
 )
-from sidecar.core.routes import Policy, Route
+from sidecar.core.routes.table import Policy, Route
 from tests.core.upstreams import (
     RejectedError,
     Upstream,
@@ -218,7 +218,7 @@ def _spell(data: st.DataObject, path: bytes, ignore_case: bool) -> bytes:
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(path) - 1))
         match data.draw(st.integers(0, 4)):
-            case 0:
+            case 0 if path[at : at + 1] != b" ":  # a%20 is another segment than a
                 form = data.draw(st.sampled_from(ENCODED))
                 path = path[:at] + form % path[at] + path[at + 1 :]
             case 1 if b"/" in path[at:]:

@@ -7,9 +7,9 @@ from time import process_time
 
 import pytest
 
-from sidecar.core.paths import ALLOWABLE, MAX_PATH, PathError, canonicalise
-from sidecar.core.readings import MAX_WORK
-from sidecar.core.routes import Route, compile_policy
+from sidecar.core.paths.canonical import ALLOWABLE, MAX_PATH, PathError, canonicalise
+from sidecar.core.paths.readings import MAX_WORK
+from sidecar.core.routes.table import Route, compile_policy
 
 # One piece each that some reading treats in a way of its own, and what comes before it.
 PIECES = [

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import ClaimNames, Kind, Principal, principal_from_claims
 from sidecar.core.reasons import Reason
-from sidecar.core.token_error import TokenError
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import ClaimNames, Kind, Principal, principal_from_claims
 
 ISSUER = Issuer(
     "zervi",

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import (
+from sidecar.core.reasons import Reason
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import (
     IdentityHeaders,
     Principal,
     identity_values,
     permits,
     principal_from_claims,
 )
-from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
-from sidecar.core.token_error import TokenError
 
 GRANTS = {"admin": ("orders:write", "users:read"), "super_admin": ("*",)}
 SEGMENTS = ("users", "8")

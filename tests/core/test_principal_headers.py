@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.principal import (
+from sidecar.core.reasons import Reason
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.principal import (
     MAX_IDENTITY_BYTES,
     IdentityHeaders,
     Kind,
     Principal,
     identity_values,
 )
-from sidecar.core.reasons import Reason
-from sidecar.core.token_error import TokenError
 
 NAMES = IdentityHeaders()
 USER = Principal(Kind.USER, "42", "zervi")

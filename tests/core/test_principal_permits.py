@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.principal import Kind, Principal, Refusal, permits
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.principal import Kind, Principal, Refusal, permits
 
 SEGMENTS = ("api", "users", "42", "orders")
 

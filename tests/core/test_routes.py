@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.routes import NotAllowed, Route, normalise_host
+from sidecar.core.routes.table import NotAllowed, Route, normalise_host
 from tests.support.policies import policy
 
 API = "api.jobfirst.local"

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from sidecar.core.paths import MAX_SEGMENTS
-from sidecar.core.patterns import MAX_NAME
-from sidecar.core.routes import Route, default_name, parse_pattern
+from sidecar.core.paths.canonical import MAX_SEGMENTS
+from sidecar.core.routes.patterns import MAX_NAME
+from sidecar.core.routes.table import Route, default_name, parse_pattern
 from tests.support.policies import policy
 
 

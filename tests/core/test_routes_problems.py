@@ -2,16 +2,16 @@
 
 import pytest
 
-from sidecar.core.patterns import MAX_NAME
-from sidecar.core.principal import Kind
-from sidecar.core.route_checks import KINDS
-from sidecar.core.routes import (
+from sidecar.core.routes.patterns import MAX_NAME
+from sidecar.core.routes.problems import KINDS
+from sidecar.core.routes.table import (
     MAX_STEPS,
     PolicyError,
     Route,
     RouteProblem,
     compile_policy,
 )
+from sidecar.core.tokens.principal import Kind
 from tests.support.policies import policy
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.routes import (
+from sidecar.core.routes.table import (
     MAX_STEPS,
     NotAllowed,
     Policy,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import IdentityHeaders, Kind, Principal
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import NeedsKey, Verified, verify
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import IdentityHeaders, Kind, Principal
+from sidecar.core.tokens.verify import NeedsKey, Verified, verify
 from tests.support.judging import (
     HS256,
     NOW,

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sidecar.core.issuers import Issuer
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import NeedsKey
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.verify import NeedsKey
 from tests.support.judging import (
     NOW,
     PUBLIC_KEY_ALGORITHMS,

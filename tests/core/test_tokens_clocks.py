@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import TokenError, Verified, recheck, verify
+from sidecar.core.tokens.verify import TokenError, Verified, recheck, verify
 from tests.support.judging import NOW, claims, issuer, key_set, snapshot
 from tests.support.signing import ec_key, jwk, token
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.core import strict_json
-from sidecar.core.tokens import NeedsKey
+from sidecar.core.tokens import strict_json
+from sidecar.core.tokens.verify import NeedsKey
 from tests.support import plain_json
 from tests.support.judging import NOW, verdict
 from tests.support.odd_tokens import ODD_JSON, odd_tokens

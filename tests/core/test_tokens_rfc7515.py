@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.core.principal import ClaimNames
 from sidecar.core.reasons import Reason
+from sidecar.core.tokens.principal import ClaimNames
 from tests.support.judging import issuer, secret_issuer, verdict
 from tests.support.signing import unb64
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 
-from sidecar.core.tokens import TokenError, verify
+from sidecar.core.tokens.verify import TokenError, verify
 from tests.support.judging import NOW, SECRET, claims, secret_issuer, snapshot
 from tests.support.odd_tokens import CLAIM_NAMES, HEADER_NAMES, odd_tokens
 from tests.support.signing import compact

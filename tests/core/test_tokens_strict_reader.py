@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core import base64url, jws, strict_json
 from sidecar.core.reasons import Reason
-from sidecar.core.token_error import TokenError
+from sidecar.core.tokens import base64url, jws, strict_json
+from sidecar.core.tokens.errors import TokenError
 from tests.support.signing import b64
 
 HEADER = b'{"alg":"RS256","kid":"k"}'

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sidecar.core.paths import ALLOWABLE, PathError, canonicalise
+from sidecar.core.paths.canonical import ALLOWABLE, PathError, canonicalise
 from tests.core.upstreams import UPSTREAMS, RejectedError, Upstream, path_of
 from tests.upstreams.scenario import ROUTES
 from tests.upstreams.table import read

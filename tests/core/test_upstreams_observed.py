@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from sidecar.core.decision import Allow, decide
-from sidecar.core.paths import ALLOWABLE
-from sidecar.core.routes import Route
+from sidecar.core.paths.canonical import ALLOWABLE
+from sidecar.core.routes.table import Route
 from sidecar.core.snapshot import Snapshot
 from tests.support.policies import NOW, request, snapshot
 from tests.upstreams.observe import Row

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from sidecar.demo.envoy import connection_manager, ext_authz_filter
-from sidecar.demo.ports import Ports
-from sidecar.demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
+from demo.envoy import connection_manager, ext_authz_filter
+from demo.ports import Ports
+from demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
 from tests.e2e.grpc_upstream import GrpcUpstream
 from tests.support.ports import free_port
 

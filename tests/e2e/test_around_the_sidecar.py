@@ -8,9 +8,9 @@ import aiohttp
 import grpc
 import pytest
 
+from demo import minting
+from demo.stack import Setup, Stack
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
-from sidecar.demo import minting
-from sidecar.demo.stack import Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.e2e.grpc_upstream import METHOD
 from tests.support import http1, http2

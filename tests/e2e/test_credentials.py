@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from sidecar.demo.envoy import ext_authz_filter
-from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
+from demo.envoy import ext_authz_filter
+from demo.stack import BOOTSTRAPS, Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support import http2
 from tests.support.http1 import Answer, send

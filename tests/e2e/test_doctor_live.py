@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.principal import IdentityHeaders
-from sidecar.demo import minting
-from sidecar.demo.envoy import Bootstrap, bootstrap, program
-from sidecar.demo.process import Process
-from sidecar.demo.stack import BOOTSTRAPS, Stack
+from demo import minting
+from demo.envoy import Bootstrap, bootstrap, program
+from demo.process import Process
+from demo.stack import BOOTSTRAPS, Stack
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.workbench.doctor import examine
 from tests.support.envoy_mutants import REMOVED, Mutant, silent, wanted
 from tests.support.http1 import send

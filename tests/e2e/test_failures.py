@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from sidecar.demo.stack import Setup, start_sidecar, until_ready
+from demo.stack import Setup, start_sidecar, until_ready
 from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, patience
 from tests.e2e.grpc_upstream import METHOD
 from tests.support.http1 import send

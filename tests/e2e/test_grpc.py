@@ -6,8 +6,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
+from demo import minting
+from demo.stack import Stack
 from tests.e2e.grpc_upstream import METHOD, GrpcUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -4,9 +4,9 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from demo import minting
+from demo.stack import Stack
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
 from tests.support.http1 import send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

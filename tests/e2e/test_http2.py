@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
+from demo import minting
+from demo.stack import Stack
 from tests.support.http2 import send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

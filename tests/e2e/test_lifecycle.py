@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sidecar.demo.process import Process
-from sidecar.demo.stack import Setup, Stack, start_sidecar, until_ready
+from demo.process import Process
+from demo.stack import Setup, Stack, start_sidecar, until_ready
 from tests.e2e.conftest import ROUTES, StartStack, patience
 from tests.support.http1 import send
 from tests.support.waiting import eventually

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.demo import minting
-from sidecar.demo.process import Process
-from sidecar.demo.stack import Stack
+from demo import minting
+from demo.process import Process
+from demo.stack import Stack
 from tests.support.http1 import send
 from tests.support.waiting import eventually
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sidecar.demo.envoy import Envoy, bootstrap
-from sidecar.demo.stack import BOOTSTRAPS, Stack
+from demo.envoy import Envoy, bootstrap
+from demo.stack import BOOTSTRAPS, Stack
 from tests.core.upstreams import UPSTREAMS, RejectedError, view
 from tests.support import http1, http2
 from tests.support.ports import free_port

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from demo.stack import Setup
 from sidecar.config.removed import REMOVED_WITH_HOSTS
-from sidecar.demo.stack import Setup
 from tests.e2e.conftest import ROUTES, StartStack, forwarding_preflights
 from tests.support.http1 import send
 from tests.support.jobfirst import SEED

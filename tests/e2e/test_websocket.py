@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
+from demo import minting
+from demo.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from sidecar.trust import TlsFiles, Trust
+from sidecar.net.trust import TlsFiles, Trust
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 from grpc import ChannelCredentials
 
-from sidecar.demo import minting
-from sidecar.demo.process import Process
+from demo import minting
+from demo.process import Process
 from sidecar.extauthz.service import CHECK
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.edge.transport_rig import call, connect

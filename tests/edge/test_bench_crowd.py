@@ -11,8 +11,8 @@ from bench.crowd import REFUSED, Crowd, KeyServer, load, made_up
 from bench.load import LoadError
 from bench.paced import NO_ANSWER, Stream, ask
 from bench.processes import CommandError
-from sidecar.core import jws
-from sidecar.demo.minting import new_key, sign, user_claims
+from demo.minting import new_key, sign, user_claims
+from sidecar.core.tokens import jws
 
 
 async def as_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

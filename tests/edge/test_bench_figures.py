@@ -13,9 +13,9 @@ from bench.processes import check_out
 from bench.rounds import Row, Spread
 from bench.sections import CACHED, NEW, REPEATED, TABLES, Footprint
 from bench.sidecars import ROUTES, table
-from sidecar.core.route import Route
-from sidecar.core.routes import compile_policy
-from sidecar.demo.process import Process
+from demo.process import Process
+from sidecar.core.routes.route import Route
+from sidecar.core.routes.table import compile_policy
 from sidecar.workbench.logs import read_line
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.kinds import Duration, Kind, Listed, Notes, Whole
 from sidecar.config.model import IssuerClaims, Settings
 from sidecar.config.policy_file import RouteEntry
-from sidecar.config.schema import Section, keys_of, section_in
-from sidecar.config.yaml_source import read_yaml
-from sidecar.core.paths import ALLOWABLE
+from sidecar.core.paths.canonical import ALLOWABLE
+from sidecar.documents.kinds import Duration, Kind, Listed, Notes, Whole
+from sidecar.documents.schema import Section, keys_of, section_in
+from sidecar.documents.yaml_source import read_yaml
 from tests.edge.config_files import ENVIRON
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.core.principal import MAX_IDENTITY_BYTES, IdentityHeaders
-from sidecar.demo.envoy import connection_manager
-from sidecar.demo.stack import BOOTSTRAPS
+from demo.envoy import connection_manager
+from demo.stack import BOOTSTRAPS
+from sidecar.core.tokens.principal import MAX_IDENTITY_BYTES, IdentityHeaders
 from tests.support.findings import review
 
 ISSUER = {"issuer": "zervi", "secret_env": "ZERVI_JWT_SECRET"}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config.method_override import problems
-from sidecar.core.principal import Kind, Principal, permits
-from sidecar.core.route import Route
+from sidecar.core.routes.route import Route
+from sidecar.core.tokens.principal import Kind, Principal, permits
+from sidecar.review.method_override import problems
 from tests.support.policies import policy
 
 POST = Route(0, "post", "/x/{id}/y", methods=frozenset({"POST"}), permissions=("a",))

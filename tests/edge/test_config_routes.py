@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.route import Route
+from sidecar.core.routes.route import Route
 from tests.edge.config_files import ISSUERS, Files
 from tests.support.jobfirst import SEED
 

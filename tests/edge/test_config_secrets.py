@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from sidecar import wiring
+from sidecar.app import wiring
 from sidecar.config import Severity
 from tests.edge.config_files import ISSUERS, POLICY, SECRET, Files
 

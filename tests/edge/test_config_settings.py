@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import wiring
-from sidecar.core.credentials import TokenSource
-from sidecar.core.principal import ClaimNames, IdentityHeaders
+from sidecar.app import wiring
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.principal import ClaimNames, IdentityHeaders
 from sidecar.extauthz.cors import Cors
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
 

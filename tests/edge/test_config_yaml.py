@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config import yaml_source
-from sidecar.config.document import Mark
-from sidecar.config.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, read_yaml
+from sidecar.documents import yaml_source
+from sidecar.documents.document import Mark
+from sidecar.documents.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, read_yaml
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
-from sidecar.core.principal import IdentityHeaders
-from sidecar.demo.envoy import (
+from demo.envoy import (
     Bootstrap,
     connection_manager,
     ext_authz_filter,
     program,
 )
-from sidecar.demo.stack import BOOTSTRAPS
+from demo.stack import BOOTSTRAPS
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.core.tokens.principal import IdentityHeaders
 
 FILES = sorted(BOOTSTRAPS.glob("envoy*.yaml"))
 

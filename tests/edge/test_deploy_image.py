@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.demo.process import Process
-from sidecar.demo.stack import until_ready
+from demo.process import Process
+from demo.stack import until_ready
 from tests.support.dockerfile import Image
 from tests.support.ports import free_port
 

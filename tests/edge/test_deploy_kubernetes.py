@@ -9,10 +9,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from sidecar.app import LOG_SECONDS, STOP_SECONDS
+from demo.stack import BOOTSTRAPS
+from sidecar.app.run import LOG_SECONDS, STOP_SECONDS
 from sidecar.cli import admin_socket, leave
 from sidecar.config import Config, load
-from sidecar.demo.stack import BOOTSTRAPS
 
 MANIFESTS = list(yaml.safe_load_all((BOOTSTRAPS / "kubernetes.yaml").read_text()))
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core import principal as principal_module
 from sidecar.core.decision import Deny
-from sidecar.core.issuers import Issuer
-from sidecar.core.principal import IdentityHeaders, identity_values, principal_from_claims
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import Verified
+from sidecar.core.tokens import principal as principal_module
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.principal import IdentityHeaders, identity_values, principal_from_claims
+from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz import memory, repeats
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.recent import RecentBytes

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core import escapes, methods, paths, query, readings
+from sidecar.core import methods, query
 from sidecar.core.decision import Deny, decide
-from sidecar.core.paths import ALLOWABLE, PathError, canonicalise
+from sidecar.core.paths import canonical as paths
+from sidecar.core.paths import escapes, readings
+from sidecar.core.paths.canonical import ALLOWABLE, PathError, canonicalise
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.messages import MALFORMED_CHINESE, sentence
 from tests.support.policies import NOW, request, snapshot

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.credentials import TokenSource
 from sidecar.core.decision import DecisionRecord, decide
+from sidecar.core.tokens.credentials import TokenSource
 from sidecar.extauthz import repeats as repeats_module
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.respond import AnswerSettings

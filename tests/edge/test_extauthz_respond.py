@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.credentials import MAX_COOKIES, TokenSource
 from sidecar.core.decision import Allow, Deny, decide
-from sidecar.core.principal import IdentityHeaders
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens import Verified
+from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource
+from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder

@@ -9,15 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from sidecar import clock
+from demo import minting
 from sidecar.core.decision import DecisionRecord
-from sidecar.core.issuers import Issuer
-from sidecar.core.keys import parse_key_set
-from sidecar.core.routes import Route, compile_policy
-from sidecar.demo import minting
+from sidecar.core.routes.table import Route, compile_policy
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import parse_key_set
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
+from sidecar.net import clock
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
 from tests.support.policies import PROTECTED, TABLE, claims, live_bearer, snapshot

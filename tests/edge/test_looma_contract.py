@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.demo.looma import Looma, start_looma
+from demo.looma import Looma, start_looma
 from sidecar.looma import report as bodies
 from sidecar.looma.calls import Answer
 from sidecar.looma.health import UpstreamState

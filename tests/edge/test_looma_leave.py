@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.demo.looma import Looma, start_looma
+from demo.looma import Looma, start_looma
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.reporter import Reporter
 from tests.edge.looma_rig import Node, http_caller, http_registry, running, server

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.demo.looma import Looma, SeenRequest, start_looma
+from demo.looma import Looma, SeenRequest, start_looma
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http_calls import HttpCaller
 from tests.edge.looma_rig import SERVICE, Node, http_caller, http_registry, running

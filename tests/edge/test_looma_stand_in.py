@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sidecar.demo.looma import Looma, start_looma
+from demo.looma import Looma, start_looma
 from tests.edge.looma_rig import REPORT, SERVICE, http_caller, http_registry
 
 

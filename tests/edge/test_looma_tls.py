@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sidecar import wiring
+from sidecar.app import wiring
 from sidecar.looma.calls import Answer
 from sidecar.looma.consul import ConsulRegistry
 from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok
 from sidecar.looma.token import Login, LoginTokens
-from sidecar.trust import TlsFiles
+from sidecar.net.trust import TlsFiles
 from tests.edge.certificates import Authority
 from tests.edge.config_files import ISSUERS, POLICY, Files
 from tests.edge.consul_stand_in import Consul

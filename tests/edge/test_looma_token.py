@@ -12,9 +12,9 @@ import jwt
 import pytest
 
 from bench.virtual_time import VirtualTimeLoop
-from sidecar.demo.looma import start_looma
-from sidecar.demo.minting import SERVICES
-from sidecar.demo.zervi import start_zervi
+from demo.looma import start_looma
+from demo.minting import SERVICES
+from demo.zervi import start_zervi
 from sidecar.looma.calls import Answer
 from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
-from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import Route
-from sidecar.core.tokens import Verified
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.principal import Kind, Principal
+from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import DecisionLog, Mode, render
 
 ROUTE = Route(0, "user-orders", "/api/users/{user_id}/orders/*")

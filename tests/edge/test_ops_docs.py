@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
-from sidecar.core.principal import Kind, Principal
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes import Route
-from sidecar.core.tokens import Verified
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.principal import Kind, Principal
+from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.health import State

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import Route
+from sidecar.core.routes.table import Route
 from sidecar.ops.exposition import render
 from sidecar.ops.metrics import CHECK_BUCKETS, MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
 

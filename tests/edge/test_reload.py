@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from grpc import ssl_channel_credentials
 
+from demo.looma import start_looma
 from sidecar.config.policy_file import digest_of
-from sidecar.demo.looma import start_looma
 from tests.edge.certificates import Authority
 from tests.edge.sidecar_rig import ROUTES, SECRET, Sidecar, running, token
 from tests.support.waiting import eventually

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.app.reload import Reloader
 from sidecar.config import Config, ConfigError, load
-from sidecar.reload import Reloader
 from tests.edge.certificates import Authority
 from tests.edge.config_files import ENVIRON, Files
 from tests.edge.sidecar_rig import ISSUER
@@ -48,7 +48,7 @@ async def watch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[[Watch | None], Watch]]:
     """Watch a directory, every 10 ms."""
-    monkeypatch.setattr("sidecar.reload.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("sidecar.app.reload.POLL_SECONDS", 0.01)
     tasks: list[asyncio.Task[None]] = []
 
     def start(made: Watch | None = None) -> Watch:
@@ -107,7 +107,7 @@ async def test_a_file_system_that_hangs_is_told_of_and_waited_for(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("sidecar.reload.HANG_SECONDS", 0.01)
+    monkeypatch.setattr("sidecar.app.reload.HANG_SECONDS", 0.01)
     watched = watch(None)
     policy = watched.files.directory / "routes.yaml"
     text = policy.read_text()

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.app.promotion import Candidate
 from sidecar.config import Config
 from sidecar.config.policy_file import digest_of
-from sidecar.core import tokens
 from sidecar.core.decision import DecisionRecord
-from sidecar.core.routes import Route, compile_policy
+from sidecar.core.routes.table import Route, compile_policy
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz import shadow as shadow_module
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.extauthz.service import CheckService, ServiceSettings
@@ -24,7 +25,6 @@ from sidecar.extauthz.shadow import Shadow
 from sidecar.ops.exposition import render
 from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
 from sidecar.pb.ext_authz_pb2 import CheckResponse
-from sidecar.promotion import Candidate
 from tests.edge.config_files import ISSUERS, Files
 from tests.edge.sidecar_rig import ROUTES, Sidecar, running, token, with_admin
 from tests.support.checks import NoKeys, check_request

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from sidecar.core.keys import parse_key_set
+from sidecar.core.tokens.key_sets import parse_key_set
 from sidecar.zervi.interface import FetchError
 from sidecar.zervi.report import LINES_BURST, Report
 from tests.edge import key_server

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.core.issuers import Issuer
-from sidecar.core.tokens import NeedsKey, Verified, verify
-from sidecar.demo import minting
-from sidecar.demo.zervi import Zervi, start_zervi
+from demo import minting
+from demo.zervi import Zervi, start_zervi
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.verify import NeedsKey, Verified, verify
 from sidecar.zervi.interface import JwksUrl, RefreshSettings
 from tests.edge.zervi_rig import SETTINGS, Rig, running
 from tests.support.judging import snapshot

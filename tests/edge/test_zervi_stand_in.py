@@ -8,8 +8,8 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from sidecar.demo import minting
-from sidecar.demo.zervi import Zervi, start_zervi
+from demo import minting
+from demo.zervi import Zervi, start_zervi
 from sidecar.zervi.interface import JwksUrl
 from tests.edge.zervi_rig import ALGORITHMS, SETTINGS, running
 

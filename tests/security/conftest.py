@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sidecar.demo.envoy import Envoy, bootstrap
-from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
+from demo.envoy import Envoy, bootstrap
+from demo.stack import BOOTSTRAPS, Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, start_stack, transport
 from tests.support.ports import free_port
 

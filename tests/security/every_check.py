@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from functools import cache
 from typing import Any, NamedTuple
 
-from sidecar.core.credentials import TokenSource
-from sidecar.core.issuers import Issuer
-from sidecar.core.keys import parse_key_set
-from sidecar.core.paths import ALLOWABLE
-from sidecar.core.routes import Route
+from demo import minting
+from demo.minting import SigningKey
+from sidecar.core.paths.canonical import ALLOWABLE
+from sidecar.core.routes.table import Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.demo import minting
-from sidecar.demo.minting import SigningKey
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import parse_key_set
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CHECK, CheckService
 from tests.support.checks import check_request, service

@@ -74,7 +74,7 @@ def functions_in(*packages: ModuleType) -> dict[CodeType, FunctionType]:
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         yield import_module(module.name)
 
 

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from sidecar.demo.envoy import Envoy, bootstrap
-from sidecar.demo.stack import BOOTSTRAPS, Setup, Stack
+from demo.envoy import Envoy, bootstrap
+from demo.stack import BOOTSTRAPS, Setup, Stack
 from tests.core.advisories import CASES, HOST, LEGITIMATE, ROUTES, Case
 from tests.core.upstreams import UPSTREAMS, RejectedError, view
 from tests.e2e.conftest import StartStack

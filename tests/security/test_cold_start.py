@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sidecar.demo import minting
-from sidecar.demo.zervi import JWKS_PATH, start_zervi
+from demo import minting
+from demo.zervi import JWKS_PATH, start_zervi
 from tests.edge.sidecar_rig import Sidecar
 from tests.support.ports import free_port
 from tests.support.waiting import eventually

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import dumps
-from sidecar.demo.process import Process
+from demo.process import Process
+from sidecar.app import dumps
 from tests.edge.sidecar_rig import Sidecar
 
 

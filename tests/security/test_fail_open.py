@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from demo import minting
+from demo.stack import Stack
 from sidecar.config.removed import REMOVED
-from sidecar.core.principal import IdentityHeaders
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
+from sidecar.core.tokens.principal import IdentityHeaders
 from tests.security.conftest import envoy_errors
 from tests.support import http1, http2
 

@@ -15,7 +15,9 @@ import pytest
 
 import sidecar.core
 import sidecar.extauthz
-from sidecar.core import credentials, decision, preflight, principal, strict_json, tokens
+from sidecar.core import decision, preflight
+from sidecar.core.tokens import credentials, principal, strict_json
+from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse

@@ -9,14 +9,14 @@ from collections.abc import Awaitable
 
 import pytest
 
-from sidecar.core import base64url
+from demo import minting
+from demo.stack import Stack
+from demo.zervi import start_zervi
 from sidecar.core.decision import DecisionRecord
-from sidecar.core.issuers import Issuer
-from sidecar.core.keys import KeySet
 from sidecar.core.snapshot import Snapshot
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
-from sidecar.demo.zervi import start_zervi
+from sidecar.core.tokens import base64url
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import KeySet
 from sidecar.extauthz.service import CHECK, CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from sidecar.zervi.interface import JwksUrl, RefreshSettings

@@ -15,9 +15,9 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from sidecar.demo.basic_server import BasicServer
-from sidecar.demo.envoy import Bootstrap, Envoy, bootstrap, connection_manager, ext_authz_filter
-from sidecar.demo.stack import BOOTSTRAPS
+from demo.basic_server import BasicServer
+from demo.envoy import Bootstrap, Envoy, bootstrap, connection_manager, ext_authz_filter
+from demo.stack import BOOTSTRAPS
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.e2e.conftest import forwarding_preflights
 from tests.e2e.grpc_upstream import METHOD, GrpcUpstream

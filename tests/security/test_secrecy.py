@@ -15,12 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import get_default_algorithms
 
-from sidecar import wiring
-from sidecar.app import Sidecar, serve
+from demo import minting
+from demo.stack import Stack
+from sidecar.app import wiring
+from sidecar.app.run import Sidecar, serve
 from sidecar.cli import main
 from sidecar.config import ConfigError
-from sidecar.demo import minting
-from sidecar.demo.stack import Stack
 from sidecar.transport.interface import ListenError
 from sidecar.workbench.formats import FORMATS
 from tests.edge.certificates import Authority
@@ -126,7 +126,7 @@ def test_what_is_looked_for_would_be_found(
 
 LEAKS = """
 import logging, sys
-from sidecar.demo.process import Process
+from demo.process import Process
 from tests.support.signing import ed_key, token
 
 TOKEN = token({"sub": "somebody", "of": "some length"}, ed_key(), "EdDSA").decode()

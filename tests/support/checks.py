@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Sequence
 
 from sidecar.core.decision import DecisionRecord
-from sidecar.core.principal import IdentityHeaders
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.extauthz.service import CheckService, ServiceSettings

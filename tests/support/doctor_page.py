@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sidecar.config.findings import Severity
+from sidecar.documents.findings import Severity
 from sidecar.workbench.doctor.logs import words
 from sidecar.workbench.doctor.profile import Message, load_profile
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]  # -- untyped
 
-from sidecar.demo.envoy import program
+from demo.envoy import program
 
 _FILE = re.compile(rb"\x0a[\x10-\x7f]((?:envoy|xds|udpa)/[a-z0-9_/.]+?\.proto)")
 _VARINT, _BYTES = 0, 2  # wire types

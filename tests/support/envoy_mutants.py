@@ -9,10 +9,10 @@ from unittest import mock
 import yaml
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
-from sidecar.config.findings import Place
+from demo.stack import BOOTSTRAPS
 from sidecar.config.model import PolicySection
-from sidecar.core.principal import IdentityHeaders
-from sidecar.demo.stack import BOOTSTRAPS
+from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents.findings import Place
 from sidecar.workbench.doctor import Wanted, allowlist, examine
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import load_profile

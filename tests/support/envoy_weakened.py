@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from sidecar.demo.envoy import Bootstrap, connection_manager, ext_authz_filter
-from sidecar.demo.stack import BOOTSTRAPS
+from demo.envoy import Bootstrap, connection_manager, ext_authz_filter
+from demo.stack import BOOTSTRAPS
 
 VARIANTS: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parents[1] / "envoys" / "weakened.yaml").read_text(encoding="utf-8")

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sidecar.core.issuers import Issuer
-from sidecar.core.keys import KeySet, parse_key_set
 from sidecar.core.reasons import Reason
-from sidecar.core.routes import compile_policy
+from sidecar.core.routes.table import compile_policy
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens import NeedsKey, TokenError, Verified, verify
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import KeySet, parse_key_set
+from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, verify
 from tests.support.signing import Jwk, jwks
 
 NOW = 1_800_000_000.0  # seconds since the epoch

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sidecar.core.credentials import TokenSource
-from sidecar.core.issuers import Issuer
+from demo import minting
 from sidecar.core.request import Request
-from sidecar.core.routes import Policy, Route, compile_policy
+from sidecar.core.routes.table import Policy, Route, compile_policy
 from sidecar.core.snapshot import Snapshot
-from sidecar.demo import minting
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.issuers import Issuer
 
 SECRET = b"a secret made up for the tests of this project"
 NOW = 1_800_000_000.0  # seconds since the epoch

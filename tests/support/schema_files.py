@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sidecar.config.kinds import (
+from sidecar.config.model import Settings
+from sidecar.config.policy_file import RouteEntry, RouteFile
+from sidecar.documents.kinds import (
     Choice,
     Duration,
     File,
@@ -21,11 +23,9 @@ from sidecar.config.kinds import (
     Text,
     Whole,
 )
-from sidecar.config.model import Settings
-from sidecar.config.policy_file import RouteEntry, RouteFile
-from sidecar.config.schema import Section, keys_of
-from sidecar.config.values import ALGORITHMS, algorithm
-from sidecar.config.yaml_source import read_yaml
+from sidecar.documents.schema import Section, keys_of
+from sidecar.documents.values import ALGORITHMS, algorithm
+from sidecar.documents.yaml_source import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "sidecar" / "workbench" / "schemas"

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
-from sidecar.core import base64url
+from sidecar.core.tokens import base64url
 from tests.support import signing
 
 PREFIX = 24  # characters of a part that are enough to know it by

@@ -1,6 +1,6 @@
 """Issuers of every kind, for the generator of tokens and for the rule that judges them."""
 
-from sidecar.core.issuers import Issuer
+from sidecar.core.tokens.issuers import Issuer
 from tests.support.judging import NOW, SECRET, issuer, key_set, secret_issuer
 from tests.support.odd_tokens import Signer
 from tests.support.signing import ec_key, ed_key, jwk, rsa_key

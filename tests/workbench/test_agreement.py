@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import wiring
+from sidecar.app import wiring
 from sidecar.config import Config, load
 from sidecar.core.decision import Allow
 from sidecar.core.reasons import Reason

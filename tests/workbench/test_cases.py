@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.policy_file import RouteEntry
-from sidecar.config.schema import keys_of
-from sidecar.config.yaml_source import read_yaml
 from sidecar.core.decision import Allow
 from sidecar.core.reasons import Reason
-from sidecar.core.route import Route
+from sidecar.core.routes.route import Route
+from sidecar.documents.schema import keys_of
+from sidecar.documents.yaml_source import read_yaml
 from sidecar.workbench.case_file import read_case
 from sidecar.workbench.case_schema import (
     CaseEntries,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli import main
-from sidecar.config import overlap
-from sidecar.config.findings import Finding, Severity
-from sidecar.config.spelling import misspelt, one_apart
-from sidecar.core.route import NotAllowed, Route
-from sidecar.core.routes import Policy, PolicyError, compile_policy
+from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.table import Policy, PolicyError, compile_policy
+from sidecar.documents.findings import Finding, Severity
+from sidecar.documents.spelling import misspelt, one_apart
+from sidecar.review import overlap
 from sidecar.workbench.formats import render
 from tests.edge.config_files import SECRET, Files
 from tests.support.findings import review

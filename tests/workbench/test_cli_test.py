@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sidecar.cli import main
-from sidecar.config.findings import one_of
 from sidecar.core.reasons import Reason
+from sidecar.documents.findings import one_of
 from sidecar.workbench.case_schema import PINNED
 from sidecar.workbench.watching import watch
 

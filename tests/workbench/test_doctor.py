@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli import main
-from sidecar.core.principal import IdentityHeaders
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.workbench.doctor import MAX_FINDINGS, Wanted, examine
 from sidecar.workbench.doctor.expressions import MAX_EXPRESSIONS, MAX_LENGTH, Budget, matching
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.findings import Severity
+from sidecar.documents.findings import Severity
 from sidecar.workbench.doctor import examine
 from sidecar.workbench.doctor.profile import camel
 from tests.support.envoy_mutants import silent, wanted

@@ -32,7 +32,8 @@ def codes() -> Iterator[str]:
     """Yield the codes in the source: the second argument of what makes a problem, and so on."""
     calls = {"Problem": 1, "refuse": 1, "_warning": 1, "_info": 1, "_fault": 1, "Fault": 1,
              "Finding": 0}  # fmt: skip
-    for path in (ROOT / "sidecar" / "config").glob("*.py"):
+    rooms = ("config", "documents", "review")
+    for path in (path for room in rooms for path in (ROOT / "sidecar" / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

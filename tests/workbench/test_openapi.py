@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import main
-from sidecar.config.yaml_source import read_yaml
+from sidecar.documents.yaml_source import read_yaml
 from tests.edge.config_files import SECRET, Files
 
 SPEC = """\

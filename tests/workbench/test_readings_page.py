@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidecar.core.upstreams import GENERIC, LISTED_SUFFIXES, UPSTREAMS, Upstream
+from sidecar.core.paths.upstreams import GENERIC, LISTED_SUFFIXES, UPSTREAMS, Upstream
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-guide.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| .* \| .* \| (.*) \|$", re.MULTILINE)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import wiring
+from sidecar.app import wiring
 from sidecar.cli import main
 from sidecar.config import load
 from sidecar.core.reasons import Reason

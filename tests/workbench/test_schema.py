@@ -8,13 +8,13 @@ import pytest
 from jsonschema import Draft7Validator
 
 from sidecar.cli import main
-from sidecar.config.yaml_source import read_yaml
+from sidecar.documents.yaml_source import read_yaml
 from tests.support.schema_files import ROOT, files
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
-SIDECARS = [ROOT / f"{at}.yaml" for at in ("sidecar/demo/sidecar", "tests/cases/config/elsewhere")]
-ROUTES = [ROOT / "sidecar/demo/routes.yaml", ROOT / "tests/cases/config/routes.yaml"]
+SIDECARS = [ROOT / f"{at}.yaml" for at in ("demo/sidecar", "tests/cases/config/elsewhere")]
+ROUTES = [ROOT / "demo/routes.yaml", ROOT / "tests/cases/config/routes.yaml"]
 
 
 @pytest.fixture

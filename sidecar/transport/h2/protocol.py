@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
-from sidecar.faults import told
+from sidecar.net.faults import told
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.limits import ANSWERS_A_WRITE, CLOSE_TIMEOUT, SEND_TIMEOUT

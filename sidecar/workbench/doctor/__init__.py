@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from sidecar.config.findings import Problem
+from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor.allowlist import walk
 from sidecar.workbench.doctor.context import Context, Wanted, error
 from sidecar.workbench.doctor.document import Part, is_bounded, type_name

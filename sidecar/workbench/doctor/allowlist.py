@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from sidecar.config.findings import Place, Problem, Severity, one_of, quoted
-from sidecar.config.raw import mapping, sequence
+from sidecar.documents.findings import Place, Problem, Severity, one_of, quoted
+from sidecar.documents.untyped import mapping, sequence
 from sidecar.workbench.doctor.checks import CHECKS
 from sidecar.workbench.doctor.context import Context
 from sidecar.workbench.doctor.document import Part, short, type_name

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from sidecar.config.findings import Problem
+from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor import cors, filters, logs, routes, service
 from sidecar.workbench.doctor.context import Context
 from sidecar.workbench.doctor.document import Part

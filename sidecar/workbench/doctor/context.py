@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sidecar.config.findings import Place, Problem, Severity
+from sidecar.documents.findings import Place, Problem, Severity
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import Budget
 from sidecar.workbench.doctor.profile import Profile

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sidecar.config.findings import Problem
+from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor.context import Context, error, info, warning
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import matching

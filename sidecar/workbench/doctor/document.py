@@ -6,8 +6,8 @@ Envoy takes each field under two names, ``route_config`` and ``routeConfig``; so
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sidecar.config.findings import Place
-from sidecar.config.raw import mapping, sequence
+from sidecar.documents.findings import Place
+from sidecar.documents.untyped import mapping, sequence
 from sidecar.workbench.doctor.profile import camel
 
 MAX_VALUES = 200_000  # of a document whose aliases are written out: several seconds of examination

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sidecar.config.findings import Problem, quoted
+from sidecar.documents.findings import Problem, quoted
 from sidecar.workbench.doctor.context import Context, error, info, warning
 from sidecar.workbench.doctor.document import Part, short, type_name
 from sidecar.workbench.doctor.lock import second_lock

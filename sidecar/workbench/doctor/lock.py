@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sidecar.config.findings import Problem, quoted
+from sidecar.documents.findings import Problem, quoted
 from sidecar.workbench.doctor.context import Context, error
 from sidecar.workbench.doctor.document import Part
 

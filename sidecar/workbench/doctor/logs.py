@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import yaml
 
-from sidecar.config.findings import Place, Problem, quoted
+from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.workbench.doctor.context import Context, error, warning
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import PROFILES

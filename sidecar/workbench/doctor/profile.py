@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from sidecar.config.findings import Severity
+from sidecar.documents.findings import Severity
 
 PROFILES = Path(__file__).with_name("profiles")
 

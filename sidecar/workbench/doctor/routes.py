@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from sidecar.config.findings import Problem, quoted
-from sidecar.config.raw import mapping, sequence, texts
+from sidecar.documents.findings import Problem, quoted
+from sidecar.documents.untyped import mapping, sequence, texts
 from sidecar.workbench.doctor.context import Context, error, warning
 from sidecar.workbench.doctor.document import Part
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sidecar.config.addresses import split_address
-from sidecar.config.findings import BadValueError, Place, Problem, quoted
+from sidecar.documents.findings import BadValueError, Place, Problem, quoted
 from sidecar.workbench.doctor.context import Context, error, warning
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import matching

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from sidecar.config.findings import Problem
-from sidecar.config.raw import mapping
+from sidecar.documents.findings import Problem
+from sidecar.documents.untyped import mapping
 from sidecar.workbench.doctor.context import error
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.service import as_text

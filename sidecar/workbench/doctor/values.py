@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from sidecar.config.findings import Severity
-from sidecar.config.raw import sequence
+from sidecar.documents.findings import Severity
+from sidecar.documents.untyped import sequence
 from sidecar.workbench.doctor.profile import Rule
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s")

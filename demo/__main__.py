@@ -1,0 +1,101 @@
+"""Watch real requests pass through a real Envoy, some allowed, some denied with the reason why."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from demo import registry, report, scenario
+from demo.envoy import EnvoyMissingError, program
+from demo.ports import FIRST_BASE, LAST_BASE, PortInUseError, Ports
+from demo.process import Process, ProcessError
+from demo.stack import running
+
+_BASE_PORT = 10000
+_USAGE_ERROR = 2
+_INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return 0 if every row was as expected or Ctrl-C ended it, 1 otherwise."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description=__doc__,
+        epilog='example: make demo ARGS="--once --base-port 20000"',
+    )
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="end after the scenario; exit 0 only if every row is as expected",
+    )
+    parser.add_argument(
+        "--base-port",
+        type=int,
+        default=_BASE_PORT,
+        metavar="N",
+        help="Envoy's port; every other part takes one of the next (default: %(default)s)",
+    )
+    args = parser.parse_args(arguments)
+    if not FIRST_BASE <= args.base_port <= LAST_BASE:
+        print(f"--base-port is a number from {FIRST_BASE} to {LAST_BASE}", file=sys.stderr)
+        return _USAGE_ERROR
+    return asyncio.run(_until_told(Ports.from_base(args.base_port), once=args.once))
+
+
+async def _until_told(ports: Ports, *, once: bool) -> int:
+    """Run the demo; Ctrl-C and SIGTERM end it in order, whatever it is doing."""
+    demo = asyncio.create_task(_demo(ports, once=once))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, demo.cancel)
+    try:
+        return await demo
+    except asyncio.CancelledError:
+        print("\nEnded; nothing is left running.")  # on a line of its own, below the terminal's ^C
+        return _INTERRUPTED if once else 0
+    except (EnvoyMissingError, PortInUseError, ProcessError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+async def _demo(ports: Ports, *, once: bool) -> int:
+    console = Console(highlight=False)
+    program()
+    ports.check_free()
+    with tempfile.TemporaryDirectory(prefix="zervi-sidecar-demo-") as directory:
+        console.print("Starting Zervi, Looma, a Basic Server, the sidecar and a real Envoy ...\n")
+        async with running(ports, Path(directory)) as stack:
+            report.print_way(console, stack)
+            results = [result async for result in scenario.run(stack)]
+            report.print_scenario(console, results)
+            report.print_verdict(console, results)
+            console.print("\n[bold cyan]What Looma knows of this node[/]")
+            known = []
+            async for told in registry.run(stack):
+                report.print_told(console, told)
+                known.append(told)
+            if not once:
+                report.print_listening(console, stack)
+                report.print_lines_to_copy(console, stack)
+                console.print("\nCtrl-C ends everything.", style="bold")
+                await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
+                await asyncio.Event().wait()
+        known.append(registry.left(stack))
+        report.print_told(console, known[-1])
+    passed = [*(result.passed for result in results), *(told.passed for told in known)]
+    return 0 if all(passed) else 1
+
+
+async def _tell_end(process: Process) -> None:
+    """Say so if a process ends while the demo stays up; someone may have ended it to see."""
+    code = await process.wait()
+    print(f"{process.name} has ended (exit {code})", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What the demo prints: the scenario as a table, what listens where, lines to copy."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from demo.ports import NAMES
+from demo.registry import Told
+from demo.scenario import Result
+from demo.stack import Stack
+
+_WIDTHS = (31, 15, 6, 8)  # in cells, of every column but the last: 80 with the longest reason
+
+_ABOUT = {
+    "envoy": "send requests here",
+    "stats": "/stats/prometheus /ready",
+    "authz": "gRPC: Check, and grpc.health.v1",
+    "ops": "/livez /readyz /metrics",
+    "basic_server": "no auth code; echoes requests",
+    "zervi": "/.well-known/jwks.json",
+    "looma": "/cluster/services",
+}
+
+
+def print_way(console: Console, stack: Stack) -> None:
+    """Say which way every request goes."""
+    ports = stack.ports
+    console.print(
+        f"Every request goes  client → Envoy :{ports.envoy} → Basic Server :{ports.basic_server}\n"
+        f"and Envoy asks the sidecar :{ports.authz} first.\n"
+    )
+
+
+def print_scenario(console: Console, results: Sequence[Result]) -> None:
+    """Print a line a request; below it what the client, or the Basic Server, was told."""
+    _print(console, _line("request", "who", "want", "got", "reason"), "bold underline")
+    section = ""
+    for result in results:
+        row = result.row
+        if row.section != section:
+            section = row.section
+            console.print(f"\n[bold cyan]{escape(section)}[/]")
+        mark, style = ("✓", "green") if result.passed else ("✗", "bold red")
+        got = Text(f"{mark} {_word(result.status)}", style=style)
+        _print(console, _line(row.request, row.who, _word(row.status), got, result.reason))
+        if result.told:
+            _print(console, Text(f"  → {result.told}"), "dim")
+        for problem in result.wrong:
+            _print(console, Text(f"  ✗ {problem}"), "red")
+
+
+def print_verdict(console: Console, results: Sequence[Result]) -> None:
+    """Sum up in one line."""
+    failed = sum(not result.passed for result in results)
+    if failed:
+        line = f"{failed} of {len(results)} requests did not get the answer that they must get."
+    else:
+        line = f"All {len(results)} requests got the answer that they must get."
+    _print(console, Text(f"\n{line}"), "bold red" if failed else "bold green")
+
+
+def print_told(console: Console, told: Told) -> None:
+    """Print what Looma knows after something happened."""
+    mark, style = ("✓", "green") if told.passed else ("✗", "bold red")
+    line = Text(f"{told.event:<{sum(_WIDTHS[:3])}}").append(f"{mark} {told.known}", style)
+    if not told.passed:
+        line.append(f" instead of {told.wanted}", style)
+    if told.seconds >= 0.1:
+        line.append(f", {told.seconds:.1f} s later", style="dim")
+    _print(console, line)
+
+
+def print_listening(console: Console, stack: Stack) -> None:
+    """Say what listens where, and with which files."""
+    console.print("\nIt stays up:", style="bold")
+    for name, port in stack.ports._asdict().items():
+        scheme = "" if name == "authz" else "http://"
+        line = Text(f"  {NAMES[name]:<22}{f'{scheme}127.0.0.1:{port}':<24}")
+        _print(console, line.append(_ABOUT[name], style="dim"))
+    _print(console, Text(f"  {'files and logs':<22}{stack.directory}"))
+
+
+def print_lines_to_copy(console: Console, stack: Stack) -> None:
+    """Print tokens and curl lines."""
+    zervi, url = stack.zervi, stack.envoy.url
+    bearer = '-H "Authorization: Bearer ${}"'
+    console.print("\nTry it in another terminal:", style="bold")
+    for token in (f"alice={zervi.token('alice')}", f"bob={zervi.token('bob', 'unified-auth')}"):
+        _print(console, Text(token), "dim")
+    commands = {
+        f"curl -i {url}/api/cluster/nodes": "401",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('alice')}": "403",
+        f"curl -i {url}/api/cluster/nodes {bearer.format('bob')}": "200",
+        f"curl -s {stack.ops_url}/readyz": "why ready",
+        f"curl -s -X POST {zervi.url}/demo/rotate": "new key",
+    }
+    width = max(map(len, commands)) + 2
+    for command, comment in commands.items():
+        _print(console, Text(f"{command:<{width}}").append(f"# {comment}", style="dim"))
+
+
+def _print(console: Console, line: Text, style: str = "") -> None:
+    """Print a line unbroken, however narrow the terminal: it can be copied whole."""
+    console.print(line, style=style or None, soft_wrap=True)
+
+
+def _word(status: int) -> str:
+    return "allow" if status < 400 else str(status)
+
+
+def _line(request: str, who: str, want: str, got: str | Text, reason: str) -> Text:
+    """Set the cells in columns; a Chinese character is two cells wide."""
+    line = Text()
+    for cell, width in zip((request, who, want, got), _WIDTHS, strict=True):
+        text = cell if isinstance(cell, Text) else Text(cell)
+        line.append_text(text)
+        line.append(" " * max(1, width - text.cell_len))
+    return line.append(reason)

@@ -1,0 +1,96 @@
+"""This node and the registry: what it says of itself, wired to what the rooms know."""
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import version
+
+from sidecar.app import wiring
+from sidecar.config import Config
+from sidecar.config.model import Looma
+from sidecar.core.snapshot import Snapshot
+from sidecar.looma.health import UpstreamState
+from sidecar.looma.report import NodeMetrics, NodeState
+from sidecar.looma.reporter import Events
+from sidecar.looma.reporting import Reporting
+from sidecar.net.clock import steady
+from sidecar.ops.health import Health, State
+from sidecar.ops.metrics import Metrics
+
+_STATES = {
+    UpstreamState.UNKNOWN: State.WAITING,
+    UpstreamState.HEALTHY: State.READY,
+    UpstreamState.WARNING: State.DEGRADED,
+    UpstreamState.CRITICAL: State.FAILED,
+}
+
+
+class Node:
+    """Probes the upstream and keeps Looma informed; nothing on the path of a Check waits for it."""
+
+    def __init__(
+        self,
+        looma: Looma,
+        config: Config,
+        snapshot: Callable[[], Snapshot],
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._snapshot = snapshot
+        self._health = health
+        self._metrics = metrics
+        self._reporting = Reporting(
+            wiring.registry(looma, config.registry_secret),
+            wiring.reporter(looma, version("zervi-sidecar")),
+            wiring.probe(looma),
+            self._state,
+            Events(metrics.looma_request, self._on_registered),
+            self._on_upstream,
+        )
+        self._joining: asyncio.Task[None] | None = None
+        self._on_upstream(UpstreamState.UNKNOWN)
+        self._on_registered(registered=False)
+
+    def start(self) -> None:
+        """Probe from now on, and register once the sidecar is ready."""
+        self._reporting.probe()
+        self._joining = asyncio.create_task(self._join(), name="looma-join")
+
+    async def _join(self) -> None:
+        while not self._health.ready:
+            await self._health.changed()
+        self._reporting.report()
+
+    async def leave(self) -> bool:
+        """Deregister within two seconds; may be called again. Returns whether that is done."""
+        self._stop_joining()
+        return await self._reporting.leave()
+
+    async def close(self) -> None:
+        """Stop everything at once."""
+        self._stop_joining()
+        await self._reporting.close()
+
+    def _stop_joining(self) -> None:
+        if self._joining is not None:
+            self._joining.cancel()
+
+    def _state(self) -> NodeState:
+        snapshot = self._snapshot()
+        fetched = [issuer.keys.fetched_at for issuer in snapshot.issuers if issuer.keys]
+        overall = self._health.overall
+        return NodeState(
+            policy_digest=snapshot.policy.digest,
+            policy_generation=self._metrics.policy_generation,
+            key_set_age=steady() - min(fetched) if fetched else None,
+            ready=self._health.ready,
+            not_ready_reason="" if self._health.ready else overall.detail,
+            metrics=NodeMetrics(*self._metrics.summary()),
+        )
+
+    def _on_upstream(self, state: UpstreamState) -> None:
+        self._metrics.upstream_state(state.value)
+        self._health.set("upstream", _STATES[state], state.value)
+
+    def _on_registered(self, registered: bool) -> None:
+        self._metrics.looma_registered(registered)
+        self._health.set("looma", State.READY if registered else State.WAITING)

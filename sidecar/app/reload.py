@@ -1,0 +1,132 @@
+"""Taking over changed files, without a restart and without a gap."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import starmap
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+from sidecar.app import gc_tuning as pauses
+from sidecar.config import Config, ConfigError, load
+from sidecar.core.routes.table import Policy
+
+POLL_SECONDS = 2.0  # ConfigMaps and Secrets take a minute to reach a pod; a person at a file waits
+HANG_SECONDS = 60.0  # a file system that does not answer for so long is told of, each time anew
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Watches the content of ``sidecar.yaml`` and of the files that it names.
+
+    Content, not times: Kubernetes swaps a symlink, an editor replaces the file, rsync keeps its
+    time. ``apply`` gets a whole configuration that is valid, ``refuse`` the errors of one that is
+    not; reading and compiling happen off the event loop. Before that, ``renew`` reads certificates:
+    they have an end, which must not come while somebody looks for a mistake in the policy.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        environ: Mapping[str, str],
+        apply: Callable[[Config], None],
+        refuse: Callable[[ConfigError], None],
+        renew: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._path = path
+        self._environ = environ
+        self._apply = apply
+        self._refuse = refuse
+        self._renew = renew
+        self._files = (path, *_named_in(config))
+        self._seen = _digests(self._files)
+        self._asked = asyncio.Event()
+        if any(starmap(_has_changed, _policies(config))):
+            self._asked.set()  # while the sidecar started
+
+    def now(self) -> None:
+        """Reload without waiting for a change (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._asked.wait()
+            seen = await _off_the_loop(_digests, self._files)
+            if seen == self._seen and not self._asked.is_set():
+                continue
+            self._asked.clear()
+            self._seen = seen
+            await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            await self._renew()
+            config = await _off_the_loop(load, self._path, self._environ)
+            pauses.exempt()
+            self._apply(config)
+        except ConfigError as error:
+            self._refuse(error)
+        except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
+            _log.error("reloading failed inside: %s", type(error).__name__)
+
+
+async def _off_the_loop(work: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
+    """Call what reads files in a thread; one that hangs is waited for, and not joined by more."""
+    reading = asyncio.create_task(asyncio.to_thread(work, *args))
+    while not (await asyncio.wait([reading], timeout=HANG_SECONDS))[0]:
+        _log.warning("reading the configuration's files hangs; what was read before goes on")
+    return reading.result()
+
+
+def _named_in(config: Config) -> Iterable[Path]:
+    """Return what a configuration is loaded from beside its own file.
+
+    The registry's token is not among it: it is read for each call.
+    """
+    settings = config.settings
+    for file, _ in _policies(config):
+        yield file
+    for issuer in settings.zervi.issuers:
+        yield from issuer.secret_file or ()
+        yield from filter(None, (issuer.jwks_file, issuer.ca_file))
+    if (tls := settings.listen.tls) is not None:
+        yield from filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
+    if (looma := settings.looma) is not None:
+        yield from filter(None, (looma.ca_file, looma.cert_file, looma.key_file))
+
+
+def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:
+    """Return the table and, where there is one, its candidate, each with its file."""
+    section = config.settings.policy
+    yield section.file, config.policy
+    if section.shadow is not None and config.shadow is not None:
+        yield section.shadow.file, config.shadow
+
+
+def _has_changed(file: Path, policy: Policy) -> bool:
+    """Say whether a policy's file holds another one by now."""
+    found = _digest(file)
+    return found is not None and not found.hex().startswith(policy.digest)
+
+
+def _digests(files: Iterable[Path]) -> tuple[bytes | None, ...]:
+    """Return what each file holds, None for one that cannot be read."""
+    return tuple(map(_digest, files))
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except OSError:
+        return None

@@ -1,0 +1,368 @@
+"""Everything wired together: the only place that knows all the rooms.
+
+Start: policy, listen (health says not serving), first key sets, ready, register with Looma. SIGTERM
+or Ctrl-C: not serving, deregister, answer on while Envoy drains, stop. A second signal ends the
+draining.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from sidecar.app import gc_tuning as pauses
+from sidecar.app import wiring
+from sidecar.app.promotion import Candidate
+from sidecar.app.registration import Node
+from sidecar.app.reload import Reloader
+from sidecar.config import Config, ConfigError, changed_keys, load
+from sidecar.core.decision import DecisionRecord
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.key_sets import KeySet
+from sidecar.extauthz.respond import Responder
+from sidecar.extauthz.service import CheckService
+from sidecar.net.clock import steady
+from sidecar.ops.decision_log import DecisionLog
+from sidecar.ops.health import Health, State
+from sidecar.ops.logs import configure_logging
+from sidecar.ops.metrics import Metrics
+from sidecar.ops.routes import MOVED, OpsAnswer, ops_routes
+from sidecar.ops.server import OpsServer
+from sidecar.transport.health import health_methods
+from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
+from sidecar.transport.sockets import listen
+from sidecar.zervi.keyring import KeyRing
+
+_log = logging.getLogger(__name__)
+
+VERSION = version("zervi-sidecar")
+MAX_FINDINGS = 10  # of a bad reload in the log: a broken table may have thousands
+STOP_SECONDS = 1.0  # for calls and connections that are left when the draining is over
+LOG_SECONDS = 0.5  # for each of the two logs, where nobody reads it any more
+
+
+def serve(path: Path) -> int:
+    """Run the sidecar with the configuration at ``path``.
+
+    Returns 1 where it is wrong; why is on standard error. Otherwise the process ends here: with 0
+    after a clean end, with 1 where nothing could be started.
+    """
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        for finding in error.findings:
+            print(finding, file=sys.stderr)  # noqa: T201 -- the log is not configured yet
+        return 1
+    log = configure_logging(config.settings.log.level)
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        code = 0
+        try:
+            runner.run(Sidecar(path, config).run())
+            _log.info("stopped")
+        except ListenError as error:
+            _log.error("cannot start: %s", error)
+            code = 1
+        finally:
+            log.close(LOG_SECONDS)
+        # All is closed, in order. The runner and the interpreter would still wait for threads, and
+        # one that hangs in a file system or a resolver must not hold up the end of a pod.
+        os._exit(code)
+
+
+class Sidecar:
+    """One running sidecar."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self._config = config
+        settings = config.settings
+        self._issuers = [issuer.name for issuer in config.issuers]
+        self._health = Health(self._issuers, looma=settings.looma is not None)
+        self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
+        self._metrics = Metrics(
+            VERSION,
+            token_cache_entries=lambda: self._service.cached_tokens,
+            token_cache_bytes=lambda: self._service.cached_token_bytes,
+            ready=self._health.readiness,
+            decision_log_dropped=lambda: self._decisions.dropped,
+        )
+        self._keys = KeyRing(
+            wiring.key_sources(config),
+            wiring.key_refreshing(config),
+            on_keys=self._on_keys,
+            on_refresh=self._on_refresh,
+            wall=time.time,
+        )
+        self._candidate = Candidate(config, self._metrics.shadow_decision)
+        self._service = CheckService(
+            wiring.snapshot(config),
+            Responder(wiring.answers(config)),
+            self._keys,
+            self._record,
+            lambda deliver: asyncio.get_running_loop().call_soon(deliver),
+            wiring.service(config),
+            self._candidate.shadow,
+        )
+        self._reloader = Reloader(
+            path, config, os.environ, self._apply, self._refuse, self._renew_certificates
+        )
+        self._certificates: Tls | None = None
+        self._servers: list[Transport] = []
+        self._stopping: list[Callable[[float], Awaitable[None]]] = []
+        self._node: Node | None = None
+        if settings.looma is not None:
+            self._node = Node(
+                settings.looma, config, lambda: self._service.snapshot, self._health, self._metrics
+            )
+
+    async def run(self) -> None:
+        """Serve until a signal, drain, stop. Raises ListenError where nothing was started."""
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._decisions.close, LOG_SECONDS)
+            await self._listen(stack)
+            self._note_policy()
+            for work in (self._reloader.run(), self._announce()):
+                stack.callback(asyncio.create_task(work).cancel)
+            await self._keys.start()
+            stack.push_async_callback(self._keys.close)
+            if self._node is not None:
+                self._node.start()
+                stack.push_async_callback(self._node.close)
+            pauses.shorten()
+            number = await signals.get()
+            self._health.drain(f"draining since {number.name}")
+            leaving = asyncio.create_task(self._leave(), name="leave")
+            await self._wait_for_envoy(signals)
+            await leaving
+
+    async def _announce(self) -> None:
+        """Say once that requests are served, and by which policy."""
+        while not self._health.ready:
+            await self._health.changed()
+        policy = self._service.snapshot.policy
+        _log.info(
+            "ready: version %s, policy %s, %d routes", VERSION, policy.digest, len(policy.routes)
+        )
+
+    async def _leave(self) -> bool:
+        return self._node is None or await self._node.leave()
+
+    async def _on_leave(self) -> OpsAnswer:
+        """Leave the registry and the load balancers, go on deciding."""
+        self._health.drain("told to leave")
+        left = await self._leave()
+        if self._node is None:
+            registry = "no registry is configured"
+        else:
+            registry = "left the registry" if left else "could not leave the registry, see the log"
+        body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
+        return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
+
+    async def _on_promote(self) -> OpsAnswer:
+        """Decide by the candidate from now on."""
+        if not self._candidate.promotable:
+            return OpsAnswer(409, b'{"error":"policy.shadow.promotable is not true"}\n')
+        promoted = self._candidate.promote()
+        if promoted is None:
+            return OpsAnswer(409, b'{"error":"there is no candidate that is not in force"}\n')
+        snapshot = self._service.snapshot
+        self._decide_by(snapshot._replace(policy=promoted.policy))
+        digests = {"policy": promoted.policy.digest, "was": snapshot.policy.digest}
+        body = {**digests, "compared": promoted.compared, "different": promoted.different}
+        return OpsAnswer(200, json.dumps(body).encode() + b"\n")
+
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
+        addresses = self._config.settings.listen
+        self._certificates = wiring.certificates(self._config)
+        stack.push_async_callback(self._stop)
+        health = health_methods(self._health)
+        checks = self._service.methods()
+        both = checks._replace(
+            unary={**checks.unary, **health.unary}, streams={**checks.streams, **health.streams}
+        )
+        await self._serve("authz", addresses.authz, both)
+        if addresses.health is not None:
+            await self._serve("health", addresses.health, health)
+        try:
+            ops = await listen(addresses.ops)
+        except ListenError as error:
+            raise ListenError(f"listen.ops: {error}") from None
+        stack.callback(ops.close)
+        server = OpsServer(ops.sockets, ops_routes(self._health, self._metrics), MOVED)
+        await server.start()
+        self._stopping.append(server.close)
+        _log.info("listen.ops: %s", ops.address)
+        if addresses.admin is not None:
+            await self._listen_for_commands(addresses.admin, stack)
+
+    async def _listen_for_commands(self, address: str, stack: contextlib.AsyncExitStack) -> None:
+        from sidecar.ops.admin import SOCKET_MODE, AdminServer  # where it is configured
+
+        try:
+            admin = await listen(address, socket_mode=SOCKET_MODE)
+        except ListenError as error:
+            raise ListenError(f"listen.admin: {error}") from None
+        stack.callback(admin.close)
+        routes = {
+            ("POST", "/leave"): self._on_leave,
+            ("POST", "/policy/promote"): self._on_promote,
+        }
+        server = AdminServer(admin.sockets, routes)
+        await server.start()
+        self._stopping.append(server.close)
+        _log.info("listen.admin: %s", admin.address)
+
+    async def _serve(self, key: str, address: str, methods: Methods) -> None:
+        settings = self._config.settings.listen
+        listener = Listener(
+            address, self._certificates, settings.socket_mode, probes=key == "health"
+        )
+        server = _transport(settings.transport, listener, methods)
+        try:
+            bound = await server.start()
+        except ListenError as error:
+            raise ListenError(f"listen.{key}: {error}") from None
+        self._stopping.append(server.drain)
+        self._servers.append(server)
+        _log.info("listen.%s: %s", key, bound)
+
+    async def _stop(self) -> None:
+        """Stop all servers at the same time, so that the end takes as long as one of them does."""
+        await asyncio.gather(*(stop(STOP_SECONDS) for stop in self._stopping))
+
+    async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
+        """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
+        drain = self._config.settings.drain
+        _log.info("draining for at most %g s; a second signal ends it now", drain)
+
+        async def all_idle() -> None:
+            await asyncio.gather(*(server.idle() for server in self._servers))
+
+        async def signalled() -> None:
+            await signals.get()
+
+        ends = [asyncio.create_task(all_idle()), asyncio.create_task(signalled())]
+        _, pending = await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+        for end in pending:
+            end.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _renew_certificates(self) -> None:
+        """Read what the listeners show and trust again; what is unfit changes nothing."""
+        try:
+            certificates = await asyncio.to_thread(wiring.certificates, self._config)
+            if certificates is None or certificates == self._certificates:
+                return
+            for server in self._servers:
+                await server.renew(certificates)
+        except ListenError as error:
+            _log.error("listen.tls: the former certificates are kept: %s", error)
+        else:
+            self._certificates = certificates
+            _log.info("listen.tls: new connections get the new certificates")
+
+    def _apply(self, fresh: Config) -> None:
+        """Take a reloaded policy and reloaded secrets over, whole."""
+        if keys := changed_keys(self._config.settings, fresh.settings):
+            told = "sidecar.yaml: %s changed, which takes a restart; the policy is taken now"
+            _log.warning(told, ", ".join(keys))
+        snapshot = self._service.snapshot
+        issuers = snapshot.issuers
+        if fresh.settings.zervi == self._config.settings.zervi:
+            pairs = zip(issuers, fresh.issuers, strict=True)
+            issuers = tuple(old._replace(secrets=new.secrets) for old, new in pairs)
+        if issuers != snapshot.issuers:
+            _log.info("secrets reloaded")
+            self._service.forget_tokens()
+        self._metrics.policy_reload("success")
+        policy = self._candidate.take(fresh)
+        self._decide_by(snapshot._replace(policy=policy, issuers=issuers))
+
+    def _decide_by(self, snapshot: Snapshot) -> None:
+        """Decide by another policy, or the same one, and say which."""
+        digest, former = snapshot.policy.digest, self._service.snapshot.policy.digest
+        self._service.swap(snapshot)
+        self._note_policy()
+        was = "unchanged" if digest == former else f"was {former}"
+        _log.info("policy %s is in force (%s)", digest, was)
+
+    def _refuse(self, error: ConfigError) -> None:
+        """Keep the old policy, and say what is wrong with the new one."""
+        for finding in error.findings[:MAX_FINDINGS]:
+            _log.error("not reloaded: %s", finding)
+        if (more := len(error.findings) - MAX_FINDINGS) > 0:
+            _log.error("not reloaded: %d more; zervi-sidecar check lists them all", more)
+        self._metrics.policy_reload("failure")
+        kept = self._service.snapshot.policy.digest
+        detail = f"{kept} is kept; not reloaded: {error.findings[0]}"
+        self._health.set("policy", State.DEGRADED, detail)
+
+    def _note_policy(self) -> None:
+        policy = self._service.snapshot.policy
+        self._metrics.policy_loaded(policy.digest, time.time())
+        self._health.set("policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}")
+        for index, issuer in enumerate(self._config.issuers):
+            if issuer.secrets:
+                self._health.set(self._health.issuers[index], State.READY, "a shared secret")
+
+    def _on_keys(self, index: int, keys: KeySet) -> None:
+        snapshot = self._service.snapshot
+        issuers = list(snapshot.issuers)
+        issuers[index] = issuers[index]._replace(keys=keys)
+        self._service.swap(snapshot._replace(issuers=tuple(issuers)))
+        fetched_at = time.time() - (steady() - keys.fetched_at)  # as a scraper's clock has it
+        self._metrics.jwks_keys(self._issuers[index], len(keys.keys), fetched_at)
+        self._health.set(self._health.issuers[index], State.READY, f"keys: {len(keys.keys)}")
+
+    def _on_refresh(self, index: int, result: str, detail: str) -> None:
+        self._metrics.jwks_refresh(self._issuers[index], result)
+        if result != "failure":
+            return
+        keys = self._service.snapshot.issuers[index].keys
+        if keys is None:
+            self._health.set(self._health.issuers[index], State.WAITING, detail)
+            return
+        age = steady() - keys.fetched_at
+        stale = age > self._service.snapshot.max_stale
+        self._health.set(
+            self._health.issuers[index],
+            State.FAILED if stale else State.DEGRADED,
+            f"keys are {age:.0f} s old: {detail}",
+        )
+
+    def _record(self, records: Sequence[DecisionRecord]) -> None:
+        self._metrics.records(records)
+        self._decisions.records(records)
+
+
+def _transport(name: str, listener: Listener, methods: Methods) -> Transport:
+    """Return the transport of that name; each is imported where it is chosen."""
+    if name == "h2":
+        from sidecar.transport.h2 import Server as H2Server
+
+        return H2Server(listener, methods)
+    from sidecar.transport.grpcio import Server as GrpcioServer
+
+    return GrpcioServer(listener, methods)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where there is one: it exists for CPython on Unix alone."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

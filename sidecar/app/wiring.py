@@ -1,0 +1,159 @@
+"""The configuration as each room wants it: every room has small settings of its own."""
+
+import socket
+from pathlib import Path
+
+from sidecar.config import Config
+from sidecar.config.model import CorsSection, Issuer, Looma
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.cors import Cors
+from sidecar.extauthz.respond import AnswerSettings
+from sidecar.extauthz.service import ServiceSettings
+from sidecar.looma.http import Paths
+from sidecar.looma.identity import Service, service_id
+from sidecar.looma.probe import ProbeSettings
+from sidecar.looma.reporter import ReporterSettings
+from sidecar.looma.reporting import RegistrySettings
+from sidecar.looma.token import EnvTokens, FileTokens, Login
+from sidecar.net.trust import TlsFiles
+from sidecar.transport.interface import ListenError, Tls
+from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
+
+
+def snapshot(config: Config) -> Snapshot:
+    """Return what decisions rest on at the start: no issuer has keys yet."""
+    zervi = config.settings.zervi
+    return Snapshot(
+        policy=config.policy,
+        issuers=config.issuers,
+        token_sources=config.token_sources,
+        identity_headers=config.identity_headers,
+        leeway=zervi.leeway,
+        max_stale=zervi.jwks.max_stale,
+        cache_ttl=zervi.token_cache.max_ttl,
+    )
+
+
+def answers(config: Config) -> AnswerSettings:
+    """Return what an allowed request is stripped of."""
+    policy = config.settings.policy
+    return AnswerSettings(
+        identity_headers=config.identity_headers,
+        remove_headers=policy.remove_headers,
+        forward_authorization=policy.forward_authorization,
+        token_sources=config.token_sources,
+        cors=_cors(policy.cors),
+        # Whoever writes a list of their own means that one.
+        remove_with_hosts=REMOVED_WITH_HOSTS if policy.remove_headers == REMOVED else (),
+    )
+
+
+def _cors(section: CorsSection | None) -> Cors | None:
+    if section is None:
+        return None
+    return Cors(
+        frozenset(section.origins),
+        section.methods,
+        section.headers,
+        section.credentials,
+        int(section.max_age),
+    )
+
+
+def service(config: Config) -> ServiceSettings:
+    """Return the Check service's bounds."""
+    zervi = config.settings.zervi
+    cache = zervi.token_cache
+    return ServiceSettings(cache.max_entries, zervi.jwks.unknown_key_wait, cache.max_bytes)
+
+
+def key_sources(config: Config) -> tuple[Source | None, ...]:
+    """Return where each issuer's keys come from; None where a secret signs."""
+    return tuple(map(_key_source, config.settings.zervi.issuers))
+
+
+def _key_source(issuer: Issuer) -> Source | None:
+    algorithms = frozenset(issuer.algorithms)
+    if issuer.jwks_url is not None:
+        return JwksUrl(issuer.issuer, algorithms, issuer.jwks_url, issuer.ca_file)
+    if issuer.jwks_file is not None:
+        return JwksFile(issuer.issuer, algorithms, issuer.jwks_file)
+    return None
+
+
+def key_refreshing(config: Config) -> RefreshSettings:
+    """Return how key sets are kept fresh."""
+    jwks = config.settings.zervi.jwks
+    return RefreshSettings(
+        jwks.refresh, jwks.timeout, jwks.max_stale, jwks.cooldown, jwks.snapshot_file
+    )
+
+
+def certificates(config: Config) -> Tls | None:
+    """Read what the listeners show and trust, None where they speak no TLS. Raises ListenError."""
+    tls = config.settings.listen.tls
+    if tls is None:
+        return None
+    client_ca = tls.client_ca_file
+    return Tls(
+        _read("cert_file", tls.cert_file),
+        _read("key_file", tls.key_file),
+        None if client_ca is None else _read("client_ca_file", client_ca),
+        tls.client_names or (),
+    )
+
+
+def _read(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:  # not with the path, which may be a key that was written there
+        raise ListenError(f"listen.tls.{key}: {error.strerror}") from None
+
+
+def reporter(looma: Looma, version: str) -> ReporterSettings:
+    """Return what the registry is told, and how often."""
+    service = looma.service
+    identity = service_id(
+        service.id, name=service.name, host=socket.gethostname(), port=service.port
+    )
+    named = Service(
+        identity,
+        service.name,
+        service.type,
+        service.address,
+        service.port,
+        service.node,
+        service.cluster,
+        service.version,
+        service.environment,
+    )
+    return ReporterSettings(named, version, looma.heartbeat, looma.metrics)
+
+
+def registry(looma: Looma, secret: str | None) -> RegistrySettings:
+    """Return which registry, and what it is asked with; ``secret`` is the one of a login."""
+    paths = looma.paths
+    return RegistrySettings(
+        looma.kind,
+        looma.url,
+        Paths(paths.register, paths.heartbeat, paths.deregister, paths.metrics),
+        _service_token(looma, secret),
+        TlsFiles(looma.ca_file, looma.cert_file, looma.key_file),
+    )
+
+
+def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens | Login | None:
+    token = looma.token
+    if token is None:
+        return None
+    if token.file is not None:
+        return FileTokens(token.file)
+    if token.env is not None:
+        return EnvTokens(token.env)
+    return Login(token.login_url or "", token.service_id or "", token.secret_file or secret or "")
+
+
+def probe(looma: Looma) -> ProbeSettings:
+    """Return how the upstream is probed."""
+    return ProbeSettings(looma.probe.url, looma.probe.interval, looma.probe.timeout)

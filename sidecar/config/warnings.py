@@ -1,0 +1,88 @@
+"""What may be set in ``sidecar.yaml``, and should be looked at twice: warnings."""
+
+from collections.abc import Iterator, Mapping
+from os.path import normpath
+from urllib.parse import urlsplit
+
+from sidecar.config.addresses import is_loopback, split_address
+from sidecar.documents.findings import BadValueError, Place, Problem, Severity
+from sidecar.documents.untyped import at, mapping, sequence
+
+
+def problems(document: object) -> Iterator[Problem]:
+    """Yield every warning about the settings of a whole ``sidecar.yaml``."""
+    listen = mapping(at(document, "listen"))
+    if listen.get("tls") is None and _is_open(listen.get("authz")):
+        yield _warning(
+            ("listen", "authz"),
+            "open-listener",
+            "whoever reaches this address can ask for decisions, and read tokens on their way",
+            "listen on loopback or a unix socket, or set `listen.tls`",
+        )
+    yield from _admin_socket(listen)
+    for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+        yield from _plain_http(
+            mapping(issuer), ("zervi", "issuers", index, "jwks_url"), "keys come", "forge tokens"
+        )
+    for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
+        if mapping(source).get("query") is not None:
+            yield _warning(
+                ("zervi", "token_sources", index, "query"),
+                "query-token",
+                "a token in the query ends up in access logs, histories and Referer headers",
+                "prefer a header or a cookie",
+            )
+    looma = mapping(at(document, "looma"))
+    token = mapping(looma.get("token"))
+    yield from _plain_http(
+        token, ("looma", "token", "login_url"), "the service's secret goes", "take it"
+    )
+    if token:
+        yield from _plain_http(looma, ("looma", "url"), "the service token goes", "take it")
+
+
+def _is_open(address: object) -> bool:
+    if not isinstance(address, str) or address.startswith("unix:"):
+        return False
+    try:
+        return not is_loopback(split_address(address)[0])
+    except BadValueError:
+        return False
+
+
+def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:
+    directory = _socket_directory(listen.get("admin"))
+    for key in ("authz", "health"):
+        if directory is not None and directory == _socket_directory(listen.get(key)):
+            yield _warning(
+                ("listen", "admin"),
+                "shared-admin",
+                f"whoever mounts the directory of `{key}` has the admin socket in it too",
+                "give it a directory of its own that only the sidecar mounts",
+            )
+            return
+
+
+def _socket_directory(address: object) -> str | None:
+    if not isinstance(address, str) or not address.startswith("unix:"):
+        return None
+    return normpath(address.removeprefix("unix:")).rpartition("/")[0]
+
+
+def _plain_http(
+    section: Mapping[str, object], place: Place, what: str, harm: str
+) -> Iterator[Problem]:
+    url = section.get(str(place[-1]))
+    if not isinstance(url, str) or not url.lower().startswith("http://"):
+        return
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return
+    if host and not is_loopback(host):
+        message = f"{what} over the network in plain HTTP: whoever is in between can {harm}"
+        yield _warning(place, "plain-http", message, "use https")
+
+
+def _warning(place: Place, code: str, message: str, hint: str) -> Problem:
+    return Problem(place, code, message, hint, Severity.WARNING)

@@ -1,0 +1,1 @@
+"""Paths: one canonical spelling, and every reading that an upstream may have."""

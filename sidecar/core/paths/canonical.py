@@ -1,0 +1,141 @@
+"""Canonical paths: one spelling for each, and every reading of one that has several.
+
+The checker and the upstream must never read a path differently. So a target is judged byte by
+byte, and what two servers could read in two ways is refused. ``policy.allow_paths`` lifts that for
+one feature at a time; such a path has several readings, and each of them is matched.
+"""
+
+import re
+from typing import NamedTuple
+
+from sidecar.core.paths.escapes import PathError, decode, decode_text
+from sidecar.core.paths.readings import MAX_READINGS, MAX_SEGMENTS, find_readings
+
+__all__ = [
+    "ALLOWABLE",
+    "MAX_PATH",
+    "MAX_READINGS",
+    "MAX_SEGMENTS",
+    "MAX_TARGET",
+    "Path",
+    "PathError",
+    "canonicalise",
+]
+
+MAX_TARGET = 60 * 1024
+"""Bytes of path and query: Envoy's own default for all headers (``max_request_headers_kb``)."""
+
+MAX_PATH = 8 * 1024
+"""Bytes of the path: what nginx and Apache take as a whole request line. Bounds one path's work."""
+
+ALLOWABLE = frozenset(
+    {
+        "double_slash",
+        "encoded_dot",
+        "encoded_hash",
+        "encoded_percent",
+        "encoded_question",
+        "encoded_slash",
+        "semicolon",
+    }
+)
+"""What ``policy.allow_paths`` may name."""
+
+
+class Path(NamedTuple):
+    """A path as its readings, each the decoded segments; ``/`` is ``()``.
+
+    There is one reading, but for a path with something in it that ``allow_paths`` names. Of each,
+    ``slashes`` says whether a slash ends it. ``raw`` is the path as it came, without its first and
+    last slash where there is one reading. ``work`` is how much of ``MAX_WORK`` they took.
+    """
+
+    readings: tuple[tuple[str, ...], ...]
+    slashes: tuple[bool, ...] = (False,)
+    raw: bytes = b""
+    work: int = 0
+
+
+# Visible ASCII without # % / ; ? and the backslash.
+_PLAIN = rb'!"$&-.0-:<->@-\[\]-~'
+# Escapes of anything but those, a dot and control characters; whether they are UTF-8 is seen later.
+_HARMLESS = (
+    rb"%(?:2[0-2467-9A-Da-d]|3[0-9ACDEacde]|[46][0-9A-Fa-f]|5[0-9ABDEFabdef]|7[0-9A-Ea-e]"
+    rb"|[89A-Fa-f][0-9A-Fa-f])"
+)
+# What no server wants in a query either: a space or a line break there splits a request in two.
+_NOT_IN_QUERY = rb"\x00-\x20\x7f#"
+
+
+def _clean(plain: bytes) -> re.Pattern[bytes]:
+    dots = rb"(?!\.\.?(?:[/?]|\Z))"
+    segment = dots + rb"(?:[" + plain + rb"]++|" + _HARMLESS + rb")++"
+    more = rb"(?:/" + segment + rb"){0,%d}+" % (MAX_SEGMENTS - 1)
+    query = rb"(?:\?[^" + _NOT_IN_QUERY + rb"]*+)?+\Z"
+    return re.compile(rb"/(?:(" + segment + more + rb")(/?))?+" + query)
+
+
+_SLASH, _NO_SLASH = (True,), (False,)
+
+# Nearly every request's target; the rest is looked at piece by piece.
+_CLEAN = _clean(_PLAIN)
+_CLEAN_UNFAITHFUL = _clean(_PLAIN.removeprefix(b"!"))
+
+
+def canonicalise(target: bytes, *, faithful: bool, allow: frozenset[str] = frozenset()) -> Path:
+    """Return the path of a request's target; the query begins at the first ``?``.
+
+    ``faithful`` says that the bytes are the client's own; otherwise Envoy has put a ``!`` for each
+    that is not UTF-8, so that a ``!`` could be anything. ``allow`` is a subset of ``ALLOWABLE``.
+
+    Raises PathError for a target that is not acceptable, and nothing else whatever its bytes.
+    """
+    if len(target) <= MAX_PATH:
+        clean = (_CLEAN if faithful else _CLEAN_UNFAITHFUL).match(target)
+        if clean is not None:
+            path = clean[1]
+            if path is None:
+                return Path(((),))
+            text = decode_text(path) if b"%" in path else path.decode("ascii")
+            return Path((tuple(text.split("/")),), _SLASH if clean[2] else _NO_SLASH, path)
+    found = find_readings(_examine(target, faithful, allow), allow)
+    raw = target.partition(b"?")[0]
+    if len(found.readings) == 1:
+        raw = raw.strip(b"/")
+    return Path(found.readings, found.slashes, raw, found.work)
+
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_QUERY_REFUSED = re.compile(rb"[" + _NOT_IN_QUERY + rb"]")
+_REFUSED = (
+    (re.compile(rb"[\x00-\x1f\x7f]"), "a raw control character"),
+    (re.compile(rb"[\x80-\xff]"), "raw bytes beyond ASCII"),
+    (re.compile(rb" "), "a raw space"),
+    (re.compile(rb"#"), "a raw #"),
+    (re.compile(rb"\\"), "a backslash"),
+    (re.compile(rb"/\.\.?(?:/|\Z)"), "a dot segment"),
+    (_BROKEN_ESCAPE, "a broken percent-escape"),
+)
+
+
+def _examine(target: bytes, faithful: bool, allow: frozenset[str]) -> str:
+    """Return the decoded path of a target that is not clean, marked where it can be read twice."""
+    if len(target) > MAX_TARGET:
+        raise PathError(f"the target is longer than {MAX_TARGET} bytes")
+    path, _, query = target.partition(b"?")
+    if not path:
+        raise PathError("the path is empty")
+    if not path.startswith(b"/"):
+        raise PathError("the path does not begin with /")
+    if len(path) > MAX_PATH:
+        raise PathError(f"the path is longer than {MAX_PATH} bytes")
+    for refused, what in _REFUSED:
+        if refused.search(path):
+            raise PathError(f"the path holds {what}")
+    if not faithful and b"!" in path:
+        raise PathError("the path holds a !, which may stand for bytes that are not UTF-8")
+    if b";" in path and "semicolon" not in allow:
+        raise PathError("the path holds a ;")
+    if _QUERY_REFUSED.search(query):
+        raise PathError("the query holds a control character, a raw space or a raw #")
+    return decode(path, allow)

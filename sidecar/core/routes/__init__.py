@@ -1,0 +1,1 @@
+"""Routes: the table, and which route a request falls to."""

@@ -1,0 +1,253 @@
+"""Neighbour readings: the other routes that some upstream takes a path to.
+
+The canonical reading is ours: decoded segments, compared letter by letter. Upstreams differ from it
+(``upstreams.Upstream``). A handler runs if the upstream's own reading finds it, so a request needs
+what every route asks for that any such reading ends at.
+
+One walk through the table finds them all. Each step knows which literals *some* upstream takes a
+segment for, and whether *every* upstream takes it for the one that it is. The walk goes as
+``Policy.match`` does, the more specific first, and on to what is less specific for as long as some
+upstream would. So readings compose (``/api/ADMIN.json/``) without being multiplied out, and each
+node of the table is visited once at most.
+
+A path that a route names letter by letter is that route's: other cases and formats are looked for
+only where the canonical route has a wildcard that lies over something more specific.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core.paths.fold import fold
+from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.walk import Doubtful, Walk
+
+if TYPE_CHECKING:
+    from sidecar.core.paths.canonical import Path
+    from sidecar.core.paths.upstreams import Upstream
+    from sidecar.core.routes.patterns import Pattern
+    from sidecar.core.routes.table import _Node
+
+# All escapes but those of bytes that cannot stand for themselves, in capitals as everybody writes
+# them: what is compared before it is decoded matches no literal in any other spelling.
+_ODD_ESCAPE: Final = re.compile(rb"%(?!(?:[89A-F][0-9A-F]|2[0235F]|3[BCEF]|5[BCDE]|60|7[BCD]))")
+
+
+class Neighbours:
+    """The neighbour readings of one table, with all that can be known of them at load."""
+
+    def __init__(
+        self,
+        root: _Node,
+        everything: _Node | None,
+        patterns: Sequence[tuple[Route, Pattern]],
+        upstream: Upstream,
+        *,
+        ignore_case: bool,
+    ) -> None:
+        """Take a compiled table, and its patterns as they were written."""
+        self._root = root
+        self._everything = everything
+        self._ignore_case = ignore_case
+        written = {literal for _, pattern in patterns for literal in pattern.segments if literal}
+        folds = {literal: fold(literal) for literal in written}
+        self._literals = frozenset(folds.values() if ignore_case else written)
+        # Of what folds to a literal: `i` can be two characters, `ss` one.
+        self._longest = 2 * max((len(text) for pair in folds.items() for text in pair), default=0)
+        # By their fold, the literals of which one is not its own fold: most tables have none.
+        self._spellings: dict[str, tuple[str, ...]] = {}
+        if not ignore_case:
+            odd = {folded for literal, folded in folds.items() if literal != folded}
+            for literal, folded in folds.items():
+                if folded in odd:
+                    self._spellings[folded] = (*self._spellings.get(folded, ()), literal)
+        self._over = frozenset(
+            route.index for route, pattern in patterns if self._lies_over(pattern, folds)
+        )
+        self._with_slash = frozenset(
+            route.index for route, pattern in patterns if route.path[-1] == "/" and not pattern.tail
+        )
+        lasts = {p.segments[-1] for _, p in patterns if p.tail and p.segments}
+        self._before_tails = frozenset(
+            folds[last] if ignore_case else last for last in lasts if last
+        )
+        self._any_before_tails = None in lasts
+        self._beyond_ascii = frozenset(literal for literal in written if not literal.isascii())
+        self._ascii = frozenset(folds[literal] for literal in written - self._beyond_ascii)
+        self._lookalikes = {folds[literal] for literal in self._beyond_ascii} - self._ascii
+        self._has_lookalikes = ignore_case and self._lookalikes != set()
+        self._take_for(upstream)
+
+    def seen_by(self, upstream: Upstream) -> Neighbours:
+        """Return the neighbours of the same table before another upstream."""
+        other = copy(self)
+        other._take_for(upstream)  # noqa: SLF001 -- of the same class
+        return other
+
+    def concern(self, path: Path, routes: Sequence[Route]) -> bool:
+        """Say whether the path may be read otherwise: of most it is known at a glance.
+
+        ``routes`` are the canonical routes of the path's readings.
+        """
+        if len(routes) > 1 or (path.slashes[0] and routes[0].index not in self._with_slash):
+            return True
+        segments = path.readings[0]
+        return (
+            (self._minds_escapes and b"%" in path.raw and self._doubted(path, segments) != [])
+            or (segments != () and segments[0] == self._front_controller)
+            or (self._minds_dots and b"." in path.raw)
+            or (self._has_lookalikes and not self._lookalikes.isdisjoint(map(fold, segments)))
+            or (routes[0].index in self._over and self._is_unusual(path))
+        )
+
+    def reached(
+        self, path: Path, host: str, method: str
+    ) -> Iterator[tuple[tuple[str, ...], Route | NotAllowed]]:
+        """Yield each route that some upstream takes the path to, with the segments that it sees.
+
+        The canonical routes are among them, as a rule. ``host`` is normalised.
+
+        Raises PathError where finding them takes more than ``MAX_WORK``.
+        """
+        work = path.work
+        for segments, slash in zip(path.readings, path.slashes, strict=True):
+            doubted = self._doubted(path, segments)
+            ways = [(segments, doubted)]
+            if segments[:1] == (self._front_controller,):
+                ways.append((segments[1:], [index - 1 for index in doubted]))
+            for seen, doubted in ways:
+                walk = Walk(self._upstream, host, method, work)
+                for doubtful in self._doubtful(seen, doubted, slash=slash):
+                    walk.through(doubtful, self._root, self._everything)
+                work = walk.work
+                for found in walk.found:
+                    yield seen, found
+
+    def _take_for(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._ignores_case = upstream.ignores_case or self._ignore_case
+        self._minds_escapes = upstream.compares_encoded or self._ignore_case
+        self._minds_dots = upstream.dots_end_captures
+        self._front_controller = upstream.front_controller
+
+    def _lies_over(self, pattern: Pattern, folds: dict[str, str]) -> bool:
+        """Say whether one of the pattern's wildcards lies over something more specific."""
+        if not pattern.tail and None not in pattern.segments:
+            return False
+        node = self._root
+        for segment in pattern.segments:
+            if segment is None:
+                if node.literals:
+                    return True
+                node = cast("_Node", node.one)
+            else:
+                folded = folds[segment]
+                if len(self._spellings.get(folded, ())) > 1:
+                    return True
+                node = node.literals[folded if self._ignore_case else segment]
+        return pattern.tail and bool(node.literals or node.one)
+
+    def _is_unusual(self, path: Path) -> bool:
+        """Say whether a path with one reading may be taken for what lies under its wildcard.
+
+        This is on the way of many a request, so what costs least comes first.
+        """
+        raw, segments = path.raw, path.readings[0]
+        if self._ignore_case:
+            segments = tuple(map(fold, segments))
+        dotted = b"." in raw or b"%" in raw
+        if self._is_before_tail(segments) or (dotted and any(self._without_format(segments[-1]))):
+            return True
+        if not self._ignores_case or self._ignore_case:
+            return False
+        if b"%" in raw or (self._spellings and not self._spellings.keys().isdisjoint(segments)):
+            return True
+        lower = raw.lower()
+        if lower == raw:
+            return False
+        return any(
+            text != segment and (text in self._literals or text in self._spellings)
+            for text, segment in zip(lower.decode().split("/"), segments, strict=True)
+        )
+
+    def _is_before_tail(self, keys: tuple[str, ...]) -> bool:
+        """Say whether a trailing wildcard may take a path of these segments, and nothing more."""
+        return (
+            self._upstream.empty_tails
+            and keys != ()
+            and (self._any_before_tails or keys[-1] in self._before_tails)
+        )
+
+    def _doubtful(
+        self, segments: tuple[str, ...], doubted: list[int], *, slash: bool
+    ) -> Iterator[Doubtful]:
+        """Yield the path as upstreams may compare it: with its trailing slash, and without."""
+        keys = tuple(map(fold, segments)) if self._ignore_case else segments
+        others = self._others(segments, keys)
+        if slash and self._upstream.keeps_slash:
+            yield Doubtful(keys, doubted, others, keeps_slash=True)
+        if not slash or self._upstream.ignores_slash:
+            yield Doubtful(keys, doubted, others, keeps_slash=False)
+
+    def _doubted(self, path: Path, segments: tuple[str, ...]) -> list[int]:
+        """Return the segments that are a literal to some upstreams, and not to all."""
+        odd = self._odd(path, len(segments))
+        if self._ignore_case:
+            return [
+                index
+                for index, segment in enumerate(segments)
+                if (index in odd or self._has_odd_case(segment)) and fold(segment) in self._literals
+            ]
+        return [index for index in odd if segments[index] in self._literals]
+
+    def _odd(self, path: Path, count: int) -> set[int]:
+        """Return the segments that no literal is, compared before they are decoded."""
+        if not self._upstream.compares_encoded or not _ODD_ESCAPE.search(path.raw):
+            return set()
+        raw = path.raw.split(b"/")
+        if len(path.readings) > 1 or len(raw) != count:
+            return set(range(count))  # which of them had the escape is not known any more
+        return {index for index, segment in enumerate(raw) if _ODD_ESCAPE.search(segment)}
+
+    def _has_odd_case(self, segment: str) -> bool:
+        """Say whether upstreams that ignore case may differ about a segment.
+
+        They agree on ASCII, and on what is spelt as the table writes it.
+        """
+        if segment.isascii():
+            return segment.lower() not in self._ascii
+        return segment not in self._beyond_ascii
+
+    def _others(
+        self, segments: tuple[str, ...], keys: tuple[str, ...]
+    ) -> dict[int, tuple[str, ...]]:
+        """Return, by their index, the segments that some upstream takes for other literals."""
+        found: dict[int, tuple[str, ...]] = {}
+        last = len(segments) - 1
+        for index, segment in enumerate(segments):
+            others: list[str] = []
+            for text in (segment, *self._without_format(segment)) if index == last else (segment,):
+                folded = fold(text) if self._ignores_case else text
+                if folded in self._literals:
+                    others.append(folded)
+                if self._ignores_case and folded in self._spellings:
+                    others += self._spellings[folded]
+            others = [other for other in others if other != keys[index]]
+            if others:
+                found[index] = tuple(dict.fromkeys(others))
+        return found
+
+    def _without_format(self, segment: str) -> Iterator[str]:
+        """Yield what a format may be written after in a last segment: what is before each dot."""
+        suffixes = self._upstream.suffixes
+        dot = segment.find(".", 1, self._longest + 1)
+        if dot < 0:
+            return
+        if suffixes is not None and segment.rpartition(".")[2].lower() not in suffixes:
+            return
+        while dot > 0:
+            yield segment[:dot]
+            dot = segment.find(".", dot + 1, self._longest + 1)

@@ -1,0 +1,130 @@
+"""What can be wrong with routes, each for itself and one beside the other."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from sidecar.core.routes.patterns import MAX_NAME, Pattern
+from sidecar.core.routes.route import Route, RouteProblem, hosts_of, methods_of, normalise_host
+
+KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+_PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
+
+
+def check_route(route: Route) -> Iterator[RouteProblem]:
+    """Yield what is wrong with one route whatever its path is."""
+    yield from _check_public(route)
+    for kind in sorted(route.principals - KINDS):
+        yield RouteProblem(
+            route.index, "principals", f"unknown kind of principal {kind!r}", "user or service"
+        )
+    for method in sorted(route.methods):
+        if not _METHOD.fullmatch(method):
+            yield RouteProblem(
+                route.index, "methods", f"{method!r} is no method", "upper-case, such as GET"
+            )
+    for host in sorted(route.hosts):
+        if _PORT.search(host):
+            yield RouteProblem(
+                route.index,
+                "hosts",
+                f"the host {host!r} has a port",
+                "leave the port out: a host matches with every port",
+            )
+        elif not normalise_host(host):
+            yield RouteProblem(
+                route.index,
+                "hosts",
+                f"{host!r} is no host name",
+                "a whole name such as api.jobfirst.local, or an address ([::1] for IPv6)",
+            )
+    if route.owner is None and route.owner_unless and not route.public:
+        yield RouteProblem(
+            route.index,
+            "owner_unless",
+            "owner_unless waives an owner, and there is none",
+            "add owner, or remove owner_unless",
+        )
+
+
+def _check_public(route: Route) -> Iterator[RouteProblem]:
+    requirements = {
+        "permissions": bool(route.permissions),
+        "any_permissions": bool(route.any_permissions),
+        "roles": bool(route.roles),
+        "owner": route.owner is not None,
+        "owner_unless": bool(route.owner_unless),
+        "issuers": bool(route.issuers),
+        "principals": route.principals != {"user"},
+    }
+    for key, required in requirements.items():
+        if route.public and required:
+            yield RouteProblem(
+                route.index,
+                key,
+                f"a public route cannot require {key}: nobody is asked for a token",
+                f"remove auth_required: false, or {key}",
+            )
+
+
+def check_owner(route: Route, pattern: Pattern) -> Iterator[RouteProblem]:
+    """Yield a problem where the owner's segment is not a one-segment wildcard of the path."""
+    owner = route.owner
+    if owner is not None and owner not in pattern.names.values():
+        yield RouteProblem(
+            route.index, "owner", "the owner is no {name} of the path", "a {name} that stands there"
+        )
+
+
+def check_names(routes: Iterable[Route]) -> Iterator[RouteProblem]:
+    """Yield what is wrong with the routes' names; a metric has one label value for each."""
+    first: dict[str, Route] = {}
+    for route in routes:
+        if not _NAME.fullmatch(route.name):
+            yield RouteProblem(
+                route.index,
+                "name",
+                f"{route.name!r} cannot be a name",
+                f"up to {MAX_NAME} letters, digits, dots, _ and -, the first a letter or a digit",
+            )
+        other = first.setdefault(route.name, route)
+        if other is not route:
+            yield RouteProblem(
+                route.index,
+                "name",
+                f"the name {route.name!r} is taken by another route",
+                "give each route a name of its own",
+                other.index,
+            )
+
+
+_EVERY = "*"
+
+
+def check_rivals(routes: Sequence[Route]) -> Iterator[RouteProblem]:
+    """Yield a problem for each two of these routes of equal paths that could win one request."""
+    taken: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        rivals: dict[int, tuple[Route, str]] = {}
+        for host in sorted(hosts_of(route)) or [_EVERY]:
+            by_method = taken.setdefault(host, {})
+            methods = sorted(methods_of(route)) or [_EVERY]
+            for method in methods:
+                if method == _EVERY:
+                    found = list(by_method.values())
+                else:
+                    found = [by_method[m] for m in (method, _EVERY) if m in by_method]
+                for rival in found:
+                    rivals.setdefault(rival.index, (rival, method))
+            for method in methods:
+                by_method.setdefault(method, route)
+        for rival, method in rivals.values():
+            of = "any method" if method == _EVERY else method
+            yield RouteProblem(
+                route.index,
+                "path",
+                f"this route and {rival.name!r} ({rival.path}) could both win a request of {of}",
+                "tell them apart by path, methods or hosts (GET includes HEAD)",
+                rival.index,
+            )

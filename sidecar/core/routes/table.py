@@ -1,0 +1,282 @@
+"""The route table: which route a request falls to, at a cost that does not grow with the table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from sidecar.core.paths.canonical import Path
+from sidecar.core.paths.fold import fold
+from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
+from sidecar.core.preflight import PreflightMode
+from sidecar.core.routes.neighbours import Neighbours
+from sidecar.core.routes.patterns import Pattern, default_name, parse_pattern
+from sidecar.core.routes.problems import check_names, check_owner, check_rivals, check_route
+from sidecar.core.routes.route import (
+    NotAllowed,
+    Route,
+    RouteProblem,
+    hosts_of,
+    methods_of,
+    normalise_host,
+)
+
+__all__ = [
+    "MAX_STEPS",
+    "NotAllowed",
+    "Pattern",
+    "Policy",
+    "PolicyError",
+    "Route",
+    "RouteProblem",
+    "compile_policy",
+    "default_name",
+    "normalise_host",
+    "parse_pattern",
+]
+
+MAX_STEPS = 512
+"""Nodes that looking up one path may visit: some 50 microseconds. Real tables need a few dozen."""
+
+
+class PolicyError(Exception):
+    """A table that cannot be a policy, with every problem in it."""
+
+    def __init__(self, problems: tuple[RouteProblem, ...]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class _Group:
+    """The routes of one path for one host: by method, or what every other method gets.
+
+    ``slash`` says that the table writes the path with a slash at its end.
+    """
+
+    __slots__ = ("by_method", "otherwise", "slash")
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.slash = all(route.path.endswith("/") for route in routes)
+        self.by_method = {method: route for route in routes for method in methods_of(route)}
+        self.otherwise: Route | NotAllowed = (
+            NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]
+        )
+
+
+class _Place:
+    """Where a path ends: the routes there, by host."""
+
+    __slots__ = ("any_host", "by_host")
+
+    def __init__(self) -> None:
+        self.by_host: dict[str, _Group] = {}
+        self.any_host: _Group | None = None
+
+
+class _Node:
+    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends."""
+
+    __slots__ = ("here", "literals", "one", "tail")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.one: _Node | None = None
+        self.tail: _Node | None = None
+        self.here: _Place | None = None
+
+    def steps(self) -> int:
+        """Return how many nodes a lookup from here visits at most."""
+        return (
+            1
+            + max((node.steps() for node in self.literals.values()), default=0)
+            + (self.one.steps() if self.one else 0)
+            + (1 if self.tail else 0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The compiled route table, and what is decided for all routes alike.
+
+    ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
+    ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
+    could end at another route.
+    """
+
+    digest: str
+    routes: tuple[Route, ...]
+    cors_preflight: PreflightMode
+    ignore_case: bool
+    allow_paths: frozenset[str]
+    upstream: str
+    neighbours: Neighbours | None = field(repr=False)
+    _root: _Node = field(repr=False)
+    _everything: _Node | None = field(repr=False)
+    _hosts: frozenset[str] = field(repr=False)
+
+    @property
+    def names_hosts(self) -> bool:
+        """Whether any route is for certain hosts."""
+        return bool(self._hosts)
+
+    def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
+        """Return the route of the most specific path, None where no path matches.
+
+        ``host`` is the request's own, as it came: what is no host at all matches nothing where
+        any route names hosts. ``segments`` are one reading of the path.
+        """
+        if self._hosts and host not in self._hosts:
+            name = normalise_host(host)
+            if name is None:
+                return None
+            host = name
+        if self.ignore_case:
+            segments = tuple([fold(segment) for segment in segments])
+        end = len(segments)
+        depth = 0
+        node = self._root
+        # The wider paths to come back to, the narrowest last.
+        wider = [(self._everything, end)] if self._everything else []
+        while True:
+            while depth < end:
+                if node.tail is not None:
+                    wider.append((node.tail, end))
+                literal = node.literals.get(segments[depth])
+                depth += 1
+                if literal is not None:
+                    if node.one is not None:
+                        wider.append((node.one, depth))
+                    node = literal
+                elif node.one is not None:
+                    node = node.one
+                else:
+                    break
+            else:
+                place = node.here
+                if place is not None:
+                    group = place.by_host.get(host) or place.any_host
+                    if group is not None:
+                        return group.by_method.get(method) or group.otherwise
+            if not wider:
+                return None
+            node, depth = wider.pop()
+
+    def reached(
+        self, path: Path, host: str, method: str
+    ) -> Iterable[tuple[tuple[str, ...], Route | NotAllowed]]:
+        """Return the routes that some upstream takes the path to, with the segments that it sees.
+
+        The canonical routes may be among them. Iterating raises PathError where there is more to
+        find than a request may cost.
+        """
+        if self.neighbours is None:
+            return ()
+        name = host if host in self._hosts else normalise_host(host)
+        return self.neighbours.reached(path, name or "", method)
+
+    def seen_by(self, upstream: Upstream) -> "Policy":
+        """Return the same table before another upstream than ``upstream`` names."""
+        neighbours = self.neighbours and self.neighbours.seen_by(upstream)
+        return replace(self, neighbours=neighbours)
+
+
+def compile_policy(
+    routes: Sequence[Route],
+    *,
+    digest: str,
+    cors_preflight: PreflightMode = "answer",
+    ignore_case: bool = False,
+    allow_paths: frozenset[str] = frozenset(),
+    upstream: str = GENERIC,
+) -> Policy:
+    """Compile a table. ``upstream`` is a key of ``UPSTREAMS``.
+
+    Raises PolicyError, with every problem at once, for one that has any.
+    """
+    problems: list[RouteProblem] = []
+    written: list[tuple[Route, Pattern]] = []
+    for route in routes:
+        problems += check_route(route)
+        try:
+            pattern = parse_pattern(route.path)
+        except ValueError as error:
+            problems.append(RouteProblem(route.index, "path", str(error)))
+            continue
+        problems += check_owner(route, pattern)
+        written.append((route, pattern))
+    patterns = [(r, _folded(pattern)) for r, pattern in written] if ignore_case else written
+    problems += check_names(routes)
+    root = _Node()
+    everything = None
+    places: dict[tuple[tuple[str | None, ...], bool], list[Route]] = {}
+    for route, pattern in patterns:
+        places.setdefault(pattern[:2], []).append(route)
+    for (segments, tail), rivals in places.items():
+        problems += check_rivals(rivals)
+        if tail and not segments:
+            everything = _Node()
+            everything.here = _place(rivals)
+        else:
+            _insert(root, segments, tail).here = _place(rivals)
+    if (steps := root.steps()) > MAX_STEPS:
+        problems.append(_too_many_steps(patterns, steps))
+    if problems:
+        raise PolicyError(tuple(sorted(problems, key=lambda problem: problem.route)))
+    neighbours = None
+    if any(pattern.tail or None in pattern.segments for _, pattern in written):
+        neighbours = Neighbours(
+            root, everything, written, UPSTREAMS[upstream], ignore_case=ignore_case
+        )
+    return Policy(
+        digest=digest,
+        routes=tuple(routes),
+        cors_preflight=cors_preflight,
+        ignore_case=ignore_case,
+        allow_paths=allow_paths,
+        upstream=upstream,
+        neighbours=neighbours,
+        _root=root,
+        _everything=everything,
+        _hosts=frozenset().union(*map(hosts_of, routes)),
+    )
+
+
+def _folded(pattern: Pattern) -> Pattern:
+    return pattern._replace(
+        segments=tuple(segment and fold(segment) for segment in pattern.segments)
+    )
+
+
+def _insert(node: _Node, segments: tuple[str | None, ...], tail: bool) -> _Node:
+    for segment in segments:
+        if segment is not None:
+            node = node.literals.setdefault(segment, _Node())
+        else:
+            node.one = node.one or _Node()
+            node = node.one
+    if tail:
+        node.tail = node.tail or _Node()
+        node = node.tail
+    return node
+
+
+def _place(routes: Sequence[Route]) -> _Place:
+    place = _Place()
+    hostless = [route for route in routes if not route.hosts]
+    if hostless:
+        place.any_host = _Group(hostless)
+    by_host: dict[str, list[Route]] = {}
+    for route in routes:
+        for host in hosts_of(route):
+            by_host.setdefault(host, []).append(route)
+    place.by_host = {host: _Group(group) for host, group in by_host.items()}
+    return place
+
+
+def _too_many_steps(patterns: Sequence[tuple[Route, Pattern]], steps: int) -> RouteProblem:
+    widest, _ = max(patterns, key=lambda pair: pair[1].segments.count(None))
+    return RouteProblem(
+        widest.index,
+        "path",
+        f"the table's wildcards make looking up one path take up to {steps} steps, "
+        f"more than {MAX_STEPS}",
+        "write literals where paths branch, instead of {name} and *",
+    )

@@ -1,0 +1,110 @@
+"""A walk through the route table that ends at every route some upstream takes a path to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sidecar.core.paths.escapes import PathError
+from sidecar.core.paths.readings import MAX_WORK, TOO_MUCH_WORK
+from sidecar.core.routes.route import NotAllowed, Route
+
+if TYPE_CHECKING:
+    from sidecar.core.paths.upstreams import Upstream
+    from sidecar.core.routes.table import _Node, _Place
+
+STEP_WORK: Final = 32
+"""What visiting one node of the table takes of ``MAX_WORK``: about as long as 32 characters."""
+
+
+class Doubtful(NamedTuple):
+    """A path as upstreams may compare it.
+
+    ``keys`` are the literals that its segments are. Of a segment whose index is in ``doubted`` only
+    some upstreams say so, and some take it for one of ``others``. ``keeps_slash`` says that a slash
+    ends the path, and that the path without it is another one.
+    """
+
+    keys: tuple[str, ...]
+    doubted: Collection[int]
+    others: Mapping[int, Collection[str]]
+    keeps_slash: bool
+
+
+class Walk:
+    """Walks for one request; ``found`` is what they end at, each once.
+
+    ``work`` is counted up to MAX_WORK, from what was spent before.
+    """
+
+    def __init__(self, upstream: Upstream, host: str, method: str, work: int) -> None:
+        """Prepare for walking as an upstream does."""
+        self.found: list[Route | NotAllowed] = []
+        self.work = work
+        self._upstream = upstream
+        self._host = host
+        self._method = method
+
+    def through(self, path: Doubtful, root: _Node, everything: _Node | None) -> None:
+        """Walk from the root. Raises PathError where the work becomes too much."""
+        self._keys, self._doubted, self._others, self._keeps_slash = path
+        if not self._on(root, 0) and everything is not None:
+            self._take(everything.here)
+
+    def _on(self, node: _Node, depth: int, *, captured: bool = False) -> bool:
+        """Walk on from a node, and say whether every upstream finds a route from here.
+
+        ``captured`` says that a wildcard took the segment before. The depth is bounded by the
+        segments that a path can have.
+        """
+        self.work += STEP_WORK
+        if self.work > MAX_WORK:
+            raise PathError(TOO_MUCH_WORK)
+        if depth == len(self._keys):
+            return self._end_slash(node, captured) if self._keeps_slash else self._end(node)
+        for other in self._others.get(depth, ()):
+            below = node.literals.get(other)
+            if below is not None:
+                self._on(below, depth + 1)
+        key = self._keys[depth]
+        below = node.literals.get(key)
+        if below is not None and self._on(below, depth + 1) and depth not in self._doubted:
+            return True
+        if (
+            node.one is not None
+            and self._on(node.one, depth + 1, captured=True)
+            and not (
+                self._upstream.dots_end_captures and "." in key and depth + 1 < len(self._keys)
+            )
+        ):
+            return True
+        return node.tail is not None and self._take(node.tail.here)
+
+    def _end(self, node: _Node) -> bool:
+        if self._take(node.here):
+            return True
+        if self._upstream.empty_tails and node.tail is not None:
+            self._take(node.tail.here)
+        return False
+
+    def _end_slash(self, node: _Node, captured: bool) -> bool:
+        """End a path at a slash: it is a path of its own, unless the table writes that one."""
+        if self._take(node.here, written_with_slash=True):
+            return True
+        if node.tail is not None:
+            self._take(node.tail.here)
+        if self._upstream.empty_captures and node.one is not None:
+            self._take(node.one.here)
+        if self._upstream.slashed_captures and captured:
+            self._take(node.here)
+        return False
+
+    def _take(self, place: _Place | None, *, written_with_slash: bool = False) -> bool:
+        """Add what a place has for the host and the method, and say whether it has anything."""
+        group = None if place is None else place.by_host.get(self._host) or place.any_host
+        if group is None or (written_with_slash and not group.slash):
+            return False
+        found = group.by_method.get(self._method) or group.otherwise
+        if not any(found is other for other in self.found):
+            self.found.append(found)
+        return True

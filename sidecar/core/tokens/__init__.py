@@ -1,0 +1,1 @@
+"""Tokens: credentials, keys, verification, and the principal that the claims prove."""

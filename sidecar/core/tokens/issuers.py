@@ -1,0 +1,70 @@
+"""Who signs tokens."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.principal import ClaimNames
+
+MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
+
+MIN_DISTINCT_BYTES: Final = 8
+"""Fewer in a secret mean a repeated word or letter: 32 random hex digits have them once in 28
+million, and base64 or raw bytes practically never."""
+
+# Secrets that stand in JobFirst's public repositories.
+PUBLIC_SECRETS = frozenset(
+    {
+        b"jobfirst-unified-auth-secret-key-2024",
+        b"zervigo-mvp-secret-key-2025",
+        b"jobfirst-basic-secret-key-2024",
+        b"jobfirst_jwt_secret_2024",
+    }
+)
+
+# How keys begin in PEM and OpenSSH files. A public key as the secret would let anyone sign.
+_KEY_BEGINNINGS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-")
+
+
+class Issuer(NamedTuple):
+    """Who signs tokens, with the keys or the secrets known at this moment.
+
+    Either ``secrets`` is filled and ``algorithms`` is HS256 alone, or it is empty and ``keys``
+    counts: None until a first good key set came. ``audiences`` empty means that a token's audience
+    is not checked. ``role_permissions`` says what a role grants beside the token's own permissions.
+
+    ``grantable`` and ``grantable_roles`` are patterns (a name, or the beginning of names before a
+    ``*``) of all that its tokens can grant; None: no limit. ``subject_pattern`` is a regular
+    expression for the whole of its subjects, with ASCII's meaning of a digit; None: any.
+    """
+
+    name: str
+    algorithms: frozenset[str]
+    audiences: frozenset[str] = frozenset()
+    allow_missing_issuer: bool = False
+    secrets: tuple[bytes, ...] = ()
+    keys: KeySet | None = None
+    claims: ClaimNames = ClaimNames()
+    role_permissions: Mapping[str, tuple[str, ...]] = {}
+    grantable: tuple[str, ...] | None = None
+    grantable_roles: tuple[str, ...] | None = None
+    subject_pattern: str | None = None
+
+
+def check_secret(secret: bytes) -> str | None:
+    """Say why a secret must not be used (public, a key, too short); None when it is fine."""
+    if secret.strip() in PUBLIC_SECRETS:
+        return "it is publicly known: it stands in JobFirst's public repositories"
+    if secret.lstrip().startswith(_KEY_BEGINNINGS) or b'"kty"' in secret:
+        return "it is a key in PEM, OpenSSH or JWK form, not a secret"
+    if len(secret) < MIN_SECRET_BYTES:
+        return f"it has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed"
+    return None
+
+
+def doubt_secret(secret: bytes) -> str | None:
+    """Say why a secret that ``check_secret`` lets pass looks guessable; None where it does not."""
+    distinct = len(set(secret))
+    if distinct < MIN_DISTINCT_BYTES:
+        return f"it is made of {distinct} different characters alone, so it may be easy to guess"
+    return None

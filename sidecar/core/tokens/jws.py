@@ -1,0 +1,88 @@
+"""Reading a token strictly (JWS compact serialisation, RFC 7515) before any cryptography."""
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sidecar.core.reasons import Reason
+from sidecar.core.tokens import base64url, strict_json
+from sidecar.core.tokens.errors import TokenError
+
+# Servers often take no longer header; the tokens of the field stay below 2 KiB.
+MAX_TOKEN_BYTES: Final = 8 * 1024
+MAX_KID_CHARS: Final = 256  # a SHA-512 thumbprint in hexadecimal has 128
+
+# Members that change what a token means (encryption, compression, an unencoded or nested payload,
+# extensions that must be understood): none is needed here, and a reader that skips them reads
+# another token.
+FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
+
+# RFC 8725, section 3.11: explicit typing keeps tokens for other purposes out (RFC 9068: at+jwt).
+TOKEN_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+
+
+class UnverifiedToken(NamedTuple):
+    """A token as it reads, proving nothing yet; ``signing_input`` is what ``signature`` is over."""
+
+    alg: str
+    kid: str | None
+    claims: dict[str, Any]
+    signing_input: bytes
+    signature: bytes
+
+
+def read(token: bytes) -> UnverifiedToken:
+    """Return the parts of a token.
+
+    Raises TokenError: token_malformed, or token_kind for a ``typ`` that is no access token's. Where
+    keys are to be found according to the token itself (``jku``, ``x5u``, ``jwk``, ``x5c``) is never
+    looked at.
+    """
+    if len(token) > MAX_TOKEN_BYTES:
+        raise _malformed(f"longer than {MAX_TOKEN_BYTES} bytes")
+    if token.count(b".") != 2:
+        # Five parts are an encrypted token (JWE).
+        raise _malformed("not three parts")
+    signing_input, _, signature_part = token.rpartition(b".")
+    header_part, _, claims_part = signing_input.partition(b".")
+    alg, kid = _read_header(header_part)
+    claims = _json_object(claims_part, "payload")
+    return UnverifiedToken(alg, kid, claims, signing_input, _bytes(signature_part, "signature"))
+
+
+@lru_cache(maxsize=64)  # all tokens of a key begin alike; a refusal is not remembered
+def _read_header(part: bytes) -> tuple[str, str | None]:
+    header = _json_object(part, "header")
+    if not FORBIDDEN_HEADERS.isdisjoint(header):
+        forbidden = ", ".join(sorted(FORBIDDEN_HEADERS.intersection(header)))
+        raise _malformed(f"the header has {forbidden}")
+    alg = header.get("alg")
+    if not isinstance(alg, str):
+        raise _malformed("the header's alg is not a string")
+    kid = header.get("kid")
+    if "kid" in header and not (isinstance(kid, str) and len(kid) <= MAX_KID_CHARS):
+        raise _malformed(f"the header's kid is not a string of at most {MAX_KID_CHARS} characters")
+    typ = header.get("typ")
+    if "typ" in header and not (isinstance(typ, str) and typ.lower() in TOKEN_TYPES):
+        raise TokenError(Reason.TOKEN_KIND, "the header's typ is no access token's")
+    return alg, kid
+
+
+def _json_object(part: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = strict_json.loads(_bytes(part, what))
+    except strict_json.StrictJsonError as error:
+        raise _malformed(f"{what}: {error}") from None
+    if not isinstance(value, dict):
+        raise _malformed(f"{what}: not a JSON object")
+    return value
+
+
+def _bytes(part: bytes, what: str) -> bytes:
+    try:
+        return base64url.decode(part)
+    except ValueError:
+        raise _malformed(f"{what}: not canonical base64url without padding") from None
+
+
+def _malformed(detail: str) -> TokenError:
+    return TokenError(Reason.TOKEN_MALFORMED, detail)

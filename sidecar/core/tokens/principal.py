@@ -1,0 +1,296 @@
+"""Who the claims prove, what that principal may do, and what the upstream is told of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+from sidecar.core.reasons import Reason
+from sidecar.core.routes.table import Route
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.grantable import Patterns, patterns_of
+from sidecar.core.tokens.memo import Memo
+
+if TYPE_CHECKING:
+    from sidecar.core.tokens.issuers import Issuer  # which imports ClaimNames from here
+
+# Names and values together: servers often take no longer headers.
+MAX_IDENTITY_BYTES: Final = 8 * 1024
+ALL_PERMISSIONS: Final = "*"
+
+# Lists of roles or permissions, and headers of them, are held once each, however many cached tokens
+# have them: most users share a few, and some have a hundred permissions (some 15 KiB).
+MAX_SHARED_BYTES: Final = 2 * 1024 * 1024
+_lists: Final[Memo[tuple[tuple[str, ...], frozenset[str]]]] = Memo(MAX_SHARED_BYTES)
+_headers: Final[Memo[str]] = Memo(MAX_SHARED_BYTES)
+
+_MAX_PATTERNS: Final = 64  # of subjects, one an issuer
+
+# A longer subject matches no pattern: the time that one takes is bounded. UUIDs, e-mail addresses
+# and SPIFFE ids of usual length are within it.
+MAX_MATCHED_SUBJECT: Final = 128
+
+# What stands for itself in an identity header: visible ASCII but for the escape itself.
+_VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+_ALL_VISIBLE: Final = re.compile(f"[{re.escape(_VISIBLE)}]*").fullmatch
+
+
+class Kind(StrEnum):
+    """Whether a token was issued to a person or to a service."""
+
+    USER = "user"
+    SERVICE = "service"
+
+
+class Principal(NamedTuple):
+    """Who verified claims prove.
+
+    ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` is what ``*``
+    came to where the issuer may not grant everything: each name that one of them matches is held.
+    """
+
+    kind: Kind
+    subject: str
+    issuer: str
+    username: str | None = None
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+    granted: frozenset[str] = frozenset()
+    patterns: Patterns | None = None
+
+
+class ClaimNames(NamedTuple):
+    """Which claims hold what; the first that says something counts, and all of them for lists."""
+
+    subject: tuple[str, ...] = ("user_id", "sub")
+    username: tuple[str, ...] = ("username",)
+    email: tuple[str, ...] = ("email",)
+    roles: tuple[str, ...] = ("role", "roles")
+    permissions: tuple[str, ...] = ("permissions",)
+
+
+class IdentityHeaders(NamedTuple):
+    """The header that carries each part of the principal to the upstream; lower-case."""
+
+    subject: str = "x-user-id"
+    username: str = "x-username"
+    email: str = "x-user-email"
+    roles: str = "x-user-role"
+    permissions: str = "x-user-permissions"
+    issuer: str = "x-user-issuer"
+    service: str = "x-service-id"
+
+
+class Refusal(NamedTuple):
+    """Why a principal may not use a route; ``needs`` names what would do, for the client.
+
+    It holds the permissions that are missing, all of them needed, or where ``any_of`` the
+    permissions, roles, kinds or issuers of which one is.
+    """
+
+    reason: Reason
+    needs: tuple[str, ...]
+    any_of: bool = True
+
+
+def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
+    """Return whom the claims of a verified token name.
+
+    A token with ``service_id`` is a service's, whatever else it carries; it has no username or
+    email. A role that the issuer cannot grant is not held and grants nothing; permissions are
+    limited last, those that roles grant included.
+
+    Raises TokenError(token_claims) without a proper subject, and when its roles or permissions
+    could never fit into the identity headers.
+    """
+    names = issuer.claims
+    if claims.get("service_id") is not None:
+        kind = Kind.SERVICE
+        subject = _subject(claims["service_id"])
+        username = email = None
+    else:
+        kind = Kind.USER
+        subject = _subject(_first(claims, names.subject))
+        username = _text(_first(claims, names.username))
+        email = _text(_first(claims, names.email))
+    if issuer.subject_pattern is not None and not _matches(issuer.subject_pattern, subject):
+        raise TokenError(Reason.TOKEN_CLAIMS, "the subject does not match subject_pattern")
+    listed = [_listed(claims.get(name), text_counts=True) for name in names.roles]
+    if issuer.grantable_roles is not None:
+        listed = [filter(patterns_of(issuer.grantable_roles).hold, part) for part in listed]
+    roles, _ = _shared(_union(listed))
+    own = [_listed(claims.get(name), text_counts=False) for name in names.permissions]
+    parts = [*own, *(issuer.role_permissions.get(role, ()) for role in roles)]
+    patterns = None
+    if issuer.grantable is not None:
+        parts, patterns = _limited(parts, patterns_of(issuer.grantable))
+    permissions, granted = _shared(_union(parts))
+    return Principal(
+        kind, subject, issuer.name, username, email, roles, permissions, granted, patterns
+    )
+
+
+def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refusal | None:
+    """Return why the principal may not use the route with this path, None where it may.
+
+    ``*`` among the principal's permissions grants every permission, but no role, and does not make
+    it the owner; what ``*`` came to grants what it matches, and neither of the two either.
+    """
+    if principal.kind not in route.principals:
+        return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(route.principals)))
+    if route.issuers and principal.issuer not in route.issuers:
+        return Refusal(Reason.WRONG_ISSUER, tuple(sorted(route.issuers)))
+    granted, patterns = principal.granted, principal.patterns
+    if ALL_PERMISSIONS not in granted:
+        missing = tuple(name for name in route.permissions if name not in granted)
+        if patterns is not None:
+            missing = tuple(name for name in missing if not patterns.hold(name))
+        if missing:
+            return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
+        any_of = route.any_permissions
+        if (
+            any_of
+            and granted.isdisjoint(any_of)
+            and (patterns is None or not any(map(patterns.hold, any_of)))
+        ):
+            return Refusal(Reason.PERMISSION_DENIED, any_of)
+    if route.roles and not any(role in principal.roles for role in route.roles):
+        return Refusal(Reason.ROLE_DENIED, route.roles)
+    if route.owner is not None and granted.isdisjoint(route.owner_unless):
+        owns = (
+            principal.kind is Kind.USER
+            and route.owner < len(segments)
+            and segments[route.owner] == principal.subject
+        )
+        if not owns:
+            return Refusal(Reason.NOT_OWNER, ())
+    return None
+
+
+def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple[str, str], ...]:
+    """Return the headers that tell the upstream who asks: those that have a value.
+
+    Values are UTF-8, percent-encoded where not visible ASCII, and ``%``, and ``,`` inside lists.
+    What ``*`` came to stands among the permissions as the operator wrote it: ``orders:*``.
+    Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
+    """
+    subject = names.subject if principal.kind is Kind.USER else names.service
+    texts = (
+        (subject, principal.subject),
+        (names.username, principal.username),
+        (names.email, principal.email),
+        (names.issuer, principal.issuer),
+    )
+    lists = ((names.roles, principal.roles), (names.permissions, held_by(principal)))
+    headers = [(name, _escaped(text)) for name, text in texts if text not in (None, "")]
+    headers += [(name, _escaped_list(items)) for name, items in lists if items != ()]
+    if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
+        raise _too_large()
+    return tuple(headers)
+
+
+def held_by(principal: Principal) -> tuple[str, ...]:
+    """Return the permissions that a principal holds, and then what ``*`` came to, each once."""
+    if principal.patterns is None:
+        return principal.permissions
+    return tuple(dict.fromkeys((*principal.permissions, *principal.patterns.texts)))
+
+
+def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
+    """Return the first claim that says something."""
+    for name in names:
+        value: object = claims.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _subject(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TokenError(Reason.TOKEN_CLAIMS, "no subject that is text or an integer")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _listed(value: object, *, text_counts: bool) -> Iterable[str]:
+    if isinstance(value, str):
+        return (value,) if text_counts else ()
+    if isinstance(value, list):
+        return (item for item in value if isinstance(item, str))
+    return ()
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    return len(subject) <= MAX_MATCHED_SUBJECT and bool(_compiled(pattern).fullmatch(subject))
+
+
+@lru_cache(_MAX_PATTERNS)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)  # to int() and to str, ７ is a digit too
+
+
+def _limited(
+    parts: Iterable[Iterable[str]], limit: Patterns
+) -> tuple[list[Iterable[str]], Patterns | None]:
+    """Return the permissions within a limit, and the limit where ``*`` came to be that."""
+    held = [item for part in parts for item in part]
+    all_of_it = ALL_PERMISSIONS in held and not limit.hold(ALL_PERMISSIONS)
+    return [filter(limit.hold, held)], limit if all_of_it and limit.texts else None
+
+
+def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Return what is in any of ``parts``, each once, in order.
+
+    Raises TokenError as soon as no header could hold it, however much is still to come.
+    """
+    union: dict[str, None] = {}
+    size = 0
+    for part in parts:
+        for item in part:
+            if item and item not in union:
+                size += len(item) + 1
+                if size > MAX_IDENTITY_BYTES:
+                    raise _too_large()
+                union[item] = None
+    return tuple(union)
+
+
+def _shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the same tuple for each principal that holds the same, and its set."""
+    found = _lists.get(items)
+    if found is None:
+        found = items, frozenset(items)
+        _lists.keep(items, found)
+    return found
+
+
+def _escaped(text: str) -> str:
+    if _ALL_VISIBLE(text):
+        return text
+    try:
+        return quote(text, safe=_VISIBLE)
+    except UnicodeEncodeError:
+        # The reader lets no lone surrogate through; an issuer's name comes from the config.
+        raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
+
+
+def _escaped_list(items: tuple[str, ...]) -> str:
+    found = _headers.get(items)
+    if found is None:
+        found = ",".join([_escaped(item).replace(",", "%2C") for item in items])
+        _headers.keep(items, found)
+    return found
+
+
+def _too_large() -> TokenError:
+    return TokenError(Reason.TOKEN_CLAIMS, f"identity headers over {MAX_IDENTITY_BYTES} bytes")

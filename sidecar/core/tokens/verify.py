@@ -1,0 +1,254 @@
+"""Tokens: a strict reader before any cryptography, then the signature, then what the claims say."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from jwt import PyJWS
+
+from sidecar.core.reasons import Reason
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens import jws
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import Key, KeySet
+from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+
+__all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
+
+# 9999-12-31T23:59:59Z: the last second that every date library knows.
+MAX_TIME: Final = 253402300799
+SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 -- an algorithm's name
+
+_PYJWS = PyJWS()
+
+
+class NeedsKey(NamedTuple):
+    """The token names a key that the issuer's key set lacks; a fresh key set may have it.
+
+    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set at all
+    yet; nothing can be said against a token then.
+    """
+
+    issuer: int
+    kid: str | None
+    first: bool = False
+
+
+class Verified(NamedTuple):
+    """A token that was verified: its principal, and how long that may be relied on.
+
+    ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
+    ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
+    the epoch; leeway is already in them; ``cached_until`` is of the steady clock. ``identity``
+    holds the upstream's headers, ready to send.
+    """
+
+    digest: bytes
+    principal: Principal
+    issuer: int
+    thumbprint: str | None
+    valid_from: float
+    valid_until: float
+    cached_until: float
+    identity: tuple[tuple[str, str], ...]
+
+
+class _Times(NamedTuple):
+    """When a token is good: from ``start`` to just before ``end``, leeway included."""
+
+    start: float
+    end: float
+
+
+CHECKS: Final = ("form", "issuer", "times", "audience", "kind", "key", "signature", "claims")
+"""What ``verify`` checks, in its order; ``issuer`` is the algorithm too."""
+
+
+def verify(
+    token: bytes,
+    snapshot: Snapshot,
+    now: float,
+    held: Callable[[str], object] = len,  # which does nothing here, in the least time
+    *,
+    steady: float | None = None,
+) -> Verified | NeedsKey:
+    """Verify a token against the snapshot at ``now`` (seconds since the epoch).
+
+    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
+    ``held`` hears of each of ``CHECKS`` that holds, for who wants to tell where it went wrong.
+
+    Raises TokenError with the reason of the first condition that does not hold: form, issuer,
+    algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
+    cryptography.
+    """
+    unverified = jws.read(token)
+    held("form")
+    claims = unverified.claims
+    index, issuer = _select_issuer(claims, unverified.alg, snapshot.issuers)
+    held("issuer")
+    times = _check_times(claims, now, snapshot.leeway)
+    held("times")
+    _check_audience(claims, issuer)
+    held("audience")
+    _check_kind(claims)
+    held("kind")
+    if issuer.secrets:
+        thumbprint = None
+        held("key")
+        _check_secrets(unverified, issuer.secrets)
+    else:
+        # Without any keys the first fetch may be on its way: a sidecar that just started.
+        if issuer.keys is None:
+            return NeedsKey(index, unverified.kid, first=True)
+        key = _select_key(unverified, issuer.keys, snapshot, now, steady)
+        if key is None:
+            return NeedsKey(index, unverified.kid)
+        thumbprint = key.thumbprint
+        held("key")
+        if _signed(unverified, key.public_key) is not True:
+            raise TokenError(Reason.TOKEN_SIGNATURE, "the signature does not verify")
+    held("signature")
+    principal = principal_from_claims(claims, issuer)
+    found = Verified(
+        digest=hashlib.sha256(token).digest(),
+        principal=principal,
+        issuer=index,
+        thumbprint=thumbprint,
+        valid_from=times.start,
+        valid_until=times.end,
+        cached_until=(now if steady is None else steady) + min(times.end - now, snapshot.cache_ttl),
+        identity=identity_values(principal, snapshot.identity_headers),
+    )
+    held("claims")
+    return found
+
+
+def recheck(
+    verified: Verified, snapshot: Snapshot, now: float, steady: float | None = None
+) -> Reason | None:
+    """Say why a cached token counts no longer at ``now`` (epoch seconds); None while it does.
+
+    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
+
+    Whatever the reason, the entry is dead and the token is to be verified afresh, which says the
+    last word: its key may be back under another kid, stale keys may have been fetched again. The
+    snapshot may hold other keys than the token was verified with, but the same issuers otherwise.
+    """
+    if now >= verified.valid_until:
+        return Reason.TOKEN_EXPIRED
+    if now < verified.valid_from:
+        return Reason.TOKEN_NOT_YET_VALID
+    aged_to = now if steady is None else steady
+    if aged_to >= verified.cached_until:
+        return Reason.TOKEN_KEY_UNKNOWN
+    if verified.thumbprint is None:
+        return None
+    keys = snapshot.issuers[verified.issuer].keys
+    if keys is None:
+        return Reason.NOT_READY
+    age = aged_to - keys.fetched_at
+    if age > snapshot.max_stale or (age < 0 and steady is not None):
+        return Reason.NOT_READY
+    if verified.thumbprint not in keys.thumbprints:
+        return Reason.TOKEN_KEY_UNKNOWN
+    return None
+
+
+def _select_issuer(
+    claims: Mapping[str, Any], alg: str, issuers: tuple[Issuer, ...]
+) -> tuple[int, Issuer]:
+    name = claims.get("iss")
+    known = False
+    for index, issuer in enumerate(issuers):
+        if issuer.allow_missing_issuer if name is None else issuer.name == name:
+            known = True
+            if alg in issuer.algorithms:
+                return index, issuer
+    if known:
+        raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not among the issuer's algorithms")
+    raise TokenError(
+        Reason.TOKEN_ISSUER,
+        "no iss, and no issuer has allow_missing_issuer"
+        if name is None
+        else "iss is no configured issuer",
+    )
+
+
+def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> _Times:
+    # PyJWT's own checks read the wall clock and round; here the caller's ``now`` counts.
+    for name in ("exp", "nbf", "iat"):
+        if name in claims:
+            _check_time(name, claims[name])
+        elif name == "exp":
+            raise TokenError(Reason.TOKEN_CLAIMS, "no exp")
+    times = _Times(claims["nbf"] - leeway if "nbf" in claims else 0.0, claims["exp"] + leeway)
+    if now >= times.end:
+        raise TokenError(Reason.TOKEN_EXPIRED, f"expired {now - claims['exp']:.0f} s ago")
+    if now < times.start:
+        raise TokenError(Reason.TOKEN_NOT_YET_VALID, f"valid in {claims['nbf'] - now:.0f} s")
+    return times
+
+
+def _check_time(name: str, value: object) -> None:
+    # A boolean is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenError(Reason.TOKEN_CLAIMS, f"{name} is not a number")
+    if not 0 <= value <= MAX_TIME:
+        raise TokenError(Reason.TOKEN_CLAIMS, f"{name} is not from 0 to {MAX_TIME}")
+
+
+def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    if not issuer.audiences:
+        return
+    aud = claims.get("aud")
+    named = aud if isinstance(aud, list) else [aud]
+    if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
+        raise TokenError(Reason.TOKEN_AUDIENCE, "aud names none of the issuer's audiences")
+
+
+def _check_kind(claims: Mapping[str, Any]) -> None:
+    """Refuse refresh tokens; JobFirst's differ from access tokens by the claim ``token`` alone."""
+    marker = claims.get("token")
+    refresh = isinstance(marker, str) and marker.startswith("refresh-")
+    for name in ("token_type", "token_use", "typ"):
+        value = claims.get(name)
+        refresh = refresh or (
+            isinstance(value, str) and value.lower() in {"refresh", "refresh_token"}
+        )
+    if refresh:
+        raise TokenError(Reason.TOKEN_KIND, "a refresh token")
+
+
+def _select_key(
+    token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float, steady: float | None
+) -> Key | None:
+    age = (now if steady is None else steady) - keys.fetched_at
+    # By a clock that never jumps, a set from the future is one whose age is unknown.
+    if age > snapshot.max_stale or (age < 0 and steady is not None):
+        raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
+    if token.kid is not None:
+        key = keys.by_kid.get(token.kid)
+        if key is not None and token.alg not in key.algorithms:
+            raise TokenError(Reason.TOKEN_ALGORITHM, "alg does not fit the key that kid names")
+        return key
+    fitting = [key for key in keys.keys if token.alg in key.algorithms]
+    if len(fitting) > 1:
+        raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no kid, and several keys fit")
+    return fitting[0] if fitting else None
+
+
+def _check_secrets(token: jws.UnverifiedToken, secrets: tuple[bytes, ...]) -> None:
+    # A secret is never used with another algorithm, nor a key set's key with this one (jwk.py knows
+    # none of the HS family), whatever an issuer's list of algorithms says: so no public key can
+    # serve as a secret.
+    if token.alg != SECRET_ALGORITHM:
+        raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not for a shared secret")
+    if not any(_signed(token, secret) is True for secret in secrets):
+        raise TokenError(Reason.TOKEN_SIGNATURE, "no secret of the issuer's verifies the signature")
+
+
+def _signed(token: jws.UnverifiedToken, key: object) -> bool:
+    # ``key`` fits ``alg``: its JWK was read for it (jwk.py), or it is a secret.
+    algorithm = _PYJWS.get_algorithm_by_name(token.alg)
+    return algorithm.verify(token.signing_input, key, token.signature) is True

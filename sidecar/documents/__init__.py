@@ -1,0 +1,1 @@
+"""YAML and JSON documents with line numbers, what is wrong with them, and their schema."""

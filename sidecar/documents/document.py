@@ -1,0 +1,45 @@
+"""What a file holds: plain values, and where each of them stands."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sidecar.documents.findings import Place
+
+
+class Mark(NamedTuple):
+    """A position in a file; line and column count from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+class Fault(NamedTuple):
+    """What the reader refused, and where."""
+
+    mark: Mark
+    code: str
+    message: str
+    help: str = ""
+
+
+@dataclass(slots=True)
+class Document:
+    """The one document of a file.
+
+    ``marks`` has the position of each key and of each list item; ``texts`` tells how what is no
+    text was written. ``refused`` are the places whose value the reader did not take. ``complete``
+    is False where the reader had to stop, so that ``value`` is not worth judging.
+    """
+
+    value: object = None
+    marks: dict[Place, Mark] = field(default_factory=dict)
+    texts: dict[Place, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    refused: set[Place] = field(default_factory=set)
+    complete: bool = False
+
+    def mark(self, place: Place) -> Mark:
+        """Return the position of a place, or of the nearest around it that stands in the file."""
+        while place and place not in self.marks:
+            place = place[:-1]
+        return self.marks.get(place, Mark(1, 1))

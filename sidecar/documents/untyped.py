@@ -1,0 +1,42 @@
+"""A document's plain values, read without trust: a value of another type counts as absent.
+
+For what must be said even where other keys are wrong; their types are the schema's business.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sidecar.documents.findings import BadValueError
+from sidecar.documents.values import seconds
+
+
+def mapping(value: object) -> Mapping[str, object]:
+    """Return a mapping, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(value: object) -> Sequence[object]:
+    """Return a list, an empty one for anything else."""
+    return value if isinstance(value, list) else ()
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the texts of a list, or of a single text."""
+    values = (value,) if isinstance(value, str) else sequence(value)
+    return tuple(text for text in values if isinstance(text, str))
+
+
+def duration(value: object, default: float) -> float | None:
+    """Return a duration's seconds, ``default`` where it is absent, None where it is none."""
+    if value is None:
+        return default
+    try:
+        return seconds(value) if isinstance(value, str) else None
+    except BadValueError:
+        return None
+
+
+def at(value: object, *keys: str) -> object:
+    """Return what lies at the end of these keys, None where the way breaks off."""
+    for key in keys:
+        value = mapping(value).get(key)
+    return value

@@ -1,0 +1,144 @@
+"""Single values: what a text must look like, and what it becomes."""
+
+import re
+
+from sidecar.documents.findings import BadValueError, one_of, quoted
+
+MAX_TEXT = 512  # characters: longer names would only fill logs and metrics
+MAX_REPETITIONS = 3  # in a pattern for subjects; each multiplies the time of a match by its length
+
+# RFC 7518 and RFC 8037; those that a public key verifies.
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"([0-9]{1,9})(KiB|MiB|GiB)")
+_SIZE_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_OCTAL = re.compile(r"0?[0-7]{3}")
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^]]*\]")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_VARIABLE = re.compile(r"[*+]|(?<!\()\?|\{[0-9]*,[0-9]*\}")
+_PLACEHOLDER = re.compile(r"\{(name|host|port)\}")
+
+
+def text_that_says_something(text: str) -> str:
+    """Return a text as it is. Raises BadValueError for blank, padded or overlong text."""
+    if not text.strip():
+        raise BadValueError("is empty")
+    if text != text.strip():
+        raise BadValueError("begins or ends with a space")
+    if len(text) > MAX_TEXT:
+        raise BadValueError(f"has {len(text)} characters, at most {MAX_TEXT} are taken")
+    return text
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of ``250ms``, ``30s``, ``5m`` or ``1h``. Raises BadValueError."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise BadValueError(
+            f"must be a duration, not {quoted(text)}", "such as 250ms, 30s, 5m or 1h"
+        )
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def size(text: str) -> int:
+    """Return the bytes of ``512KiB``, ``32MiB`` or ``1GiB``. Raises BadValueError."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise BadValueError(f"must be a size, not {quoted(text)}", "such as 512KiB, 32MiB or 1GiB")
+    return int(found[1]) * _SIZE_UNITS[found[2]]
+
+
+def file_mode(text: str) -> int:
+    """Return the mode of octal digits such as ``0660``. Raises BadValueError."""
+    if not _OCTAL.fullmatch(text):
+        raise BadValueError(f"must be three octal digits, not {quoted(text)}", 'such as "0660"')
+    return int(text, 8)
+
+
+def environment_name(text: str) -> str:
+    """Return the name of an environment variable as it is. Raises BadValueError."""
+    if not ENVIRONMENT_NAME.fullmatch(text):  # it may be the secret itself, so it is not shown
+        raise BadValueError(
+            "must be the name of an environment variable", "such as ZERVI_JWT_SECRET"
+        )
+    return text
+
+
+def algorithm(text: str) -> str:
+    """Return an algorithm that public keys verify. Raises BadValueError."""
+    if text in ALGORITHMS:
+        return text
+    if text.lower() == "none":
+        raise BadValueError("must never be none", "an unsigned token proves nothing")
+    if text.upper().startswith("HS"):
+        hint = "with `secret_env` or `secret_file` it is HS256, and no key can serve as the secret"
+        raise BadValueError(f"must not be {quoted(text)}", hint)
+    raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
+
+
+def grant_pattern(text: str) -> str:
+    """Return a name, or the beginning of names before a ``*``, as it is. Raises BadValueError."""
+    text_that_says_something(text)
+    if "*" in text[:-1]:
+        raise BadValueError(
+            f"has a `*` that is not its end, in {quoted(text)}", "such as orders:read or orders:*"
+        )
+    return text
+
+
+def subject_expression(text: str) -> str:
+    """Return a regular expression for subjects as it is.
+
+    Raises BadValueError where it is none, or where its time could explode: the text that it is
+    matched against may be an attacker's. So nothing that repeats is repeated, and repetitions are
+    few; over the 128 characters that are matched at most, that is some milliseconds.
+    """
+    text_that_says_something(text)
+    try:
+        re.compile(text, re.ASCII)
+    except (re.error, OverflowError, RecursionError) as error:
+        reason = getattr(error, "msg", "it is too large")
+        raise BadValueError(f"must be a regular expression: {reason}") from None
+    plain = _CLASS.sub("c", _ESCAPED.sub("e", text))
+    if _REPEATED_GROUP.search(plain):
+        hint = "write [a-z][a-z-]* rather than [a-z]+(-[a-z]+)*"
+        raise BadValueError("must not repeat a group, which can take time without end", hint)
+    if len(_VARIABLE.findall(plain)) > MAX_REPETITIONS:
+        message = f"must not have more than {MAX_REPETITIONS} repetitions of variable length"
+        raise BadValueError(message, "a fixed one, as in [0-9a-f]{12}, does not count")
+    return text
+
+
+def registry_path(text: str) -> str:
+    """Return the path of a registry's operation as it is. Raises BadValueError."""
+    rest = text.replace("{service_id}", "")
+    if not text.startswith("/") or not text.isascii() or set(rest) & set(" ?#{}"):
+        raise BadValueError(
+            f"must be a path, and {quoted(text)} is not",
+            "it begins with /, has no query, and {service_id} is all that is filled in",
+        )
+    return text
+
+
+def node_path(text: str) -> str:
+    """Return the path of an operation on one node as it is. Raises BadValueError."""
+    if "{service_id}" not in registry_path(text):
+        raise BadValueError("must contain {service_id}", "the registry must know which node it is")
+    return text
+
+
+def id_template(text: str) -> str:
+    """Return a service id's template as it is. Raises BadValueError for another placeholder."""
+    text_that_says_something(text)
+    if set(_PLACEHOLDER.sub("", text)) & set("{}"):
+        raise BadValueError(
+            f"has a placeholder that is not known, in {quoted(text)}",
+            "{name}, {host} and {port} are filled in",
+        )
+    return text

@@ -1,0 +1,286 @@
+"""YAML as plain values with their positions, without YAML's surprises.
+
+Only what a configuration needs is read: mappings, lists, text, numbers, ``true``, ``false`` and
+``null``. What is not a number in JSON's grammar is text, so ``no``, ``on``, ``0660`` and
+``2026-01-01`` mean what they say. Anchors, aliases, merge keys, tags and a second document are
+refused: none is needed here, and each lets a short file mean something large or strange.
+"""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import yaml
+
+from sidecar.documents.document import Document, Fault, Mark
+from sidecar.documents.findings import Place, quoted
+
+MAX_BYTES = 8 * 1024 * 1024  # ten thousand routes with every key take about 4 MiB
+MAX_VALUES = 500_000  # twice those of such routes; each costs some 300 bytes while it is read
+MAX_DEPTH = 20  # the deepest value that means anything lies seven levels down
+MAX_FOREIGN_DEPTH = 100  # of other programs' documents, whose schemas nest
+MAX_PROBLEMS = 100  # more would only bury the first
+
+# The C parser is ten times faster; a build of PyYAML without it has the same events.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_WORDS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,300})")
+_FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,300})(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+
+# YAML 1.2, section 5.1: what a stream may hold; less U+0085, U+2028 and U+2029, line breaks that
+# only a reader of YAML 1.1 knows.
+_NOT_PRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+_NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def read_yaml(data: bytes, *, foreign: bool = False) -> Document:
+    """Read the one YAML document in ``data``; what is wrong with it is in its faults.
+
+    ``foreign`` is for other programs' documents: keys may look like numbers, values nest deeper,
+    and an alias is the very value that its anchor names, shared and not copied.
+    """
+    document = Document()
+    text = _decode(data, document.faults)
+    if text is not None:
+        _Composer(document, foreign).compose(_events(text))
+    return document
+
+
+def _decode(data: bytes, faults: list[Fault]) -> str | None:
+    if len(data) > MAX_BYTES:
+        limit = f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"
+        faults.append(Fault(Mark(1, 1), "yaml-size", limit))
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", "replace")
+        faults.append(
+            Fault(_position(before), "yaml-encoding", "this is not UTF-8", "save the file as UTF-8")
+        )
+        return None
+    if strange := _NOT_PRINTABLE.search(text):
+        message = f"the control character {quoted(strange[0])} cannot stand in YAML"
+        faults.append(Fault(_position(text[: strange.start()]), "yaml-encoding", message))
+        return None
+    return text
+
+
+def _position(before: str) -> Mark:
+    return Mark(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+def _events(text: str) -> Iterable[Any]:
+    loader = _Loader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
+
+
+def _resolve(text: str) -> object:
+    """Return a plain scalar's value."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in "-0123456789":
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FRACTION.fullmatch(text):
+            return float(text)
+    return text
+
+
+class _EnoughError(Exception):
+    """Enough is wrong."""
+
+
+class _Frame(NamedTuple):
+    """An open mapping or list. ``key`` holds the mapping's key whose value comes next."""
+
+    place: Place
+    into: dict[str, object] | list[object]
+    key: list[str]
+
+
+class _Composer:
+    """Events to values, without recursion."""
+
+    def __init__(self, document: Document, foreign: bool) -> None:
+        self.document = document
+        self.foreign = foreign
+        self.depth = MAX_FOREIGN_DEPTH if foreign else MAX_DEPTH
+        self.anchors: dict[str, object] = {}  # of a foreign document
+        self.frames: list[_Frame] = []
+        self.documents = 0
+        self.values = 0
+        self.ignored = 0  # how many collections are open inside one that is refused
+
+    def compose(self, events: Iterable[Any]) -> None:
+        with suppress(_EnoughError):
+            try:
+                for event in events:
+                    self._take(event)
+            except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from PyYAML
+                self._syntax(error)
+                return
+            if self.document.value is None:
+                self._fault(Mark(1, 1), "yaml-empty", "the file is empty")
+                return
+            self.document.complete = True
+
+    def _take(self, event: Any) -> None:
+        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        if self.ignored:
+            self._ignore(event)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._scalar(event, mark)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._open(event, mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self.frames.pop()
+        elif isinstance(event, yaml.AliasEvent) and self._is_known(event):
+            self._put(self.anchors[str(event.anchor)], mark)
+        elif isinstance(event, yaml.AliasEvent):
+            message = f"the alias {quoted(f'*{event.anchor}')} is not supported"
+            hint = 'write the value out; text that begins with * needs quotes, as in "*"'
+            self._fault(mark, "yaml-alias", message, hint)
+            self._refuse(mark)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                message = "a second document begins here"
+                self._fault(mark, "yaml-documents", message, "one file holds one document")
+                raise _EnoughError
+
+    def _scalar(self, event: Any, mark: Mark) -> None:
+        text: str = event.value
+        accepted = self._accepts_extras(event, mark)
+        if strange := _NOT_IN_A_VALUE.search(text):
+            message = f"the control character {quoted(strange[0])} cannot stand in a value"
+            self._fault(mark, "yaml-value", message)
+            accepted = False
+        if not accepted:
+            self._refuse(mark)
+            return
+        value = text if event.style else _resolve(text)
+        if self._expects_key():
+            if text == "<<" and not event.style:
+                message = "the merge key `<<` is not supported"
+                self._fault(mark, "yaml-alias", message, "write the keys out")
+            elif not text:
+                self._fault(mark, "yaml-key", "a key is empty")
+            elif not isinstance(value, str) and not self.foreign:
+                message = f"a key must be text, and {quoted(text)} is not"
+                self._fault(mark, "yaml-key", message, f'put it in quotes: "{text}"')
+            self._begin(text, mark)
+            return
+        place = self._put(value, mark)
+        self._name(event, value)
+        if not isinstance(value, str):
+            self.document.texts[place] = text
+
+    def _open(self, event: Any, mark: Mark) -> None:
+        self._accepts_extras(event, mark)
+        if len(self.frames) >= self.depth:
+            message = f"values are nested more than {self.depth} levels deep"
+            self._fault(mark, "yaml-depth", message)
+            raise _EnoughError
+        if self._expects_key():
+            message = "a key must be text, not a list or a mapping"
+            hint = 'text that begins with [ or { needs quotes, as in "{x}"'
+            self._fault(mark, "yaml-key", message, hint)
+            self.ignored = 1
+            return
+        into: dict[str, object] | list[object]
+        into = {} if isinstance(event, yaml.MappingStartEvent) else []
+        self.frames.append(_Frame(self._put(into, mark), into, []))
+        self._name(event, into)
+
+    def _name(self, event: Any, value: object) -> None:
+        if self.foreign and event.anchor is not None:
+            self.anchors[event.anchor] = value
+
+    def _is_known(self, event: Any) -> bool:
+        return event.anchor in self.anchors and not self._expects_key()
+
+    def _ignore(self, event: Any) -> None:
+        if isinstance(event, yaml.CollectionStartEvent):
+            self.ignored += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self.ignored -= 1
+            if not self.ignored:
+                self.frames[-1].key.append("")
+
+    def _refuse(self, mark: Mark) -> None:
+        """Leave a key or a value out, whose fault is told."""
+        if self._expects_key():
+            self._begin("", mark)
+        else:
+            self.document.refused.add(self._put(None, mark))
+
+    def _expects_key(self) -> bool:
+        return (
+            bool(self.frames) and isinstance(self.frames[-1].into, dict) and not self.frames[-1].key
+        )
+
+    def _begin(self, key: str, mark: Mark) -> None:
+        frame = self.frames[-1]
+        place = (*frame.place, key)
+        if isinstance(frame.into, dict) and key in frame.into:
+            first = self.document.marks[place]
+            message = f"the key {quoted(key)} stands here again"
+            self._fault(mark, "duplicate-key", message, f"it stands first at line {first.line}")
+            key = ""  # what follows is read, and counts for nothing
+        elif key:
+            self.document.marks[place] = mark
+        frame.key.append(key)
+
+    def _put(self, value: object, mark: Mark) -> Place:
+        """Put a value where it belongs; under the empty key it counts for nothing."""
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self._fault(mark, "yaml-size", f"the file holds more than {MAX_VALUES} values")
+            raise _EnoughError
+        if not self.frames:
+            self.document.value = value
+            self.document.marks[()] = mark
+            return ()
+        frame = self.frames[-1]
+        if isinstance(frame.into, list):
+            place = (*frame.place, len(frame.into))
+            frame.into.append(value)
+            self.document.marks[place] = mark
+            return place
+        key = frame.key.pop()
+        if key:
+            frame.into[key] = value
+        return (*frame.place, key)
+
+    def _accepts_extras(self, event: Any, mark: Mark) -> bool:
+        if event.anchor is not None and not self.foreign:
+            message = f"the anchor {quoted(f'&{event.anchor}')} is not supported"
+            self._fault(mark, "yaml-alias", message, "write the value out where it is needed")
+        if event.tag is not None:
+            message = f"the tag {quoted(event.tag)} is not supported"
+            self._fault(mark, "yaml-tag", message, "text that begins with ! needs quotes")
+        return event.tag is None
+
+    def _syntax(self, error: Exception) -> None:
+        position = getattr(error, "problem_mark", None)
+        mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        hint = "YAML indents with spaces, not tabs" if "start any token" in problem else ""
+        self._fault(mark, "yaml-syntax", f"this is not valid YAML: {problem}", hint)
+
+    def _fault(self, mark: Mark, code: str, message: str, hint: str = "") -> None:
+        self.document.faults.append(Fault(mark, code, message, hint))
+        if len(self.document.faults) >= MAX_PROBLEMS:
+            raise _EnoughError

@@ -1,0 +1,1 @@
+"""What the edges share: clocks, TLS trust, how a fault is logged."""

@@ -1,0 +1,1 @@
+"""What a careful reviewer says of a valid configuration and policy."""

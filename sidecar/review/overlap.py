@@ -1,0 +1,214 @@
+"""Routes that lie over each other: which wins, which can never win, and where methods get lost."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+from sidecar.config.policy_file import ROUTES
+from sidecar.core.paths.fold import fold
+from sidecar.core.routes.patterns import Pattern, parse_pattern
+from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of
+from sidecar.core.routes.table import Policy
+from sidecar.documents.findings import Place, Problem, Severity, quoted
+
+MAX_PAIRS = 200_000  # routes compared with each other: some two seconds; real tables have hundreds
+NAMED = 3  # overlapping routes that a message names
+
+_FRESH = "\x00"  # stands for any segment that no literal is: no path holds a NUL
+_FRESH_HOST = "host.invalid"  # and for any host that no route names (RFC 2606)
+
+
+class _Read(NamedTuple):
+    route: Route
+    pattern: Pattern
+
+
+class _Meeting(NamedTuple):
+    """A request, but for its method, that two routes match."""
+
+    host: str
+    segments: tuple[str, ...]
+
+
+class _Node:
+    """A prefix of paths; ``ends`` are those that end here, ``tails`` those whose * begins here."""
+
+    __slots__ = ("below", "ends", "tails")
+
+    def __init__(self) -> None:
+        self.below: dict[str | None, _Node] = {}
+        self.ends: list[_Read] = []
+        self.tails: list[_Read] = []
+
+
+def problems(policy: Policy) -> Iterator[Problem]:
+    """Yield routes that can never match, and those that more specific ones take requests from.
+
+    Also where those leave out methods that the wider ones take.
+    """
+    reads = [_read(route, policy.ignore_case) for route in policy.routes]
+    root = _Node()
+    for read in reads:
+        node = root
+        for segment in read.pattern.segments:
+            node = node.below.setdefault(segment, _Node())
+        (node.tails if read.pattern.tail else node.ends).append(read)
+    longest = max((len(read.pattern.segments) for read in reads), default=0)
+    pairs = 0
+    told: set[tuple[int, str]] = set()  # a narrower route and a method that it leaves out
+    for read in reads:
+        if not _ever_wins(policy, read, longest):
+            yield _never(read.route)
+            continue
+        if pairs > MAX_PAIRS:
+            continue
+        winners = []
+        for other in _touching(root, read.pattern):
+            pairs += 1
+            if pairs > MAX_PAIRS:
+                yield _cut(read.route)
+                break
+            meeting = _meeting(other, read)
+            if meeting is None or not _wins(policy, other, meeting):
+                continue
+            winners.append(other.route)
+            lost = [
+                method
+                for method in _left_out(policy, other.route, read.route, meeting)
+                if (other.route.index, method) not in told
+            ]
+            if lost:
+                told.update((other.route.index, method) for method in lost)
+                yield _gap(other.route, read.route, lost)
+        if winners:
+            yield _overlap(read.route, winners)
+
+
+def _read(route: Route, ignore_case: bool) -> _Read:
+    pattern = parse_pattern(route.path)
+    if ignore_case:
+        folded = tuple(segment and fold(segment) for segment in pattern.segments)
+        pattern = pattern._replace(segments=folded)
+    return _Read(route, pattern)
+
+
+def _ever_wins(policy: Policy, read: _Read, longest: int) -> bool:
+    """Say whether the route wins some request: of those that no literal of another route fits."""
+    fixed = tuple(_FRESH if segment is None else segment for segment in read.pattern.segments)
+    least = 1 if read.pattern.tail and fixed else 0  # `/*` matches `/` too
+    most = longest - len(fixed) + 2 if read.pattern.tail else 1
+    for host in sorted(hosts_of(read.route)) or [_FRESH_HOST]:
+        for method in sorted(methods_of(read.route)) or [_FRESH]:
+            for more in range(least, max(least + 1, most)):
+                if policy.match(host, method, fixed + (_FRESH,) * more) is read.route:
+                    return True
+    return False
+
+
+def _touching(root: _Node, pattern: Pattern) -> Iterator[_Read]:
+    """Yield the routes whose paths match something that ``pattern`` matches too."""
+    nodes = [root]
+    for segment in pattern.segments:
+        for node in nodes:
+            yield from node.tails
+        nodes = [
+            below
+            for node in nodes
+            for key, below in _fitting(node, segment)
+            if key is None or segment is None or key == segment
+        ]
+    if not pattern.tail:
+        for node in nodes:
+            yield from node.ends
+        return
+    if not pattern.segments:
+        yield from root.ends
+    while nodes:
+        node = nodes.pop()
+        yield from node.tails
+        for below in node.below.values():
+            yield from below.ends
+            nodes.append(below)
+
+
+def _fitting(node: _Node, segment: str | None) -> Iterator[tuple[str | None, _Node]]:
+    if segment is None:
+        yield from node.below.items()
+        return
+    for key in (segment, None):
+        if key in node.below:
+            yield key, node.below[key]
+
+
+def _meeting(other: _Read, read: _Read) -> _Meeting | None:
+    """Return where both match: on a host that both take, and a path that both do."""
+    hosts, others = hosts_of(read.route), hosts_of(other.route)
+    shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
+    if not shared or other.pattern[:2] == read.pattern[:2]:
+        return None  # beside each other, by hosts or methods
+    both = zip_longest(read.pattern.segments, other.pattern.segments)
+    segments = tuple(one or another or _FRESH for one, another in both)
+    patterns = (read.pattern, other.pattern)
+    if any(p.tail and p.segments and len(segments) <= len(p.segments) for p in patterns):
+        segments += (_FRESH,)  # a trailing * takes one more, but for `/*`, which matches `/` too
+    return _Meeting(min(shared), segments)
+
+
+def _wins(policy: Policy, other: _Read, meeting: _Meeting) -> bool:
+    method = next(iter(methods_of(other.route)), _FRESH)
+    found = policy.match(meeting.host, method, meeting.segments)
+    return (found.route if isinstance(found, NotAllowed) else found) is other.route
+
+
+def _left_out(policy: Policy, narrow: Route, wide: Route, meeting: _Meeting) -> Iterator[str]:
+    """Yield the methods that ``wide`` takes, and no route of the path of ``narrow``.
+
+    They are said of the first route of that path.
+    """
+    for method in sorted(wide.methods):
+        found = policy.match(meeting.host, method, meeting.segments)
+        if isinstance(found, NotAllowed) and found.route is narrow:
+            yield method
+
+
+def _never(route: Route) -> Problem:
+    message = "this route can never match: others are more specific wherever its path matches"
+    place: Place = (*ROUTES, route.index, "path")
+    return Problem(place, "never-matches", message, "remove it", Severity.WARNING)
+
+
+def _overlap(route: Route, winners: list[Route]) -> Problem:
+    named = ", ".join(quoted(winner.path) for winner in winners[:NAMED])
+    more = f" and {len(winners) - NAMED} more" if len(winners) > NAMED else ""
+    return Problem(
+        (*ROUTES, route.index, "path"),
+        "overlap",
+        f"where they match too, more specific routes win over this one: {named}{more}",
+        "explain says which route a request gets",
+        Severity.INFO,
+        (*ROUTES, winners[0].index),
+    )
+
+
+def _gap(narrow: Route, wide: Route, methods: list[str]) -> Problem:
+    named = ", ".join(methods)
+    return Problem(
+        (*ROUTES, narrow.index, "methods"),
+        "method-gap",
+        f"{named} {quoted(narrow.path)} is 405 although {quoted(wide.path)} takes {named}: "
+        "the path is chosen first, then the method",
+        f"name {named} here or in a route of its own, if it should be allowed",
+        Severity.WARNING,
+        (*ROUTES, wide.index),
+    )
+
+
+def _cut(route: Route) -> Problem:
+    return Problem(
+        (*ROUTES, route.index),
+        "not-compared",
+        f"from here on, routes are not compared with those that they overlap: {MAX_PAIRS:,} pairs "
+        "are compared",
+        "never-matches is said of all routes, overlap and method-gap only of those before",
+        Severity.INFO,
+    )

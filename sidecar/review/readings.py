@@ -1,0 +1,215 @@
+"""What a reviewer says of paths that upstreams read in several ways: for ``check`` only.
+
+Nothing here is wrong by itself: the strictest reading counts. It says where that matters.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote
+
+from sidecar.config.policy_file import ROUTES
+from sidecar.core.paths.canonical import Path, canonicalise
+from sidecar.core.paths.fold import fold
+from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
+from sidecar.core.routes.patterns import Pattern, parse_pattern
+from sidecar.core.routes.route import Route, hosts_of, methods_of
+from sidecar.core.routes.table import Policy
+from sidecar.documents.findings import Place, Problem, Severity, quoted
+from sidecar.review.strictness import is_as_strict
+
+MAX_PROBES = 20_000
+"""Paths that are tried to find what a profile leaves open: a second or two."""
+
+_FRESH = "zzz-any"  # stands for a segment that is no literal
+_FRESH_HOST = "host.invalid"  # and for a host that no route names (RFC 2606)
+
+
+READERS: Mapping[str, str] = {
+    "ignores_case": "that ignores case",
+    "compares_encoded": "that compares before it decodes",
+    "suffixes": "that takes a format after a dot",
+    "ignores_slash": "that ignores a trailing slash",
+    "keeps_slash": "that tells a trailing slash apart",
+    "empty_captures": "whose {name} may be empty",
+    "slashed_captures": "whose {name} may end in a slash",
+    "empty_tails": "whose trailing * may be empty",
+    "dots_end_captures": "whose {name} takes no dot",
+    "front_controller": "that drops index.php",
+}
+"""Of each field of ``Upstream``, how an upstream is that reads so."""
+
+
+def problems(policy: Policy) -> Iterator[Problem]:
+    """Yield where it matters that an upstream reads a path otherwise."""
+    patterns = [parse_pattern(route.path) for route in policy.routes]
+    yield from _weaker_over_stricter(policy, patterns)
+    if UPSTREAMS[policy.upstream].ignores_case and not policy.ignore_case:
+        yield from _weaker_in_other_case(policy, patterns)
+    if UPSTREAMS[policy.upstream].keeps_slash:
+        yield from _differ_by_slash(policy, patterns)
+    if policy.upstream != GENERIC:
+        yield from _left_open(policy, patterns)
+
+
+def _request(route: Route) -> tuple[str, str]:
+    """Return a host and a method that a route takes."""
+    return min(hosts_of(route), default=_FRESH_HOST), min(methods_of(route), default="GET")
+
+
+def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
+    """Yield each wildcard that takes what is not recognised as a stricter route."""
+    over: dict[int, list[Route]] = defaultdict(list)
+    for route, pattern in zip(policy.routes, patterns, strict=True):
+        host, method = _request(route)
+        fixed = [_FRESH if segment is None else segment for segment in pattern.segments]
+        rest = [_FRESH] if pattern.tail else []
+        for index, literal in enumerate(pattern.segments):
+            if literal is None:
+                continue
+            probe = (*fixed[:index], _FRESH, *fixed[index + 1 :], *rest)
+            found = policy.match(host, method, probe)
+            # Of public ones with a trailing * public-over-protected is said at each start.
+            if isinstance(found, Route) and not is_as_strict(found, route):
+                said = found.public and patterns[found.index].tail
+                if not said and route not in over[found.index]:
+                    over[found.index].append(route)
+    for index, routes in sorted(over.items()):
+        if routes:
+            yield _info(
+                policy.routes[index],
+                "weaker-over-stricter",
+                f"this wildcard asks for less than {_named(routes)} under it",
+                "a path that is not recognised as that route is this one's; "
+                "ask for as much here where that would do harm",
+                routes[0],
+            )
+
+
+def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
+    """Yield each route that asks for less than one of the same path in another case."""
+    spelt: dict[tuple[str | None, ...], list[Route]] = defaultdict(list)
+    for route, pattern in zip(policy.routes, patterns, strict=True):
+        if not pattern.tail:
+            folded = tuple(segment and fold(segment) for segment in pattern.segments)
+            spelt[folded].append(route)
+    for routes in spelt.values():
+        for route in routes:
+            for other in routes:
+                same = patterns[other.index].segments == patterns[route.index].segments
+                # Of public ones public-elsewhere is said at each start.
+                if not same and not route.public and not is_as_strict(route, other):
+                    yield Problem(
+                        (*ROUTES, route.index, "path"),
+                        "weaker-in-other-case",
+                        f"this route asks for less than {quoted(other.path)}",
+                        "an upstream that ignores case serves both alike",
+                        Severity.WARNING,
+                        (*ROUTES, other.index),
+                    )
+                    break
+
+
+def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
+    """Yield each ``/x/*`` that asks for other things than ``/x``."""
+    ends = defaultdict(list)
+    for route, pattern in zip(policy.routes, patterns, strict=True):
+        if not pattern.tail:
+            ends[pattern.segments].append(route)
+    for route, pattern in zip(policy.routes, patterns, strict=True):
+        if not pattern.tail or not pattern.segments:
+            continue
+        for end in ends[pattern.segments]:
+            hosts, others = hosts_of(route), hosts_of(end)
+            if hosts and others and not hosts & others:
+                continue
+            if not (is_as_strict(route, end) and is_as_strict(end, route)):
+                path = end.path.removesuffix("/")
+                yield _info(
+                    route,
+                    "slash-differs",
+                    f"{quoted(path + '/')} needs what this route asks for, and {quoted(path)} too",
+                    "upstreams differ about whose path that is; ask for the same in both, "
+                    "or name yours in `policy.upstream`",
+                    end,
+                )
+                break
+
+
+def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
+    """Yield, once for each reading that the upstream is said not to have, what it would protect."""
+    generic = policy.seen_by(UPSTREAMS[GENERIC])
+    told: set[str] = set()
+    tried = 0
+    for route, pattern in zip(policy.routes, patterns, strict=True):
+        host, method = _request(route)
+        for reading, target in _spellings(UPSTREAMS[policy.upstream], pattern):
+            tried += 1
+            if tried > MAX_PROBES:
+                return
+            path = canonicalise(target, faithful=True)
+            own = policy.match(host, method, path.readings[0])
+            if reading in told or not isinstance(own, Route):
+                continue
+            stricter = _stricter(generic, path, own, host, method)
+            if stricter and stricter not in _all(policy, path, own, host, method):
+                told.add(reading)
+                yield _info(
+                    stricter,
+                    "upstream-leaves-open",
+                    f"{quoted(target.decode())} needs only what {quoted(own.path)} asks for",
+                    f"an upstream {READERS[reading]} takes it for this route; "
+                    f"`upstream: {policy.upstream}` says that yours does not",
+                    own,
+                )
+
+
+def _stricter(policy: Policy, path: Path, own: Route, host: str, method: str) -> Route | None:
+    for found in _all(policy, path, own, host, method):
+        if not is_as_strict(own, found):
+            return found
+    return None
+
+
+def _all(policy: Policy, path: Path, own: Route, host: str, method: str) -> list[Route]:
+    if policy.neighbours is None or not policy.neighbours.concern(path, [own]):
+        return []
+    reached = policy.reached(path, host, method)
+    return [found for _, found in reached if isinstance(found, Route)]
+
+
+def _spellings(upstream: Upstream, pattern: Pattern) -> Iterator[tuple[str, bytes]]:
+    """Yield a spelling of a path for each reading that the upstream does not have."""
+    fixed = [quote(segment or _FRESH, safe="@:") for segment in pattern.segments]
+    rest = [_FRESH] if pattern.tail else []
+    if not fixed:
+        return
+    if not upstream.keeps_slash:
+        yield "keeps_slash", _target([*fixed, ""])
+    if pattern.tail and not upstream.empty_tails:
+        yield "empty_tails", _target(fixed)
+    if not upstream.front_controller:
+        yield "front_controller", _target(["index.php", *fixed, *rest])
+    if pattern.segments[-1] and not pattern.tail and upstream.suffixes == frozenset():
+        yield "suffixes", _target([*fixed[:-1], f"{fixed[-1]}.json"])
+    for index, segment in enumerate(fixed):
+        if pattern.segments[index] and segment.isalnum():
+            before, after = fixed[:index], fixed[index + 1 :] + rest
+            if not upstream.ignores_case:
+                yield "ignores_case", _target([*before, segment.swapcase(), *after])
+            if not upstream.compares_encoded:
+                odd = f"%{ord(segment[0]):02x}{segment[1:]}"
+                yield "compares_encoded", _target([*before, odd, *after])
+
+
+def _target(segments: list[str]) -> bytes:
+    return "".join(f"/{segment}" for segment in segments).encode()
+
+
+def _named(routes: list[Route]) -> str:
+    more = f" and {len(routes) - 1} more" if len(routes) > 1 else ""
+    return quoted(routes[0].path) + more
+
+
+def _info(route: Route, code: str, message: str, hint: str, other: Route) -> Problem:
+    place: Place = (*ROUTES, route.index, "path")
+    return Problem(place, code, message, hint, Severity.INFO, (*ROUTES, other.index))

@@ -1,0 +1,265 @@
+"""What a careful reviewer would say beside what every start says: for ``check`` alone.
+
+Nothing here stops a start: findings are warnings, or infos for what may well be meant.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from sidecar.config.addresses import is_loopback, split_address
+from sidecar.config.policy_file import ROUTES
+from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.core.routes.table import Policy
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.principal import (
+    ALL_PERMISSIONS,
+    MAX_IDENTITY_BYTES,
+    IdentityHeaders,
+    Kind,
+    Principal,
+    identity_values,
+)
+from sidecar.documents.findings import BadValueError, Place, Problem, Severity, quoted
+from sidecar.documents.spelling import misspelt
+from sidecar.documents.untyped import at, duration, mapping, sequence, texts
+from sidecar.review import method_override, overlap, readings
+
+NAMED = 5  # headers that a message names
+LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
+
+_PERMISSION_KEYS = ("permissions", "any_permissions", "owner_unless")
+_GRANTS: Place = ("zervi", "role_permissions")
+
+
+def of_settings(document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a whole ``sidecar.yaml``."""
+    ops = at(document, "listen", "ops")
+    if isinstance(ops, str) and not _is_loopback(ops):
+        message = "whoever reaches this address reads health and metrics: routes, load, key ages"
+        yield _info(("listen", "ops"), "open-ops", message, "keep it to the pod's network")
+    promotable = at(document, "policy", "shadow", "promotable")
+    if promotable is True and at(document, "listen", "admin") is None:
+        yield _warning(
+            ("policy", "shadow", "promotable"),
+            "no-admin",
+            "nothing can promote the candidate: `zervi-sidecar promote` needs `listen.admin`",
+            "such as `admin: unix:/run/zervi-admin/admin.sock`",
+        )
+    for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
+        issuer = mapping(entry)
+        if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):
+            place: Place = ("zervi", "issuers", index)
+            message = "tokens that this issuer made for other services are accepted here too"
+            yield _info(place, "no-audience", message, "name this service in `audiences`")
+    leeway = duration(at(document, "zervi", "leeway"), 0.0)
+    if leeway is not None and leeway > LONG_LEEWAY:
+        message = f"a token is accepted until {leeway:g} s after it has expired"
+        yield _info(("zervi", "leeway"), "long-leeway", message, "30s is plenty for clocks")
+    allowed = texts(at(document, "policy", "allow_paths"))
+    if allowed:
+        yield _warning(
+            ("policy", "allow_paths"),
+            "ambiguous-paths",
+            f"paths that servers read in several ways are let through: {', '.join(allowed)}",
+            "allow only what clients need; every reading of such a path must be permitted",
+        )
+    if at(document, "policy", "cors_preflight") == "forward":
+        yield _warning(
+            ("policy", "cors_preflight"),
+            "forwarded-preflights",
+            "the upstream gets CORS preflights without a token: whatever runs on OPTIONS runs",
+            "answer them here, or at Envoy; forward is for an upstream that answers CORS itself",
+        )
+    for place, grants in _role_permissions(document):
+        yield from _wide_grants(place, grants)
+        yield from _large_grants(place, grants, document)
+
+
+def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a policy, in its own file; ``document`` is the settings'."""
+    yield from overlap.problems(policy)
+    yield from readings.problems(policy)
+    yield from method_override.problems(policy, policy.upstream)
+    grants = [grants for _, grants in _role_permissions(document)]
+    granted = {name for each in grants for names in each.values() for name in texts(names)}
+    yield from _names(policy, _PERMISSION_KEYS, granted, "permission")
+    yield from _names(policy, ("roles",), {role for each in grants for role in each}, "role")
+    for route in policy.routes:
+        place: Place = (*ROUTES, route.index)
+        if route.public and route.path == "/*":
+            message = "everything that no other route names is public"
+            yield _warning((*place, "path"), "public-everything", message, "name what is public")
+        for key in _PERMISSION_KEYS:
+            for index, name in enumerate(getattr(route, key)):
+                if "*" in name:
+                    yield _literal((*place, key, index), name)
+    if any(grants):
+        yield from _ungranted(policy, granted)
+    issuers = sorted(_issuer_names(document))
+    for route in policy.routes if len(issuers) > 1 else ():
+        if route.owner is not None and not route.issuers:
+            message = f"a user of any issuer with the owner's id owns this: {', '.join(issuers)}"
+            hint = "name in `issuers` whose users own it"
+            yield _warning((*ROUTES, route.index, "owner"), "owner-of-any-issuer", message, hint)
+
+
+def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield what is to be said of a whole ``sidecar.yaml`` because of its policy."""
+    yield from _kept_headers(policy, document)
+    yield from _unused_roles(policy, document)
+    yield from _loose_subjects(policy, document)
+
+
+def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:
+    removed = at(document, "policy", "remove_headers")
+    if not isinstance(removed, list):
+        return
+    default = REMOVED + (REMOVED_WITH_HOSTS if policy.names_hosts else ())
+    written = {name.lower() for name in texts(removed)}
+    kept = [name for name in default if name not in written]
+    if kept:
+        more = f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+        yield _warning(
+            ("policy", "remove_headers"),
+            "kept-headers",
+            f"clients may send these to the upstream: {', '.join(kept[:NAMED])}{more}",
+            "an upstream that obeys them does another thing than was permitted; "
+            "docs/configuration.md has the whole default",
+        )
+
+
+def _unused_roles(policy: Policy, document: object) -> Iterator[Problem]:
+    wanted = {name for route in policy.routes for name in _permissions(route, _PERMISSION_KEYS)}
+    roles = {role for route in policy.routes for role in route.roles}
+    for place, grants in _role_permissions(document):
+        for role, names in grants.items():
+            granted = set(texts(names))
+            if role not in roles and not granted & (wanted | {ALL_PERMISSIONS}):
+                message = f"no route asks for the role {quoted(role)}, or for what it grants"
+                yield _info((*place, role), "unused-role", message)
+
+
+def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
+    """Yield the issuers, of several, whose subjects own something and may be any text.
+
+    With one issuer alone, subjects are mostly made by the same people as the upstream.
+    """
+    if len(_issuer_names(document)) < 2:
+        return
+    owned = [route for route in policy.routes if route.owner is not None]
+    for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
+        issuer = mapping(entry)
+        owns = any(not route.issuers or issuer.get("issuer") in route.issuers for route in owned)
+        if owns and issuer.get("subject_pattern") is None:
+            place: Place = ("zervi", "issuers", index)
+            message = (
+                "its subjects own paths, and `07`, `+7` and `7_0` are numbers to upstreams too"
+            )
+            hint = 'say how its subjects are spelt, as in `subject_pattern: "[1-9][0-9]*"`'
+            yield _warning(place, "loose-subject", message, hint)
+
+
+def _issuer_names(document: object) -> set[str]:
+    return {
+        name
+        for issuer in sequence(at(document, "zervi", "issuers"))
+        for name in texts(mapping(issuer).get("issuer"))
+    }
+
+
+def _role_permissions(document: object) -> Iterator[tuple[Place, Mapping[str, object]]]:
+    yield _GRANTS, mapping(at(document, *map(str, _GRANTS)))
+    for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+        place: Place = ("zervi", "issuers", index, "role_permissions")
+        yield place, mapping(mapping(issuer).get("role_permissions"))
+
+
+def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem]:
+    for role, names in grants.items():
+        listed = texts(names)
+        for index, name in enumerate(listed):
+            if name == ALL_PERMISSIONS and len(listed) > 1:
+                message = f"`*` grants {quoted(role)} every permission, whatever else is listed"
+                hint = "list what the role needs, or `*` alone"
+                yield _warning((*place, role, index), "wildcard-grant", message, hint)
+            elif "*" in name and name != ALL_PERMISSIONS:
+                yield _literal((*place, role, index), name)
+
+
+def _large_grants(
+    place: Place, grants: Mapping[str, object], document: object
+) -> Iterator[Problem]:
+    """Yield each role that no identity can hold, be the rest of it ever so small."""
+    names = mapping(at(document, "policy", "identity_headers"))
+    shown = {key: name for key, name in names.items() if isinstance(name, str)}
+    headers = IdentityHeaders()._replace(
+        **{key: name for key, name in shown.items() if key in IdentityHeaders._fields}
+    )
+    for role, granted in grants.items():
+        least = Principal(Kind.USER, "1", "", roles=(role,), permissions=tuple({*texts(granted)}))
+        try:
+            identity_values(least, headers)
+        except TokenError:
+            message = (
+                f"each token with the role {quoted(role)} is denied: its identity headers exceed"
+                f" {MAX_IDENTITY_BYTES} bytes"
+            )
+            hint = "grant fewer permissions, or shorter ones"
+            yield _warning((*place, role), "identity-too-large", message, hint)
+
+
+def _literal(place: Place, name: str) -> Problem:
+    message = f"{quoted(name)} is compared letter by letter: `*` is no wildcard here"
+    if name == ALL_PERMISSIONS:
+        message = "only who holds `*` itself may pass: no list of permissions is enough"
+    return _warning(place, "literal-wildcard", message, "list each permission")
+
+
+def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> Iterator[Problem]:
+    """Yield what is one letter from a name that is known, or used more often."""
+    keys = tuple(keys)
+    used = Counter(name for route in policy.routes for name in _permissions(route, keys))
+    meant = dict(misspelt(used, known))
+    for route in policy.routes if meant else ():
+        for key in keys:
+            for index, name in enumerate(getattr(route, key)):
+                if name in meant:
+                    message = f"{what} {quoted(name)}: did you mean {quoted(meant[name])}?"
+                    place: Place = (*ROUTES, route.index, key, index)
+                    yield _warning(place, f"misspelt-{what}", message, "they are one letter apart")
+
+
+def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        yield from getattr(route, key)
+
+
+def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
+    """Yield each permission that only tokens can bring, once."""
+    told = set(granted)
+    for route in policy.routes:
+        for key in ("permissions", "any_permissions"):
+            for index, name in enumerate(getattr(route, key)):
+                if name not in told:
+                    told.add(name)
+                    yield _info(
+                        (*ROUTES, route.index, key, index),
+                        "ungranted-permission",
+                        f"no role grants {quoted(name)}: tokens must carry it",
+                        "`role_permissions` says what roles grant",
+                    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return is_loopback(split_address(address)[0])
+    except BadValueError:
+        return True  # the schema says what is wrong
+
+
+def _warning(place: Place, code: str, message: str, hint: str) -> Problem:
+    return Problem(place, code, message, hint, Severity.WARNING)
+
+
+def _info(place: Place, code: str, message: str, hint: str = "") -> Problem:
+    return Problem(place, code, message, hint, Severity.INFO)

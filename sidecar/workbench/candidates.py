@@ -1,0 +1,103 @@
+"""Which routes a request could have had, and why each but one lost: for people who ask why.
+
+Whether a path matches is asked of tables of one route each, so that the matcher alone knows. It
+costs as much as compiling the whole table: nothing for the way of a Check.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from sidecar.core.routes.patterns import parse_pattern
+from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of, normalise_host
+from sidecar.core.routes.table import Policy, compile_policy
+
+MAX_NEAR = 3  # routes that are named because they nearly match
+
+
+class Candidate(NamedTuple):
+    """A route whose path matches; ``lost`` says why it is not the one, empty for the one."""
+
+    route: Route
+    lost: str
+
+
+def candidates(
+    policy: Policy, host: str, method: str, segments: tuple[str, ...]
+) -> tuple[Candidate, ...]:
+    """Return every route whose path matches, the winner first, then in the order of the file."""
+    found = policy.match(host, method, segments)
+    winner = found.route if isinstance(found, NotAllowed) else found
+    matching = [route for route in policy.routes if _matches(policy, route, segments)]
+    listed = [Candidate(route, _lost(route, winner, found, host, method)) for route in matching]
+    return tuple(sorted(listed, key=lambda candidate: candidate.route is not winner))
+
+
+def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
+    """Yield routes that a path nearly matches, and what it lacks; for one that matches none."""
+    told: list[Route] = []
+    for route in policy.routes:
+        if len(told) == MAX_NEAR:
+            return
+        if _matches(policy, route, (*segments, "x")) and parse_pattern(route.path).tail:
+            told.append(route)
+            yield Candidate(route, "its trailing * needs one more segment")
+        elif not policy.ignore_case and _matches(policy, route, segments, ignore_case=True):
+            told.append(route)
+            yield Candidate(route, "it differs in upper and lower case")
+    by_path = {route.path: route for route in policy.routes if route not in told}
+    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(told)):
+        yield Candidate(by_path[path], "its path is another, though alike")
+
+
+def _matches(
+    policy: Policy, route: Route, segments: Sequence[str], *, ignore_case: bool = False
+) -> bool:
+    alone = compile_policy(
+        (replace(route, methods=frozenset(), hosts=frozenset()),),
+        digest="",
+        ignore_case=ignore_case or policy.ignore_case,
+    )
+    return alone.match("", "GET", tuple(segments)) is not None
+
+
+def _lost(
+    route: Route,
+    winner: Route | None,
+    found: Route | NotAllowed | None,
+    host: str,
+    method: str,
+) -> str:
+    name = normalise_host(host)
+    if route is winner:
+        if isinstance(found, NotAllowed):
+            return f"it wins by its path, and does not take {method}"
+        return ""
+    if name is None:
+        return f"{host!r} is no host, and this table has routes that name hosts"
+    if route.hosts and name not in hosts_of(route):
+        return f"it is for {', '.join(sorted(route.hosts))}, not for {host}"
+    if winner is None:
+        return "it did not win"
+    ours, theirs = parse_pattern(route.path), parse_pattern(winner.path)
+    if ours[:2] != theirs[:2]:
+        return _wider(ours.segments, theirs.segments, winner)
+    if winner.hosts and not route.hosts:
+        return f"{winner.name} has the same path for this very host"
+    methods = methods_of(route)
+    if methods and method not in methods:
+        return f"it takes {', '.join(sorted(methods))}, not {method}"
+    return f"{winner.name} has the same path and names {method}"
+
+
+def _wider(
+    ours: Sequence[str | None],
+    theirs: Sequence[str | None],
+    winner: Route,
+) -> str:
+    """Say where the winner's path is the more specific one."""
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
+        if our is None and their is not None:
+            return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"
+    return f"{winner.name} is more specific: this one's trailing * begins earlier"
