@@ -152,10 +152,10 @@ class Connection(Sending):
             data, self._preface = data[size:], self._preface[size:]
         data = self._rest + data if self._rest else data
         position, end = 0, len(data)
-        self._work, most = 0, limits.SLICE
+        work, most, a_request = 0, limits.SLICE, limits.REQUEST_WORK
         self.unread = False
         while (start := position + wire.FRAME_HEADER_BYTES) <= end:
-            if self._work >= most:
+            if work >= most:
                 self.unread = True
                 break
             length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
@@ -178,7 +178,7 @@ class Connection(Sending):
                 if kind == wire.DATA:
                     self._on_data(flags, number, payload)
                 elif kind == wire.HEADERS:
-                    self._work += limits.REQUEST_WORK
+                    work += a_request
                     self._on_headers(flags, number, payload)
                 elif kind == wire.CONTINUATION:
                     self._on_continuation(flags, number, payload)
@@ -186,6 +186,9 @@ class Connection(Sending):
                     self._on_control(kind, flags, number, payload)
             except H2StreamError as error:
                 self._reset(number, error.code)
+            if self._work:  # more than a call takes that Envoy makes
+                work += self._work
+                self._work = 0
         if position and self._next is None:
             self._since = self._now
         self._rest = data[position:]

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, cast
@@ -42,7 +41,7 @@ class H2Protocol(asyncio.Protocol):
         self._closed = closed
         self._unread = b""  # what arrived and the connection has not got yet
         self._arrived = 0.0  # when that came
-        self._requests: deque[Stream] = deque()  # those that were read, in their order
+        self._requests: list[Stream] = []  # those that were read, in their order
         self._behind = self._in_turn  # what arrives waits until what came before is done
         self._waits = False  # for a turn
         self._reading = True
@@ -83,7 +82,7 @@ class H2Protocol(asyncio.Protocol):
             return
         streams = self._connection.receive(data, now)
         if len(streams) > ANSWERS_A_WRITE or self._connection.unread:
-            self._requests.extend(streams)
+            self._requests = streams
             self._work(now)
             self._arrange()
             return
@@ -117,7 +116,7 @@ class H2Protocol(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Free what the peer held."""
         self._closing = True
-        self._requests.clear()
+        self._requests = []
         self._unread = b""
         self._see_to(self._connection.lost())
         self._closed(self)
@@ -182,15 +181,16 @@ class H2Protocol(asyncio.Protocol):
 
     def _work(self, now: float) -> None:
         """Answer and read on for as long as a turn lasts."""
-        connection, requests = self._connection, self._requests
-        end = now + self._turn
+        connection, end = self._connection, now + self._turn
         while not self._paused:
-            if not requests:
+            if not self._requests:
                 octets, self._unread = self._unread, b""
-                requests.extend(connection.receive(octets, self._arrived))
-            self._see_to([requests.popleft() for _ in range(min(ANSWERS_A_WRITE, len(requests)))])
+                self._requests = connection.receive(octets, self._arrived)
+            batch = self._requests[:ANSWERS_A_WRITE]
+            self._requests = self._requests[ANSWERS_A_WRITE:]
+            self._see_to(batch)
             self._flush()
-            if not (requests or connection.unread) or time.monotonic() > end:
+            if not (self._requests or connection.unread) or time.monotonic() > end:
                 break
 
     def _see_to(self, streams: list[Stream]) -> None:

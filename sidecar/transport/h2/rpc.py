@@ -78,12 +78,15 @@ class Head:
 
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1, no upper case: 8.2
-_BLANK = frozenset({b" ", b"\t"})
+_SHORT_VALUE = re.compile(rb"(?![ \t])(?:[^\0\r\n]*[^\0\r\n \t])?").fullmatch  # 8.2.1
+_BLANK = b" \t"
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})  # 8.3.1
 _CONNECTION_SPECIFIC = frozenset(  # 8.2.2
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 _TWICE = b","  # the value of a field that came twice: valid for none of those that are read
+
+_SHORT = 128  # bytes of a field that is worth remembering: with tracing, all but one or two are
 
 _CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?([ \t]*;.*)?", re.IGNORECASE).fullmatch
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
@@ -91,21 +94,25 @@ _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-
 _BAD_TIMEOUT = RESPONSE + status(RpcError(INTERNAL, "malformed grpc-timeout"))
 
 
+def _is_long_value(value: bytes) -> bool:
+    """Whether a field may have a value (8.2.1), found out at the speed of memory.
+
+    A field of the table costs its sender one byte each time.
+    """
+    whole = not (b"\0" in value or b"\r" in value or b"\n" in value)
+    return whole and value[0] not in _BLANK and value[-1] not in _BLANK
+
+
 @lru_cache(maxsize=256)
 def _is_pseudo(name: bytes, value: bytes) -> bool:
     """Whether a field is a pseudo-header. Raises H2StreamError where it is malformed."""
     pseudo = name in _PSEUDO
-    # Each a look by C at memory speed: a field of the table costs a byte to send, and may be large.
-    whole = not (b"\0" in value or b"\r" in value or b"\n" in value)
-    bare = value[:1] not in _BLANK and value[-1:] not in _BLANK
-    if not (whole and bare and (pseudo or _NAME(name))):
+    fit = _SHORT_VALUE(value) if len(value) <= _SHORT else _is_long_value(value)
+    if not fit or not (pseudo or _NAME(name)):
         raise H2StreamError("a field's name or value")  # 8.2.1
     if name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
         raise H2StreamError("a field that HTTP/2 does not know")  # 8.2.2
     return pseudo
-
-
-_SHORT = 128  # bytes of a field that is worth remembering: with tracing, all but one or two are
 
 
 def check_trailers(fields: list[Field]) -> None:

@@ -60,7 +60,7 @@ class Sending:
         self._limits = budget.limits
         self._held = 0  # bytes, by this connection
         self._settled = 0  # those of them that are not a stream's own
-        self._work = 0  # since the clock was looked at
+        self._work = 0  # that a frame made
         self._now = now
         self._frames: list[bytes] = []
         self._goaway: bytes | None = None  # what to say last: the connection is at its end

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.transport.h2 import wire
+from sidecar.transport.h2.hpack import literal
 from sidecar.transport.h2.wire import ErrorCode
 from tests.edge.h2.peer import (
     ACKNOWLEDGED,
@@ -244,3 +245,18 @@ ANY_FRAME = st.builds(
 @settings(max_examples=200)
 def test_no_bytes_at_all_raise_or_leave_us_speechless(size: int, octets: list[bytes]) -> None:
     read_frames(bytes([size]) + b"".join(octets))
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+@pytest.mark.parametrize("octet", [b"\0", b"\r", b"\n", b" ", b"\t"])
+@pytest.mark.parametrize("place", ["first", "last", "within"])
+def test_values_of_any_length_hold_no_line_break_and_begin_and_end_with_no_blank(
+    size: int, octet: bytes, place: str
+) -> None:
+    rest = b"v" * size
+    value = {"first": octet + rest, "last": rest + octet, "within": rest + octet + rest}[place]
+    ours = Ours(ACKNOWLEDGED)
+    plain = b"".join(literal(name.encode(), text.encode()) for name, text in HEADERS)
+    ours.feed(headers(1, payload=plain + literal(b"x-a", value)) + data(1, prefixed(b"")))
+    allowed = place == "within" and octet in b" \t"
+    assert len(ours.requests) == allowed
