@@ -9,7 +9,7 @@ from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
-from tests.edge.h2.peer import ACKNOWLEDGED, frames
+from tests.edge.h2.peer import ACKNOWLEDGED, UNHURRIED, frames
 
 
 class Wire(asyncio.Transport):
@@ -64,7 +64,7 @@ class Rig:
         self.wire = Wire(alpn)
         self.closed = False
         self.protocol = H2Protocol(
-            methods, Budget(), Turns(), lambda _: True, lambda _: self._close()
+            methods, Budget(UNHURRIED), Turns(), lambda _: True, lambda _: self._close()
         )
         self.protocol.connection_made(self.wire)
         if not self.wire.aborted:

@@ -17,7 +17,15 @@ from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 from tests.edge.h2.joined import Wire
-from tests.edge.h2.peer import ACKNOWLEDGED, ECHO, GREETING, data, headers, prefixed
+from tests.edge.h2.peer import (
+    ACKNOWLEDGED,
+    ECHO,
+    GREETING,
+    UNHURRIED,
+    data,
+    headers,
+    prefixed,
+)
 
 PSEUDO = literal(b":method", b"POST") + literal(b":scheme", b"http")
 TYPE = literal(b"content-type", b"application/grpc")
@@ -179,7 +187,8 @@ async def test_many_peers_hold_no_more_than_the_budget_and_their_shares(
 
 
 async def test_who_holds_little_is_served_though_others_hold_all() -> None:
-    budget = Budget(CHECKS._replace(held=2**18, connection_held=2**20, share=2**15))
+    small = UNHURRIED._replace(held=2**18, connection_held=2**20, share=2**15)
+    budget = Budget(small)
     greedy, modest = Peers(budget, 1), Peers(budget, 1)
     octets = ACKNOWLEDGED + b"".join(call(n, WATCH) for n in numbers(40))
     greedy.protocols[0].data_received(octets)
