@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKED = (
     ".ci/*",
     ".github/*",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Dockerfile",
     "Makefile",
@@ -27,6 +28,7 @@ CHECKED = (
     "docs/looma*",
     "docs/performance.md",
     "docs/scale.md",
+    "docs/security.md",
     "docs/testing-policies.md",
     "docs/tokens.md",
     "fuzz/*",
