@@ -1,4 +1,7 @@
-"""Get the packages of the servers that are not in Python: an explicit command, never a test."""
+"""Get the packages of the servers that are not in Python: an explicit command, never a test.
+
+``python -m tests.upstreams.install`` gets those that ``make test`` observes again.
+"""
 
 import shutil
 import subprocess
@@ -39,8 +42,8 @@ def _spring(boot: str) -> None:
     _run(["mvn", "--quiet", "--batch-mode", "package"], directory)
 
 
-def install() -> None:
-    """Install for each program that is here; the Debian packages are only named.
+def install_quick() -> None:
+    """Install the servers of Node.js and Go, each where its package manager is available.
 
     Raises CalledProcessError where one of them fails.
     """
@@ -52,6 +55,14 @@ def install() -> None:
         for file in (PROGRAMS / "go").iterdir():
             shutil.copy(file, go)
         _run(["go", "build", "-o", "driver", "."], go)
+
+
+def install() -> None:
+    """Install for each program that is available; print the Debian packages of the others.
+
+    Raises CalledProcessError where one of them fails.
+    """
+    install_quick()
     if shutil.which("mvn"):
         _spring(BOOT_5)
         _spring(BOOT_7)
@@ -59,3 +70,7 @@ def install() -> None:
     _run([sys.executable, "-m", "venv", str(python)], INSTALLED)
     _run([str(python / "bin" / "pip"), "install", "--quiet", "sanic==25.12.1"], INSTALLED)
     print(f"the others are Debian packages: apt-get install {' '.join(DEBIAN)}")
+
+
+if __name__ == "__main__":
+    install_quick()
