@@ -85,6 +85,10 @@ ITEMS = table(public("/items/@me"), user("/items/{id}"))
         (table(public("/login"), admin("/*")), b"/login/"),
         (table(public("/docs"), admin("/docs/{name}")), b"/docs/"),
         (table(public("/items/@me"), admin("/items/{id}")), b"/items/@me/"),
+        # no trailing slash, where the table writes one
+        (table(public("/docs/"), admin("/*")), b"/docs"),
+        (table(public("/docs/"), admin("/{name}")), b"/docs"),
+        (table(public("/docs/"), admin("/docs/*")), b"/docs"),
         # an empty rest
         (table(user("/api/*"), admin("/api/admin/*")), b"/api/admin"),
         (table(public("/*"), admin("/x/*")), b"/x"),
@@ -125,6 +129,7 @@ def test_no_spelling_of_a_path_is_less_protected(routes: tuple[Route, ...], targ
         (table(user("/Docs"), admin("/docs"), admin("/*")), b"/Docs"),
         (table(user("/docs.json"), admin("/docs"), admin("/*")), b"/docs.json"),
         (table(user("/docs/"), admin("/docs/*"), admin("/*")), b"/docs/"),
+        (table(user("/"), admin("/*")), b"/"),
         # neighbours that match no route are ignored
         (table(user("/{name}")), b"/Admin.json/"),
         (table(user("/a/*")), b"/a/%40/"),
@@ -227,6 +232,8 @@ def test_a_path_without_a_route_has_no_neighbours() -> None:
         ),
         ("express", table(public("/login"), admin("/*")), b"/login/", Reason.PUBLIC),
         ("go", table(public("/login"), admin("/*")), b"/login/", Reason.PERMISSION_DENIED),
+        ("go", table(public("/docs/"), admin("/{name}")), b"/docs", Reason.PERMISSION_DENIED),
+        ("express", table(public("/docs/"), admin("/{name}")), b"/docs", Reason.PUBLIC),
         ("go", FILES, b"/files/", Reason.PERMISSION_DENIED),
         ("fastapi", FILES, b"/files/", Reason.PERMISSION_DENIED),
         ("spring", table(user("/api/*"), admin("/api/x/*")), b"/api/x", Reason.PERMISSION_DENIED),

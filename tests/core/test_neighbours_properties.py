@@ -113,7 +113,7 @@ def models(upstream: Upstream, *, ignore_case: bool = False) -> Iterator[Model]:
         folds if upstream.ignores_case or ignore_case else [""],
         both if upstream.compares_encoded else [False],
         [frozenset[str](), upstream.suffixes],
-        [kept for kept in both if (upstream.keeps_slash if kept else True)],
+        [kept for kept in both if (upstream.keeps_slash if kept else upstream.ignores_slash)],
         both if upstream.empty_captures else [False],
         both if upstream.slashed_captures else [False],
         both if upstream.keeps_slash else [False],
@@ -150,7 +150,10 @@ def rank(
     With each segment is whether it is a literal in other letters.
     """
     pattern = parse_pattern(route.path)
-    keeps = model.keeps_slash and slash and not (route.path.endswith("/") and not pattern.tail)
+    with_slash = route.path.endswith("/") and pattern.segments != () and not pattern.tail
+    if model.keeps_slash and with_slash and not slash:
+        return None
+    keeps = model.keeps_slash and slash and not with_slash
     ranks = []
     for index, literal in enumerate(pattern.segments):
         if index >= len(decoded):
@@ -268,6 +271,7 @@ FIELDS_AND_WHAT_TELLS = [
     ("suffixes", frozenset[str](), ["/*", "/ab"], b"/ab.json"),
     ("ignores_slash", False, ["/*", "/ab"], b"/AB/"),
     ("keeps_slash", False, ["/ab", "/ab/*"], b"/ab/"),
+    ("keeps_slash", False, ["/ab/", "/*"], b"/ab"),
     ("empty_captures", False, ["/a", "/a/{name}"], b"/a/"),
     ("slashed_captures", False, ["/a/b", "/a/{name}"], b"/a/b/"),
     ("front_controller", "", ["/*", "/a/b"], b"/index.php/a/b"),
