@@ -22,7 +22,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.paths.fold import fold
-from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 from sidecar.core.routes.walk import Doubtful, Walk
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Neighbours:
             route.index for route, pattern in patterns if self._lies_over(pattern, folds)
         )
         self._with_slash = frozenset(
-            route.index for route, pattern in patterns if route.path[-1] == "/" and not pattern.tail
+            route.index
+            for route, pattern in patterns
+            if written_with_slash(route) and not pattern.tail
         )
         lasts = {p.segments[-1] for _, p in patterns if p.tail and p.segments}
         self._before_tails = frozenset(
@@ -92,7 +94,7 @@ class Neighbours:
 
         ``routes`` are the canonical routes of the path's readings.
         """
-        if len(routes) > 1 or (path.slashes[0] and routes[0].index not in self._with_slash):
+        if len(routes) > 1 or path.slashes[0] is not (routes[0].index in self._with_slash):
             return True
         segments = path.readings[0]
         return (

@@ -54,6 +54,12 @@ def methods_of(route: Route) -> frozenset[str]:
     return route.methods | {"HEAD"} if "GET" in route.methods else route.methods
 
 
+def written_with_slash(found: Route | NotAllowed) -> bool:
+    """Say whether the table writes a route's path with a slash at its end; `/` does not count."""
+    path = found.path if isinstance(found, Route) else found.route.path
+    return path.endswith("/") and path != "/"
+
+
 def hosts_of(route: Route) -> frozenset[str]:
     """Return the hosts of a route as they are compared; empty means every one."""
     return frozenset(filter(None, map(normalise_host, route.hosts)))

@@ -46,15 +46,11 @@ class PolicyError(Exception):
 
 
 class _Group:
-    """The routes of one path for one host: by method, or what every other method gets.
+    """The routes of one path for one host: by method, or what every other method gets."""
 
-    ``slash`` says that the table writes the path with a slash at its end.
-    """
-
-    __slots__ = ("by_method", "otherwise", "slash")
+    __slots__ = ("by_method", "otherwise")
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self.slash = all(route.path.endswith("/") for route in routes)
         self.by_method = {method: route for route in routes for method in methods_of(route)}
         self.otherwise: Route | NotAllowed = (
             NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]

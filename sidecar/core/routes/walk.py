@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.paths.escapes import PathError
 from sidecar.core.paths.readings import MAX_WORK, TOO_MUCH_WORK
-from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 
 if TYPE_CHECKING:
     from sidecar.core.paths.upstreams import Upstream
@@ -78,10 +78,12 @@ class Walk:
             )
         ):
             return True
-        return node.tail is not None and self._take(node.tail.here)
+        return node.tail is not None and self._take(node.tail.here) is not None
 
     def _end(self, node: _Node) -> bool:
-        if self._take(node.here):
+        """End a path without a slash: another one than where the table writes it, to some."""
+        found = self._take(node.here)
+        if found is not None and not (self._upstream.keeps_slash and written_with_slash(found)):
             return True
         if self._upstream.empty_tails and node.tail is not None:
             self._take(node.tail.here)
@@ -89,7 +91,9 @@ class Walk:
 
     def _end_slash(self, node: _Node, captured: bool) -> bool:
         """End a path at a slash: it is a path of its own, unless the table writes that one."""
-        if self._take(node.here, written_with_slash=True):
+        found = self._at(node.here)
+        if found is not None and written_with_slash(found):
+            self._add(found)
             return True
         if node.tail is not None:
             self._take(node.tail.here)
@@ -99,12 +103,17 @@ class Walk:
             self._take(node.here)
         return False
 
-    def _take(self, place: _Place | None, *, written_with_slash: bool = False) -> bool:
-        """Add what a place has for the host and the method, and say whether it has anything."""
+    def _take(self, place: _Place | None) -> Route | NotAllowed | None:
+        """Add and return what a place has for the host and the method, None where it has none."""
+        found = self._at(place)
+        if found is not None:
+            self._add(found)
+        return found
+
+    def _at(self, place: _Place | None) -> Route | NotAllowed | None:
         group = None if place is None else place.by_host.get(self._host) or place.any_host
-        if group is None or (written_with_slash and not group.slash):
-            return False
-        found = group.by_method.get(self._method) or group.otherwise
+        return None if group is None else group.by_method.get(self._method) or group.otherwise
+
+    def _add(self, found: Route | NotAllowed) -> None:
         if not any(found is other for other in self.found):
             self.found.append(found)
-        return True
