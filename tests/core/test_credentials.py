@@ -100,13 +100,46 @@ def test_what_is_no_single_token_is_refused(
     assert caught.value.reason is reason
 
 
-def test_a_name_with_an_underscore_is_known_in_every_spelling() -> None:
-    """PHP reads ``access.token`` and ``access token`` as ``access_token``."""
-    source = TokenSource("query", "access_token")
-    for other in (b"access%5Ftoken", b"access.token", b"access+token", b"Access_Token"):
+@pytest.mark.parametrize(
+    "other",
+    ["access%5Ftoken", "access.token", "access token", "access[token", "access%5Btoken"],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_name_with_an_underscore_is_known_in_every_spelling(other: str, first: bool) -> None:
+    """PHP reads ``access.token``, ``access token`` and ``access[token`` as ``access_token``."""
+    pairs = [f"{other}=b", "access_token=a"] if first else ["access_token=a", f"{other}=b"]
+    query = TokenSource("query", "access_token"), "/?" + "&".join(pairs).replace(" ", "+"), ""
+    cookie = TokenSource("cookie", "access_token"), "/", "; ".join(pairs)
+    for source, target, cookies in (query, cookie):
+        asked = request(target.encode(), headers={"cookie": [cookies.encode()]})
         with pytest.raises(TokenError) as caught:
-            find_token(request(b"/?access_token=a&" + other + b"=b"), (source,))
+            find_token(asked, (source,))
         assert caught.value.reason is Reason.MULTIPLE_CREDENTIALS
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        b"token=abc; a=1 token=b",
+        b"a=1 token=b; token=abc",
+        b"a=1\ttoken=b",
+        b'a="x" token=abc',
+        b"token=abc token=abc",
+    ],
+)
+def test_cookies_that_only_spaces_separate_are_refused_where_one_is_the_token(
+    cookies: bytes,
+) -> None:
+    """Python's http.cookies and aiohttp read two cookies there, most servers one."""
+    with pytest.raises(TokenError) as caught:
+        find_token(request(headers={"cookie": [cookies]}), (COOKIE,))
+    assert caught.value.reason is Reason.MULTIPLE_CREDENTIALS
+
+
+@pytest.mark.parametrize("cookies", [b"a=b c; token = abc ;d=e f", b"a=token b;token=abc"])
+def test_spaces_in_other_cookies_are_no_matter(cookies: bytes) -> None:
+    """Some sites have them."""
+    assert find_token(request(headers={"cookie": [cookies]}), (COOKIE,)) == b"abc"
 
 
 def test_a_place_that_is_not_configured_is_not_looked_at() -> None:
