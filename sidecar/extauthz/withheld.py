@@ -6,8 +6,8 @@ takes a parameter out of: it sorts the rest.
 
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
 
+from sidecar.core.names import may_be_in
 from sidecar.core.query import QueryError, parameters
 from sidecar.core.request import Request
 from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource, cookie_value
@@ -24,7 +24,7 @@ class Withheld:
 
     def __init__(self, sources: Iterable[TokenSource]) -> None:
         sources = tuple(sources)
-        self._cookies = tuple(each.name.encode() for each in sources if each.kind == "cookie")
+        self._cookies = tuple(each.name for each in sources if each.kind == "cookie")
         self._queries = tuple(each.name for each in sources if each.kind == "query")
 
     def of(self, request: Request) -> bytes:
@@ -46,14 +46,13 @@ class Withheld:
         return answer.SerializeToString()
 
 
-def _without(cookies: bytes, names: tuple[bytes, ...]) -> str | None:
+def _without(cookies: bytes, names: tuple[str, ...]) -> str | None:
     """Return a Cookie header without the cookies of these names, None where it has none of them.
 
     A cookie that no header can carry is left out too: what Envoy cannot read of an answer is an
     error, and may be an allow with nothing taken out. So are all of more than ``MAX_COOKIES``.
     """
-    decoded = unquote_to_bytes(cookies)
-    if not any(name in decoded for name in names):
+    if not any(may_be_in(cookies, name) for name in names):
         return None
     pieces = _SEPARATOR.split(cookies)
     pairs = pieces[::2]

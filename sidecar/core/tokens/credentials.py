@@ -1,9 +1,10 @@
 """Where a request carries its token, and that it carries one alone."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
-from urllib.parse import unquote_to_bytes
 
+from sidecar.core.names import is_spelling, may_be_in
 from sidecar.core.query import QueryError, parameters
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -13,6 +14,8 @@ MAX_COOKIES = 1000
 """Cookies of a request that are looked through; browsers keep some 180 of a site."""
 
 _SPACES = b" \t"
+# Spaces that end a cookie to Python's http.cookies and aiohttp, and to nobody else.
+_GAP = re.compile(rb"(?<=[^;=\s])\s+(?=[^;=\s])")
 
 
 class TokenSource(NamedTuple):
@@ -85,27 +88,29 @@ def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several headers
     # by `,`.
     cookies = b";".join(request.headers.get("cookie", ())).replace(b",", b";")
-    name = source.name.encode()
-    if name not in unquote_to_bytes(cookies):
+    if not may_be_in(cookies, source.name):
         return ()
+    found = _cookie_values(cookies, source)
+    spaced = _GAP.sub(b";", cookies)
+    if spaced != cookies and found != _cookie_values(spaced, source):
+        detail = f"{source} is read in two ways: where spaces separate cookies, and where not"
+        raise TokenError(Reason.MULTIPLE_CREDENTIALS, detail)
+    return found
+
+
+def _cookie_values(cookies: bytes, source: TokenSource) -> tuple[bytes, ...]:
     pairs = cookies.split(b";")
     if len(pairs) > MAX_COOKIES:
         detail = f"more than {MAX_COOKIES} cookies, {source} among them"
         raise TokenError(Reason.MULTIPLE_CREDENTIALS, detail)
-    values = (cookie_value(pair, name) for pair in pairs)
-    return tuple(value for value in values if value is not None)
+    values = [cookie_value(pair, source.name) for pair in pairs]
+    return tuple([value for value in values if value is not None])
 
 
-def cookie_value(pair: bytes, name: bytes) -> bytes | None:
-    """Return the value in a pair of a Cookie header, None where it is none of this name.
-
-    Servers drop spaces around the name, and old PHP decodes it.
-    """
+def cookie_value(pair: bytes, name: str) -> bytes | None:
+    """Return the value in a pair of a Cookie header, None where it is none of this name."""
     written, equals, value = pair.partition(b"=")
-    if not equals:
-        return None
-    written = written.strip(_SPACES)
-    if written != name and unquote_to_bytes(written).strip(_SPACES) != name:
+    if not equals or not is_spelling(written, name):
         return None
     return value.strip(_SPACES)
 
