@@ -16,7 +16,7 @@ _PLAIN = bytes.maketrans(b". +[", b"____")
 def may_be_in(text: bytes, name: str) -> bool:
     """Say whether a spelling of an ASCII name may be in a text: at a glance, in any case."""
     decoded = unquote_to_bytes(text) if b"%" in text else text
-    return _plain(name.lower().encode()) in _plain(decoded.lower())
+    return name.lower().encode().translate(_PLAIN) in decoded.lower().translate(_PLAIN)
 
 
 def is_spelling(written: bytes, name: str, *, ignore_case: bool = False) -> bool:
@@ -27,8 +27,4 @@ def is_spelling(written: bytes, name: str, *, ignore_case: bool = False) -> bool
         wanted, decoded = wanted.lower(), decoded.lower()
     whole = decoded.lstrip(_BEFORE).partition(b"\0")[0].rstrip(_SPACES)
     cut = _BRACKET.split(whole, maxsplit=1)[0].rstrip(_SPACES)
-    return _plain(wanted) in (_plain(whole), _plain(cut))
-
-
-def _plain(text: bytes) -> bytes:
-    return text.translate(_PLAIN)
+    return wanted.translate(_PLAIN) in (whole.translate(_PLAIN), cut.translate(_PLAIN))

@@ -32,7 +32,7 @@ def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Pa
 
     Raises QueryError where the name may be there, among more than ``MAX_PARAMETERS``.
     """
-    if not may_be_in(query, name):
+    if may_be_in(query, name) is False:
         return ()
     parts = _SEPARATOR.split(query) if semicolons else query.split(b"&")
     if len(parts) > MAX_PARAMETERS:
@@ -40,6 +40,6 @@ def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Pa
     found = []
     for part in parts:
         raw, _, value = part.partition(b"=")
-        if is_spelling(raw.replace(b"+", b" "), name, ignore_case=True):
+        if is_spelling(raw.replace(b"+", b" "), name, ignore_case=True) is not False:
             found.append(Parameter(raw, value))
     return tuple(found)

@@ -52,7 +52,7 @@ def _without(cookies: bytes, names: tuple[str, ...]) -> str | None:
     A cookie that no header can carry is left out too: what Envoy cannot read of an answer is an
     error, and may be an allow with nothing taken out. So are all of more than ``MAX_COOKIES``.
     """
-    if not any(may_be_in(cookies, name) for name in names):
+    if all(may_be_in(cookies, name) is False for name in names):
         return None
     pieces = _SEPARATOR.split(cookies)
     pairs = pieces[::2]

@@ -15,7 +15,7 @@ import pytest
 
 import sidecar.core
 import sidecar.extauthz
-from sidecar.core import decision, preflight
+from sidecar.core import decision, names, preflight
 from sidecar.core.tokens import credentials, principal, strict_json
 from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz.guard import Guard
@@ -40,6 +40,8 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     principal.permits: (None,),
     decision.stands: (True,),
     credentials.cookie_value: (None,),
+    names.may_be_in: (False,),
+    names.is_spelling: (False,),
     preflight.may_be_forwarded: (True,),
 }
 ALL = list(cases())

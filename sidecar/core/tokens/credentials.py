@@ -88,7 +88,7 @@ def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several headers
     # by `,`.
     cookies = b";".join(request.headers.get("cookie", ())).replace(b",", b";")
-    if not may_be_in(cookies, source.name):
+    if may_be_in(cookies, source.name) is False:
         return ()
     found = _cookie_values(cookies, source)
     spaced = _GAP.sub(b";", cookies)
@@ -110,7 +110,7 @@ def _cookie_values(cookies: bytes, source: TokenSource) -> tuple[bytes, ...]:
 def cookie_value(pair: bytes, name: str) -> bytes | None:
     """Return the value in a pair of a Cookie header, None where it is none of this name."""
     written, equals, value = pair.partition(b"=")
-    if not equals or not is_spelling(written, name):
+    if not equals or is_spelling(written, name) is False:
         return None
     return value.strip(_SPACES)
 
