@@ -207,6 +207,11 @@ SPELLINGS = {
     "a key": (f'"{PASTED}"'.replace("\n", "\\n"), "MHcCAQEEIB"),
     "a password in a URL": (f'"https://me:{NUMBER}@zervi/x?token={NUMBER}"', NUMBER),
     "a path": (f'"/{NUMBER}"', NUMBER),
+    # what YAML takes for something else, where quotes were forgotten
+    "an alias": ("*JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXP"),
+    "an anchor": ("&JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXP"),
+    "a tag": ("!JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXP"),
+    "a tag of YAML": ("!!JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXP"),
 }
 
 
