@@ -149,9 +149,9 @@ class _Composer:
         elif isinstance(event, yaml.AliasEvent) and self._is_known(event):
             self._put(self.anchors[str(event.anchor)], mark)
         elif isinstance(event, yaml.AliasEvent):
-            message = f"the alias {quoted(f'*{event.anchor}')} is not supported"
+            # Here and below the text is not quoted: it may be a secret that lacks its quotes.
             hint = 'write the value out; text that begins with * needs quotes, as in "*"'
-            self._fault(mark, "yaml-alias", message, hint)
+            self._fault(mark, "yaml-alias", "an alias is not supported", hint)
             self._refuse(mark)
         elif isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
@@ -266,11 +266,11 @@ class _Composer:
 
     def _accepts_extras(self, event: Any, mark: Mark) -> bool:
         if event.anchor is not None and not self.foreign:
-            message = f"the anchor {quoted(f'&{event.anchor}')} is not supported"
-            self._fault(mark, "yaml-alias", message, "write the value out where it is needed")
+            hint = "write the value out where it is needed; text that begins with & needs quotes"
+            self._fault(mark, "yaml-alias", "an anchor is not supported", hint)
         if event.tag is not None:
-            message = f"the tag {quoted(event.tag)} is not supported"
-            self._fault(mark, "yaml-tag", message, "text that begins with ! needs quotes")
+            hint = "text that begins with ! needs quotes"
+            self._fault(mark, "yaml-tag", "a tag is not supported", hint)
         return event.tag is None
 
     def _syntax(self, error: Exception) -> None:
