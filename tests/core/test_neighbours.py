@@ -203,6 +203,27 @@ def test_a_neighbour_is_for_the_same_host() -> None:
         assert reason(routes, b"/api/Admin", token=True, host=host) is Reason.PERMISSION_DENIED
 
 
+A_TEST = frozenset({"a.test"})
+
+
+@pytest.mark.parametrize("path", ["/x", "/x/*"])
+@pytest.mark.parametrize("host", ["A.test", "a.test.", "A.TEST.:8443"])
+def test_a_host_in_another_spelling_is_no_way_round_the_route_for_every_host(
+    path: str, host: str
+) -> None:
+    """Go's ServeMux and Werkzeug take it for a host that no route names."""
+    routes = table(public(path, hosts=A_TEST), admin(path))
+    target = path.replace("*", "1").encode()
+    for ordinary in ("a.test", "a.test:8443"):
+        assert reason(routes, target, host=ordinary) is Reason.PUBLIC
+    assert reason(routes, target, host=host) is Reason.TOKEN_MISSING
+    assert reason(routes, target, host=host, token=True) is Reason.PERMISSION_DENIED
+    assert reason(table(public(path, hosts=A_TEST)), target, host=host) is Reason.PUBLIC
+    assert reason(table(public(path, hosts=A_TEST), public("/*")), target, host=host) is (
+        Reason.PUBLIC
+    )
+
+
 def test_a_path_without_a_route_has_no_neighbours() -> None:
     """What no route matches is denied, whatever it would be in another spelling."""
     assert reason(table(public("/open"), user("/{a}/b")), b"/Open") is Reason.NO_ROUTE
