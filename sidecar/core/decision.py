@@ -143,7 +143,7 @@ def _decide_as(
         routes.append(decision.route)
     if strictest is None:
         return Deny(Reason.INTERNAL, detail="the path has no reading")
-    if policy.neighbours is None or not policy.neighbours.concern(path, routes):
+    if not policy.is_read_otherwise(path, request.host, routes):
         return strictest
     try:
         for segments, route in policy.reached(path, request.host, method):

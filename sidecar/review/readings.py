@@ -171,7 +171,7 @@ def _stricter(policy: Policy, path: Path, own: Route, host: str, method: str) ->
 
 
 def _all(policy: Policy, path: Path, own: Route, host: str, method: str) -> list[Route]:
-    if policy.neighbours is None or not policy.neighbours.concern(path, [own]):
+    if not policy.is_read_otherwise(path, host, [own]):
         return []
     reached = policy.reached(path, host, method)
     return [found for _, found in reached if isinstance(found, Route)]

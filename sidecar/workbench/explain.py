@@ -152,7 +152,7 @@ class Explainer:
         own = [route for route in routes if isinstance(route, Route)]
         if len(own) < len(routes):
             return  # a preflight, for which another method's routes count
-        if policy.neighbours is None or not policy.neighbours.concern(path, own):
+        if not policy.is_read_otherwise(path, request.host, own):
             return
         try:
             reached = list(policy.reached(path, request.host, method))

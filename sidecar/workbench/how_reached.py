@@ -2,7 +2,7 @@
 
 from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.upstreams import UPSTREAMS, Upstream
-from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
 from sidecar.review.readings import READERS
 
@@ -25,6 +25,9 @@ def how_reached(
     found: Route | NotAllowed,
 ) -> str:
     """Say which upstreams take a path to ``found``."""
+    own = policy.reached(path, normalise_host(host) or "", method)
+    if not any(found is other for _, other in own):
+        return "to an upstream that compares hosts as they are spelt"
     for name, upstream in _single_readings(UPSTREAMS[policy.upstream]).items():
         reached = policy.seen_by(upstream).reached(path, host, method)
         if any(found is other for _, other in reached):

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.config import load
-from tests.edge.config_files import ENVIRON, POLICY, SECRET, Files
+from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
 from tests.support import signing
 from tests.support.case_tokens import CASES, KEY, literal_tokens
 
@@ -304,3 +304,18 @@ def test_the_neighbour_reading_that_denies_is_told(explain: Explain) -> None:
     )
     assert (told["decision"], told["reason"], told["route"]) == ("deny", "token_missing", "secret")
     assert told["detail"].startswith("some upstreams take this path to /open/secret/*.")
+
+
+def test_the_reading_of_the_host_that_denies_is_told(explain: Explain, tmp_path: Path) -> None:
+    """A host in another case has no routes of its own to some upstreams."""
+    files = Files(tmp_path)
+    files.write(
+        sidecar=ISSUERS + POLICY,
+        routes="api_gateway: {routes: [{path: /x, hosts: [a.test], auth_required: false}, "
+        "{path: /x}]}",
+    )
+    config = str(files.config)
+    told = explain("--path", "/x", "--host", "A.test", config=config)
+    assert "to an upstream that compares hosts as they are spelt this path is " in told
+    assert "DENY token_missing" in told
+    assert "ALLOW public" in explain("--path", "/x", "--host", "a.test", config=config)

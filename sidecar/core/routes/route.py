@@ -69,6 +69,11 @@ _PORT = re.compile(r":[0-9]*\Z")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]{2,45}\]|")
 
 
+def is_spelt_otherwise(host: str, name: str) -> bool:
+    """Say whether a host is the one of this name, as hosts are compared, by more than its port."""
+    return _PORT.sub("", host) != name
+
+
 def normalise_host(host: str) -> str | None:
     """Return a host as hosts are compared: lower-case, without port and trailing dot.
 

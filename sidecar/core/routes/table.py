@@ -1,6 +1,6 @@
 """The route table: which route a request falls to, at a cost that does not grow with the table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar.core.paths.canonical import Path
@@ -15,6 +15,7 @@ from sidecar.core.routes.route import (
     Route,
     RouteProblem,
     hosts_of,
+    is_spelt_otherwise,
     methods_of,
     normalise_host,
 )
@@ -155,18 +156,43 @@ class Policy:
                 return None
             node, depth = wider.pop()
 
+    def is_read_otherwise(self, path: Path, host: str, routes: Sequence[Route]) -> bool:
+        """Say whether some upstream may take a request to another route: of most it does not.
+
+        ``routes`` are those of the path's readings.
+        """
+        if self.neighbours is not None and self.neighbours.concern(path, routes):
+            return True
+        return len(self._hosts_of(host)) > 1
+
     def reached(
         self, path: Path, host: str, method: str
-    ) -> Iterable[tuple[tuple[str, ...], Route | NotAllowed]]:
-        """Return the routes that some upstream takes the path to, with the segments that it sees.
+    ) -> Iterator[tuple[tuple[str, ...], Route | NotAllowed]]:
+        """Yield the routes that some upstream takes a request to, with the segments that it sees.
 
-        The canonical routes may be among them. Iterating raises PathError where there is more to
-        find than a request may cost.
+        The canonical routes may be among them. Raises PathError where there is more to find than a
+        request may cost.
         """
-        if self.neighbours is None:
-            return ()
-        name = host if host in self._hosts else normalise_host(host)
-        return self.neighbours.reached(path, name or "", method)
+        for name in self._hosts_of(host):
+            if self.neighbours is not None:
+                yield from self.neighbours.reached(path, name, method)
+                continue
+            for segments in path.readings:
+                found = self.match(name, method, segments)
+                if found is not None:
+                    yield segments, found
+
+    def _hosts_of(self, host: str) -> tuple[str, ...]:
+        """Return what upstreams may take a host for, ours first; empty: for none that has routes.
+
+        Go's ServeMux minds the case and a dot at the end, Werkzeug the dot.
+        """
+        if not self._hosts or host in self._hosts:
+            return (host,)
+        name = normalise_host(host) or ""
+        if name in self._hosts and is_spelt_otherwise(host, name):
+            return name, ""
+        return (name,)
 
     def seen_by(self, upstream: Upstream) -> "Policy":
         """Return the same table before another upstream than ``upstream`` names."""
