@@ -15,7 +15,7 @@ MAX_COOKIES = 1000
 
 _SPACES = b" \t"
 # Spaces that end a cookie to Python's http.cookies and aiohttp, and to nobody else.
-_GAP = re.compile(rb"(?<=[^;=\s])\s+(?=[^;=\s])")
+_GAP = re.compile(rb"(?<=[^;\s])\s+(?=[^;=\s])")
 
 
 class TokenSource(NamedTuple):
