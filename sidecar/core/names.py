@@ -15,6 +15,8 @@ _PLAIN = bytes.maketrans(b". +[", b"____")
 
 def may_be_in(text: bytes, name: str) -> bool:
     """Say whether a spelling of an ASCII name may be in a text: at a glance, in any case."""
+    if name.encode() in text:
+        return True
     decoded = unquote_to_bytes(text) if b"%" in text else text
     return name.lower().encode().translate(_PLAIN) in decoded.lower().translate(_PLAIN)
 
@@ -22,6 +24,10 @@ def may_be_in(text: bytes, name: str) -> bool:
 def is_spelling(written: bytes, name: str, *, ignore_case: bool = False) -> bool:
     """Say whether some server takes a written name for an ASCII name."""
     wanted = name.encode()
+    if written == wanted:
+        return True
+    if written.translate(None, b"_-").isalnum() and not ignore_case:  # most names of cookies
+        return written == wanted.translate(_PLAIN)
     decoded = unquote_to_bytes(written) if b"%" in written else written
     if ignore_case:
         wanted, decoded = wanted.lower(), decoded.lower()
