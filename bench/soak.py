@@ -57,7 +57,7 @@ import asyncio, gc, json, os, signal, sys
 from sidecar.cli import main
 from sidecar.extauthz.service import _Check
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.sending import Stream
+from sidecar.transport.h2.stream import Stream
 
 def tell(*_):
     gc.unfreeze()  # what was there at a reload is among what is counted

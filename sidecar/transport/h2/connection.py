@@ -4,15 +4,15 @@ No I/O, no clock: the caller hands over what arrived and when, serves the stream
 and sends what ``take`` returns. Nothing that a peer sends raises an exception here.
 """
 
-from collections import deque
+from collections.abc import Callable
 from functools import cache
-from math import inf
 
 from sidecar.transport.h2 import limits, wire
-from sidecar.transport.h2.hpack import Decoder, Field
+from sidecar.transport.h2.account import Account, Budget
 from sidecar.transport.h2.limits import Limits
-from sidecar.transport.h2.rpc import Head, check_trailers, read_head
-from sidecar.transport.h2.sending import Budget, Sending, Stream
+from sidecar.transport.h2.receiving import Receiver
+from sidecar.transport.h2.sending import Sender
+from sidecar.transport.h2.stream import Stream
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
 # Where a frame must be, and its size; others may be anywhere and of any size.
@@ -34,12 +34,19 @@ def _greeting(allowed: Limits) -> bytes:
     return wire.settings(settings) + (wire.window_update(0, more) if more else b"")
 
 
-class Connection(Sending):
-    """The state of a connection; ``now`` is seconds of any one clock."""
+class Connection:
+    """Reads frames, and hands them to its two halves; ``now`` is seconds of any one clock.
+
+    The owner answers by the sending half, ``sender``.
+    """
 
     def __init__(self, budget: Budget, now: float) -> None:
-        super().__init__(budget, now)
-        self._frames.append(_greeting(self._limits))
+        self.streams: dict[int, Stream] = {}  # the open ones; both halves share them
+        self._account = Account(budget, now)
+        self._limits = budget.limits
+        self.sender = Sender(self.streams, self._account)
+        self._receiver = Receiver(self.streams, self.sender, self._account)
+        self.sender.frames.append(_greeting(self._limits))
         # What has arrived of what is not complete.
         self._preface = wire.PREFACE  # what is missing of it
         self._next: int | None = wire.SETTINGS  # the one type of frame that may follow
@@ -49,29 +56,19 @@ class Connection(Sending):
         self._pieces = 0  # CONTINUATIONs of it
         self._since = now  # when that began, or the last frame ended
         self.unread = False  # whether a slice of work was done before all was read
-        # Times and counts.
+        # Times.
         self._opened = now
         self.used = now  # when the last request came
         self._acknowledged = False  # the peer knows our settings
-        self._chatter = 0  # see limits.MAX_CHATTER
-        self._resettable = 0  # complete requests that no reset was set against
-        self._returned = self._limits.window // 2  # so much of DATA at once
-        self._unreturned = 0  # bytes of DATA that no WINDOW_UPDATE gave back yet
-        # Streams.
-        self._decoder = Decoder()
-        self._most = 0  # that may be open now, and whether that may have changed by itself:
-        self._share, self._unsettled = self._limits.share, True
-        self._last = 0  # the highest stream that the peer opened
-        self._skipped = False  # it has passed over numbers
-        self._resets: deque[int] = deque(maxlen=limits.REMEMBERED_RESETS)  # by us
-        self._final: int | None = None  # the highest that is served, once that is said
-        self._seen: list[Stream] = []
+        self._unsettled = True  # what may be opened may have changed by itself
         self.settle()
 
     @property
     def done(self) -> bool:
         """Whether the connection is to be closed once ``take``'s bytes are sent."""
-        return self._goaway is not None or (self._final is not None and not self.streams)
+        if self.sender.goaway is not None:
+            return True
+        return self._receiver.final is not None and not self.streams
 
     def receive(self, data: bytes, now: float) -> list[Stream]:
         """Read what arrived; return the streams to see to, in order.
@@ -79,39 +76,39 @@ class Connection(Sending):
         Those without an ``ending`` have a request to be answered. The others are closed, and had.
         Where ``unread`` is true then, this goes on with b"", after others have had their turn.
         """
-        self._now = now
-        if self.streams or self._rest or self._unsettled or self._budget.held > self._share:
+        self._account.now = now
+        if self.streams or self._rest or self._unsettled or self._account.crowded:
             self.settle()
-        if self._goaway is None:
+        if self.sender.goaway is None:
             try:
                 self._read(data)
             except H2ConnectionError as error:
                 self._fail(error)
-        if not self._seen:
+        if not self._receiver.seen:
             return []
         self.used = now
-        seen, self._seen = self._seen, []
+        seen, self._receiver.seen = self._receiver.seen, []
         return seen
 
     def tick(self, now: float) -> list[Stream]:
         """See to what takes too long, every ``limits.TICK`` seconds; return what that closed."""
-        self._now = now
+        self._account.now = now
         self.settle()
-        if self._goaway is None:
+        if self.sender.goaway is None:
             try:
                 self._check_times()
             except H2ConnectionError as error:
                 self._fail(error)
-        seen, self._seen = self._seen, []
+        seen, self._receiver.seen = self._receiver.seen, []
         return seen
 
     def lost(self) -> list[Stream]:
         """Let go of every stream; return those with a request: the connection is closed."""
         for number in list(self.streams):
-            self._drop(number)
+            self._receiver.drop(number)
         self._rest, self._block, self.unread = b"", bytearray(), False
         self.settle()
-        return self._seen
+        return self._receiver.seen
 
     def settle(self) -> None:
         """Charge what is held now, when what was read before was seen to; see what may be opened.
@@ -119,13 +116,18 @@ class Connection(Sending):
         All that is opened next may have to wait for its answer.
         """
         held = len(self.streams) * limits.STREAM_BYTES + len(self._rest) + len(self._block)
-        if self._blocked:
-            held += sum(len(stream.pending) for stream in self._blocked.values())
-        self._charge(held - self._settled)
-        self._settled, self._unsettled = held, held > 0 or self._budget.held > self._share
+        if self.sender.blocked:
+            held += sum(len(stream.pending) for stream in self.sender.blocked.values())
+        self._account.settle(held)
+        self._unsettled = held > 0 or self._account.crowded
         most = self._limits.streams if self._acknowledged else self._limits.early_streams
-        more = self._room() // (limits.STREAM_BYTES + limits.WAITING_BYTES)
-        self._most = min(most, len(self.streams) + more)
+        more = self._account.room() // (limits.STREAM_BYTES + limits.WAITING_BYTES)
+        self._receiver.most = min(most, len(self.streams) + more)
+
+    def wait(self, stream: Stream, cancel: Callable[[], object]) -> None:
+        """Note that a request is being worked on, and what stops that."""
+        stream.cancel = cancel
+        self._account.keep_waiting(stream)
 
     def resumed(self, now: float) -> None:
         """Go on after we read nothing for a while: that time is not the peer's."""
@@ -133,18 +135,18 @@ class Connection(Sending):
 
     def announce_end(self) -> None:
         """Ask the peer to open no more streams; those on their way are served (6.8)."""
-        self._frames.append(wire.goaway(wire.MAX_STREAM_ID, ErrorCode.NO_ERROR))
+        self.sender.frames.append(wire.goaway(wire.MAX_STREAM_ID, ErrorCode.NO_ERROR))
 
     def end(self) -> None:
         """Serve no stream but those that are open; ``done`` after the last of them."""
-        if self._final is None:
-            self._final = self._last
-            self._frames.append(wire.goaway(self._last, ErrorCode.NO_ERROR))
+        if self._receiver.final is None:
+            self._receiver.final = self._receiver.last
+            self.sender.frames.append(wire.goaway(self._receiver.last, ErrorCode.NO_ERROR))
 
     def _read(self, data: bytes) -> None:
         """Take the whole frames (4.1) of ``data``, keep the rest."""
         if not self._rest and self._next is None:
-            self._since = self._now
+            self._since = self._account.now
         if self._preface:  # 3.4
             size = min(len(self._preface), len(data))
             if data[:size] != self._preface[:size]:
@@ -152,6 +154,7 @@ class Connection(Sending):
             data, self._preface = data[size:], self._preface[size:]
         data = self._rest + data if self._rest else data
         position, end = 0, len(data)
+        receiver, account = self._receiver, self._account
         work, most, a_request = 0, limits.SLICE, limits.REQUEST_WORK
         self.unread = False
         while (start := position + wire.FRAME_HEADER_BYTES) <= end:
@@ -176,7 +179,7 @@ class Connection(Sending):
             payload = data[start:position]
             try:
                 if kind == wire.DATA:
-                    self._on_data(flags, number, payload)
+                    receiver.on_data(flags, number, payload)
                 elif kind == wire.HEADERS:
                     work += a_request
                     self._on_headers(flags, number, payload)
@@ -185,44 +188,42 @@ class Connection(Sending):
                 else:
                     self._on_control(kind, flags, number, payload)
             except H2StreamError as error:
-                self._reset(number, error.code)
-            if self._work:  # more than a call takes that Envoy makes
-                work += self._work
-                self._work = 0
+                receiver.reset(number, error.code)
+            if account.work:  # more than a call takes that Envoy makes
+                work += account.work
+                account.work = 0
         if position and self._next is None:
-            self._since = self._now
+            self._since = self._account.now
         self._rest = data[position:]
 
     def _fail(self, error: H2ConnectionError) -> None:
-        last = self._last if self._final is None else self._final
-        self._goaway = wire.goaway(last, error.code, error.rule)
+        last = self._receiver.last if self._receiver.final is None else self._receiver.final
+        self.sender.goaway = wire.goaway(last, error.code, error.rule)
         self._rest, self._block, self.unread = b"", bytearray(), False
         self.settle()
 
     def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        self._work += 1
+        self._account.work += 1
         size = len(payload)
         if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
             raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
         stream = self.streams.get(number)
         if stream is None and number and kind in {wire.RST_STREAM, wire.WINDOW_UPDATE}:
-            self._refuse_idle(number)  # else closed: it may have crossed our END_STREAM
-        # A caller that leaves is no offence: its complete request pays for one reset, whether the
-        # answer is out or not. The rest are what CVE-2023-44487 is made of.
-        if kind == wire.RST_STREAM and self._resettable and (stream is None or stream.complete):
-            self._resettable -= 1
+            self._receiver.refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+        if kind == wire.RST_STREAM and (stream is None or stream.complete):
+            self._account.count_reset()
         else:
-            self._count()
+            self._account.count()
         if kind == wire.RST_STREAM:  # 6.4
-            self._drop(number)
+            self._receiver.drop(number)
         elif kind == wire.SETTINGS:
             self._on_settings(flags, payload)
         elif kind == wire.PUSH_PROMISE:
             raise H2ConnectionError("a client pushes nothing")  # 6.6
         elif kind == wire.PING and not flags & wire.ACK:  # 6.7
-            self._frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
+            self.sender.frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
         elif kind == wire.WINDOW_UPDATE and (stream is not None or number == 0):  # 6.9
-            self._enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
+            self.sender.enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
         # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
         # other types are to be ignored (4.1, 5.5).
 
@@ -237,16 +238,16 @@ class Connection(Sending):
                     raise H2ConnectionError("no room for the priority", ErrorCode.FRAME_SIZE_ERROR)
                 payload = payload[_PRIORITY:]
         if flags & wire.END_HEADERS:
-            self._take_block(flags, number, payload)
+            self._receiver.on_block(flags, number, payload)
         else:
             self._block, self._block_of, self._pieces = bytearray(payload), (flags, number), 0
-            self._since = self._now
+            self._since = self._account.now
             self._next = wire.CONTINUATION
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:  # 6.10
         if self._next is None or number != self._block_of[1]:
             raise H2ConnectionError("CONTINUATION of nothing")
-        self._work += 1
+        self._account.work += 1
         self._pieces += 1
         self._block += payload
         if len(self._block) > self._limits.header_block or self._pieces > limits.MAX_PIECES:
@@ -254,166 +255,31 @@ class Connection(Sending):
         if flags & wire.END_HEADERS:
             self._next = None
             block, self._block = bytes(self._block), bytearray()
-            self._take_block(*self._block_of, block)
-
-    def _take_block(self, flags: int, number: int, block: bytes) -> None:
-        if number > self._last:
-            stream = self._open(number, block)
-            if stream is not None and flags & wire.END_STREAM:
-                self._complete(stream)
-            return
-        stream = self.streams.get(number)
-        if stream is not None and not stream.complete:
-            check_trailers(self._decode(block))
-            if not flags & wire.END_STREAM:
-                raise H2StreamError("trailers without END_STREAM")  # 8.1
-        else:
-            self._decode(block)  # to keep in step (4.3)
-            if stream is not None:
-                raise H2StreamError("half-closed", ErrorCode.STREAM_CLOSED)  # 5.1
-            if number not in self._resets:
-                code = ErrorCode.PROTOCOL_ERROR if self._skipped else ErrorCode.STREAM_CLOSED
-                raise H2ConnectionError("HEADERS on a closed stream", code)  # 5.1.1, 5.1
-        if stream is not None and flags & wire.END_STREAM:
-            self._complete(stream)
-
-    def _open(self, number: int, block: bytes) -> Stream | None:
-        if number > self._last + 2:
-            self._skipped = True
-        self._last = number
-        # A client that calls the same method again and again repeats a block that refers to the
-        # decoder's table and does not change it: until something does, its bytes say it all.
-        head: Head | None = self._decoder.memo.get(block)
-        if head is None:
-            head = read_head(self._decode(block))
-            if not self._decoder.changed and len(block) <= limits.MEMO_BLOCK:
-                if len(self._decoder.memo) >= limits.MEMO_ENTRIES:
-                    self._decoder.memo.clear()
-                self._decoder.memo[block] = head
-        if self._final is not None:  # 6.8: its client opens it again, elsewhere
-            self._resets.append(number)
-            return None
-        if len(self.streams) >= self._most or len(self._blocked) >= limits.MAX_BLOCKED:
-            raise H2StreamError("too many streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
-        deadline = None if head.timeout is None else self._now + head.timeout
-        stream = Stream(number, head, deadline, self._now + limits.REQUEST_TIMEOUT)
-        self.streams[number] = stream
-        return stream
-
-    def _decode(self, block: bytes) -> list[Field]:
-        if len(block) > self._limits.header_block:
-            raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
-        fields = self._decoder.decode(block, self._limits.header_block)
-        work = self._decoder.work
-        self._work += work
-        if work >= limits.WORK_PER_CHATTER:
-            self._count(work // limits.WORK_PER_CHATTER)
-        return fields
-
-    def _on_data(self, flags: int, number: int, payload: bytes) -> None:  # 6.1
-        # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
-        # that oversteps the window is never told from one that we have just allowed to go on.
-        self._unreturned += len(payload)
-        if self._unreturned > self._returned:
-            self._frames.append(wire.window_update(0, self._unreturned))
-            self._unreturned = 0
-        stream = self.streams.get(number)
-        if stream is None or stream.complete:
-            self._refuse_idle(number)
-            if self._final is not None and number > self._final:
-                return  # it crossed our GOAWAY
-            if number not in self._resets:
-                raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
-            self._count()
-            return
-        if flags & wire.PADDED:
-            payload = wire.unpadded(payload)
-        last = flags & wire.END_STREAM
-        if last and not stream.received:
-            stream.body = payload  # the usual case: all of it at once
-        elif payload:
-            self._hold(stream, payload)
-        if not last:
-            self._work += 1
-            if len(payload) < limits.CRUMB:
-                self._count()
-        stream.received += len(payload)
-        if last:
-            self._complete(stream)
-
-    def _complete(self, stream: Stream) -> None:
-        length = stream.head.content_length
-        if length is not None and length != stream.received:
-            raise H2StreamError("not content-length's bytes")  # 8.1.1
-        stream.complete, stream.until = True, inf
-        self._resettable += 1
-        if self._chatter:
-            self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
-        if stream.head.refusal is not None:
-            self._refuse(stream, *stream.head.refusal)
-        else:
-            self._seen.append(stream)
+            self._receiver.on_block(*self._block_of, block)
 
     def _on_settings(self, flags: int, payload: bytes) -> None:  # 6.5
         if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
             raise H2ConnectionError("SETTINGS of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
-        if flags & wire.ACK:
-            if self._next is not None:
-                raise H2ConnectionError("SETTINGS come first")  # 3.4
-            self._acknowledged = True
-            self._most = min(self._most, self._limits.streams)
+        if not flags & wire.ACK:
+            self._next = None
+            self.sender.apply(payload)
             return
-        self._next = None
-        # In their order (6.5.3); of those that come twice the last alone, so that one frame cannot
-        # ask for thousands of looks at every stream.
-        self._work += len(payload) // limits.FIELD_BYTES
-        for setting, value in dict(wire.SETTING.iter_unpack(payload)).items():
-            if setting == wire.ENABLE_PUSH and value > 1:
-                raise H2ConnectionError("ENABLE_PUSH is 0 or 1")
-            if setting == wire.INITIAL_WINDOW_SIZE:
-                self._set_initial_window(value)
-            elif setting == wire.MAX_FRAME_SIZE:
-                if not wire.LEAST_MAX_FRAME <= value <= wire.MOST_MAX_FRAME:
-                    raise H2ConnectionError("MAX_FRAME_SIZE out of range")
-                self._max_frame = value
-        # grpcio counts a larger window only from the acknowledgement on.
-        self._frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
-        self._pump_all()
-
-    def _count(self, number: int = 1) -> None:
-        """Count what is legal and asks for nothing. Raises H2ConnectionError for too much."""
-        self._chatter += number
-        if self._chatter > self._limits.chatter:
-            raise H2ConnectionError("too much that asks for nothing", ErrorCode.ENHANCE_YOUR_CALM)
-
-    def _refuse_idle(self, number: int) -> None:
-        if number > self._last or not number & 1:
-            raise H2ConnectionError("a frame on an idle stream")  # 5.1
-
-    def _reset(self, number: int, code: ErrorCode) -> None:
-        """Close a stream for the peer's fault (5.4.2); what was on its way to it is none."""
-        self._frames.append(wire.rst_stream(number, code))
-        self._resets.append(number)
-        self._drop(number)
-        self._count(limits.CHATTER_PER_FAULT)
-
-    def _drop(self, number: int) -> None:
-        stream = self.streams.get(number)
-        if stream is not None:
-            self._close(stream)
-            if stream.complete:
-                self._seen.append(stream)
+        if self._next is not None:
+            raise H2ConnectionError("SETTINGS come first")  # 3.4
+        self._acknowledged = True
+        self._receiver.most = min(self._receiver.most, self._limits.streams)
 
     def _check_times(self) -> None:
-        self._chatter = max(0, self._chatter - limits.CHATTER_PER_SECOND)
-        if not self._acknowledged and self._now - self._opened > limits.HANDSHAKE_TIMEOUT:
+        now = self._account.now
+        self._account.count_second()
+        if not self._acknowledged and now - self._opened > limits.HANDSHAKE_TIMEOUT:
             raise H2ConnectionError("no SETTINGS ACK", ErrorCode.SETTINGS_TIMEOUT)  # 6.5.3
-        quiet = self._now - self._since
+        quiet = now - self._since
         begun = self._rest or self._next is not None
         if begun and not self.unread and quiet > limits.FRAME_TIMEOUT:
             raise H2ConnectionError("a frame that does not end", ErrorCode.ENHANCE_YOUR_CALM)
         for stream in list(self.streams.values()):
-            if self._now > stream.until:
-                self._reset(stream.id, ErrorCode.CANCEL)
-        if not self.streams and self._now - self.used > self._limits.idle:
+            if now > stream.until:
+                self._receiver.reset(stream.id, ErrorCode.CANCEL)
+        if not self.streams and now - self.used > self._limits.idle:
             self.end()

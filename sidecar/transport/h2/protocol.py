@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from sidecar.net.faults import told
 from sidecar.transport.h2 import rpc
+from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.limits import ANSWERS_A_WRITE, CLOSE_TIMEOUT, SEND_TIMEOUT
-from sidecar.transport.h2.sending import Budget, Stream
+from sidecar.transport.h2.stream import Stream
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods, RpcError
 
@@ -35,6 +36,7 @@ class H2Protocol(asyncio.Protocol):
     ) -> None:
         self._methods = methods
         self._connection = Connection(budget, time.monotonic())
+        self._sender = self._connection.sender
         self._turn, self._in_turn = budget.limits.turn, budget.limits.in_turn
         self._turns = turns
         self._opened = opened
@@ -203,10 +205,10 @@ class H2Protocol(asyncio.Protocol):
     def _flush(self) -> None:
         if self._closing or (self._requests and self._connection.done):
             return  # the last word comes after their answers
-        if self._connection.moved:
-            self._connection.moved = False
+        if self._sender.moved:
+            self._sender.moved = False
             self._moved.set()
-        if data := self._connection.take():
+        if data := self._sender.take():
             self._transport.write(data)
         if self._connection.done:
             self._close()
@@ -230,7 +232,7 @@ class H2Protocol(asyncio.Protocol):
             if stream.ending is not None:
                 pass  # a server stream has ended, or the caller has left
             elif isinstance(answer, bytes):
-                self._connection.answer(stream, answer)
+                self._sender.answer(stream, answer)
             else:
                 self._wait_for(stream, answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- the caller is told
@@ -254,12 +256,12 @@ class H2Protocol(asyncio.Protocol):
         async for message in messages:
             if stream.ending is not None:
                 break  # it is over, and the method takes no notice of its cancellation
-            self._connection.send(stream, message)
+            self._sender.send(stream, message)
             self._flush()
             while stream.pending or self._paused:
                 self._moved.clear()
                 await self._moved.wait()
-        self._connection.finish(stream, rpc.SUCCESS)
+        self._sender.finish(stream, rpc.SUCCESS)
         return b""  # nothing else
 
     def _wait_for(self, stream: Stream, answer: Awaitable[bytes]) -> None:
@@ -282,7 +284,7 @@ class H2Protocol(asyncio.Protocol):
         self._flush()
 
     def _cut_short(self, stream: Stream, why: RpcError) -> None:
-        self._connection.finish(stream, rpc.status(why))
+        self._sender.finish(stream, rpc.status(why))
         if stream.cancel is not None:
             stream.cancel()
         self._flush()
@@ -292,4 +294,4 @@ class H2Protocol(asyncio.Protocol):
         if not isinstance(error, RpcError):
             _log.error("%s failed: %s", stream.head.path, told(error))
             error = RpcError(rpc.INTERNAL, "internal error")
-        self._connection.finish(stream, rpc.status(error))
+        self._sender.finish(stream, rpc.status(error))

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sidecar.transport.client_names import names_of
+from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.handshakes import Handshake, Handshakes
 from sidecar.transport.h2.limits import CHECKS, DRAIN_NOTICE, PROBES, TICK
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Listener, Methods, Tls
 from sidecar.transport.sockets import BACKLOG, Listening, listen

@@ -5,8 +5,8 @@ from typing import Any
 
 from hyperframe.frame import Frame
 
+from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 from tests.edge.h2.peer import ACKNOWLEDGED, UNHURRIED, frames

@@ -18,11 +18,12 @@ from h2.events import (
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from sidecar.transport.h2 import wire
+from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.connection import Connection
 from sidecar.transport.h2.limits import CHECKS
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.rpc import message_of
-from sidecar.transport.h2.sending import Budget, Stream
+from sidecar.transport.h2.stream import Stream
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 
@@ -127,7 +128,7 @@ class Ours:
                 self.requests.append(stream)
             else:
                 self.cancelled.append(stream.id)
-        self.sent += self.connection.take()
+        self.sent += self.connection.sender.take()
 
     def answer(self, stream: Stream) -> None:
         """Answer a request by its own message."""
@@ -135,8 +136,8 @@ class Ours:
             self.requests.remove(stream)
         if stream.id in self.connection.streams:
             message = message_of(stream.body, encoded=False)
-            self.connection.answer(stream, message)
-            self.sent += self.connection.take()
+            self.connection.sender.answer(stream, message)
+            self.sent += self.connection.sender.take()
 
     def answer_all(self) -> None:
         """Answer all that wait."""

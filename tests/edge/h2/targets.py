@@ -20,7 +20,7 @@ def read_frames(octets: bytes) -> None:
         ours.feed(octets[start : start + size])
         for stream in ours.requests:
             if stream.id in ours.connection.streams and not ours.connection.done:
-                ours.connection.answer(stream, b"answer")
+                ours.connection.sender.answer(stream, b"answer")
         ours.requests.clear()
     ours.tick(1.0)
     sent = frames(ours.taken())

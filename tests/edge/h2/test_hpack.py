@@ -164,6 +164,6 @@ def test_the_memory_of_blocks_is_bounded() -> None:
     blocks = Blocks()
     for number in range(10 * MEMO_ENTRIES):
         blocks.head(plain(("x-number", str(number))))
-        assert 0 < len(blocks.connection._decoder.memo) <= MEMO_ENTRIES
+        assert 0 < len(blocks.connection._receiver._decoder.memo) <= MEMO_ENTRIES
     blocks.head(plain(("x-large", "x" * 5000)))
-    assert max(map(len, blocks.connection._decoder.memo)) < 5000
+    assert max(map(len, blocks.connection._receiver._decoder.memo)) < 5000

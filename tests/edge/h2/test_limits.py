@@ -192,7 +192,7 @@ def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
     assert any(stream.body is None for stream in ours.requests)
     assert not all(stream.body is None for stream in ours.requests)
     for stream in ours.requests:
-        ours.connection.answer(stream, b"")
+        ours.connection.sender.answer(stream, b"")
     ours.connection.settle()
     assert ours.budget.held == 0
 

@@ -10,10 +10,10 @@ import pytest
 from hyperframe.frame import RstStreamFrame
 
 from sidecar.transport.h2 import limits, wire
+from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.hpack import literal
 from sidecar.transport.h2.limits import CHECKS, PROBES
 from sidecar.transport.h2.protocol import H2Protocol
-from sidecar.transport.h2.sending import Budget
 from sidecar.transport.h2.turns import Turns
 from sidecar.transport.interface import Methods
 from tests.edge.h2.joined import Wire

@@ -72,7 +72,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("flood", FLOODS)
 def test_what_is_read_at_once_is_bounded_by_what_it_decodes_to(flood: str) -> None:
     ours = Ours(ACKNOWLEDGED)
-    connection, decoder = ours.connection, ours.connection._decoder
+    connection, decoder = ours.connection, ours.connection._receiver._decoder
     decode, decoded = decoder.decode, 0
 
     def counted(block: bytes, max_size: int) -> list[Field]:
@@ -88,7 +88,7 @@ def test_what_is_read_at_once_is_bounded_by_what_it_decodes_to(flood: str) -> No
         before, decoded = len(connection.streams), 0
         for stream in connection.receive(octets, 0.0):
             if stream.ending is None:
-                connection.answer(stream, b"")
+                connection.sender.answer(stream, b"")
         octets, left = b"", connection.unread
         slices += 1
         assert decoded <= limits.SLICE * limits.FIELD_BYTES + limits.MAX_HEADER_BLOCK
@@ -112,7 +112,7 @@ class Rounds:
 
 def furthest(one: Server) -> int:
     """Return the highest stream that a peer has opened."""
-    return max(each._connection._last for each in one._connections)
+    return max(each._connection._receiver.last for each in one._connections)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_requests_pay_for_as_many_headers_as_envoy_lets_its_client_send() -> Non
     for number in NUMBERS[:20]:
         ours.feed(continued(number, octets, 0) + data(number, prefixed(b"")))
         ours.answer_all()
-    assert ours.connection._chatter == 0
+    assert ours.connection._account._chatter == 0
 
 
 def test_a_header_block_in_too_many_pieces_ends_the_connection() -> None:

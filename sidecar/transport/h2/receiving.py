@@ -1,0 +1,151 @@
+"""The receiving half of a connection: header blocks and bodies become requests (RFC 9113 8.1)."""
+
+from collections import deque
+from math import inf
+
+from sidecar.transport.h2 import limits, wire
+from sidecar.transport.h2.account import Account
+from sidecar.transport.h2.hpack import Decoder, Field
+from sidecar.transport.h2.rpc import Head, check_trailers, read_head
+from sidecar.transport.h2.sending import Sender
+from sidecar.transport.h2.stream import Stream
+from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
+
+
+class Receiver:
+    """Opens the peer's ``streams``, and closes those that it resets or that break a rule."""
+
+    def __init__(self, streams: dict[int, Stream], sender: Sender, account: Account) -> None:
+        self.last = 0  # the highest stream that the peer opened
+        self.final: int | None = None  # the highest that is served, once a GOAWAY named it
+        self.most = 0  # streams that may be open now
+        # Streams that became complete or were closed, in order: for the owner to take.
+        self.seen: list[Stream] = []
+        self._streams = streams
+        self._sender = sender
+        self._account = account
+        self._limits = account.limits
+        self._decoder = Decoder()
+        self._returned = self._limits.window // 2  # DATA for which one WINDOW_UPDATE is sent
+        self._unreturned = 0  # bytes of DATA that no WINDOW_UPDATE gave back yet
+        self._skipped = False  # the peer has passed over numbers
+        self._resets: deque[int] = deque(maxlen=limits.REMEMBERED_RESETS)  # by us
+
+    def on_block(self, flags: int, number: int, block: bytes) -> None:
+        """Take a whole header block: it opens a stream, or ends a request as trailers."""
+        if number > self.last:
+            stream = self._open(number, block)
+            if stream is not None and flags & wire.END_STREAM:
+                self._complete(stream)
+            return
+        stream = self._streams.get(number)
+        if stream is not None and not stream.complete:
+            check_trailers(self._decode(block))
+            if not flags & wire.END_STREAM:
+                raise H2StreamError("trailers without END_STREAM")  # 8.1
+        else:
+            self._decode(block)  # to keep in step (4.3)
+            if stream is not None:
+                raise H2StreamError("half-closed", ErrorCode.STREAM_CLOSED)  # 5.1
+            if number not in self._resets:
+                code = ErrorCode.PROTOCOL_ERROR if self._skipped else ErrorCode.STREAM_CLOSED
+                raise H2ConnectionError("HEADERS on a closed stream", code)  # 5.1.1, 5.1
+        if stream is not None and flags & wire.END_STREAM:
+            self._complete(stream)
+
+    def on_data(self, flags: int, number: int, payload: bytes) -> None:
+        """Take DATA (6.1)."""
+        # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
+        # that oversteps the window is never told from one that we have just allowed to go on.
+        self._unreturned += len(payload)
+        if self._unreturned > self._returned:
+            self._sender.frames.append(wire.window_update(0, self._unreturned))
+            self._unreturned = 0
+        stream = self._streams.get(number)
+        if stream is None or stream.complete:
+            self.refuse_idle(number)
+            if self.final is not None and number > self.final:
+                return  # it crossed our GOAWAY
+            if number not in self._resets:
+                raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
+            self._account.count()
+            return
+        if flags & wire.PADDED:
+            payload = wire.unpadded(payload)
+        last = flags & wire.END_STREAM
+        if last and not stream.received:
+            stream.body = payload  # the usual case: all of it at once
+        elif payload:
+            self._account.keep(stream, payload)
+        if not last:
+            self._account.work += 1
+            if len(payload) < limits.CRUMB:
+                self._account.count()
+        stream.received += len(payload)
+        if last:
+            self._complete(stream)
+
+    def refuse_idle(self, number: int) -> None:
+        """Raise H2ConnectionError where the peer has not opened a stream yet (5.1)."""
+        if number > self.last or not number & 1:
+            raise H2ConnectionError("a frame on an idle stream")
+
+    def reset(self, number: int, code: ErrorCode) -> None:
+        """Close a stream for the peer's fault (5.4.2); what was on its way to it is none."""
+        self._sender.frames.append(wire.rst_stream(number, code))
+        self._resets.append(number)
+        self.drop(number)
+        self._account.count(limits.CHATTER_PER_FAULT)
+
+    def drop(self, number: int) -> None:
+        """Close a stream, if it is open, without an answer."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._sender.close(stream)
+            if stream.complete:
+                self.seen.append(stream)
+
+    def _open(self, number: int, block: bytes) -> Stream | None:
+        if number > self.last + 2:
+            self._skipped = True
+        self.last = number
+        # A client that calls the same method again and again repeats a block that refers to the
+        # decoder's table and does not change it: until something does, its bytes say it all.
+        head: Head | None = self._decoder.memo.get(block)
+        if head is None:
+            head = read_head(self._decode(block))
+            if not self._decoder.changed and len(block) <= limits.MEMO_BLOCK:
+                if len(self._decoder.memo) >= limits.MEMO_ENTRIES:
+                    self._decoder.memo.clear()
+                self._decoder.memo[block] = head
+        if self.final is not None:  # 6.8: its client opens it again, elsewhere
+            self._resets.append(number)
+            return None
+        if len(self._streams) >= self.most or len(self._sender.blocked) >= limits.MAX_BLOCKED:
+            raise H2StreamError("too many streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
+        now = self._account.now
+        deadline = None if head.timeout is None else now + head.timeout
+        stream = Stream(number, head, deadline, now + limits.REQUEST_TIMEOUT)
+        self._streams[number] = stream
+        return stream
+
+    def _decode(self, block: bytes) -> list[Field]:
+        if len(block) > self._limits.header_block:
+            raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
+        fields = self._decoder.decode(block, self._limits.header_block)
+        work = self._decoder.work
+        self._account.work += work
+        if work >= limits.WORK_PER_CHATTER:
+            self._account.count(work // limits.WORK_PER_CHATTER)
+        return fields
+
+    def _complete(self, stream: Stream) -> None:
+        length = stream.head.content_length
+        if length is not None and length != stream.received:
+            raise H2StreamError("not content-length's bytes")  # 8.1.1
+        stream.complete, stream.until = True, inf
+        self._account.count_request()
+        if stream.head.refusal is not None:
+            self._sender.refuse(stream, *stream.head.refusal)
+        else:
+            self.seen.append(stream)
