@@ -52,8 +52,8 @@ class ClientNames:
             return True
         told = [name[:MAX_NAME] for name in (*dns, *uris)[:MAX_TOLD]]
         _log.warning(
-            "a client was refused: none of listen.tls.client_names is a name of its certificate,"
-            " which has %s",
+            "client refused: no name in its certificate matches listen.tls.client_names;"
+            " the certificate has %s",
             ", ".join(told) or "no DNS name and no URI",
         )
         return False

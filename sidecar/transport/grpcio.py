@@ -185,7 +185,7 @@ class Server:
             for kind in ("peer_dns", "peer_uri")
         )
         if not self._names.admit_or_tell(dns, uris):
-            message = "the name of the client's certificate is not among listen.tls.client_names"
+            message = "no name in the client certificate matches listen.tls.client_names"
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)
 
     def _stream_handler(self, name: str, stream: ServerStream) -> Any:

@@ -68,7 +68,7 @@ def _service(message: bytes) -> str:
     try:
         service: str = HealthCheckRequest.FromString(message).service
     except DecodeError:
-        raise RpcError(_INVALID_ARGUMENT, "the message is no HealthCheckRequest") from None
+        raise RpcError(_INVALID_ARGUMENT, "invalid HealthCheckRequest") from None
     return service
 
 

@@ -42,19 +42,19 @@ def parse_address(address: str) -> TcpAddress | UnixAddress:
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
         if not path.startswith("/") or path.endswith("/") or "\0" in path:
-            raise ListenError(f"{address!r} is no address: unix: needs an absolute path of a file")
+            raise ListenError(f"invalid address {address!r}: unix: requires an absolute path")
         if len(os.fsencode(path)) > MAX_PATH_BYTES:
-            raise ListenError(f"{address}: a socket's path is at most {MAX_PATH_BYTES} bytes")
+            raise ListenError(f"{address}: the socket path is longer than {MAX_PATH_BYTES} bytes")
         return UnixAddress(path)
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
-        raise ListenError(f"{address!r} is no address: expected host:port, [v6]:port or unix:/path")
+        raise ListenError(f"invalid address {address!r}: use host:port, [v6]:port or unix:/path")
     if bracketed:
         host = host[1:-1]
     if not host or (":" in host) != bracketed:
         raise ListenError(
-            f"{address!r} is no address: an IPv6 address stands in brackets, a host is needed"
+            f"invalid address {address!r}: a host is required, an IPv6 address needs brackets"
         )
     return TcpAddress(host, int(port))
 
@@ -76,10 +76,10 @@ async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise ListenError(f"{shown}: the host cannot be resolved: {_reason(error)}") from None
+        raise ListenError(f"{shown}: cannot resolve the host: {_reason(error)}") from None
     bound: list[socket.socket] = []
     port = address.port
-    failure = OSError(errno.EADDRNOTAVAIL, "it has no address")
+    failure = OSError(errno.EADDRNOTAVAIL, "the host has no usable address")
     for family, kind, protocol, _, where in dict.fromkeys(found):
         try:
             sock = _bind_one(family, kind, protocol, (where[0], port, *where[2:]))
@@ -129,7 +129,7 @@ class UnixPath:
         self._mode = mode
         self._inode: tuple[int, int] | None = None
         if len(os.fsencode(self.temporary)) > MAX_PATH_BYTES:
-            raise ListenError(f"unix:{path}: the directory's path is too long for a socket")
+            raise ListenError(f"unix:{path}: the socket path is too long")
         self._refuse_what_is_there()
 
     def _refuse_what_is_there(self) -> None:
@@ -142,7 +142,7 @@ class UnixPath:
             raise ListenError(f"unix:{self.path}: {_reason(error)}") from None
         if not stat.S_ISSOCK(found.st_mode):
             raise ListenError(
-                f"unix:{self.path}: a file that is no socket is in the way; it is left alone"
+                f"unix:{self.path}: the path exists and is not a socket; remove it first"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)  # a full backlog is EAGAIN: somebody serves
@@ -154,7 +154,7 @@ class UnixPath:
                 pass
             except OSError as error:
                 raise ListenError(
-                    f"unix:{self.path}: cannot tell who uses it: {_reason(error)}"
+                    f"unix:{self.path}: cannot check whether it is in use: {_reason(error)}"
                 ) from None
         raise ListenError(f"another sidecar is serving on unix:{self.path}")
 

@@ -32,7 +32,7 @@ def server_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted")  # rather than asking a terminal for its password
+    raise ValueError("encrypted private keys are not supported")  # ssl would prompt on a terminal
 
 
 @contextlib.contextmanager

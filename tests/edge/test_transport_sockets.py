@@ -73,7 +73,7 @@ async def test_an_address_of_another_machine_is_refused(transport: NewServer) ->
 
 
 async def test_a_host_that_does_not_exist_is_refused(transport: NewServer) -> None:
-    assert "cannot be resolved" in await refusal(transport, "no-such-host.invalid:9001")
+    assert "cannot resolve the host" in await refusal(transport, "no-such-host.invalid:9001")
 
 
 @pytest.mark.parametrize(

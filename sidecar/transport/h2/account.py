@@ -75,7 +75,7 @@ class Account:
         """Count frames that make no request. Raises H2ConnectionError for too many."""
         self._chatter += number
         if self._chatter > self.limits.chatter:
-            raise H2ConnectionError("too much that asks for nothing", ErrorCode.ENHANCE_YOUR_CALM)
+            raise H2ConnectionError("too many control frames", ErrorCode.ENHANCE_YOUR_CALM)
 
     def count_request(self) -> None:
         """Count a complete request, which pays for some frames and for one reset."""

@@ -150,7 +150,7 @@ class Connection:
         if self._preface:  # 3.4
             size = min(len(self._preface), len(data))
             if data[:size] != self._preface[:size]:
-                raise H2ConnectionError("no HTTP/2 preface")
+                raise H2ConnectionError("invalid HTTP/2 preface")
             data, self._preface = data[size:], self._preface[size:]
         data = self._rest + data if self._rest else data
         position, end = 0, len(data)
@@ -164,18 +164,18 @@ class Connection:
             length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
             kind, length = length & 0xFF, length >> 8
             if length > limits.MAX_FRAME:
-                raise H2ConnectionError("over MAX_FRAME_SIZE", ErrorCode.FRAME_SIZE_ERROR)
+                raise H2ConnectionError("frame over MAX_FRAME_SIZE", ErrorCode.FRAME_SIZE_ERROR)
             if start + length > end:
                 break
             position = start + length
             number &= wire.MAX_STREAM_ID
             if self._next is not None and kind != self._next:  # 3.4, 6.10
-                raise H2ConnectionError("SETTINGS come first; blocks are not interrupted")
+                raise H2ConnectionError("expected SETTINGS or CONTINUATION")
             # DATA and HEADERS of a stream, which are nearly all, are looked at no further here.
             if (kind > wire.HEADERS or not number) and (
                 kind in (_ON_CONNECTION if number else _ON_STREAMS)
             ):
-                raise H2ConnectionError("a stream's frame on the connection, or the reverse")
+                raise H2ConnectionError("frame type not allowed on this stream ID")
             payload = data[start:position]
             try:
                 if kind == wire.DATA:
@@ -206,7 +206,7 @@ class Connection:
         self._account.work += 1
         size = len(payload)
         if size != _SIZES.get(kind, size) or (kind == wire.GOAWAY and size < _GOAWAY):
-            raise H2ConnectionError("a frame of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
+            raise H2ConnectionError("invalid frame size", ErrorCode.FRAME_SIZE_ERROR)
         stream = self.streams.get(number)
         if stream is None and number and kind in {wire.RST_STREAM, wire.WINDOW_UPDATE}:
             self._receiver.refuse_idle(number)  # else closed: it may have crossed our END_STREAM
@@ -219,7 +219,7 @@ class Connection:
         elif kind == wire.SETTINGS:
             self._on_settings(flags, payload)
         elif kind == wire.PUSH_PROMISE:
-            raise H2ConnectionError("a client pushes nothing")  # 6.6
+            raise H2ConnectionError("PUSH_PROMISE from a client")  # 6.6
         elif kind == wire.PING and not flags & wire.ACK:  # 6.7
             self.sender.frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
         elif kind == wire.WINDOW_UPDATE and (stream is not None or number == 0):  # 6.9
@@ -229,13 +229,13 @@ class Connection:
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:  # 6.2
         if not number & 1:
-            raise H2ConnectionError("HEADERS on a stream that no client opens")  # 5.1.1
+            raise H2ConnectionError("HEADERS on an even stream ID")  # 5.1.1
         if flags & _PREFIXED:
             if flags & wire.PADDED:
                 payload = wire.unpadded(payload)
             if flags & wire.HAS_PRIORITY:  # deprecated, 5.3.2
                 if len(payload) < _PRIORITY:
-                    raise H2ConnectionError("no room for the priority", ErrorCode.FRAME_SIZE_ERROR)
+                    raise H2ConnectionError("HEADERS is too short", ErrorCode.FRAME_SIZE_ERROR)
                 payload = payload[_PRIORITY:]
         if flags & wire.END_HEADERS:
             self._receiver.on_block(flags, number, payload)
@@ -246,12 +246,12 @@ class Connection:
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:  # 6.10
         if self._next is None or number != self._block_of[1]:
-            raise H2ConnectionError("CONTINUATION of nothing")
+            raise H2ConnectionError("CONTINUATION without HEADERS")
         self._account.work += 1
         self._pieces += 1
         self._block += payload
         if len(self._block) > self._limits.header_block or self._pieces > limits.MAX_PIECES:
-            raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
+            raise H2ConnectionError("header block too large", ErrorCode.ENHANCE_YOUR_CALM)
         if flags & wire.END_HEADERS:
             self._next = None
             block, self._block = bytes(self._block), bytearray()
@@ -259,13 +259,13 @@ class Connection:
 
     def _on_settings(self, flags: int, payload: bytes) -> None:  # 6.5
         if len(payload) % wire.SETTING.size or (flags & wire.ACK and payload):
-            raise H2ConnectionError("SETTINGS of a wrong size", ErrorCode.FRAME_SIZE_ERROR)
+            raise H2ConnectionError("invalid SETTINGS size", ErrorCode.FRAME_SIZE_ERROR)
         if not flags & wire.ACK:
             self._next = None
             self.sender.apply(payload)
             return
         if self._next is not None:
-            raise H2ConnectionError("SETTINGS come first")  # 3.4
+            raise H2ConnectionError("expected SETTINGS")  # 3.4
         self._acknowledged = True
         self._receiver.most = min(self._receiver.most, self._limits.streams)
 
@@ -273,11 +273,11 @@ class Connection:
         now = self._account.now
         self._account.count_second()
         if not self._acknowledged and now - self._opened > limits.HANDSHAKE_TIMEOUT:
-            raise H2ConnectionError("no SETTINGS ACK", ErrorCode.SETTINGS_TIMEOUT)  # 6.5.3
+            raise H2ConnectionError("SETTINGS ACK timeout", ErrorCode.SETTINGS_TIMEOUT)  # 6.5.3
         quiet = now - self._since
         begun = self._rest or self._next is not None
         if begun and not self.unread and quiet > limits.FRAME_TIMEOUT:
-            raise H2ConnectionError("a frame that does not end", ErrorCode.ENHANCE_YOUR_CALM)
+            raise H2ConnectionError("incomplete frame: timeout", ErrorCode.ENHANCE_YOUR_CALM)
         for stream in list(self.streams.values()):
             if now > stream.until:
                 self._receiver.reset(stream.id, ErrorCode.CANCEL)

@@ -73,7 +73,7 @@ class _Prefix(dict[int, tuple["_Prefix", bytes]]):
             if bits in _CODES:
                 bits, symbols = 1, symbols + _CODES[bits]
         if bits >> _LENGTHS[-1]:
-            raise _error("EOS in a Huffman text")
+            raise _error("EOS in a Huffman string")
         self[octet] = _prefix(bits), symbols
         return self[octet]
 
@@ -88,7 +88,7 @@ def decode_huffman(text: bytes) -> bytes:
         prefix, symbols = prefix[octet]
         decoded.append(symbols)
     if not prefix.is_padding:
-        raise _error("no Huffman padding")
+        raise _error("invalid Huffman padding")
     return b"".join(decoded)
 
 
@@ -117,7 +117,7 @@ class Decoder:
         try:
             return self._decode(block, max_size)
         except IndexError:
-            raise _error("an index that no table has, or a block cut off") from None  # 2.3.3
+            raise _error("index out of range or truncated header block") from None  # 2.3.3
 
     def _decode(self, block: bytes, max_size: int) -> list[Field]:
         table = self._table
@@ -134,7 +134,7 @@ class Decoder:
                 self._capacity, position = _integer(block, position, 0x1F)
                 updates += 1  # the smallest size since the last block, and the size now
                 if fields or self._capacity > MAX_TABLE_SIZE or updates > 2:
-                    raise _error("a table size: too large, after a field, or the third")  # 4.2
+                    raise _error("invalid dynamic table size update")  # 4.2
                 self._evict()
                 continue
             else:  # 6.2.1: literal, to be indexed; 6.2.2 and 6.2.3: not, or never
@@ -150,7 +150,7 @@ class Decoder:
                     self._evict()
             left -= _size(field)
             if left < 0:
-                raise H2ConnectionError("too many header bytes", ErrorCode.ENHANCE_YOUR_CALM)
+                raise H2ConnectionError("header list too large", ErrorCode.ENHANCE_YOUR_CALM)
             fields.append(field)
         self.work += (max_size - left) // FIELD_BYTES
         return fields
@@ -160,7 +160,7 @@ class Decoder:
         length, position = _integer(block, position, 0x7F)
         end = position + length
         if end > len(block):
-            raise _error("a string beyond the block's end")
+            raise _error("string exceeds the header block")
         text = block[position:end]
         if huffman:
             self.work += length // HUFFMAN_BYTES
@@ -189,7 +189,7 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
         value += (octet & 0x7F) << shift
         if octet < 0x80:
             return value, position
-    raise _error("an integer without end")
+    raise _error("integer too large")
 
 
 def _error(rule: str) -> H2ConnectionError:

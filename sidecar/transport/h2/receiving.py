@@ -46,7 +46,7 @@ class Receiver:
         else:
             self._decode(block)  # to keep in step (4.3)
             if stream is not None:
-                raise H2StreamError("half-closed", ErrorCode.STREAM_CLOSED)  # 5.1
+                raise H2StreamError("HEADERS after END_STREAM", ErrorCode.STREAM_CLOSED)  # 5.1
             if number not in self._resets:
                 code = ErrorCode.PROTOCOL_ERROR if self._skipped else ErrorCode.STREAM_CLOSED
                 raise H2ConnectionError("HEADERS on a closed stream", code)  # 5.1.1, 5.1
@@ -88,7 +88,7 @@ class Receiver:
     def refuse_idle(self, number: int) -> None:
         """Raise H2ConnectionError where the peer has not opened a stream yet (5.1)."""
         if number > self.last or not number & 1:
-            raise H2ConnectionError("a frame on an idle stream")
+            raise H2ConnectionError("frame on an idle stream")
 
     def reset(self, number: int, code: ErrorCode) -> None:
         """Close a stream for the peer's fault (5.4.2); what was on its way to it is none."""
@@ -122,7 +122,7 @@ class Receiver:
             self._resets.append(number)
             return None
         if len(self._streams) >= self.most or len(self._sender.blocked) >= limits.MAX_BLOCKED:
-            raise H2StreamError("too many streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
+            raise H2StreamError("too many concurrent streams", ErrorCode.REFUSED_STREAM)  # 5.1.2
         now = self._account.now
         deadline = None if head.timeout is None else now + head.timeout
         stream = Stream(number, head, deadline, now + limits.REQUEST_TIMEOUT)
@@ -131,7 +131,7 @@ class Receiver:
 
     def _decode(self, block: bytes) -> list[Field]:
         if len(block) > self._limits.header_block:
-            raise H2ConnectionError("too large a header block", ErrorCode.ENHANCE_YOUR_CALM)
+            raise H2ConnectionError("header block too large", ErrorCode.ENHANCE_YOUR_CALM)
         fields = self._decoder.decode(block, self._limits.header_block)
         work = self._decoder.work
         self._account.work += work
@@ -142,7 +142,7 @@ class Receiver:
     def _complete(self, stream: Stream) -> None:
         length = stream.head.content_length
         if length is not None and length != stream.received:
-            raise H2StreamError("not content-length's bytes")  # 8.1.1
+            raise H2StreamError("content-length does not match the body")  # 8.1.1
         stream.complete, stream.until = True, inf
         self._account.count_request()
         if stream.head.refusal is not None:

@@ -26,7 +26,7 @@ RESPONSE = STATUS_200 + literal(b"content-type", b"application/grpc")
 SUCCESS = literal(b"grpc-status", b"0")
 METHOD_NOT_ALLOWED = literal(b":status", b"405") + literal(b"allow", b"POST")
 UNSUPPORTED_MEDIA_TYPE = literal(b":status", b"415")
-PLAIN_BODY = b"This is a gRPC server: POST with content-type application/grpc.\n"  # for a person
+PLAIN_BODY = b"This is a gRPC server: use POST with content-type application/grpc.\n"
 
 
 _UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -52,17 +52,17 @@ def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
     size = len(body) - PREFIX_BYTES
     if size < 0:
         if not body:
-            raise RpcError(UNIMPLEMENTED, "the method takes one message, none came")
-        raise RpcError(INTERNAL, "the body ends within a message")
+            raise RpcError(UNIMPLEMENTED, "expected one message, received none")
+        raise RpcError(INTERNAL, "truncated message")
     compressed, length = PREFIX.unpack_from(body)
     if compressed:
         if encoded and compressed == 1:
             raise RpcError(UNIMPLEMENTED, "compressed messages are not supported")
-        raise RpcError(INTERNAL, "a compressed message without grpc-encoding")
+        raise RpcError(INTERNAL, "compressed message without grpc-encoding")
     if length > size:
-        raise RpcError(INTERNAL, "the body ends within a message")
+        raise RpcError(INTERNAL, "truncated message")
     if length < size:
-        raise RpcError(UNIMPLEMENTED, "the method takes one message, more came")
+        raise RpcError(UNIMPLEMENTED, "expected one message, received more")
     return bytes(body[PREFIX_BYTES:])
 
 
@@ -109,16 +109,16 @@ def _is_pseudo(name: bytes, value: bytes) -> bool:
     pseudo = name in _PSEUDO
     fit = _SHORT_VALUE(value) if len(value) <= _SHORT else _is_long_value(value)
     if not fit or not (pseudo or _NAME(name)):
-        raise H2StreamError("a field's name or value")  # 8.2.1
+        raise H2StreamError("invalid field name or value")  # 8.2.1
     if name in _CONNECTION_SPECIFIC or (name == b"te" and value != b"trailers"):
-        raise H2StreamError("a field that HTTP/2 does not know")  # 8.2.2
+        raise H2StreamError("connection-specific field")  # 8.2.2
     return pseudo
 
 
 def check_trailers(fields: list[Field]) -> None:
     """Check the block after a request's body. Raises H2StreamError where it is malformed."""
     if any(_is_pseudo.__wrapped__(*field) for field in fields):
-        raise H2StreamError("a pseudo-header in trailers")  # 8.1
+        raise H2StreamError("pseudo-header in trailers")  # 8.1
 
 
 def read_head(fields: list[Field]) -> Head:
@@ -130,17 +130,17 @@ def read_head(fields: list[Field]) -> Head:
         if not (_is_pseudo if short else _is_pseudo.__wrapped__)(name, value):
             regular = True
         elif regular or name in found:
-            raise H2StreamError("a pseudo-header late or twice")  # 8.3
+            raise H2StreamError("misplaced or duplicate pseudo-header")  # 8.3
         found[name] = _TWICE if name in found else value
     method, path = found.get(b":method"), found.get(b":path", b"")
     of_server = (method, path) == (b"OPTIONS", b"*")
     if not (method and found.get(b":scheme") and (path.startswith(b"/") or of_server)):
-        raise H2StreamError("an incomplete request")  # 8.3.1
+        raise H2StreamError("missing or invalid pseudo-header")  # 8.3.1
     if method == b"CONNECT":
         raise H2StreamError("CONNECT with a path")  # 8.5; without one it is as good as incomplete
     text = found.get(b"content-length")
     if text is not None and (not text.isdigit() or len(text) > 19):
-        raise H2StreamError("content-length is no number")  # RFC 9110 8.6
+        raise H2StreamError("invalid content-length")  # RFC 9110 8.6
     # It may come from the table, which costs the peer a byte, and many streams may wait with it.
     method_name = path.decode("latin-1") if len(path) <= MAX_PATH else ""
     head = Head(method_name, None if text is None else int(text))

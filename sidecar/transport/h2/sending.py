@@ -85,14 +85,14 @@ class Sender:
         """Take a WINDOW_UPDATE (6.9) of a stream, or of the connection: None."""
         broken = H2StreamError if stream else H2ConnectionError
         if not increment:
-            raise broken("WINDOW_UPDATE of nothing")
+            raise broken("WINDOW_UPDATE with increment 0")
         if stream is None:
             self._window = window = self._window + increment
         else:
             stream.credit += increment
             window = self._initial + stream.credit
         if window > wire.MAX_WINDOW:
-            raise broken("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)  # 6.9.1
+            raise broken("flow-control window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)  # 6.9.1
         if stream is None:
             self._pump_all()
         elif stream.pending:
@@ -105,7 +105,7 @@ class Sender:
         self._account.work += len(settings) // limits.FIELD_BYTES
         for setting, value in dict(wire.SETTING.iter_unpack(settings)).items():
             if setting == wire.ENABLE_PUSH and value > 1:
-                raise H2ConnectionError("ENABLE_PUSH is 0 or 1")
+                raise H2ConnectionError("ENABLE_PUSH must be 0 or 1")
             if setting == wire.INITIAL_WINDOW_SIZE:
                 self._set_initial_window(value)
             elif setting == wire.MAX_FRAME_SIZE:
@@ -130,7 +130,7 @@ class Sender:
         self._account.work += len(self._streams) // 16
         largest = max((stream.credit for stream in self._streams.values()), default=0)
         if size + max(largest, 0) > wire.MAX_WINDOW:
-            raise H2ConnectionError("a window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
+            raise H2ConnectionError("flow-control window over 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
         self._initial = size
 
     def _pump_all(self) -> None:

@@ -85,8 +85,8 @@ def goaway(last: int, code: ErrorCode, rule: str = "") -> bytes:
 def unpadded(payload: bytes) -> bytes:
     """Strip the padding of PADDED DATA (6.1) or HEADERS (6.2). Raises H2ConnectionError."""
     if not payload:
-        raise H2ConnectionError("PADDED without a length", ErrorCode.FRAME_SIZE_ERROR)
+        raise H2ConnectionError("PADDED frame without pad length", ErrorCode.FRAME_SIZE_ERROR)
     end = len(payload) - payload[0]
     if end < 1:
-        raise H2ConnectionError("more padding than payload")
+        raise H2ConnectionError("padding larger than the payload")
     return payload[1:end]

@@ -106,20 +106,20 @@ def test_a_methods_error_is_percent_encoded() -> None:
     assert (code, message) == ("5", "nicht da: 100 %25 gr%C3%B6%C3%9Fer")
 
 
-CUT_OFF = "the body ends within a message"
+CUT_OFF = "truncated message"
 BODIES = {
-    "none": (b"", ("12", "the method takes one message, none came")),
-    "two": (prefixed(b"a") * 2, ("12", "the method takes one message, more came")),
+    "none": (b"", ("12", "expected one message, received none")),
+    "two": (prefixed(b"a") * 2, ("12", "expected one message, received more")),
     "a prefix cut off": (b"\0\0\0", ("13", CUT_OFF)),
     "a message cut off": (prefixed(b"abc")[:-1], ("13", CUT_OFF)),
-    "more": (prefixed(b"abc") + b"d", ("12", "the method takes one message, more came")),
+    "more": (prefixed(b"abc") + b"d", ("12", "expected one message, received more")),
     "a flag that is none": (
         b"\x02\0\0\0\0",
-        ("13", "a compressed message without grpc-encoding"),
+        ("13", "compressed message without grpc-encoding"),
     ),
     "compressed without saying how": (
         b"\x01\0\0\0\x01x",
-        ("13", "a compressed message without grpc-encoding"),
+        ("13", "compressed message without grpc-encoding"),
     ),
 }
 

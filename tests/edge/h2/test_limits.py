@@ -62,7 +62,8 @@ def test_requests_that_are_reset_before_they_are_complete_end_the_connection() -
     ours = Ours(ACKNOWLEDGED)
     for number in numbers(limits.MAX_CHATTER + 1):
         ours.feed(headers(number) + wire.rst_stream(number, CANCEL))
-    assert goaway_of(ours.taken()).error_code == CALM
+    goaway = goaway_of(ours.taken())
+    assert (goaway.error_code, goaway.additional_data) == (CALM, b"too many control frames")
     assert ours.requests == []
 
 
