@@ -34,6 +34,7 @@ CHECKED = (
     "fuzz/*",
     "proto/*",
     "sidecar/__*",
+    "sidecar/transport/*",
     "tests/docs/*",
     "tests/generated_code.py",
     "tests/release.py",

@@ -1,1 +1,1 @@
-"""How bytes arrive: gRPC servers that know no message but health."""
+"""gRPC servers: bytes in, bytes out. The only messages that they know are those of health."""

@@ -1,4 +1,4 @@
-"""Which clients of a client CA are served: those whose certificate has one of these names.
+"""Serves only the clients of a client CA whose certificate has one of these names.
 
 Names are the DNS names and URIs of its subject alternative names (RFC 5280 4.2.1.6), never its
 common name.
@@ -13,17 +13,17 @@ from sidecar.transport.interface import Tls
 
 _log = logging.getLogger(__name__)
 
-MAX_TOLD = 5  # names of a refused certificate in the log: it may have any number
+MAX_LOGGED = 5  # names of a refused certificate in the log; it may have any number
 MAX_NAME = 200  # characters of each
 
-# What a prefix of URIs may be followed by: segments as SPIFFE has them, none that leads elsewhere.
+# What may follow a URI prefix: path segments as in SPIFFE, not `.` or `..`.
 _BELOW = re.compile(r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)*")
 
 
 class ClientNames:
     """Patterns of names: ``envoy.example``, ``*.mesh.example``, ``spiffe://td/x``, ``spiffe://td/*``.
 
-    A leading ``*.`` stands for one label, a trailing ``/*`` for one or more segments.
+    A leading ``*.`` matches one label, a trailing ``/*`` one or more segments.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -35,32 +35,32 @@ class ClientNames:
         self._domains = frozenset(name[2:] for name in names if name.startswith("*."))
 
     def admit(self, dns: Iterable[str], uris: Iterable[str]) -> bool:
-        """Say whether one of a certificate's names is among these."""
+        """Return whether a certificate's names include one of these."""
         return any(map(self._has_dns, dns)) or any(map(self._has_uri, uris))
 
     def admit_peer(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Say the same of a certificate as ``ssl`` tells of it; log who is refused."""
+        """Return the same for a certificate in the form of ``ssl``; log a refusal."""
         names = () if certificate is None else certificate.get("subjectAltName", ())
-        return self.admit_or_tell(
+        return self.admit_or_log(
             [name for kind, name in names if kind == "DNS"],
             [name for kind, name in names if kind == "URI"],
         )
 
-    def admit_or_tell(self, dns: list[str], uris: list[str]) -> bool:
-        """Say whether one of a certificate's names is among these; log who is refused."""
+    def admit_or_log(self, dns: list[str], uris: list[str]) -> bool:
+        """Return whether a certificate's names include one of these; log a refusal."""
         if self.admit(dns, uris):
             return True
-        told = [name[:MAX_NAME] for name in (*dns, *uris)[:MAX_TOLD]]
+        shown = [name[:MAX_NAME] for name in (*dns, *uris)[:MAX_LOGGED]]
         _log.warning(
             "client refused: no name in its certificate matches listen.tls.client_names;"
             " the certificate has %s",
-            ", ".join(told) or "no DNS name and no URI",
+            ", ".join(shown) or "no DNS name and no URI",
         )
         return False
 
     def _has_dns(self, name: str) -> bool:
         if not name.isascii():
-            return False  # lower() makes ASCII of some
+            return False  # lower() turns some non-ASCII letters into ASCII
         name = name.lower().removesuffix(".")
         label, _, domain = name.partition(".")
         return name in self._dns or (label not in ("", "*") and domain in self._domains)
@@ -75,5 +75,5 @@ class ClientNames:
 
 
 def names_of(tls: Tls | None) -> ClientNames | None:
-    """Return the names that clients must have, None where every client is served."""
+    """Return the names that clients must have, None if every client is served."""
     return ClientNames(tls.client_names) if tls is not None and tls.client_names else None

@@ -1,14 +1,14 @@
-"""The gRPC server on grpcio: complete, and well known; the lean transport is cheaper.
+"""The gRPC server on grpcio: complete and widely used; the h2 transport is cheaper.
 
-What grpcio does by itself, beyond our reach:
+What grpcio does by itself and we cannot change:
 
 - A message over ``MAX_RECEIVE_BYTES`` is answered RESOURCE_EXHAUSTED before a handler sees it.
   Envoy counts that as an error of the authorization service: denied, unless ``failure_mode_allow``
   is set.
 - While it drains, a new stream on an old connection is answered CANCELLED or UNAVAILABLE for a
   moment before the client has read the GOAWAY; Envoy's retry policy covers both.
-- It does not tell of a connection, so a client whose certificate has none of ``client_names`` is
-  told PERMISSION_DENIED at each call, where the h2 transport closes the connection.
+- It has no event for a new connection, so a client whose certificate has none of ``client_names``
+  gets PERMISSION_DENIED for each call; the h2 transport closes the connection.
 - ``0.0.0.0`` also listens on ``[::]`` where the machine has IPv6.
 """
 
@@ -22,8 +22,8 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-# grpcio writes to standard error by itself, a line for every failed TLS handshake for one. Read
-# when it is imported.
+# grpcio writes to standard error by itself, for example a line per failed TLS handshake. It reads
+# this variable when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
@@ -45,18 +45,18 @@ from sidecar.transport.tls import server_context
 
 _log = logging.getLogger(__name__)
 
-# What grpcio refuses by itself is an error to Envoy, so what is too large is answered here. Past
-# this it would cost too much: each call in flight may hold as much, in grpcio's own memory.
+# To Envoy, what grpcio refuses by itself is an error, so messages that are too large are answered
+# here. Beyond this size that costs too much: each call in flight may hold as much memory.
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # two sidecars on one port would share the requests unnoticed
+    ("grpc.so_reuseport", 0),  # else two sidecars on one port would share the requests unnoticed
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-    # Envoy pings each second (connection_keepalive), also without calls. grpcio's own limit is one
-    # in five minutes; it closes the connection at the third. It bounds a flood of pings elsewhere.
+    # Envoy pings each second (connection_keepalive), also without calls. By default grpcio allows
+    # one ping in five minutes and closes the connection at the third. It limits ping floods anyway.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
-    # A peer that vanished without a word (a probe from outside the pod) is noticed within two
+    # A peer that disappears without closing (a probe from outside the pod) is detected within two
     # minutes, not hours.
     ("grpc.keepalive_time_ms", 90_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -65,14 +65,14 @@ _OPTIONS = (
 # Streams are not limited: a refused one is an error to Envoy, which failure_mode_allow turns into
 # an allow.
 
-# Where only health is served, to anyone in the cluster, a peer gets as little as that takes. How
-# many connections there may be, grpcio does not bound.
+# Where only health is served, to any client in the cluster, the limits are low. grpcio does not
+# limit the number of connections.
 _PROBE_OPTIONS = (
     *(option for option in _OPTIONS if option[0] != "grpc.max_receive_message_length"),
     ("grpc.max_receive_message_length", 16 * 1024),  # the name of a service
     ("grpc.max_concurrent_streams", 16),  # a client has a Watch and a Check or two
     ("grpc.max_metadata_size", 4 * 1024),
-    ("grpc.absolute_max_metadata_size", 4 * 1024),  # between the two it refuses at random
+    ("grpc.absolute_max_metadata_size", 4 * 1024),  # between these two limits it refuses at random
     ("grpc.max_connection_idle_ms", 10_000),  # a probe is over in milliseconds
 )
 
@@ -89,7 +89,7 @@ class Server:
         self._methods = methods
         self._server: aio.Server | None = None
         self._unix: UnixPath | None = None
-        # For each port that is listened on: certificates that its next connection brings in.
+        # For each port: the certificates that grpcio takes at its next connection.
         self._renewed: list[list[grpc.ServerCertificateConfiguration]] = []
         self._names = names_of(listener.tls)
         self._stream_waits: set[asyncio.Timeout] = set()
@@ -99,7 +99,7 @@ class Server:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
         address = parse_address(self._listener.address)
         if self._listener.tls is not None:
-            server_context(self._listener.tls)  # says what is wrong, which grpcio does not
+            server_context(self._listener.tls)  # names the error, which grpcio does not
         options = _PROBE_OPTIONS if self._listener.probes else _OPTIONS
         server = aio.server(handlers=[_Handlers(self._handlers())], options=options)
         try:
@@ -120,23 +120,23 @@ class Server:
         return bound
 
     async def idle(self) -> None:
-        """Wait for ever: grpcio does not tell of its connections."""
+        """Wait for ever: grpcio does not expose its connections."""
         await asyncio.Event().wait()
 
     async def renew(self, tls: Tls) -> None:
-        """Serve new connections with these certificates; open ones go on. Raises ListenError."""
+        """Serve new connections with these certificates; open ones continue. Raises ListenError."""
         server_context(tls)
         self._names = names_of(tls)
         for renewed in self._renewed:
             renewed[:] = [_certificates(tls)]
 
     async def drain(self, grace: float) -> None:
-        """Take no new call, finish those that run, end within ``grace`` seconds."""
+        """Accept no new call, finish running calls within ``grace`` seconds."""
         if self._server is None:
             return
         if self._unix is not None:
             self._unix.release()
-        if self._streams_end is None:  # a stream has no end of its own to wait for
+        if self._streams_end is None:  # a stream would not end by itself
             self._streams_end = asyncio.get_running_loop().time()
             for wait in self._stream_waits:
                 wait.reschedule(self._streams_end)
@@ -179,12 +179,12 @@ class Server:
         """End a call of a client whose certificate has none of ``client_names``."""
         if self._names is None:
             return
-        told = context.auth_context()
+        authenticated = context.auth_context()
         dns, uris = (
-            [name.decode("utf-8", "replace") for name in told.get(kind, ())]
+            [name.decode("utf-8", "replace") for name in authenticated.get(kind, ())]
             for kind in ("peer_dns", "peer_uri")
         )
-        if not self._names.admit_or_tell(dns, uris):
+        if not self._names.admit_or_log(dns, uris):
             message = "no name in the client certificate matches listen.tls.client_names"
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)
 
@@ -221,8 +221,8 @@ class Server:
             raise
 
     async def _bind_tcp(self, server: aio.Server, address: TcpAddress) -> str:
-        # grpcio takes no socket and says little about a failure: claim the address to see that it
-        # is free, let go.
+        # grpcio accepts no socket and reports little about a failure: bind the address to check
+        # that it is free, then close it.
         claimed = await bind_tcp(address)
         hosts = [sock.getsockname()[0] for sock in claimed]
         for sock in claimed:
@@ -238,7 +238,7 @@ class Server:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 probe.bind(temporary)
             Path(temporary).unlink()
-            self._add_port(server, f"unix:{quote(temporary)}")  # it decodes a path as a URI's
+            self._add_port(server, f"unix:{quote(temporary)}")  # grpcio decodes it as a URI path
         return unix
 
     def _add_port(self, server: aio.Server, address: str) -> int:
@@ -254,11 +254,11 @@ class Server:
         renewed: list[grpc.ServerCertificateConfiguration] = []
         self._renewed.append(renewed)
 
-        def news() -> grpc.ServerCertificateConfiguration | None:
-            """Answer grpcio's threads, at each connection: once what is new, else that nothing is.
+        def take_renewed() -> grpc.ServerCertificateConfiguration | None:
+            """Return new certificates once, then None. grpcio's threads call it per connection.
 
-            It takes over what it gets without a lock, so what is handed out each time ends the
-            process as soon as connections come at the same time.
+            grpcio applies the result without a lock, so returning certificates each time crashes
+            the process when connections arrive concurrently.
             """
             try:
                 return renewed.pop()
@@ -267,7 +267,7 @@ class Server:
 
         return grpc.dynamic_ssl_server_credentials(
             _certificates(tls),
-            news,  # type: ignore[arg-type]  # -- None is "no news", as grpcio's documentation says
+            take_renewed,  # type: ignore[arg-type]  # -- None means no change, see grpcio's documentation
             require_client_authentication=tls.client_ca is not None,
         )
 
@@ -278,7 +278,7 @@ def _certificates(tls: Tls) -> grpc.ServerCertificateConfiguration:
     )
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in its stubs alone
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic only in its stubs
     """Finds a handler by the method's full name; grpcio answers UNIMPLEMENTED for None."""
 
     def __init__(self, handlers: "dict[str, grpc.RpcMethodHandler[bytes, bytes]]") -> None:

@@ -1,7 +1,7 @@
 """grpc.health.v1: Check, Watch and List on any transport.
 
-Follows https://github.com/grpc/grpc/blob/master/doc/health-checking.md. It takes the messages alone
-from grpcio-health-checking; nothing here imports grpc.
+Follows https://github.com/grpc/grpc/blob/master/doc/health-checking.md. Only the messages are
+from grpcio-health-checking; this module does not import grpc.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -29,7 +29,7 @@ _SERVICE_UNKNOWN = _answer(HealthCheckResponse.SERVICE_UNKNOWN)
 
 
 def health_methods(source: HealthSource) -> Methods:
-    """Serve what ``source`` says; a state of None is a service that is not known (yet)."""
+    """Serve the states of ``source``; None is a service that is unknown, perhaps not yet known."""
 
     def check(message: bytes, _deadline: float | None) -> bytes:
         status = source.statuses().get(_service(message))
@@ -41,9 +41,7 @@ def health_methods(source: HealthSource) -> Methods:
         service = _service(message)
         sent = b""
         while True:
-            change = (
-                source.changed()
-            )  # taken before the state is read, so that no change falls between
+            change = source.changed()  # before reading the state, so that no change is missed
             answer = _watched(source.statuses(), service)
             if answer != sent:
                 yield answer

@@ -8,21 +8,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-# Of a message. A Check has some KiB, and 60 more where a client sends as many headers as Envoy
-# takes. No decision looks at a body; one that Envoy adds (`with_request_body`) has to fit in.
-# Larger messages would only be a way to hold memory and the event loop.
+# Per message. A Check has some KiB, and 60 KiB more if a client sends as many headers as Envoy
+# accepts. No decision reads a body; one that Envoy adds (`with_request_body`) must fit in.
+# Larger messages would only let a client occupy memory and the event loop.
 MAX_MESSAGE_BYTES = 1024 * 1024
 
-# What a unary method is: the message and the deadline (seconds of time.monotonic(), None
-# where the caller named none) in, the answer's message out. It may answer at once or be awaited.
+# A unary method takes the message and the deadline (seconds of time.monotonic(), None if the caller
+# set none) and returns the answer's message, or an awaitable of it.
 Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
 
-# What a server stream is: one message in, messages out until it ends or the caller leaves.
+# A server stream takes one message and yields messages until it ends or the caller cancels.
 ServerStream = Callable[[bytes], AsyncIterator[bytes]]
 
 
 class RpcError(Exception):
-    """A method's own gRPC error (never used by Check: a gRPC error may be an allow in Envoy).
+    """A gRPC error that a method raises. Check never does: Envoy may allow on a gRPC error.
 
     ``code`` is the number of https://grpc.io/docs/guides/status-codes/.
     """
@@ -34,10 +34,10 @@ class RpcError(Exception):
 
 
 class Methods(NamedTuple):
-    """What a server serves, by full method name, such as ``/grpc.health.v1.Health/Check``.
+    """The methods of a server by full name, such as ``/grpc.health.v1.Health/Check``.
 
-    ``oversized`` is what a message answers that is larger than a transport takes. A method that is
-    not in it answers RESOURCE_EXHAUSTED, which for a Check may be an allow in Envoy.
+    ``oversized`` has the answers to messages over MAX_MESSAGE_BYTES. A method that is not in it
+    answers RESOURCE_EXHAUSTED, on which Envoy may allow a request.
     """
 
     unary: Mapping[str, Unary]
@@ -46,9 +46,9 @@ class Methods(NamedTuple):
 
 
 class Tls(NamedTuple):
-    """PEM contents. With ``client_ca`` a client must show a certificate that it signed.
+    """PEM contents. With ``client_ca``, a client needs a certificate that this CA signed.
 
-    With ``client_names`` that certificate must have one of them, see ``ClientNames``.
+    With ``client_names``, that certificate must have a matching name, see ``ClientNames``.
     """
 
     certificate: bytes
@@ -60,7 +60,7 @@ class Tls(NamedTuple):
 class Listener(NamedTuple):
     """``host:port``, ``[v6]:port`` or ``unix:/path``, the latter with ``socket_mode``.
 
-    ``probes``: only health is served there, to anyone, so its peers get as little as that takes.
+    ``probes``: only health is served there, to any client, so the limits are low.
     """
 
     address: str
@@ -70,7 +70,7 @@ class Listener(NamedTuple):
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the message is one clear line for the operator."""
+    """Listening on an address failed; the message is one line for the operator."""
 
 
 class Transport(Protocol):
@@ -80,23 +80,23 @@ class Transport(Protocol):
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
 
     async def idle(self) -> None:
-        """Wait until no connection is left; for ever where a transport cannot tell."""
+        """Wait until no connection is left; for ever if the transport cannot know."""
 
     async def renew(self, tls: Tls) -> None:
-        """Serve new connections with these certificates; open ones go on. Raises ListenError.
+        """Serve new connections with these certificates; open ones continue.
 
-        Then the former ones are still served.
+        Raises ListenError; then the old certificates stay in use.
         """
 
     async def drain(self, grace: float) -> None:
-        """Stop: take no new connection, finish what runs, end within ``grace`` seconds."""
+        """Stop: accept no new connection, finish running calls within ``grace`` seconds."""
 
 
 class HealthSource(Protocol):
-    """Where the health service finds its answers; ops implements it."""
+    """The source of the health service's answers; ops implements it."""
 
     def statuses(self) -> Mapping[str, bool | None]:
         """Every service's state by name: True serving, False not serving, None unknown."""
 
     def changed(self) -> Awaitable[None]:
-        """Wait for the first change after this call; the result may also be dropped."""
+        """Wait for the first change after this call; the result need not be awaited."""

@@ -1,7 +1,7 @@
-"""Listening addresses: read, claimed, and given back.
+"""Listening addresses: parse, bind, release.
 
-A second sidecar on an address must fail with one clear line, a restarted one must not be stopped by
-what the former left behind, and one that ends must not take its successor's socket away.
+A second sidecar on an address must fail with one clear line. A restarted sidecar must start despite
+what its predecessor left. A sidecar that ends must not remove its successor's socket.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from sidecar.transport.interface import ListenError
 BACKLOG = 1024  # more connections than Envoys have workers; the kernel caps it at somaxconn
 MAX_PATH_BYTES = 107  # sun_path of unix(7), less its terminating NUL
 
-# Such as a name's IPv6 address on a machine without IPv6: the name's others will do.
+# Such as a host's IPv6 address on a machine without IPv6: its other addresses are enough.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -38,7 +38,7 @@ class UnixAddress(NamedTuple):
 
 
 def parse_address(address: str) -> TcpAddress | UnixAddress:
-    """Read ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
+    """Parse ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
         if not path.startswith("/") or path.endswith("/") or "\0" in path:
@@ -60,15 +60,15 @@ def parse_address(address: str) -> TcpAddress | UnixAddress:
 
 
 def format_address(host: str, port: int) -> str:
-    """Write a host and a port as one address, an IPv6 host in brackets."""
+    """Return host and port as one address, an IPv6 host in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
     """Bind every address that the host has, without listening yet. Raises ListenError.
 
-    A name may have several addresses (``localhost`` often has two); all get the same port. ``::``
-    takes IPv4 too.
+    A name may have several addresses (``localhost`` often has two); all use the same port. ``::``
+    accepts IPv4 too.
     """
     shown = format_address(*address)
     try:
@@ -104,7 +104,7 @@ def _bind_one(family: int, kind: int, protocol: int, where: tuple[str | int, ...
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        # Connections of a former run in TIME_WAIT are no obstacle; one who listens still is.
+        # Allow binding despite old connections in TIME_WAIT, but not beside another listener.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, where[0] != "::")
@@ -116,11 +116,11 @@ def _bind_one(family: int, kind: int, protocol: int, where: tuple[str | int, ...
 
 
 class UnixPath:
-    """A unix socket's place in the file system.
+    """A unix socket's path.
 
     The server binds ``temporary``, in the same directory, inside ``binding()``; ``publish`` renames
-    that onto the path. So the path never leads to a socket that does not listen yet or has too wide
-    a mode.
+    it to the path. So the path never names a socket that does not listen yet or whose mode is too
+    wide.
     """
 
     def __init__(self, path: str, mode: int) -> None:
@@ -130,10 +130,10 @@ class UnixPath:
         self._inode: tuple[int, int] | None = None
         if len(os.fsencode(self.temporary)) > MAX_PATH_BYTES:
             raise ListenError(f"unix:{path}: the socket path is too long")
-        self._refuse_what_is_there()
+        self._require_free()
 
-    def _refuse_what_is_there(self) -> None:
-        """Raise ListenError unless the path is free or its socket is served no more."""
+    def _require_free(self) -> None:
+        """Raise ListenError unless the path is free or its socket has no listener."""
         try:
             found = os.lstat(self.path)
         except FileNotFoundError:
@@ -145,7 +145,7 @@ class UnixPath:
                 f"unix:{self.path}: the path exists and is not a socket; remove it first"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)  # a full backlog is EAGAIN: somebody serves
+            probe.setblocking(False)  # a full backlog is EAGAIN: the socket has a listener
             try:
                 probe.connect(self.path)
             except (ConnectionRefusedError, FileNotFoundError):
@@ -160,8 +160,8 @@ class UnixPath:
 
     @contextlib.contextmanager
     def binding(self) -> Iterator[str]:
-        """Bind ``temporary`` within this: nobody else may use it. Raises ListenError."""
-        former = os.umask(0o177)  # the process's, but for an instant, and it only narrows
+        """Bind ``temporary`` within this: only our user may use it. Raises ListenError."""
+        former = os.umask(0o177)  # of the whole process, but only briefly, and only stricter
         try:
             yield self.temporary
         except OSError as error:
@@ -170,7 +170,7 @@ class UnixPath:
             os.umask(former)
 
     def publish(self) -> None:
-        """Give the bound socket its mode and its name. Raises ListenError."""
+        """Set the socket's mode and rename it to the path. Raises ListenError."""
         try:
             Path(self.temporary).chmod(self._mode)
             made = os.lstat(self.temporary)
@@ -181,7 +181,7 @@ class UnixPath:
         self._inode = made.st_dev, made.st_ino
 
     def release(self) -> None:
-        """Remove the socket unless another process has put its own there. May be called again."""
+        """Remove the socket unless another process replaced it. May be called again."""
         with contextlib.suppress(OSError):
             Path(self.temporary).unlink()
         with contextlib.suppress(OSError):
@@ -202,7 +202,7 @@ class Listening:
         self._unix = unix
 
     def close(self) -> None:
-        """Stop listening; remove a unix socket that is still ours. May be called again."""
+        """Stop listening; remove the unix socket if it is still ours. May be called again."""
         if self._unix is not None:
             self._unix.release()
         for sock in self.sockets:
@@ -219,7 +219,7 @@ async def listen(address: str, *, socket_mode: int = 0o660) -> Listening:
             for sock in sockets:
                 sock.listen(BACKLOG)
         except OSError as error:
-            listening.close()  # with SO_REUSEADDR two may bind a port, only one can listen
+            listening.close()  # with SO_REUSEADDR two can bind a port, only one can listen
             if error.errno == errno.EADDRINUSE:
                 raise ListenError(f"address {address} is already in use") from None
             raise ListenError(f"{address}: cannot listen: {_reason(error)}") from None
@@ -240,5 +240,5 @@ async def listen(address: str, *, socket_mode: int = 0o660) -> Listening:
 
 
 def _reason(error: Exception) -> str:
-    """Say what the system said, without its number."""
+    """Return the system's error text, without its number."""
     return getattr(error, "strerror", None) or str(error)

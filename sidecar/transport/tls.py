@@ -1,4 +1,4 @@
-"""TLS as HTTP/2 wants it (RFC 9113 9.2), from PEM in memory."""
+"""TLS settings that HTTP/2 requires (RFC 9113 9.2), from PEM in memory."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from sidecar.transport.interface import ListenError, Tls
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """Return a context that speaks HTTP/2 alone. Raises ListenError for what is no certificate."""
+    """Return a context for HTTP/2 only. Raises ListenError for an invalid certificate or key."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # 9.2.2; TLS 1.3 has its own
@@ -37,7 +37,7 @@ def _no_password() -> str:
 
 @contextlib.contextmanager
 def _file(content: bytes) -> Iterator[str]:
-    """Give bytes a file name, which is all that ssl takes; on Linux it is only in memory."""
+    """Give bytes a file name, which ssl requires; on Linux the file is only in memory."""
     with contextlib.ExitStack() as stack:
         if hasattr(os, "memfd_create"):
             file: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("pem"), "r+b"))

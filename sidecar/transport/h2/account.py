@@ -7,7 +7,7 @@ from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
 
 class Budget:
-    """What the peers of a server may have, and the bytes that are held for all of them."""
+    """The limits of a server's peers, and the bytes held for all of them."""
 
     def __init__(self, allowed: Limits = limits.CHECKS) -> None:
         self.limits = allowed
@@ -15,26 +15,35 @@ class Budget:
 
 
 class Account:
-    """What one connection costs, and the time by which both of its halves measure.
+    """What one connection costs, and the current time for both of its halves.
 
     Every byte that is charged here is charged to the server's ``budget`` too.
     """
 
-    __slots__ = ("_chatter", "_held", "_resettable", "_settled", "budget", "limits", "now", "work")
+    __slots__ = (
+        "_control_frames",
+        "_held",
+        "_resettable",
+        "_settled",
+        "budget",
+        "limits",
+        "now",
+        "work",
+    )
 
     def __init__(self, budget: Budget, now: float) -> None:
         self.budget = budget
         self.limits = budget.limits
         self.now = now  # seconds of any one clock
-        self.work = 0  # microseconds that the last frame took beyond a usual call's
+        self.work = 0  # microseconds that the last frame took, except a usual call's
         self._held = 0  # bytes
-        self._settled = 0  # those of them that no stream's ``held`` counts
-        self._chatter = 0  # see limits.MAX_CHATTER
-        self._resettable = 0  # complete requests that no reset was set against
+        self._settled = 0  # those that are not in a stream's ``held``
+        self._control_frames = 0  # see limits.MAX_CONTROL_FRAMES
+        self._resettable = 0  # complete requests that have not paid for a reset
 
     @property
     def crowded(self) -> bool:
-        """Whether the server holds so much that this connection may have less than usual."""
+        """Whether the server holds more than this connection's share."""
         return self.budget.held > self.limits.share
 
     def room(self) -> int:
@@ -44,7 +53,7 @@ class Account:
         return max(0, min(allowed.connection_held - held, shared))
 
     def settle(self, held: int) -> None:
-        """Charge ``held`` bytes for all that no stream's ``held`` counts."""
+        """Charge ``held`` bytes for everything that is not in a stream's ``held``."""
         self._charge(held - self._settled)
         self._settled = held
 
@@ -67,21 +76,21 @@ class Account:
         stream.held = held
 
     def release(self, stream: Stream) -> None:
-        """Charge nothing more for a stream."""
+        """Stop charging for a stream."""
         self._charge(-stream.held)
         stream.held = 0
 
     def count(self, number: int = 1) -> None:
-        """Count frames that make no request. Raises H2ConnectionError for too many."""
-        self._chatter += number
-        if self._chatter > self.limits.chatter:
+        """Count control frames. Raises H2ConnectionError for too many."""
+        self._control_frames += number
+        if self._control_frames > self.limits.control_frames:
             raise H2ConnectionError("too many control frames", ErrorCode.ENHANCE_YOUR_CALM)
 
     def count_request(self) -> None:
         """Count a complete request, which pays for some frames and for one reset."""
         self._resettable += 1
-        if self._chatter:
-            self._chatter = max(0, self._chatter - limits.CHATTER_PER_REQUEST)
+        if self._control_frames:
+            self._control_frames = max(0, self._control_frames - limits.CONTROL_FRAMES_PER_REQUEST)
 
     def count_reset(self) -> None:
         """Count a peer's reset of a complete request, answered or not: that request pays for it.
@@ -95,7 +104,7 @@ class Account:
 
     def count_second(self) -> None:
         """Count a second, which pays for some frames."""
-        self._chatter = max(0, self._chatter - limits.CHATTER_PER_SECOND)
+        self._control_frames = max(0, self._control_frames - limits.CONTROL_FRAMES_PER_SECOND)
 
     def _charge(self, octets: int) -> None:
         self._held += octets

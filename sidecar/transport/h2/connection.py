@@ -1,7 +1,7 @@
-"""One HTTP/2 connection, seen from the server (RFC 9113): bytes in, streams and bytes out.
+"""The server side of one HTTP/2 connection (RFC 9113): bytes in, streams and bytes out.
 
-No I/O, no clock: the caller hands over what arrived and when, serves the streams that it is given,
-and sends what ``take`` returns. Nothing that a peer sends raises an exception here.
+No I/O, no clock: the owner passes in the bytes and the time of their arrival, answers the streams
+that it receives, and sends what ``Sender.take`` returns. No input from a peer raises an exception.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from sidecar.transport.h2.sending import Sender
 from sidecar.transport.h2.stream import Stream
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
-# Where a frame must be, and its size; others may be anywhere and of any size.
+# Frames that must be on stream 0, that must not, and that have a fixed size.
 _ON_CONNECTION = {wire.SETTINGS, wire.PING, wire.GOAWAY}
 _ON_STREAMS = set(range(wire.CONTINUATION + 1)) - _ON_CONNECTION - {wire.WINDOW_UPDATE}
-_PREFIXED = wire.PADDED | wire.HAS_PRIORITY  # HEADERS that do not begin with the block
+_PREFIXED = wire.PADDED | wire.HAS_PRIORITY  # HEADERS in which fields precede the block
 _PRIORITY, _GOAWAY = 5, 8  # bytes: 6.3; 6.8, at least
 _SIZES = {wire.PRIORITY: _PRIORITY, wire.RST_STREAM: 4, wire.PING: 8, wire.WINDOW_UPDATE: 4}
 
@@ -47,34 +47,34 @@ class Connection:
         self.sender = Sender(self.streams, self._account)
         self._receiver = Receiver(self.streams, self.sender, self._account)
         self.sender.frames.append(_greeting(self._limits))
-        # What has arrived of what is not complete.
-        self._preface = wire.PREFACE  # what is missing of it
-        self._next: int | None = wire.SETTINGS  # the one type of frame that may follow
-        self._rest = b""  # the beginning of a frame, or what was left for another turn
-        self._block = bytearray()  # of headers, which CONTINUATION goes on with
-        self._block_of = (0, 0)  # flags and stream, while there is a block
-        self._pieces = 0  # CONTINUATIONs of it
-        self._since = now  # when that began, or the last frame ended
-        self.unread = False  # whether a slice of work was done before all was read
+        # Incomplete input.
+        self._preface = wire.PREFACE  # the part that has not arrived
+        self._next: int | None = wire.SETTINGS  # the only type of frame that may follow
+        self._rest = b""  # an incomplete frame, or input left for another turn
+        self._block = bytearray()  # an incomplete header block
+        self._block_of = (0, 0)  # its flags and stream
+        self._pieces = 0  # its CONTINUATION frames
+        self._since = now  # when the incomplete input began, or the last frame ended
+        self.unread = False  # whether a slice ended before all input was read
         # Times.
         self._opened = now
-        self.used = now  # when the last request came
-        self._acknowledged = False  # the peer knows our settings
-        self._unsettled = True  # what may be opened may have changed by itself
+        self.used = now  # when the last request arrived
+        self._acknowledged = False  # the peer acknowledged our SETTINGS
+        self._unsettled = True  # ``settle`` must run before the next input
         self.settle()
 
     @property
     def done(self) -> bool:
-        """Whether the connection is to be closed once ``take``'s bytes are sent."""
+        """Whether to close the connection after sending what ``take`` returns."""
         if self.sender.goaway is not None:
             return True
         return self._receiver.final is not None and not self.streams
 
     def receive(self, data: bytes, now: float) -> list[Stream]:
-        """Read what arrived; return the streams to see to, in order.
+        """Read input; return the streams with a change, in order.
 
-        Those without an ``ending`` have a request to be answered. The others are closed, and had.
-        Where ``unread`` is true then, this goes on with b"", after others have had their turn.
+        Those without an ``ending`` have a request to answer. The others had one and are closed.
+        If ``unread`` is true afterwards, call it with b"" after other connections had their turn.
         """
         self._account.now = now
         if self.streams or self._rest or self._unsettled or self._account.crowded:
@@ -84,14 +84,14 @@ class Connection:
                 self._read(data)
             except H2ConnectionError as error:
                 self._fail(error)
-        if not self._receiver.seen:
+        if not self._receiver.changed:
             return []
         self.used = now
-        seen, self._receiver.seen = self._receiver.seen, []
-        return seen
+        changed, self._receiver.changed = self._receiver.changed, []
+        return changed
 
     def tick(self, now: float) -> list[Stream]:
-        """See to what takes too long, every ``limits.TICK`` seconds; return what that closed."""
+        """Apply timeouts, every ``limits.TICK`` seconds; return the closed streams."""
         self._account.now = now
         self.settle()
         if self.sender.goaway is None:
@@ -99,21 +99,21 @@ class Connection:
                 self._check_times()
             except H2ConnectionError as error:
                 self._fail(error)
-        seen, self._receiver.seen = self._receiver.seen, []
-        return seen
+        changed, self._receiver.changed = self._receiver.changed, []
+        return changed
 
     def lost(self) -> list[Stream]:
-        """Let go of every stream; return those with a request: the connection is closed."""
+        """Drop every stream of a closed connection; return those with a request."""
         for number in list(self.streams):
             self._receiver.drop(number)
         self._rest, self._block, self.unread = b"", bytearray(), False
         self.settle()
-        return self._receiver.seen
+        return self._receiver.changed
 
     def settle(self) -> None:
-        """Charge what is held now, when what was read before was seen to; see what may be opened.
+        """Charge what is held now, and compute how many streams may be open.
 
-        All that is opened next may have to wait for its answer.
+        Each new stream is assumed to wait for its answer.
         """
         held = len(self.streams) * limits.STREAM_BYTES + len(self._rest) + len(self._block)
         if self.sender.blocked:
@@ -125,26 +125,26 @@ class Connection:
         self._receiver.most = min(most, len(self.streams) + more)
 
     def wait(self, stream: Stream, cancel: Callable[[], object]) -> None:
-        """Note that a request is being worked on, and what stops that."""
+        """Note that a request's answer takes time, and how to cancel it."""
         stream.cancel = cancel
         self._account.keep_waiting(stream)
 
     def resumed(self, now: float) -> None:
-        """Go on after we read nothing for a while: that time is not the peer's."""
+        """Continue after a pause in which we read nothing: it is not the peer's delay."""
         self._since = now
 
     def announce_end(self) -> None:
-        """Ask the peer to open no more streams; those on their way are served (6.8)."""
+        """Tell the peer to open no more streams; those on their way are served (6.8)."""
         self.sender.frames.append(wire.goaway(wire.MAX_STREAM_ID, ErrorCode.NO_ERROR))
 
     def end(self) -> None:
-        """Serve no stream but those that are open; ``done`` after the last of them."""
+        """Serve only the streams that are open; ``done`` after the last of them."""
         if self._receiver.final is None:
             self._receiver.final = self._receiver.last
             self.sender.frames.append(wire.goaway(self._receiver.last, ErrorCode.NO_ERROR))
 
     def _read(self, data: bytes) -> None:
-        """Take the whole frames (4.1) of ``data``, keep the rest."""
+        """Process the complete frames (4.1) of ``data``, keep the rest."""
         if not self._rest and self._next is None:
             self._since = self._account.now
         if self._preface:  # 3.4
@@ -171,7 +171,7 @@ class Connection:
             number &= wire.MAX_STREAM_ID
             if self._next is not None and kind != self._next:  # 3.4, 6.10
                 raise H2ConnectionError("expected SETTINGS or CONTINUATION")
-            # DATA and HEADERS of a stream, which are nearly all, are looked at no further here.
+            # Most frames are DATA and HEADERS of a stream: they skip this check.
             if (kind > wire.HEADERS or not number) and (
                 kind in (_ON_CONNECTION if number else _ON_STREAMS)
             ):
@@ -189,7 +189,7 @@ class Connection:
                     self._on_control(kind, flags, number, payload)
             except H2StreamError as error:
                 receiver.reset(number, error.code)
-            if account.work:  # more than a call takes that Envoy makes
+            if account.work:  # 0 for Envoy's usual calls
                 work += account.work
                 account.work = 0
         if position and self._next is None:
@@ -209,7 +209,8 @@ class Connection:
             raise H2ConnectionError("invalid frame size", ErrorCode.FRAME_SIZE_ERROR)
         stream = self.streams.get(number)
         if stream is None and number and kind in {wire.RST_STREAM, wire.WINDOW_UPDATE}:
-            self._receiver.refuse_idle(number)  # else closed: it may have crossed our END_STREAM
+            # Not idle is closed: no error, the frame may have crossed our END_STREAM.
+            self._receiver.refuse_idle(number)
         if kind == wire.RST_STREAM and (stream is None or stream.complete):
             self._account.count_reset()
         else:
@@ -224,8 +225,8 @@ class Connection:
             self.sender.frames.append(wire.frame(wire.PING, wire.ACK, 0, payload))
         elif kind == wire.WINDOW_UPDATE and (stream is not None or number == 0):  # 6.9
             self.sender.enlarge(stream, wire.UINT32.unpack(payload)[0] & wire.MAX_WINDOW)
-        # PRIORITY is deprecated (5.3.2), GOAWAY is about streams that we would open (6.8), and
-        # other types are to be ignored (4.1, 5.5).
+        # Ignored: PRIORITY is deprecated (5.3.2), GOAWAY is about streams that a server opens
+        # (6.8), and unknown types must be ignored (4.1, 5.5).
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:  # 6.2
         if not number & 1:

@@ -1,7 +1,7 @@
-"""TLS before it is agreed on: few at a time, and the oldest goes for the next.
+"""TLS handshakes: few at a time; the oldest is closed for the next.
 
-With ``ssl=`` of asyncio's servers these connections are in nobody's sight for as long as a
-handshake may take, each with 256 KiB of buffers.
+With ``ssl=`` of asyncio's servers the application does not see these connections until the
+handshake ends, each with 256 KiB of buffers.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from sidecar.transport.h2.limits import HANDSHAKE_TIMEOUT, MAX_HANDSHAKES
 
 
 class Handshakes:
-    """Those of one server; ``new`` makes the protocol of a connection whose handshake is over.
+    """The unfinished handshakes of one server; ``new`` makes the protocol for a finished one.
 
-    ``context`` may be replaced: the next handshakes begin with the other one.
+    ``context`` may be replaced; the next handshakes use the new one.
     """
 
     def __init__(self, context: ssl.SSLContext, new: Callable[[], asyncio.Protocol]) -> None:
@@ -25,11 +25,11 @@ class Handshakes:
         self._begun: dict[asyncio.Task[None], None] = {}  # the oldest first
 
     def __len__(self) -> int:
-        """Return how many have begun."""
+        """Return how many are unfinished."""
         return len(self._begun)
 
     def begin(self, connection: socket.socket) -> None:
-        """Begin one on a connection that was just made."""
+        """Begin a handshake on a connection that was just accepted."""
         if len(self._begun) >= MAX_HANDSHAKES:
             self._abandon(next(iter(self._begun)))
         task = asyncio.get_running_loop().create_task(self._finish(connection))
@@ -37,7 +37,7 @@ class Handshakes:
         task.add_done_callback(lambda done: self._begun.pop(done, None))
 
     def abandon_all(self) -> None:
-        """Close the connections of all."""
+        """Close all their connections."""
         for task in list(self._begun):
             self._abandon(task)
 
@@ -52,7 +52,7 @@ class Handshakes:
                 self._new, connection, ssl=self.context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
             )
             done = True
-        except OSError:  # the peer's doing, or its going; TLS's errors are among these
+        except OSError:  # the peer failed or left; ssl.SSLError is an OSError
             pass
         finally:
             if not done:
@@ -60,7 +60,7 @@ class Handshakes:
 
 
 class Handshake(asyncio.Protocol):
-    """A connection on which none has begun yet."""
+    """A connection on which no handshake has begun yet."""
 
     def __init__(self, handshakes: Handshakes) -> None:
         self._handshakes = handshakes
@@ -68,5 +68,5 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection over, before anything is read from it."""
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
-        transport.abort()  # type: ignore[attr-defined]  # -- it closes its own descriptor only
+        transport.abort()  # type: ignore[attr-defined]  # -- it closes only its own descriptor
         self._handshakes.begin(socket.socket(fileno=descriptor))

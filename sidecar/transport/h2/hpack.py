@@ -1,4 +1,4 @@
-"""HPACK, the header compression of HTTP/2 (RFC 7541): a full decoder, a trivial encoder."""
+"""HPACK, the header compression of HTTP/2 (RFC 7541): a full decoder and a minimal encoder."""
 
 from functools import cache
 from typing import Any
@@ -8,9 +8,9 @@ from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
 Field = tuple[bytes, bytes]
 
-MAX_TABLE_SIZE = 4096  # RFC 9113 6.5.2: what SETTINGS_HEADER_TABLE_SIZE is when nobody says
+MAX_TABLE_SIZE = 4096  # RFC 9113 6.5.2: the initial SETTINGS_HEADER_TABLE_SIZE
 
-# Appendix A, after an index 0 that is none: names, and values after "=".
+# Appendix A; index 0 is unused. Names, and values after "=".
 _STATIC_TEXT = (
     b"|:authority|:method=GET|:method=POST|:path=/|:path=/index.html|:scheme=http|:scheme=https|"
     b":status=200|:status=204|:status=206|:status=304|:status=400|:status=404|:status=500|"
@@ -40,7 +40,7 @@ _LENGTHS = bytes.fromhex(
 
 
 def _codes() -> dict[int, bytes]:
-    """Return the symbols by their codes, each written as a prefix: a one, then its bits."""
+    """Return the symbols by their codes. A code is written as a 1 followed by its bits."""
     codes: dict[int, bytes] = {}
     code = length = 0
     for symbol in sorted(range(256), key=_LENGTHS.__getitem__):
@@ -55,14 +55,14 @@ _CODES = _codes()
 
 
 class _Prefix(dict[int, tuple["_Prefix", bytes]]):
-    """An unfinished code: where each octet leads from it, and which symbols that completes.
+    """An incomplete code: for each next octet, the code that is left and the decoded symbols.
 
-    It finds that out but once: 256 prefixes and 256 octets (8 MB) are the most there can be.
+    Each entry is computed once. At most there are 256 prefixes with 256 octets each (8 MB).
     """
 
     def __init__(self, bits: int) -> None:
         super().__init__()
-        self._bits = bits  # a one, then the bits
+        self._bits = bits  # a 1, then the bits
         # Padding is the first bits of EOS, all ones, fewer than eight (5.2).
         self.is_padding = bits <= 0xFF and not bits & bits + 1
 
@@ -82,7 +82,7 @@ _prefix = cache(_Prefix)
 
 
 def decode_huffman(text: bytes) -> bytes:
-    """Decode a text (5.2). Raises H2ConnectionError."""
+    """Decode a string (5.2). Raises H2ConnectionError."""
     prefix, decoded = _prefix(1), []
     for octet in text:
         prefix, symbols = prefix[octet]
@@ -95,12 +95,14 @@ def decode_huffman(text: bytes) -> bytes:
 class Decoder:
     """Decodes the header blocks of one connection, in their order.
 
-    ``memo`` is for its owner to keep what blocks mean: every change of the table empties it.
-    ``work`` is what the last block took, in microseconds: an estimate.
+    Its owner keeps the meaning of blocks in ``memo``; each change of the table empties it.
+    ``work`` is the estimated time of the last block, in microseconds.
     """
 
     def __init__(self) -> None:
-        self.changed = False  # whether the last block changed the table: then it means more
+        self.changed = (
+            False  # whether the last block changed the table: then it cannot be remembered
+        )
         self.work = 0
         self.memo: dict[bytes, Any] = {}
         self._table = _STATIC.copy()  # and the dynamic table (2.3.2), newest first
@@ -108,9 +110,9 @@ class Decoder:
         self._capacity = MAX_TABLE_SIZE
 
     def decode(self, block: bytes, max_size: int) -> list[Field]:
-        """Return the block's fields; ``max_size`` bounds them, counted as in 4.1.
+        """Return the block's fields, of at most ``max_size`` bytes, counted as in 4.1.
 
-        Raises H2ConnectionError: the state of the compression is lost with a block (4.3).
+        Raises H2ConnectionError: after a bad block the compression state is unknown (4.3).
         """
         self.changed = False
         self.work = 0
@@ -183,7 +185,7 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:  # 5.1
     position += 1
     if value < mask:
         return value, position
-    for shift in (0, 7, 14, 21):  # more than any length or index that can be right
+    for shift in (0, 7, 14, 21):  # larger than any valid length or index
         octet = block[position]
         position += 1
         value += (octet & 0x7F) << shift

@@ -1,4 +1,4 @@
-"""A connection on asyncio, and the calls on it."""
+"""A connection on asyncio, and the calls of its requests."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _Answer = bytes | Awaitable[bytes]
 
 
 class H2Protocol(asyncio.Protocol):
-    """One peer. ``opened`` and ``closed`` tell the server, which calls ``tick``."""
+    """One peer. It calls ``opened`` and ``closed``; the server calls ``tick``."""
 
     _transport: asyncio.Transport
 
@@ -41,42 +41,42 @@ class H2Protocol(asyncio.Protocol):
         self._turns = turns
         self._opened = opened
         self._closed = closed
-        self._unread = b""  # what arrived and the connection has not got yet
-        self._arrived = 0.0  # when that came
-        self._requests: list[Stream] = []  # those that were read, in their order
-        self._behind = self._in_turn  # what arrives waits until what came before is done
-        self._waits = False  # for a turn
+        self._unread = b""  # input that the connection has not received yet
+        self._arrived = 0.0  # when it arrived
+        self._requests: list[Stream] = []  # read and not yet answered, in order
+        self._behind = self._in_turn  # new input waits until earlier input is processed
+        self._waits = False  # queued in ``Turns``
         self._reading = True
-        self._paused = False  # the peer does not read
-        self._calls = 0  # unary ones that are worked on
-        self._moved = asyncio.Event()  # server streams that wait may look again
+        self._paused = False  # the write buffer is full: the peer does not read
+        self._calls = 0  # unary calls in progress
+        self._moved = asyncio.Event()  # wakes server streams that wait for a window
         self._closing = False
-        self._abort_at: float | None = None  # unless the peer reads, or closes
+        self._abort_at: float | None = None  # cleared when the peer reads; None: no limit
 
     @property
     def peer_certificate(self) -> dict[str, Any] | None:
-        """The peer's verified certificate as ``ssl`` tells of it, None where it showed none."""
+        """The peer's verified certificate as a dictionary of ``ssl``, None if it sent none."""
         certificate: dict[str, Any] | None = self._transport.get_extra_info("peercert")
         return certificate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the peer (RFC 9113 3.4)."""
+        """Send our SETTINGS (RFC 9113 3.4)."""
         self._transport = cast("asyncio.Transport", transport)
         tls = transport.get_extra_info("ssl_object")
         if not self._opened(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()  # too many; or not HTTP/2 (3.2)
             return
         if tls is None:
-            # What is written leaves at once, and not after what else the event loop has to do; it
-            # is buffered, and we are paused, only where the kernel takes no more.
+            # Output is written immediately, not in the event loop's next round. It is buffered, and
+            # writing is paused, only when the kernel's buffer is full.
             self._transport.set_write_buffer_limits(high=0)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Serve what arrived, as long as the peer takes the answers and its turn lasts."""
+        """Serve input, as long as the peer reads the answers and its turn lasts."""
         if self._closing:
-            return  # whatever it is, our last word is said
-        # A caller's time runs from here, however long those before it take.
+            return  # nothing is sent after the last frame
+        # A call's timeout starts here, however long earlier calls take.
         self._arrived = now = time.monotonic()
         if self._behind:
             self._unread += data
@@ -88,30 +88,30 @@ class H2Protocol(asyncio.Protocol):
             self._work(now)
             self._arrange()
             return
-        self._see_to(streams)
+        self._handle(streams)
         self._flush()
 
     def take_turn(self) -> bool:
-        """Go on with what was left; return whether there is more."""
+        """Continue with the remaining work; return whether more is left."""
         if not (self._paused or self._closing):
             self._work(time.monotonic())
         self._waits = False
-        return self._arrange(asked=True)
+        return self._arrange(requested=True)
 
     def pause_writing(self) -> None:
-        """Read no more from a peer that does not read, so that nothing piles up for it."""
+        """Stop reading from a peer that does not read, so that no output accumulates."""
         self._paused = True
         self._abort_at = time.monotonic() + SEND_TIMEOUT
         self._arrange()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue."""
         self._paused = False
         now = time.monotonic()
         self._connection.resumed(now)
         if not self._closing:
             self._abort_at = None
-            self.tick(now)  # so that what begins to wait now is timed from now
+            self.tick(now)  # so that timeouts start now
         self._moved.set()
         self._arrange()
 
@@ -120,24 +120,24 @@ class H2Protocol(asyncio.Protocol):
         self._closing = True
         self._requests = []
         self._unread = b""
-        self._see_to(self._connection.lost())
+        self._handle(self._connection.lost())
         self._closed(self)
 
     def tick(self, now: float) -> None:
-        """See to what takes too long."""
+        """Apply timeouts."""
         if self._abort_at is None:
-            self._see_to(self._connection.tick(now))
+            self._handle(self._connection.tick(now))
             self._flush()
         elif now > self._abort_at:
             self.abort()
 
     def announce_end(self) -> None:
-        """Say that the server will go: no new streams, please."""
+        """Send the first GOAWAY of a drain: the peer opens no more streams."""
         self._connection.announce_end()
         self._flush()
 
     def end(self) -> None:
-        """Take no new stream; end those that have no end of their own; close after the last."""
+        """Refuse new streams, end server streams, close after the last call."""
         self._connection.end()
         draining = RpcError(rpc.UNAVAILABLE, "the server is draining")
         for stream in list(self._connection.streams.values()):
@@ -147,22 +147,22 @@ class H2Protocol(asyncio.Protocol):
 
     @property
     def idleness(self) -> tuple[bool, float]:
-        """Rank a connection, the first to go when there are too many: no call, for longest."""
+        """Rank connections: the lowest is closed when there are too many."""
         return self._calls > 0, self._connection.used
 
     def dismiss(self) -> None:
-        """Close at once, after a last word: another peer wants the place."""
+        """Send GOAWAY and close immediately: a new connection needs the place."""
         self.end()
         self.abort()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close immediately."""
         self._transport.abort()
 
-    def _arrange(self, *, asked: bool = False) -> bool:
-        """Ask for a turn where there is work, unless that was ``asked``; return whether there is.
+    def _arrange(self, *, requested: bool = False) -> bool:
+        """Request a turn if there is work, unless it is ``requested``; return whether there is.
 
-        Read on where there is none and the peer reads.
+        Without work, resume reading if the peer reads too.
         """
         some = self._requests or self._unread or self._connection.unread
         left = bool(some) and not self._closing
@@ -170,8 +170,8 @@ class H2Protocol(asyncio.Protocol):
         work = left and not self._paused
         if work and not self._waits:
             self._waits = True
-            if not asked:
-                self._turns.ask(self)
+            if not requested:
+                self._turns.request(self)
         reading = not (left or self._paused)
         if reading != self._reading:
             self._reading = reading
@@ -182,7 +182,7 @@ class H2Protocol(asyncio.Protocol):
         return work
 
     def _work(self, now: float) -> None:
-        """Answer and read on for as long as a turn lasts."""
+        """Answer and read until the turn ends."""
         connection, end = self._connection, now + self._turn
         while not self._paused:
             if not self._requests:
@@ -190,12 +190,12 @@ class H2Protocol(asyncio.Protocol):
                 self._requests = connection.receive(octets, self._arrived)
             batch = self._requests[:ANSWERS_A_WRITE]
             self._requests = self._requests[ANSWERS_A_WRITE:]
-            self._see_to(batch)
+            self._handle(batch)
             self._flush()
             if not (self._requests or connection.unread) or time.monotonic() > end:
                 break
 
-    def _see_to(self, streams: list[Stream]) -> None:
+    def _handle(self, streams: list[Stream]) -> None:
         for stream in streams:
             if stream.ending is None:
                 self._reply(stream)
@@ -204,7 +204,7 @@ class H2Protocol(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._closing or (self._requests and self._connection.done):
-            return  # the last word comes after their answers
+            return  # GOAWAY is sent after their answers
         if self._sender.moved:
             self._sender.moved = False
             self._moved.set()
@@ -214,35 +214,35 @@ class H2Protocol(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        """Close so that the peer gets everything: with bytes of its own unread, it might not."""
+        """Close without losing output: with unread input, the kernel would send a reset."""
         self._closing = True
         self._abort_at = time.monotonic() + CLOSE_TIMEOUT
         if not self._transport.can_write_eof():
             self._transport.close()
             return
         try:
-            self._transport.write_eof()  # it closes then, or is aborted
-        except OSError:  # asyncio's own loop: the peer was faster
+            self._transport.write_eof()  # the peer closes then, or ``tick`` aborts
+        except OSError:  # asyncio's own loop: the peer closed first
             self.abort()
 
     def _reply(self, stream: Stream, awaited: "asyncio.Future[bytes] | None" = None) -> None:
-        """Answer by what the method returns or raises, or by what was ``awaited`` of it."""
+        """Answer with what the method returns or raises, or with the ``awaited`` result."""
         try:
-            answer = self._ask(stream) if awaited is None else awaited.result()
+            answer = self._call(stream) if awaited is None else awaited.result()
             if stream.ending is not None:
-                pass  # a server stream has ended, or the caller has left
+                pass  # a server stream has ended, or the caller has canceled
             elif isinstance(answer, bytes):
                 self._sender.answer(stream, answer)
             else:
                 self._wait_for(stream, answer)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- the caller is told
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- the caller gets a status
             if stream.ending is None:
                 self._fail(stream, error)
 
-    def _ask(self, stream: Stream) -> _Answer:
-        """Ask the method that a request names. Raises RpcError, and what the method raises."""
+    def _call(self, stream: Stream) -> _Answer:
+        """Call the method that a request names. Raises RpcError and what the method raises."""
         head = stream.head
-        body, stream.body = stream.body, b""  # one copy is enough, however long the method takes
+        body, stream.body = stream.body, b""  # keep only one copy while the method works
         if body is None and head.path in self._methods.oversized:
             return self._methods.oversized[head.path]
         if unary := self._methods.unary.get(head.path):
@@ -255,14 +255,14 @@ class H2Protocol(asyncio.Protocol):
     async def _send_all(self, stream: Stream, messages: AsyncIterator[bytes]) -> bytes:
         async for message in messages:
             if stream.ending is not None:
-                break  # it is over, and the method takes no notice of its cancellation
+                break  # the stream ended, and the method ignored its cancellation
             self._sender.send(stream, message)
             self._flush()
             while stream.pending or self._paused:
                 self._moved.clear()
                 await self._moved.wait()
         self._sender.finish(stream, rpc.SUCCESS)
-        return b""  # nothing else
+        return b""  # no message follows
 
     def _wait_for(self, stream: Stream, answer: Awaitable[bytes]) -> None:
         task = asyncio.ensure_future(answer)
@@ -290,7 +290,7 @@ class H2Protocol(asyncio.Protocol):
         self._flush()
 
     def _fail(self, stream: Stream, error: BaseException) -> None:
-        """End an answer by an error: nothing of its text is told, unless that is meant so."""
+        """End an answer with an error; the peer sees its text only if it is an RpcError."""
         if not isinstance(error, RpcError):
             _log.error("%s failed: %s", stream.head.path, told(error))
             error = RpcError(rpc.INTERNAL, "internal error")

@@ -16,23 +16,23 @@ class Receiver:
     """Opens the peer's ``streams``, and closes those that it resets or that break a rule."""
 
     def __init__(self, streams: dict[int, Stream], sender: Sender, account: Account) -> None:
-        self.last = 0  # the highest stream that the peer opened
-        self.final: int | None = None  # the highest that is served, once a GOAWAY named it
+        self.last = 0  # the highest stream ID that the peer opened
+        self.final: int | None = None  # the highest that is served, once GOAWAY is sent
         self.most = 0  # streams that may be open now
         # Streams that became complete or were closed, in order: for the owner to take.
-        self.seen: list[Stream] = []
+        self.changed: list[Stream] = []
         self._streams = streams
         self._sender = sender
         self._account = account
         self._limits = account.limits
         self._decoder = Decoder()
-        self._returned = self._limits.window // 2  # DATA for which one WINDOW_UPDATE is sent
-        self._unreturned = 0  # bytes of DATA that no WINDOW_UPDATE gave back yet
-        self._skipped = False  # the peer has passed over numbers
+        self._returned = self._limits.window // 2  # bytes of DATA per WINDOW_UPDATE
+        self._unreturned = 0  # bytes of DATA not yet returned by a WINDOW_UPDATE
+        self._skipped = False  # the peer has skipped stream IDs
         self._resets: deque[int] = deque(maxlen=limits.REMEMBERED_RESETS)  # by us
 
     def on_block(self, flags: int, number: int, block: bytes) -> None:
-        """Take a whole header block: it opens a stream, or ends a request as trailers."""
+        """Process a complete header block: it opens a stream, or is a request's trailers."""
         if number > self.last:
             stream = self._open(number, block)
             if stream is not None and flags & wire.END_STREAM:
@@ -44,7 +44,7 @@ class Receiver:
             if not flags & wire.END_STREAM:
                 raise H2StreamError("trailers without END_STREAM")  # 8.1
         else:
-            self._decode(block)  # to keep in step (4.3)
+            self._decode(block)  # to keep the decoder in sync (4.3)
             if stream is not None:
                 raise H2StreamError("HEADERS after END_STREAM", ErrorCode.STREAM_CLOSED)  # 5.1
             if number not in self._resets:
@@ -54,9 +54,9 @@ class Receiver:
             self._complete(stream)
 
     def on_data(self, flags: int, number: int, payload: bytes) -> None:
-        """Take DATA (6.1)."""
-        # 6.9: padding counts, and DATA for nobody. Credit is given back as it is read, so a peer
-        # that oversteps the window is never told from one that we have just allowed to go on.
+        """Process DATA (6.1)."""
+        # 6.9: padding counts, and so does DATA on closed streams. Credit is returned as DATA is
+        # read, so a window that is exceeded looks like one that was just enlarged: not an error.
         self._unreturned += len(payload)
         if self._unreturned > self._returned:
             self._sender.frames.append(wire.window_update(0, self._unreturned))
@@ -65,7 +65,7 @@ class Receiver:
         if stream is None or stream.complete:
             self.refuse_idle(number)
             if self.final is not None and number > self.final:
-                return  # it crossed our GOAWAY
+                return  # sent before our GOAWAY arrived
             if number not in self._resets:
                 raise H2StreamError("DATA on a closed stream", ErrorCode.STREAM_CLOSED)  # 5.1
             self._account.count()
@@ -74,12 +74,12 @@ class Receiver:
             payload = wire.unpadded(payload)
         last = flags & wire.END_STREAM
         if last and not stream.received:
-            stream.body = payload  # the usual case: all of it at once
+            stream.body = payload  # the usual case: the whole body in one frame
         elif payload:
             self._account.keep(stream, payload)
         if not last:
             self._account.work += 1
-            if len(payload) < limits.CRUMB:
+            if len(payload) < limits.SMALL_DATA:
                 self._account.count()
         stream.received += len(payload)
         if last:
@@ -91,26 +91,26 @@ class Receiver:
             raise H2ConnectionError("frame on an idle stream")
 
     def reset(self, number: int, code: ErrorCode) -> None:
-        """Close a stream for the peer's fault (5.4.2); what was on its way to it is none."""
+        """Close a stream for the peer's error (5.4.2); later frames on it are not errors."""
         self._sender.frames.append(wire.rst_stream(number, code))
         self._resets.append(number)
         self.drop(number)
-        self._account.count(limits.CHATTER_PER_FAULT)
+        self._account.count(limits.CONTROL_FRAMES_PER_FAULT)
 
     def drop(self, number: int) -> None:
-        """Close a stream, if it is open, without an answer."""
+        """Close a stream without an answer, if it is open."""
         stream = self._streams.get(number)
         if stream is not None:
             self._sender.close(stream)
             if stream.complete:
-                self.seen.append(stream)
+                self.changed.append(stream)
 
     def _open(self, number: int, block: bytes) -> Stream | None:
         if number > self.last + 2:
             self._skipped = True
         self.last = number
-        # A client that calls the same method again and again repeats a block that refers to the
-        # decoder's table and does not change it: until something does, its bytes say it all.
+        # A client that repeats a call repeats a block that refers to the decoder's table and does
+        # not change it. Until the table changes, equal bytes mean equal headers.
         head: Head | None = self._decoder.memo.get(block)
         if head is None:
             head = read_head(self._decode(block))
@@ -118,7 +118,7 @@ class Receiver:
                 if len(self._decoder.memo) >= limits.MEMO_ENTRIES:
                     self._decoder.memo.clear()
                 self._decoder.memo[block] = head
-        if self.final is not None:  # 6.8: its client opens it again, elsewhere
+        if self.final is not None:  # 6.8: the client retries it on another connection
             self._resets.append(number)
             return None
         if len(self._streams) >= self.most or len(self._sender.blocked) >= limits.MAX_BLOCKED:
@@ -135,8 +135,8 @@ class Receiver:
         fields = self._decoder.decode(block, self._limits.header_block)
         work = self._decoder.work
         self._account.work += work
-        if work >= limits.WORK_PER_CHATTER:
-            self._account.count(work // limits.WORK_PER_CHATTER)
+        if work >= limits.WORK_PER_CONTROL_FRAME:
+            self._account.count(work // limits.WORK_PER_CONTROL_FRAME)
         return fields
 
     def _complete(self, stream: Stream) -> None:
@@ -148,4 +148,4 @@ class Receiver:
         if stream.head.refusal is not None:
             self._sender.refuse(stream, *stream.head.refusal)
         else:
-            self.seen.append(stream)
+            self.changed.append(stream)

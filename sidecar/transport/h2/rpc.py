@@ -1,4 +1,4 @@
-"""What gRPC says in HTTP/2: the head and message of a request, the blocks of an answer.
+"""gRPC over HTTP/2: the head and message of a request, the header blocks of an answer.
 
 Sources: RFC 9113, section 8, and https://github.com/grpc/grpc/blob/master/doc/ PROTOCOL-HTTP2.md,
 compression.md and statuscodes.md.
@@ -15,13 +15,13 @@ from sidecar.transport.h2.limits import MAX_PATH
 from sidecar.transport.h2.wire import H2StreamError
 from sidecar.transport.interface import RpcError
 
-PREFIX = Struct(">BI")  # of a message: compressed or not, its length
+PREFIX = Struct(">BI")  # of a message: compressed flag, length
 PREFIX_BYTES = 5
 
-# The statuses that this transport gives by itself.
+# The status codes that this transport sends by itself.
 DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 4, 8, 12, 13, 14
 
-# Header blocks that never change. A status may follow RESPONSE in one block: Trailers-Only.
+# Constant header blocks. RESPONSE and a status in one block are Trailers-Only.
 RESPONSE = STATUS_200 + literal(b"content-type", b"application/grpc")
 SUCCESS = literal(b"grpc-status", b"0")
 METHOD_NOT_ALLOWED = literal(b":status", b"405") + literal(b"allow", b"POST")
@@ -33,19 +33,19 @@ _UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def status(error: RpcError) -> bytes:
-    """Return the block that ends an answer by an error."""
+    """Return the header block that ends an answer with an error."""
     message = quote(error.message.strip(), _UNESCAPED, errors="replace")
     block = literal(b"grpc-status", b"%d" % error.code)
     block += literal(b"grpc-message", message.encode("ascii"))
-    if error.code == UNIMPLEMENTED:  # compression.md: what would have been understood
+    if error.code == UNIMPLEMENTED:  # compression.md: the supported encodings
         block += literal(b"grpc-accept-encoding", b"identity")
     return block
 
 
 def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
-    """Return the one message that a request's body must hold. Raises RpcError.
+    """Return the one message that a request's body must contain. Raises RpcError.
 
-    The body is None where it was too large; ``encoded``: the request named a compression.
+    The body is None if it was too large. ``encoded``: the request named a compression.
     """
     if body is None:
         raise RpcError(RESOURCE_EXHAUSTED, "the message is too large")
@@ -68,25 +68,25 @@ def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's method and what bears on how it is answered."""
+    """The parts of a request's headers that matter for its answer."""
 
     path: str
     content_length: int | None
     timeout: float | None = None  # seconds
     encoded: bool = False  # grpc-encoding names a compression
-    refusal: tuple[bytes, bytes] | None = None  # no gRPC, or senseless: the answer's block and body
+    refusal: tuple[bytes, bytes] | None = None  # not gRPC, or invalid: the answer's block and body
 
 
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1, no upper case: 8.2
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1; no upper case, 8.2
 _SHORT_VALUE = re.compile(rb"(?![ \t])(?:[^\0\r\n]*[^\0\r\n \t])?").fullmatch  # 8.2.1
 _BLANK = b" \t"
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})  # 8.3.1
 _CONNECTION_SPECIFIC = frozenset(  # 8.2.2
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
-_TWICE = b","  # the value of a field that came twice: valid for none of those that are read
+_TWICE = b","  # the value of a repeated field: invalid for every field that is read
 
-_SHORT = 128  # bytes of a field that is worth remembering: with tracing, all but one or two are
+_SHORT = 128  # bytes of a field that is cached: with tracing, all fields except one or two
 
 _CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?([ \t]*;.*)?", re.IGNORECASE).fullmatch
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
@@ -95,9 +95,9 @@ _BAD_TIMEOUT = RESPONSE + status(RpcError(INTERNAL, "malformed grpc-timeout"))
 
 
 def _is_long_value(value: bytes) -> bool:
-    """Whether a field may have a value (8.2.1), found out at the speed of memory.
+    """Whether a field value is valid (8.2.1), checked without a regular expression.
 
-    A field of the table costs its sender one byte each time.
+    A long field in the table costs its sender only one byte per use, so this must be fast.
     """
     whole = not (b"\0" in value or b"\r" in value or b"\n" in value)
     return whole and value[0] not in _BLANK and value[-1] not in _BLANK
@@ -105,7 +105,7 @@ def _is_long_value(value: bytes) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_pseudo(name: bytes, value: bytes) -> bool:
-    """Whether a field is a pseudo-header. Raises H2StreamError where it is malformed."""
+    """Whether a field is a pseudo-header. Raises H2StreamError if it is malformed."""
     pseudo = name in _PSEUDO
     fit = _SHORT_VALUE(value) if len(value) <= _SHORT else _is_long_value(value)
     if not fit or not (pseudo or _NAME(name)):
@@ -116,13 +116,13 @@ def _is_pseudo(name: bytes, value: bytes) -> bool:
 
 
 def check_trailers(fields: list[Field]) -> None:
-    """Check the block after a request's body. Raises H2StreamError where it is malformed."""
+    """Check a request's trailers. Raises H2StreamError if they are malformed."""
     if any(_is_pseudo.__wrapped__(*field) for field in fields):
         raise H2StreamError("pseudo-header in trailers")  # 8.1
 
 
 def read_head(fields: list[Field]) -> Head:
-    """Read a request's header block. Raises H2StreamError where it is malformed (8.1.1)."""
+    """Read a request's headers. Raises H2StreamError if they are malformed (8.1.1)."""
     found: dict[bytes, bytes] = {}
     regular = False
     for name, value in fields:
@@ -137,11 +137,11 @@ def read_head(fields: list[Field]) -> Head:
     if not (method and found.get(b":scheme") and (path.startswith(b"/") or of_server)):
         raise H2StreamError("missing or invalid pseudo-header")  # 8.3.1
     if method == b"CONNECT":
-        raise H2StreamError("CONNECT with a path")  # 8.5; without one it is as good as incomplete
+        raise H2StreamError("CONNECT with a path")  # 8.5; without a path it is incomplete
     text = found.get(b"content-length")
     if text is not None and (not text.isdigit() or len(text) > 19):
         raise H2StreamError("invalid content-length")  # RFC 9110 8.6
-    # It may come from the table, which costs the peer a byte, and many streams may wait with it.
+    # A path in the table costs the peer one byte, and many waiting streams may keep it.
     method_name = path.decode("latin-1") if len(path) <= MAX_PATH else ""
     head = Head(method_name, None if text is None else int(text))
     if method != b"POST":

@@ -1,4 +1,4 @@
-"""The sending half of a connection: answers, and the windows that they wait for (RFC 9113 5.2)."""
+"""The sending half of a connection: answers and flow control (RFC 9113 5.2)."""
 
 from math import inf
 from struct import Struct
@@ -10,11 +10,11 @@ from sidecar.transport.h2.rpc import PREFIX, PREFIX_BYTES, RESPONSE, SUCCESS
 from sidecar.transport.h2.stream import Stream
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamError
 
-# Our header blocks use no table; each says so, for a peer that has just shrunk its own must hear
-# it in the next (RFC 7541 4.2).
+# Our header blocks use no dynamic table. Each one says so, because a peer that reduces its table
+# size expects that in the next block (RFC 7541 4.2).
 _FIRST, _LAST = TABLE_OFF + RESPONSE, TABLE_OFF + SUCCESS
-# A whole answer is HEADERS, DATA and HEADERS, of which only the stream and the message vary:
-# type and length and flags, stream, block; length and type, flags, stream, the message's prefix.
+# A complete answer is HEADERS, DATA and HEADERS, in which only the stream and the message vary.
+# Fields: length, type and flags; stream; block; length and type; flags; stream; message prefix.
 _BEFORE = Struct(f">5sI{len(_FIRST)}sIBIBI")
 _AFTER = Struct(f">5sI{len(_LAST)}s")
 _FIRST_START = wire.frame(wire.HEADERS, wire.END_HEADERS, 0, _FIRST)[:5]
@@ -26,7 +26,7 @@ class Sender:
 
     def __init__(self, streams: dict[int, Stream], account: Account) -> None:
         self.frames: list[bytes] = []  # to be sent
-        self.goaway: bytes | None = None  # the last frame: an error has ended the connection
+        self.goaway: bytes | None = None  # the last frame, after a connection error
         self.blocked: dict[int, Stream] = {}  # those with bytes that no window has room for
         self.moved = False  # a stream that waited for a window has sent: for the owner to clear
         self._max_frame = wire.LEAST_MAX_FRAME
@@ -35,7 +35,7 @@ class Sender:
         self._window = self._initial = wire.DEFAULT_WINDOW
 
     def take(self) -> bytes:
-        """Return the bytes to be sent; to be called after serving what was returned."""
+        """Return the bytes to send. Call it after answering what ``receive`` returned."""
         if self.goaway:
             self.frames.append(self.goaway)
             self.goaway = b""
@@ -44,7 +44,7 @@ class Sender:
         return taken
 
     def answer(self, stream: Stream, message: bytes) -> None:
-        """Answer a unary call, all at once where the windows and the frame size have room."""
+        """Answer a unary call, in one step where the windows and the frame size allow it."""
         size = len(message) + PREFIX_BYTES
         if size > self._window or size > self._initial + stream.credit or size > self._max_frame:
             self.send(stream, message)
@@ -60,7 +60,7 @@ class Sender:
         self.close(stream)
 
     def send(self, stream: Stream, message: bytes) -> None:
-        """Send a message of an answer that goes on, as far as the windows have room."""
+        """Send a message of an answer that continues, as far as the windows allow."""
         if not stream.begun:
             stream.begun = True
             self._send_block(stream, 0, RESPONSE)
@@ -68,13 +68,13 @@ class Sender:
         self._pump(stream)
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
-        """End an answer once its messages have gone, unless it has ended already."""
+        """End an answer after its pending messages, unless it has ended already."""
         if stream.ending is None:
             stream.ending = trailers if stream.begun else RESPONSE + trailers
             self._pump(stream)
 
     def refuse(self, stream: Stream, block: bytes, body: bytes) -> None:
-        """Answer what is no gRPC."""
+        """Answer a request that is not gRPC."""
         if body:
             self._send_block(stream, 0, block)
         stream.pending = body
@@ -82,7 +82,7 @@ class Sender:
         self._pump(stream)
 
     def enlarge(self, stream: Stream | None, increment: int) -> None:
-        """Take a WINDOW_UPDATE (6.9) of a stream, or of the connection: None."""
+        """Apply a WINDOW_UPDATE (6.9) to a stream, or to the connection where it is None."""
         broken = H2StreamError if stream else H2ConnectionError
         if not increment:
             raise broken("WINDOW_UPDATE with increment 0")
@@ -99,9 +99,9 @@ class Sender:
             self._pump(stream)
 
     def apply(self, settings: bytes) -> None:
-        """Take the peer's SETTINGS (6.5), and acknowledge them."""
-        # In their order (6.5.3); of those that come twice the last alone, so that one frame cannot
-        # ask for thousands of looks at every stream.
+        """Apply the peer's SETTINGS (6.5) and acknowledge them."""
+        # In order (6.5.3). Only the last value of a repeated setting is applied, so that one frame
+        # cannot cause thousands of passes over all streams.
         self._account.work += len(settings) // limits.FIELD_BYTES
         for setting, value in dict(wire.SETTING.iter_unpack(settings)).items():
             if setting == wire.ENABLE_PUSH and value > 1:
@@ -112,12 +112,12 @@ class Sender:
                 if not wire.LEAST_MAX_FRAME <= value <= wire.MOST_MAX_FRAME:
                     raise H2ConnectionError("MAX_FRAME_SIZE out of range")
                 self._max_frame = value
-        # grpcio counts a larger window only from the acknowledgement on.
+        # grpcio uses a larger window only after the acknowledgement.
         self.frames.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
         self._pump_all()
 
     def close(self, stream: Stream) -> None:
-        """Forget a stream: it is answered, or reset."""
+        """Remove a stream that is answered or reset."""
         del self._streams[stream.id]
         if self.blocked:
             self.blocked.pop(stream.id, None)
@@ -126,7 +126,7 @@ class Sender:
             self._account.release(stream)
 
     def _set_initial_window(self, size: int) -> None:
-        """Take SETTINGS_INITIAL_WINDOW_SIZE: it moves each stream's window (6.9.2)."""
+        """Apply SETTINGS_INITIAL_WINDOW_SIZE: it changes each stream's window (6.9.2)."""
         self._account.work += len(self._streams) // 16
         largest = max((stream.credit for stream in self._streams.values()), default=0)
         if size + max(largest, 0) > wire.MAX_WINDOW:
@@ -141,7 +141,7 @@ class Sender:
             self._pump(stream)
 
     def _pump(self, stream: Stream) -> None:
-        """Send what the windows have room for, then what ends the answer."""
+        """Send what the windows allow, then the end of the answer."""
         while stream.pending:
             room = min(self._window, self._initial + stream.credit, self._max_frame)
             if room <= 0:
@@ -153,7 +153,7 @@ class Sender:
             self._window -= len(part)
             stream.credit -= len(part)
             self.frames.append(wire.frame(wire.DATA, 0, stream.id, part))
-            if self.blocked.pop(stream.id, None):  # it goes on: its time begins anew
+            if self.blocked.pop(stream.id, None):  # progress: its timeout starts again
                 self.moved = True
         stream.until = inf
         if stream.ending is not None:

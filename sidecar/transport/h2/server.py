@@ -32,7 +32,7 @@ class Server:
         self._connections: set[H2Protocol] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
-        self._empty = asyncio.Event()  # no connection is open
+        self._empty = asyncio.Event()  # set while no connection is open
         self._empty.set()
 
     async def start(self) -> str:
@@ -51,16 +51,16 @@ class Server:
         await self._empty.wait()
 
     async def renew(self, tls: Tls) -> None:
-        """Serve new connections with these certificates; open ones go on. Raises ListenError."""
-        context = server_context(tls)  # another: a living one cannot be rid of a client CA
+        """Serve new connections with these certificates; open ones continue. Raises ListenError."""
+        context = server_context(tls)  # a new one: a client CA cannot be removed from a context
         self._names = names_of(tls)
         if self._handshakes is not None:
             self._handshakes.context = context
 
     async def drain(self, grace: float) -> None:
-        """Stop listening, let the peers go elsewhere, finish what runs within ``grace`` seconds.
+        """Stop listening, tell the peers, finish running calls within ``grace`` seconds.
 
-        Two GOAWAYs, as RFC 9113 6.8 has it: requests that cross the first are served.
+        Sends two GOAWAYs (RFC 9113 6.8): requests that cross the first are served.
         """
         if self._listening is None:
             return

@@ -13,7 +13,7 @@ class Stream:
     id: int
     head: Head
     deadline: float | None  # the caller's
-    until: float  # how long to wait for the peer; inf while the peer waits for us
+    until: float  # when waiting for the peer ends; inf while it waits for us
     # The request.
     complete: bool = False
     body: bytes | bytearray | None = b""  # None: it was too large to keep

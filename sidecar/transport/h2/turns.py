@@ -1,4 +1,4 @@
-"""Who may work next: where peers send more than can be done at once, one after the other."""
+"""Which connection works next, when peers send more than the event loop can do in one round."""
 
 import asyncio
 from collections import deque
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Worker(Protocol):
-    """Who takes turns."""
+    """A connection that takes turns."""
 
     def take_turn(self) -> bool:
-        """Work for a bounded time; return whether anything is left to do."""
+        """Work for a bounded time; return whether work is left."""
 
 
 class Turns:
-    """One turn in each round of the event loop, in the order in which they were asked for.
+    """One turn in each round of the event loop, in order of request.
 
-    Between two of them the loop sees to everybody else.
+    Between two turns the loop serves everything else.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[Worker] = deque()
 
-    def ask(self, worker: Worker) -> None:
-        """Give a worker its turn after those who wait already; it must not be one of them."""
+    def request(self, worker: Worker) -> None:
+        """Queue a worker for a turn; it must not be queued already."""
         self._waiting.append(worker)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._next)

@@ -27,7 +27,7 @@ INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
 
 
 class ErrorCode(IntEnum):
-    """Those of section 7 that are of use here."""
+    """The error codes of section 7 that are used here."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -42,7 +42,7 @@ class ErrorCode(IntEnum):
 
 
 class H2Error(Exception):
-    """A rule that the peer broke, and the code that tells it so."""
+    """A rule that the peer broke, and the error code to send."""
 
     def __init__(self, rule: str, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> None:
         super().__init__(rule)
@@ -50,11 +50,11 @@ class H2Error(Exception):
 
 
 class H2ConnectionError(H2Error):
-    """One that the connection cannot outlive (5.4.1)."""
+    """A connection error (5.4.1): the connection ends."""
 
 
 class H2StreamError(H2Error):
-    """One that ends its stream alone (5.4.2)."""
+    """A stream error (5.4.2): only the stream ends."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:

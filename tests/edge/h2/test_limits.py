@@ -51,7 +51,7 @@ def test_a_flood_of_what_asks_for_nothing_ends_the_connection(flood: str) -> Non
     ours.answer_all()
     ours.feed(headers(3))
     ours.taken()
-    for _ in range(limits.MAX_CHATTER - 10):
+    for _ in range(limits.MAX_CONTROL_FRAMES - 10):
         ours.feed(FLOODS[flood])
     assert not ours.connection.done
     ours.feed(FLOODS[flood] * 20)
@@ -60,7 +60,7 @@ def test_a_flood_of_what_asks_for_nothing_ends_the_connection(flood: str) -> Non
 
 def test_requests_that_are_reset_before_they_are_complete_end_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
-    for number in numbers(limits.MAX_CHATTER + 1):
+    for number in numbers(limits.MAX_CONTROL_FRAMES + 1):
         ours.feed(headers(number) + wire.rst_stream(number, CANCEL))
     goaway = goaway_of(ours.taken())
     assert (goaway.error_code, goaway.additional_data) == (CALM, b"too many control frames")
@@ -69,7 +69,7 @@ def test_requests_that_are_reset_before_they_are_complete_end_the_connection() -
 
 def test_streams_that_we_are_made_to_reset_end_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
-    for number in numbers(2 * limits.MAX_CHATTER):
+    for number in numbers(2 * limits.MAX_CONTROL_FRAMES):
         ours.feed(request(number) + wire.window_update(number, 0))
         if ours.connection.done:
             break
@@ -79,7 +79,7 @@ def test_streams_that_we_are_made_to_reset_end_the_connection() -> None:
 @pytest.mark.parametrize("answered", [True, False])
 def test_callers_that_leave_never_end_the_connection(answered: bool) -> None:
     ours = Ours(ACKNOWLEDGED)
-    batch = numbers(3 * limits.MAX_CHATTER)
+    batch = numbers(3 * limits.MAX_CONTROL_FRAMES)
     for number in batch:
         ours.feed(request(number))
         if answered:
@@ -95,9 +95,9 @@ def test_callers_that_leave_never_end_the_connection(answered: bool) -> None:
 
 def test_requests_pay_for_the_pings_and_window_updates_of_grpc_clients() -> None:
     ours = Ours(ACKNOWLEDGED)
-    chatter = wire.frame(wire.PING, 0, 0, bytes(8)) + wire.window_update(0, 10) * 3
-    for number in numbers(5 * limits.MAX_CHATTER):
-        ours.feed(request(number) + chatter)
+    control_frames = wire.frame(wire.PING, 0, 0, bytes(8)) + wire.window_update(0, 10) * 3
+    for number in numbers(5 * limits.MAX_CONTROL_FRAMES):
+        ours.feed(request(number) + control_frames)
         ours.answer_all()
     assert not ours.connection.done
 
@@ -105,7 +105,7 @@ def test_requests_pay_for_the_pings_and_window_updates_of_grpc_clients() -> None
 def test_time_forgives_keepalive_pings() -> None:
     ours = Ours(ACKNOWLEDGED)
     for second in range(100):
-        ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)) * limits.CHATTER_PER_SECOND)
+        ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)) * limits.CONTROL_FRAMES_PER_SECOND)
         ours.tick(float(second))
     assert not ours.connection.done
 
@@ -286,7 +286,7 @@ def test_requests_that_cross_our_last_goaway_are_no_flood() -> None:
     """However many a busy peer has sent by then: what runs is still answered."""
     ours = Ours(ACKNOWLEDGED + request(1, b"hello"))
     ours.connection.end()
-    for number in numbers(2 * limits.MAX_CHATTER, start=3):
+    for number in numbers(2 * limits.MAX_CONTROL_FRAMES, start=3):
         ours.feed(request(number))
     done = [ours.connection.done]
     ours.taken()

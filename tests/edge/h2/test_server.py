@@ -235,7 +235,7 @@ async def test_health_sends_the_idle_away_and_not_who_watches(
 
 async def test_a_flood_on_one_connection_leaves_the_others_alone() -> None:
     async with serving() as (_, address), peer(address) as bad, peer(address) as good:
-        bad.send(wire.frame(wire.PING, 0, 0, bytes(8)) * (limits.MAX_CHATTER + 100))
+        bad.send(wire.frame(wire.PING, 0, 0, bytes(8)) * (limits.MAX_CONTROL_FRAMES + 100))
         last = await bad.until(GoAwayFrame)
         assert isinstance(last, GoAwayFrame)
         assert last.error_code == wire.ErrorCode.ENHANCE_YOUR_CALM

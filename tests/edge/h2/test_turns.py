@@ -166,12 +166,12 @@ def test_crumbs_of_a_body_end_the_connection_and_full_frames_do_not() -> None:
     ours = Ours(ACKNOWLEDGED)
     for number in range(1, 101, 2):
         ours.feed(headers(number))
-        for piece in split(prefixed(bytes(40 * limits.CRUMB)), limits.CRUMB):
+        for piece in split(prefixed(bytes(40 * limits.SMALL_DATA)), limits.SMALL_DATA):
             ours.feed(data(number, piece, end=False))
         ours.feed(data(number, b""))
         ours.answer_all()
     assert not ours.connection.done
-    ours.feed(headers(101) + data(101, b"x", end=False) * (limits.MAX_CHATTER + 1))
+    ours.feed(headers(101) + data(101, b"x", end=False) * (limits.MAX_CONTROL_FRAMES + 1))
     assert ours.connection.done
 
 
@@ -192,7 +192,7 @@ def test_requests_pay_for_as_many_headers_as_envoy_lets_its_client_send() -> Non
     for number in NUMBERS[:20]:
         ours.feed(continued(number, octets, 0) + data(number, prefixed(b"")))
         ours.answer_all()
-    assert ours.connection._account._chatter == 0
+    assert ours.connection._account._control_frames == 0
 
 
 def test_a_header_block_in_too_many_pieces_ends_the_connection() -> None:
