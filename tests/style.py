@@ -36,6 +36,9 @@ CHECKED = (
     "sidecar/__*",
     "sidecar/transport/*",
     "tests/docs/*",
+    "tests/edge/h2/*",
+    "tests/edge/test_transport_*",
+    "tests/edge/transport_rig.py",
     "tests/generated_code.py",
     "tests/release.py",
 )

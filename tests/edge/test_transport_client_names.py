@@ -52,7 +52,7 @@ def listener(tls_names: tuple[str, ...] = PATTERNS) -> Listener:
 
 
 def client(*names: str, authority: Authority = OURS) -> ChannelCredentials:
-    """Return a client whose common name would do, if common names counted."""
+    """Return a client whose common name matches, which must not count."""
     certificate, key = authority.issue("envoy.example", names=names)
     return ssl_channel_credentials(OURS.pem, key, certificate)
 
@@ -65,7 +65,7 @@ async def is_refused(channel: aio.Channel) -> bool:
 async def test_only_clients_with_one_of_the_names_are_served(
     transport: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By DNS or URI names; neither by the common name nor by an address. Each refusal is logged."""
+    """DNS and URI names count; common names and IP addresses do not. Each refusal is logged."""
     async with serving(transport, methods(), listener()) as address:
         for names in SERVED:
             async with connect(address, client(*names)) as channel:
@@ -80,7 +80,7 @@ async def test_only_clients_with_one_of_the_names_are_served(
             caplog.clear()
 
 
-async def test_the_right_name_of_another_authority_is_not_served(transport: NewServer) -> None:
+async def test_a_matching_name_from_another_ca_is_refused(transport: NewServer) -> None:
     async with (
         serving(transport, methods(), listener()) as address,
         connect(address, client("envoy.example", authority=OTHERS)) as channel,
@@ -88,7 +88,7 @@ async def test_the_right_name_of_another_authority_is_not_served(transport: NewS
         assert await is_refused(channel)
 
 
-async def test_a_stream_is_refused_as_a_call_is(transport: NewServer) -> None:
+async def test_a_stream_is_refused_like_a_call(transport: NewServer) -> None:
     async def forever(_: bytes) -> AsyncIterator[bytes]:
         yield b"told"
         await asyncio.Event().wait()
@@ -102,7 +102,7 @@ async def test_a_stream_is_refused_as_a_call_is(transport: NewServer) -> None:
                 await watch(channel, "/t/Watch").read()
 
 
-async def test_without_names_every_certificate_of_the_authority_is_served(
+async def test_without_names_every_certificate_of_the_ca_is_served(
     transport: NewServer,
 ) -> None:
     async with (
@@ -123,8 +123,8 @@ async def test_names_are_renewed_with_the_certificates(transport: NewServer) -> 
     await server.drain(0)
 
 
-def test_names_count_on_the_event_loop_that_serve_uses() -> None:
-    """Uvloop tells of a peer's certificate in its own way."""
+def test_names_are_checked_on_the_event_loop_that_serve_uses() -> None:
+    """Uvloop returns a peer's certificate in its own form."""
     uvloop = pytest.importorskip("uvloop")
     from sidecar.transport.h2 import Server
 
@@ -157,11 +157,11 @@ def test_names_count_on_the_event_loop_that_serve_uses() -> None:
         ([], ["spiffe://td/ns/edge//x"]),
     ],
 )
-def test_odd_names_are_none_of_ours(dns: list[str], uris: list[str]) -> None:
-    """No bytes, no other spelling, no name of another kind; no path that leads out of another."""
+def test_malformed_names_do_not_match(dns: list[str], uris: list[str]) -> None:
+    """Other bytes, spellings or kinds of names do not match, nor a path with `..`."""
     assert not ClientNames(PATTERNS).admit(dns, uris)
 
 
-def test_a_trailing_dot_of_a_dns_name_counts_for_nothing() -> None:
+def test_a_trailing_dot_of_a_dns_name_is_ignored() -> None:
     assert ClientNames(("envoy.example.",)).admit(["envoy.example"], [])
     assert ClientNames(("envoy.example",)).admit(["envoy.example."], [])

@@ -1,4 +1,4 @@
-"""The end of a server: what runs is finished, nothing new is taken."""
+"""Draining: running calls finish, new ones are refused."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.edge.transport_rig import NewServer, begin, call, connect, failure, m
 
 
 def gated(gate: asyncio.Event, started: asyncio.Event) -> Unary:
-    """Return a method that says that it started and answers once the gate is open."""
+    """Return a method that sets ``started`` and answers when the gate opens."""
 
     async def wait(message: bytes, _deadline: float | None) -> bytes:
         started.set()
@@ -20,7 +20,7 @@ def gated(gate: asyncio.Event, started: asyncio.Event) -> Unary:
     return wait
 
 
-async def test_a_call_that_runs_is_answered_before_the_server_ends(transport: NewServer) -> None:
+async def test_a_running_call_is_answered_before_the_server_ends(transport: NewServer) -> None:
     gate, started = asyncio.Event(), asyncio.Event()
     server = transport(Listener("127.0.0.1:0"), methods({"/t/Wait": gated(gate, started)}))
     async with connect(await server.start()) as channel:
@@ -32,7 +32,7 @@ async def test_a_call_that_runs_is_answered_before_the_server_ends(transport: Ne
         await draining
 
 
-async def test_a_call_that_never_ends_is_cut_off_after_the_grace(transport: NewServer) -> None:
+async def test_an_endless_call_is_aborted_after_the_grace(transport: NewServer) -> None:
     started = asyncio.Event()
     method = gated(asyncio.Event(), started)
     server = transport(Listener("127.0.0.1:0"), methods({"/t/Wait": method}))
@@ -43,7 +43,7 @@ async def test_a_call_that_never_ends_is_cut_off_after_the_grace(transport: NewS
         assert (await waiting)[0] in {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
 
 
-async def test_after_draining_nobody_listens(transport: NewServer) -> None:
+async def test_after_draining_the_address_is_closed(transport: NewServer) -> None:
     server = transport(Listener("127.0.0.1:0"), methods())
     address = await server.start()
     await server.drain(1)
@@ -60,7 +60,7 @@ async def test_draining_may_be_repeated_and_needs_no_start(transport: NewServer)
     await server.drain(1)
 
 
-async def test_draining_under_load_loses_no_call_that_it_took(transport: NewServer) -> None:
+async def test_draining_under_load_loses_no_accepted_call(transport: NewServer) -> None:
     taken = answered = 0
 
     async def work(message: bytes, _deadline: float | None) -> bytes:
@@ -94,7 +94,7 @@ async def test_draining_under_load_loses_no_call_that_it_took(transport: NewServ
     assert refusals <= {StatusCode.UNAVAILABLE, StatusCode.CANCELLED}
 
 
-async def test_a_restarted_server_is_found_again_by_the_same_client(transport: NewServer) -> None:
+async def test_a_client_reconnects_to_a_restarted_server(transport: NewServer) -> None:
     first = transport(Listener("127.0.0.1:0"), methods())
     address = await first.start()
     async with connect(address) as channel:

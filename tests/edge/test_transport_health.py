@@ -1,4 +1,4 @@
-"""grpc.health.v1 on every transport, from grpcio's client."""
+"""grpc.health.v1 on every transport, with grpcio's client."""
 
 import asyncio
 import subprocess
@@ -27,7 +27,7 @@ SERVING, NOT_SERVING, SERVICE_UNKNOWN = (
 
 
 class _Change:
-    """Says when it is waited for; may be dropped without."""
+    """Sets an event when it is awaited; need not be awaited."""
 
     def __init__(self, change: asyncio.Event, waited_for: asyncio.Event) -> None:
         self._change, self._waited_for = change, waited_for
@@ -58,19 +58,19 @@ class Source:
 
 
 def request(service: str) -> bytes:
-    """Ask for one service."""
+    """Return a request for one service."""
     message: bytes = HealthCheckRequest(service=service).SerializeToString()
     return message
 
 
 def status(answer: object) -> int:
-    """Read an answer."""
+    """Parse an answer."""
     assert isinstance(answer, bytes)
     number: int = HealthCheckResponse.FromString(answer).status
     return number
 
 
-async def test_check_says_what_the_source_says(transport: NewServer) -> None:
+async def test_check_returns_the_state_of_the_source(transport: NewServer) -> None:
     source = Source(up=True, down=False)
     source.set("", status=True)
     async with talking(transport, health_methods(source)) as channel:
@@ -82,12 +82,12 @@ async def test_check_says_what_the_source_says(transport: NewServer) -> None:
 
 
 @pytest.mark.parametrize("service", ["nobody", "unknown", "x" * 100_000, "健康"])
-async def test_check_does_not_find_what_is_unknown(transport: NewServer, service: str) -> None:
+async def test_check_of_an_unknown_service_is_not_found(transport: NewServer, service: str) -> None:
     async with talking(transport, health_methods(Source(unknown=None))) as channel:
         assert (await failure(channel, CHECK, request(service)))[0] is StatusCode.NOT_FOUND
 
 
-async def test_what_is_no_request_is_an_invalid_argument(transport: NewServer) -> None:
+async def test_a_malformed_request_is_an_invalid_argument(transport: NewServer) -> None:
     async with talking(transport, health_methods(Source())) as channel:
         for message in (b"\xff", b"\x0a\xff\xff", b"\x0a\x01\xff"):
             code, _ = await failure(channel, CHECK, message)
@@ -105,7 +105,7 @@ async def test_list_names_every_service_that_is_known(transport: NewServer) -> N
     }
 
 
-async def test_watch_answers_at_once_and_then_each_change(transport: NewServer) -> None:
+async def test_watch_answers_immediately_and_then_on_each_change(transport: NewServer) -> None:
     source = Source(up=True)
     async with talking(transport, health_methods(source)) as channel:
         stream = watch(channel, WATCH, request("up"))
@@ -129,7 +129,7 @@ async def test_watch_of_an_unknown_service_waits_until_it_is_known(transport: Ne
         stream.cancel()
 
 
-async def test_watch_is_silent_about_other_services(transport: NewServer) -> None:
+async def test_watch_ignores_changes_of_other_services(transport: NewServer) -> None:
     source = Source(up=True, other=True)
     async with talking(transport, health_methods(source)) as channel:
         stream = watch(channel, WATCH, request("up"))
@@ -137,7 +137,7 @@ async def test_watch_is_silent_about_other_services(transport: NewServer) -> Non
         await source.waited_for.wait()
         source.waited_for.clear()
         source.set("other", status=False)
-        await source.waited_for.wait()  # it saw the change and waits for the next
+        await source.waited_for.wait()  # the watcher has seen the change
         source.set("up", status=False)
         assert status(await stream.read()) == NOT_SERVING
         stream.cancel()
@@ -151,7 +151,7 @@ async def test_a_change_before_the_first_wait_is_not_lost() -> None:
     assert status(await anext(stream)) == NOT_SERVING
 
 
-async def test_many_watchers_all_learn_of_a_change(transport: NewServer) -> None:
+async def test_every_watcher_receives_a_change(transport: NewServer) -> None:
     source = Source(up=True)
     async with talking(transport, health_methods(source)) as channel:
         streams = [watch(channel, WATCH, request("up")) for _ in range(50)]
@@ -179,10 +179,10 @@ async def test_watch_ends_when_the_server_drains(transport: NewServer) -> None:
 PROBES = Listener("127.0.0.1:0", probes=True)
 
 
-async def test_where_only_probes_come_they_are_answered(transport: NewServer) -> None:
+async def test_a_listener_for_probes_answers_them(transport: NewServer) -> None:
     source = Source(up=True)
     async with serving(transport, health_methods(source), PROBES) as address:
-        for _ in range(3):  # the kubelet connects for each
+        for _ in range(3):  # the kubelet opens a connection per probe
             async with connect(address) as channel:
                 assert status(await call(channel, CHECK, request("up"))) == SERVING
         async with connect(address) as channel:
@@ -193,7 +193,7 @@ async def test_where_only_probes_come_they_are_answered(transport: NewServer) ->
             stream.cancel()
 
 
-async def test_where_only_probes_come_headers_and_messages_are_small(transport: NewServer) -> None:
+async def test_a_listener_for_probes_limits_headers_and_messages(transport: NewServer) -> None:
     source = Source(up=True)
     async with serving(transport, health_methods(source), PROBES) as address:
         async with connect(address) as channel:

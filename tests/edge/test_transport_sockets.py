@@ -1,4 +1,4 @@
-"""Addresses, claimed by every transport alike and given back."""
+"""Every transport binds and releases addresses in the same way."""
 
 import asyncio
 import errno
@@ -16,7 +16,7 @@ from tests.edge.transport_rig import NewServer, call, connect, methods, serving
 
 
 async def refusal(transport: NewServer, address: str) -> str:
-    """Start a server that must be refused its address; return the line that says why."""
+    """Start a server whose address must be refused; return the error message."""
     server = transport(Listener(address), methods())
     with pytest.raises(ListenError) as caught:
         await server.start()
@@ -26,7 +26,7 @@ async def refusal(transport: NewServer, address: str) -> str:
 
 
 def names(directory: Path) -> list[str]:
-    """Return what the directory holds."""
+    """Return the names in a directory."""
     return [path.name for path in directory.iterdir()]
 
 
@@ -49,7 +49,7 @@ async def test_localhost_is_served_on_each_of_its_addresses(transport: NewServer
 
 
 @pytest.mark.parametrize("reuse_port", [False, True])
-async def test_a_port_in_use_is_refused_even_by_one_who_would_share(
+async def test_a_port_in_use_is_refused_even_if_the_other_allows_sharing(
     transport: NewServer, reuse_port: bool
 ) -> None:
     with socket.socket() as other:
@@ -60,7 +60,7 @@ async def test_a_port_in_use_is_refused_even_by_one_who_would_share(
         assert await refusal(transport, address) == f"address {address} is already in use"
 
 
-async def test_a_second_server_on_a_port_is_refused_and_the_first_unharmed(
+async def test_a_second_server_on_a_port_is_refused_and_the_first_continues(
     transport: NewServer,
 ) -> None:
     async with serving(transport, methods()) as address, connect(address) as channel:
@@ -84,7 +84,7 @@ async def test_a_host_that_does_not_exist_is_refused(transport: NewServer) -> No
         *("unix:", "unix:relative", "unix:/dir/", "unix:/a\0b", f"unix:/{'x' * MAX_PATH_BYTES}"),
     ],
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(ListenError):
         parse_address(address)
 
@@ -107,7 +107,7 @@ async def test_a_unix_socket_has_its_mode_and_leaves_no_other_file(
     assert names(tmp_path) == []
 
 
-async def test_a_path_with_odd_characters_is_taken_as_it_is(
+async def test_a_path_with_special_characters_is_used_unchanged(
     transport: NewServer, tmp_path: Path
 ) -> None:
     directory = tmp_path / "a %41 目录"
@@ -121,7 +121,7 @@ async def test_a_path_with_odd_characters_is_taken_as_it_is(
 
 async def test_a_stale_socket_is_replaced(transport: NewServer, tmp_path: Path) -> None:
     path = tmp_path / "authz.sock"
-    with socket.socket(socket.AF_UNIX) as killed:  # as kill -9 leaves it
+    with socket.socket(socket.AF_UNIX) as killed:  # as after kill -9
         killed.bind(str(path))
         killed.listen()
     server = serving(transport, methods(), Listener(f"unix:{path}"))
@@ -129,7 +129,7 @@ async def test_a_stale_socket_is_replaced(transport: NewServer, tmp_path: Path) 
         assert await call(channel, "/t/Echo", b"hello") == b"hello"
 
 
-async def test_a_live_socket_is_refused_and_its_server_unharmed(
+async def test_a_live_socket_is_refused_and_its_server_continues(
     transport: NewServer, tmp_path: Path
 ) -> None:
     listener = Listener(f"unix:{tmp_path / 'authz.sock'}")
@@ -160,7 +160,7 @@ async def test_a_live_server_with_a_full_backlog_counts_as_live(
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link to a file", "datagram socket"])
-async def test_what_is_no_stream_socket_is_left_alone(
+async def test_a_path_that_is_not_a_stream_socket_is_not_replaced(
     transport: NewServer, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "authz.sock"
@@ -192,14 +192,14 @@ async def test_a_directory_that_cannot_be_written_is_refused(transport: NewServe
     assert "cannot listen" in await refusal(transport, "unix:/proc/authz.sock")
 
 
-async def test_a_path_that_leaves_no_room_for_a_temporary_name_is_refused(
+async def test_a_path_too_long_for_a_temporary_name_is_refused(
     transport: NewServer, tmp_path: Path
 ) -> None:
     directory = tmp_path / ("d" * (MAX_PATH_BYTES - 3 - len(os.fsencode(tmp_path))))
     assert "too long" in await refusal(transport, f"unix:{directory}/s")
 
 
-async def test_the_end_of_a_server_leaves_its_successors_socket(
+async def test_a_server_that_ends_does_not_remove_its_successors_socket(
     transport: NewServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "authz.sock"
@@ -214,7 +214,7 @@ async def test_the_end_of_a_server_leaves_its_successors_socket(
     assert not path.exists()
 
 
-async def test_the_path_never_leads_to_a_socket_that_does_not_answer(tmp_path: Path) -> None:
+async def test_the_path_never_names_a_socket_that_does_not_answer(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.sock" for number in range(100)]
     refused: list[OSError] = []
 

@@ -12,7 +12,7 @@ from tests.edge.transport_rig import NewServer, call, connect, methods, talking,
 
 
 async def count(message: bytes) -> AsyncIterator[bytes]:
-    """Answer as many numbers as asked for."""
+    """Yield as many numbers as the message requests."""
     for number in range(int(message)):
         yield b"%d" % number
 
@@ -36,7 +36,7 @@ async def test_a_streams_own_error_follows_its_messages(transport: NewServer) ->
         assert await stream.details() == "not any more"
 
 
-async def test_a_fault_in_a_stream_is_logged_and_the_client_learns_nothing_of_it(
+async def test_an_exception_in_a_stream_is_logged_and_hidden_from_the_client(
     transport: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fault(_message: bytes) -> AsyncIterator[bytes]:
@@ -52,7 +52,7 @@ async def test_a_fault_in_a_stream_is_logged_and_the_client_learns_nothing_of_it
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-async def test_a_client_that_leaves_ends_the_stream(transport: NewServer) -> None:
+async def test_a_client_that_cancels_ends_the_stream(transport: NewServer) -> None:
     ended = asyncio.Event()
 
     async def endless(_message: bytes) -> AsyncIterator[bytes]:
@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_ends_the_stream(transport: NewServer) -> Non
         assert await call(channel, "/t/Echo", b"next") == b"next"
 
 
-async def test_a_slow_reader_holds_its_stream_up_and_nothing_else(transport: NewServer) -> None:
+async def test_a_slow_reader_delays_only_its_own_stream(transport: NewServer) -> None:
     produced = 0
 
     async def flood(_message: bytes) -> AsyncIterator[bytes]:

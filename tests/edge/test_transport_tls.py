@@ -1,4 +1,4 @@
-"""TLS on every transport, with and without certificates of the clients."""
+"""TLS on every transport, with and without client certificates."""
 
 import asyncio
 import ssl
@@ -21,12 +21,12 @@ UNFIT = {
 
 
 def listener(client_ca: bytes | None = None) -> Listener:
-    """Listen with TLS on any port."""
+    """Return a TLS listener on any port."""
     certificate, key = SERVER
     return Listener("127.0.0.1:0", Tls(certificate, key, client_ca))
 
 
-async def test_a_client_that_trusts_the_authority_is_served(transport: NewServer) -> None:
+async def test_a_client_that_trusts_the_ca_is_served(transport: NewServer) -> None:
     async with serving(transport, methods(), listener()) as address:
         trusting = ssl_channel_credentials(OURS.pem)
         async with connect(address, trusting) as channel:
@@ -38,7 +38,7 @@ async def test_a_client_without_tls_is_not_served(transport: NewServer) -> None:
         assert (await failure(channel, "/t/Echo"))[0] is StatusCode.UNAVAILABLE
 
 
-async def test_with_a_client_ca_only_certificates_of_it_are_served(transport: NewServer) -> None:
+async def test_with_a_client_ca_only_its_certificates_are_served(transport: NewServer) -> None:
     certificate, key = OURS.issue("envoy")
     foreign, foreign_key = OTHERS.issue("envoy")
     known = ssl_channel_credentials(OURS.pem, key, certificate)
@@ -59,7 +59,9 @@ async def test_with_a_client_ca_only_certificates_of_it_are_served(transport: Ne
     UNFIT.values(),
     ids=UNFIT,
 )
-async def test_unfit_certificates_are_an_error_at_the_start(transport: NewServer, tls: Tls) -> None:
+async def test_invalid_certificates_are_an_error_at_the_start(
+    transport: NewServer, tls: Tls
+) -> None:
     with pytest.raises(ListenError) as caught:
         await transport(Listener("127.0.0.1:0", tls), methods()).start()
     assert "\n" not in str(caught.value)
@@ -67,7 +69,7 @@ async def test_unfit_certificates_are_an_error_at_the_start(transport: NewServer
 
 
 async def shown_to(address: str) -> str:
-    """Connect anew; return the certificate that is shown, as PEM."""
+    """Open a new connection; return the server's certificate as PEM."""
     port = int(address.rpartition(":")[2])
     return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port), timeout=10)
 
@@ -76,7 +78,7 @@ def pem(certificate: bytes) -> str:
     return certificate.decode()
 
 
-async def test_renewed_certificates_are_for_new_connections_and_open_ones_go_on(
+async def test_renewed_certificates_are_used_for_new_connections_and_open_ones_continue(
     transport: NewServer,
 ) -> None:
     server = transport(listener(), methods())
@@ -94,7 +96,9 @@ async def test_renewed_certificates_are_for_new_connections_and_open_ones_go_on(
         await server.drain(0)
 
 
-async def test_a_client_ca_is_renewed_with_what_it_no_longer_holds(transport: NewServer) -> None:
+async def test_certificates_of_a_removed_client_ca_are_refused_after_renewal(
+    transport: NewServer,
+) -> None:
     server = transport(listener(OURS.pem), methods())
     address = await server.start()
     await server.renew(Tls(*SERVER, OTHERS.pem))
@@ -109,7 +113,7 @@ async def test_a_client_ca_is_renewed_with_what_it_no_longer_holds(transport: Ne
     await server.drain(0)
 
 
-async def test_a_server_that_ends_meanwhile_is_not_opened_again(transport: NewServer) -> None:
+async def test_renewal_does_not_reopen_a_server_that_has_ended(transport: NewServer) -> None:
     server = transport(listener(), methods())
     address = await server.start()
     await asyncio.gather(server.renew(Tls(*SERVER)), server.drain(0))
@@ -119,7 +123,7 @@ async def test_a_server_that_ends_meanwhile_is_not_opened_again(transport: NewSe
 
 
 @pytest.mark.parametrize("tls", UNFIT.values(), ids=UNFIT)
-async def test_unfit_certificates_leave_the_former_ones_in_use(
+async def test_invalid_certificates_leave_the_old_ones_in_use(
     transport: NewServer, tls: Tls
 ) -> None:
     server = transport(listener(), methods())

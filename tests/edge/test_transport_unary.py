@@ -1,4 +1,4 @@
-"""Unary calls over real sockets, from grpcio's client, on every transport."""
+"""Unary calls over real sockets, with grpcio's client, on every transport."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from tests.edge.transport_rig import (
 
 
 @pytest.mark.parametrize("message", [b"", bytes(range(256)), b"\xff" * (1 << 20)])
-async def test_bytes_arrive_and_return_as_they_are(transport: NewServer, message: bytes) -> None:
+async def test_bytes_arrive_and_return_unchanged(transport: NewServer, message: bytes) -> None:
     async with talking(transport, methods()) as channel:
         assert await call(channel, "/t/Echo", message) == message
 
@@ -63,34 +63,34 @@ async def test_an_unknown_method_is_unimplemented(transport: NewServer) -> None:
 
 
 async def test_a_methods_own_error_reaches_the_client(transport: NewServer) -> None:
-    def at_once(_message: bytes, _deadline: float | None) -> bytes:
+    def immediate(_message: bytes, _deadline: float | None) -> bytes:
         raise RpcError(5, "no such thing: größer, 没有")
 
     async def awaited(_message: bytes, _deadline: float | None) -> bytes:
         raise RpcError(9, "not now")
 
-    served = methods({"/t/AtOnce": at_once, "/t/Awaited": awaited})
+    served = methods({"/t/Immediate": immediate, "/t/Awaited": awaited})
     async with talking(transport, served) as channel:
-        assert await failure(channel, "/t/AtOnce") == (
+        assert await failure(channel, "/t/Immediate") == (
             StatusCode.NOT_FOUND,
             "no such thing: größer, 没有",
         )
         assert await failure(channel, "/t/Awaited") == (StatusCode.FAILED_PRECONDITION, "not now")
 
 
-async def test_a_fault_is_logged_and_the_client_learns_nothing_of_it(
+async def test_an_exception_is_logged_and_hidden_from_the_client(
     transport: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def at_once(_message: bytes, _deadline: float | None) -> bytes:
+    def immediate(_message: bytes, _deadline: float | None) -> bytes:
         raise ValueError("what only we may know")
 
     async def awaited(_message: bytes, _deadline: float | None) -> bytes:
         raise ValueError("what only we may know")
 
-    served = methods({"/t/AtOnce": at_once, "/t/Awaited": awaited})
+    served = methods({"/t/Immediate": immediate, "/t/Awaited": awaited})
     with caplog.at_level(logging.ERROR):
         async with talking(transport, served) as channel:
-            for name in ("/t/AtOnce", "/t/Awaited"):
+            for name in ("/t/Immediate", "/t/Awaited"):
                 code, details = await failure(channel, name)
                 assert code is StatusCode.INTERNAL
                 assert "know" not in details
@@ -99,7 +99,7 @@ async def test_a_fault_is_logged_and_the_client_learns_nothing_of_it(
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-async def test_a_deadline_is_handed_over_as_monotonic_time(transport: NewServer) -> None:
+async def test_a_deadline_is_passed_as_monotonic_time(transport: NewServer) -> None:
     seen: list[float | None] = []
 
     def look(message: bytes, deadline: float | None) -> bytes:
@@ -117,7 +117,7 @@ async def test_a_deadline_is_handed_over_as_monotonic_time(transport: NewServer)
     assert unnamed is None
 
 
-async def test_a_cancelled_call_ends_its_method_and_nothing_else(transport: NewServer) -> None:
+async def test_a_canceled_call_ends_only_its_own_method(transport: NewServer) -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(_message: bytes, _deadline: float | None) -> bytes:
@@ -152,12 +152,12 @@ async def test_a_deadline_that_passes_ends_the_method(transport: NewServer) -> N
         await ended.wait()
 
 
-async def test_every_one_of_many_calls_gets_its_own_answer(transport: NewServer) -> None:
+async def test_each_of_many_calls_gets_its_own_answer(transport: NewServer) -> None:
     arrived: list[asyncio.Event] = []
 
     async def slow(message: bytes, _deadline: float | None) -> bytes:
         arrived.append(asyncio.Event())
-        if len(arrived) == 50:  # the calls before are answered after this one, last first
+        if len(arrived) == 50:  # earlier calls are answered after this one, in reverse order
             for event in reversed(arrived):
                 event.set()
         if len(arrived) < 50:
@@ -175,7 +175,7 @@ async def test_every_one_of_many_calls_gets_its_own_answer(transport: NewServer)
     assert answers == messages
 
 
-async def test_metadata_of_a_usual_size_is_no_obstacle(transport: NewServer) -> None:
+async def test_metadata_of_a_usual_size_is_accepted(transport: NewServer) -> None:
     metadata = aio.Metadata(("x-request-id", "a" * 128), ("traceparent", "00-" + "b" * 52))
     async with talking(transport, methods()) as channel:
         echo = channel.unary_unary("/t/Echo", bytes, bytes)
@@ -183,7 +183,7 @@ async def test_metadata_of_a_usual_size_is_no_obstacle(transport: NewServer) -> 
     assert answer == b"hello"
 
 
-async def test_a_peer_may_ping_as_often_as_it_likes(transport: NewServer) -> None:
+async def test_frequent_pings_do_not_end_the_connection(transport: NewServer) -> None:
     async with serving(transport, methods()) as address:
         host, port = address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))

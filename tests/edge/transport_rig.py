@@ -1,4 +1,4 @@
-"""A server of any transport with methods of one's own, and grpcio's client to call it."""
+"""A server on any transport with a test's methods, and grpcio's client to call it."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,20 +18,20 @@ NewServer = Callable[[Listener, Methods], Transport]
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for each channel
+    ("grpc.use_local_subchannel_pool", 1),  # one connection per channel
     ("grpc.initial_reconnect_backoff_ms", 100),
 )
 
 
 def echo(message: bytes, _deadline: float | None) -> bytes:
-    """Answer what came."""
+    """Return the message."""
     return message
 
 
 def methods(
     unary: Mapping[str, Unary] | None = None, streams: Mapping[str, ServerStream] | None = None
 ) -> Methods:
-    """Return ``/t/Echo`` and what else is given."""
+    """Return ``/t/Echo`` and the given methods."""
     return Methods({"/t/Echo": echo, **(unary or {})}, streams or {})
 
 
@@ -39,7 +39,7 @@ def methods(
 async def serving(
     new_server: NewServer, served: Methods, listener: Listener | None = None
 ) -> AsyncIterator[str]:
-    """Serve within the block; gives the address as bound."""
+    """Serve within the block; yield the bound address."""
     server = new_server(listener or Listener("127.0.0.1:0"), served)
     address = await server.start()
     try:
@@ -50,7 +50,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def talking(new_server: NewServer, served: Methods) -> AsyncIterator[aio.Channel]:
-    """Serve within the block; gives a client that is connected to it."""
+    """Serve within the block; yield a connected client."""
     async with serving(new_server, served) as address, connect(address) as channel:
         yield channel
 
@@ -65,7 +65,7 @@ def connect(address: str, credentials: ChannelCredentials | None = None) -> aio.
 async def call(
     channel: aio.Channel, method: str, message: bytes = b"", within: float | None = 10.0
 ) -> bytes:
-    """Make one unary call; ``within`` seconds is the deadline that it carries."""
+    """Make one unary call with a deadline of ``within`` seconds."""
     answer: bytes = await begin(channel, method, message, within)
     return answer
 
@@ -87,7 +87,7 @@ def watch(
 async def failure(
     channel: aio.Channel, method: str, message: bytes = b"", within: float | None = 10.0
 ) -> tuple[StatusCode, str]:
-    """Make one unary call that fails; return its status and what it says."""
+    """Make one unary call that fails; return its status and message."""
     try:
         await call(channel, method, message, within)
     except aio.AioRpcError as error:

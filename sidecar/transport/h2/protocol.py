@@ -230,7 +230,7 @@ class H2Protocol(asyncio.Protocol):
         try:
             answer = self._call(stream) if awaited is None else awaited.result()
             if stream.ending is not None:
-                pass  # a server stream has ended, or the caller has canceled
+                pass  # a server stream has ended, or the caller has cancelled
             elif isinstance(answer, bytes):
                 self._sender.answer(stream, answer)
             else:

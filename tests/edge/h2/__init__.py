@@ -1,1 +1,1 @@
-"""The lean transport, held against the h2 and hpack libraries and against grpcio's client."""
+"""The h2 transport, tested with the h2 and hpack libraries and with grpcio's client."""

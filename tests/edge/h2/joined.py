@@ -1,4 +1,4 @@
-"""Our protocol joined to a transport that only writes down what is asked of it."""
+"""Our protocol on a fake transport that records what it is called with."""
 
 import asyncio
 from typing import Any
@@ -13,14 +13,14 @@ from tests.edge.h2.peer import ACKNOWLEDGED, UNHURRIED, frames
 
 
 class Wire(asyncio.Transport):
-    """A transport to nobody."""
+    """A fake transport: it records writes and calls."""
 
     def __init__(self, alpn: str | None = None) -> None:
         super().__init__()
         self.writes: list[bytes] = []
         self.reading: list[bool] = []  # resumed, paused
         self.eof = self.aborted = False
-        self.high: int | None = None  # how much may be buffered
+        self.high: int | None = None  # write buffer limit
         self._alpn = alpn
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -52,7 +52,7 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
     def frames(self) -> list[Frame]:
-        """Return what was written since the last time."""
+        """Return the frames that were written since the last call."""
         written, self.writes = b"".join(self.writes), []
         return frames(written)
 

@@ -1,4 +1,4 @@
-"""A client made of the h2 library, joined to our connection without a socket; frames by hand."""
+"""A client with the h2 library, connected to our connection without a socket; raw frames."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from sidecar.transport.interface import Methods
 
 ECHO = "/test.Echo/Unary"
 
-UNHURRIED = CHECKS._replace(turn=60.0)  # a turn ends with what there is to do, not with the clock
+UNHURRIED = CHECKS._replace(turn=60.0)  # a turn ends when the work is done, not by the clock
 
 HEADERS = [
     (":method", "POST"),
@@ -42,12 +42,12 @@ HEADERS = [
 
 
 def prefixed(message: bytes) -> bytes:
-    """Return a message as gRPC puts it into a body."""
+    """Return a message with its gRPC prefix."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def block(*more: tuple[str, str], headers: Sequence[tuple[str, str]] = HEADERS) -> bytes:
-    """Return a header block that no table is needed for."""
+    """Return a header block that needs no dynamic table."""
     return hpack.Encoder().encode([*headers, *more])
 
 
@@ -66,7 +66,7 @@ def data(number: int, body: bytes, *, end: bool = True) -> bytes:
 
 
 def request(number: int, message: bytes = b"") -> bytes:
-    """Return the frames of a whole call."""
+    """Return the frames of a complete call."""
     return headers(number) + data(number, prefixed(message))
 
 
@@ -75,7 +75,7 @@ ACKNOWLEDGED = GREETING + wire.frame(wire.SETTINGS, wire.ACK, 0)
 
 
 def frames(octets: bytes) -> list[Frame]:
-    """Read frames, with the hyperframe library."""
+    """Parse frames with the hyperframe library."""
     found = []
     view = memoryview(octets)
     while view:
@@ -88,7 +88,7 @@ def frames(octets: bytes) -> list[Frame]:
 
 
 def goaway_of(octets: bytes) -> GoAwayFrame:
-    """Return the GOAWAY that ends what was sent."""
+    """Return the GOAWAY at the end of the output."""
     last = frames(octets)[-1]
     assert isinstance(last, GoAwayFrame)
     return last
@@ -100,7 +100,7 @@ def resets_of(octets: bytes) -> dict[int, int]:
 
 
 class Ours:
-    """Our connection; complete requests wait in ``requests`` for their answer."""
+    """Our side of a connection; complete requests wait in ``requests`` for an answer."""
 
     def __init__(self, greeting: bytes = b"") -> None:
         self.budget = Budget()
@@ -113,13 +113,13 @@ class Ours:
             self.sent = b""
 
     def feed(self, octets: bytes, now: float = 0.0) -> None:
-        """Let the connection read."""
+        """Pass input to the connection."""
         self._note(self.connection.receive(octets, now))
         while self.connection.unread:
             self._note(self.connection.receive(b"", now))
 
     def tick(self, now: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._note(self.connection.tick(now))
 
     def _note(self, streams: list[Stream]) -> None:
@@ -131,7 +131,7 @@ class Ours:
         self.sent += self.connection.sender.take()
 
     def answer(self, stream: Stream) -> None:
-        """Answer a request by its own message."""
+        """Answer a request with its own message."""
         if stream in self.requests:
             self.requests.remove(stream)
         if stream.id in self.connection.streams:
@@ -140,18 +140,18 @@ class Ours:
             self.sent += self.connection.sender.take()
 
     def answer_all(self) -> None:
-        """Answer all that wait."""
+        """Answer all waiting requests."""
         for stream in self.requests.copy():
             self.answer(stream)
 
     def taken(self) -> bytes:
-        """Return what was sent since the last time."""
+        """Return the output since the last call."""
         sent, self.sent = self.sent, b""
         return sent
 
 
 class Client:
-    """The h2 library as a client: what it receives is checked by its own rules."""
+    """The h2 library as a client: it checks what it receives."""
 
     def __init__(self) -> None:
         self.h2 = H2Connection(
@@ -168,7 +168,7 @@ class Client:
     def receive(
         self, octets: bytes, *, acknowledge: Callable[[int], bool] = lambda _: True
     ) -> None:
-        """Read what the server sent; ``acknowledge`` says for which streams windows are opened."""
+        """Process the server's output; ``acknowledge`` selects the streams whose windows open."""
         for event in self.h2.receive_data(octets):
             self._note(event, acknowledge)
 
@@ -191,7 +191,7 @@ class Client:
 
 
 class Serving(asyncio.Transport):
-    """Our protocol with methods that answer at once, on a transport that keeps what it is given."""
+    """Our protocol with methods that return bytes, on a fake transport that keeps its frames."""
 
     def __init__(self, methods: Methods) -> None:
         super().__init__()
@@ -204,14 +204,14 @@ class Serving(asyncio.Transport):
         self.feed(ACKNOWLEDGED)
 
     def feed(self, octets: bytes) -> None:
-        """Let the protocol read."""
+        """Pass input to the protocol."""
         self._protocol.data_received(octets)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Everything that is written has left."""
+        """Ignore the limits: all writes are complete."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         for frame in frames(bytes(data)):
@@ -222,7 +222,7 @@ class Serving(asyncio.Transport):
                 self._blocks.setdefault(frame.stream_id, []).append(block)
 
     def answer_on(self, number: int) -> tuple[dict[str, str], bytes, dict[str, str]]:
-        """Return headers, body and trailers of a whole answer."""
+        """Return headers, body and trailers of a complete answer."""
         ours = [frame for frame in self.frames if frame.stream_id == number]
         assert "END_STREAM" in ours[-1].flags
         assert not any("END_STREAM" in frame.flags for frame in ours[:-1])

@@ -1,4 +1,4 @@
-"""What must hold for any bytes at all: for property tests here, and for a fuzzer."""
+"""Properties that hold for any input: for property tests here and for the fuzzer."""
 
 import hpack
 
@@ -10,9 +10,9 @@ _PLENTY = 1 << 20  # bytes of headers
 
 
 def read_frames(octets: bytes) -> None:
-    """Read what a peer may send after its greeting; the first byte says in pieces of which size.
+    """Process input after a valid preface; the first byte sets the size of the pieces.
 
-    Nothing is raised, what is sent is well-formed, and after a GOAWAY nothing more is said.
+    No exception is raised, the output is well-formed, and nothing follows a GOAWAY.
     """
     ours = Ours(GREETING)
     size = octets[0] + 1 if octets else 1
@@ -34,7 +34,7 @@ def read_frames(octets: bytes) -> None:
 
 
 def decode_blocks(octets: bytes) -> None:
-    """Decode header blocks, each after its length in two bytes, as the hpack library does."""
+    """Decode header blocks, each after its length in two bytes; compare with the hpack library."""
     library, ours = hpack.Decoder(_PLENTY), Decoder()
     while octets:
         end = 2 + int.from_bytes(octets[:2])
@@ -42,11 +42,11 @@ def decode_blocks(octets: bytes) -> None:
         expected, found = _theirs(library, block), _ours(ours, block)
         assert found == expected
         if found is None:
-            return  # a connection ends here
+            return  # an error ends the connection
 
 
 def _theirs(decoder: hpack.Decoder, block: bytes) -> list[Field] | None:
-    if _sizes(block) > 2:  # RFC 7541 4.2, which the library does not hold
+    if _sizes(block) > 2:  # RFC 7541 4.2, which the library does not check
         return None
     try:
         return [(name, value) for name, value in decoder.decode(block, raw=True)]
@@ -55,7 +55,7 @@ def _theirs(decoder: hpack.Decoder, block: bytes) -> list[Field] | None:
 
 
 def _sizes(block: bytes) -> int:
-    """Return how many table size updates a block begins with."""
+    """Return the number of table size updates at the start of a block."""
     count = position = 0
     while block[position : position + 1] and block[position] & 0xE0 == 0x20:
         count += 1

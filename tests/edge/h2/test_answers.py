@@ -1,4 +1,4 @@
-"""What gRPC asks of a server, by hand where grpcio's client would not lead such a call."""
+"""gRPC's rules for a server, with raw frames where grpcio's client cannot make such a call."""
 
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
@@ -41,7 +41,7 @@ def answer(octets: bytes) -> tuple[dict[str, str], bytes, dict[str, str]]:
 
 
 def status_of(octets: bytes) -> tuple[str, str]:
-    """Return the gRPC status of an answer that is nothing but an error."""
+    """Return the gRPC status and message of an answer that is only an error."""
     found, body, trailers = answer(octets)
     assert (found[":status"], found["content-type"]) == ("200", "application/grpc")
     assert (body, trailers) == (b"", {})
@@ -49,7 +49,7 @@ def status_of(octets: bytes) -> tuple[str, str]:
 
 
 def call(*more: tuple[str, str], path: str = ECHO, body: bytes = prefixed(b"hi")) -> bytes:
-    """Return a call with other headers, or another body."""
+    """Return a call with different headers or a different body."""
     kept = [
         (name, path if name == ":path" else value)
         for name, value in HEADERS
@@ -80,13 +80,13 @@ def test_a_grpc_content_type_is_served(content_type: str) -> None:
     "content_type",
     ["application/json", "application/grpc-web", "application/grpc+json", "application/grpcx", ""],
 )
-def test_another_content_type_is_415(content_type: str) -> None:
+def test_a_content_type_other_than_grpc_is_415(content_type: str) -> None:
     found, body, _ = answer(call(("content-type", content_type)))
     assert (found[":status"], body) == ("415", PLAIN_BODY)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS", "HEAD"])
-def test_another_method_is_405(method: str) -> None:
+def test_a_method_other_than_post_is_405(method: str) -> None:
     found, body, _ = answer(call((":method", method)))
     assert (found[":status"], found["allow"]) == ("405", "POST")
     assert body == (b"" if method == "HEAD" else PLAIN_BODY)
@@ -130,13 +130,13 @@ def test_a_body_that_is_not_one_message_is_an_error(kind: str) -> None:
     assert status_of(call(body=body)) == status
 
 
-def test_a_compressed_message_is_unimplemented_and_says_what_is_understood() -> None:
+def test_a_compressed_message_is_unimplemented_and_the_answer_names_identity() -> None:
     found, _, _ = answer(call(("grpc-encoding", "gzip"), body=b"\x01\0\0\0\x01x"))
     assert (found["grpc-status"], found["grpc-accept-encoding"]) == ("12", "identity")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_a_message_that_is_not_compressed_is_served_whatever_the_encoding(encoding: str) -> None:
+def test_a_message_that_is_not_compressed_is_served_with_any_grpc_encoding(encoding: str) -> None:
     assert answer(call(("grpc-encoding", encoding)))[1] == prefixed(b"hi")
 
 
@@ -145,11 +145,11 @@ def test_a_call_without_a_body_is_unimplemented() -> None:
 
 
 @pytest.mark.parametrize("timeout", ["", "1", "S", "-1S", "1.5S", "123456789S", "1s", "1 S", "1S1"])
-def test_a_timeout_that_is_none_is_an_error(timeout: str) -> None:
+def test_an_invalid_timeout_is_an_error(timeout: str) -> None:
     assert status_of(call(("grpc-timeout", timeout))) == ("13", "malformed grpc-timeout")
 
 
-def test_what_is_too_large_is_drained_and_has_the_methods_own_answer() -> None:
+def test_a_message_that_is_too_large_is_drained_and_gets_the_oversized_answer() -> None:
     serving = Serving(METHODS)
     serving.feed(call(path=DRAINED)[: -len(data(1, prefixed(b"hi")))])
     serving.feed(headers(3))
@@ -163,7 +163,7 @@ def test_what_is_too_large_is_drained_and_has_the_methods_own_answer() -> None:
     assert serving.answer_on(3)[1] == prefixed(b"small")
 
 
-def test_what_is_too_large_for_another_method_exhausts_resources() -> None:
+def test_a_message_that_is_too_large_is_resource_exhausted_without_an_oversized_answer() -> None:
     serving = Serving(METHODS)
     serving.feed(headers(1))
     for _ in range(limits.MAX_MESSAGE // limits.MAX_FRAME + 1):
@@ -172,7 +172,7 @@ def test_what_is_too_large_for_another_method_exhausts_resources() -> None:
     assert serving.answer_on(1)[0]["grpc-status"] == "8"
 
 
-def test_every_block_says_that_the_header_table_is_off_in_case_the_client_shrank_it() -> None:
+def test_every_header_block_sets_the_table_size_to_zero() -> None:
     serving = Serving(METHODS)
     serving.feed(wire.settings({wire.HEADER_TABLE_SIZE: 0}))
     serving.feed(request(1, b"a") + call(path="/t/Refuse").replace(b"\0\0\0\x01", b"\0\0\0\x03"))
@@ -194,7 +194,7 @@ def test_a_larger_window_is_acknowledged_before_it_is_used() -> None:
 
 
 def sent_data(serving: Serving) -> int:
-    """Return how many bytes of DATA were sent."""
+    """Return the number of DATA bytes that were sent."""
     return sum(len(frame.data) for frame in serving.frames if isinstance(frame, DataFrame))
 
 
@@ -217,7 +217,7 @@ def test_all_answers_share_the_window_of_the_connection(size: int) -> None:
         assert serving.answer_on(number)[1:] == (prefixed(bytes(size)), {"grpc-status": "0"})
 
 
-def test_an_answer_that_waits_for_a_window_goes_with_its_caller() -> None:
+def test_an_answer_that_waits_for_a_window_is_dropped_when_the_caller_cancels() -> None:
     serving = Serving(METHODS)
     serving.feed(wire.settings({wire.INITIAL_WINDOW_SIZE: 0}) + request(1, b"hello"))
     serving.feed(wire.rst_stream(1, wire.ErrorCode.CANCEL))

@@ -1,6 +1,6 @@
-"""However a legal conversation goes, in whatever pieces it arrives, each request gets its answer.
+"""In every legal conversation, split into any pieces, each request gets its answer.
 
-The h2 library is client and judge: it raises where an answer breaks HTTP/2 or overruns a window.
+The h2 library is the client and the check: it raises if an answer violates HTTP/2 or a window.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ SETTINGS = st.fixed_dictionaries(
 
 
 class Call:
-    """A call as the client leads it, a step at a time."""
+    """A client's call, one step at a time."""
 
     def __init__(self, client: Client, draw: Callable[..., Any]) -> None:
         self._h2 = client.h2
@@ -45,12 +45,12 @@ class Call:
         self._h2.send_headers(self.number, [*HEADERS, *draw(MORE_HEADERS), *length])
 
     def step(self) -> None:
-        """Send some of the body, as far as the window has room."""
+        """Send a part of the body, as far as the window allows."""
         padding = self._draw(st.sampled_from([None, None, 0, 7]))
         self._send(self._draw(st.integers(0, 1 << 14)), padding, self._draw(st.booleans()))
 
     def finish(self) -> None:
-        """Send as much of the body as the window has room for."""
+        """Send as much of the body as the window allows."""
         self._send(1 << 14, None, trailers=False)
 
     def _send(self, size: int, padding: int | None, trailers: bool) -> None:
@@ -72,7 +72,7 @@ class Call:
 
 
 class Conversation:
-    """What a client and our connection say to each other."""
+    """A client and our connection, with the frames between them."""
 
     def __init__(self, draw: Callable[..., Any]) -> None:
         self.client, self.ours = Client(), Ours()
@@ -81,7 +81,7 @@ class Conversation:
         self._greeted = False
 
     def go_on(self) -> None:
-        """Do any one thing that the client or the server may do now."""
+        """Do one random action that the client or the server may do now."""
         actions: list[Callable[[], object]] = [
             lambda: self.calls.append(Call(self.client, self._draw)),
             self._configure,
@@ -99,12 +99,12 @@ class Conversation:
         self._draw(st.sampled_from(actions))()
 
     def _configure(self) -> None:
-        # h2 takes an acknowledgement for all of several SETTINGS under way: send but one at a time.
+        # h2 applies one acknowledgement to all SETTINGS in flight, so send one at a time.
         self.exchange()
         self.client.h2.update_settings(self._draw(SETTINGS))
 
     def exchange(self) -> None:
-        """Bring what was sent to the other side, in pieces."""
+        """Deliver the output of each side to the other, in pieces."""
         unsent = self._reframed(self.client.h2.data_to_send())
         size = max(self._draw(PIECES), len(unsent) // 300)
         for start in range(0, len(unsent), size):
@@ -112,7 +112,7 @@ class Conversation:
         self.client.receive(self.ours.taken())
 
     def end(self) -> None:
-        """Finish every call that was begun."""
+        """Finish every open call."""
         self.exchange()
         self.client.h2.update_settings({wire.INITIAL_WINDOW_SIZE: 10_000})
         for _ in range(1000):
@@ -127,12 +127,12 @@ class Conversation:
         raise AssertionError("the conversation does not end")
 
     def _reframed(self, octets: bytes) -> bytes:
-        """Cut header blocks into CONTINUATIONs; put frames of unknown types between others."""
+        """Split header blocks into CONTINUATION frames; insert frames of unknown types."""
         out = b""
         if octets and not self._greeted:
             self._greeted = True
             out, octets = wire.PREFACE, octets[len(wire.PREFACE) :]
-            first = frames(octets)[0].serialize()  # SETTINGS come first
+            first = frames(octets)[0].serialize()  # SETTINGS must be the first frame
             out, octets = out + first, octets[len(first) :]
         for frame in frames(octets):
             pieces = [frame]
@@ -145,7 +145,7 @@ class Conversation:
 
 
 def continued(frame: HeadersFrame, size: int) -> list[Frame]:
-    """Cut a header block into pieces of a size."""
+    """Split a header block into pieces of a size."""
     block = frame.data
     frame.flags.discard("END_HEADERS")
     frame.data = block[:size]
@@ -180,9 +180,7 @@ def test_each_request_of_a_legal_conversation_gets_its_own_answer(data: st.DataO
 
 @given(st.integers(1, 400), st.lists(MESSAGES, min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_the_pieces_in_which_bytes_arrive_change_no_answer(
-    size: int, messages: list[bytes]
-) -> None:
+def test_splitting_the_input_does_not_change_any_answer(size: int, messages: list[bytes]) -> None:
     client = Client()
     for message in messages:
         number = client.h2.get_next_available_stream_id()

@@ -1,4 +1,4 @@
-"""Our HPACK decoder says what the hpack library says."""
+"""Our HPACK decoder returns what the hpack library returns."""
 
 import hpack
 import pytest
@@ -28,14 +28,14 @@ OPERATIONS = st.lists(
 
 
 @given(OPERATIONS, st.booleans())
-def test_what_a_full_encoder_says_is_understood_block_after_block(
+def test_blocks_of_a_full_encoder_are_decoded(
     operations: list[list[Field] | int], huffman: bool
 ) -> None:
     encoder, decoder = hpack.Encoder(), Decoder()
     changes = 0
     for operation in operations:
         if isinstance(operation, int):
-            # Set twice, the library forgets to say it; of more than two changes it says too many.
+            # The library omits an update that is set twice, and sends too many for three changes.
             if operation != encoder.header_table_size and changes < 2:
                 encoder.header_table_size = operation
                 changes += 1
@@ -55,7 +55,7 @@ PIECES = st.one_of(
 
 @given(st.lists(st.lists(PIECES, max_size=6).map(b"".join), min_size=1, max_size=5))
 @settings(max_examples=300)
-def test_any_bytes_are_read_as_the_library_reads_them(blocks: list[bytes]) -> None:
+def test_any_bytes_are_decoded_as_the_library_decodes_them(blocks: list[bytes]) -> None:
     decode_blocks(b"".join(len(block).to_bytes(2) + block for block in blocks))
 
 
@@ -68,7 +68,7 @@ def test_every_symbol_has_its_huffman_code() -> None:
 
 @given(st.binary(max_size=100))
 @settings(max_examples=400)
-def test_any_bytes_are_the_huffman_text_that_the_library_finds(text: bytes) -> None:
+def test_any_huffman_text_is_decoded_as_the_library_decodes_it(text: bytes) -> None:
     try:
         expected: bytes | None = bytes(their_huffman(text))
     except hpack.HPACKDecodingError:
@@ -81,7 +81,7 @@ def test_any_bytes_are_the_huffman_text_that_the_library_finds(text: bytes) -> N
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=300)), max_size=5))
-def test_what_we_encode_is_understood_without_a_table(fields: list[Field]) -> None:
+def test_our_encoded_fields_are_decoded_without_a_table(fields: list[Field]) -> None:
     block = b"".join(literal(*field) for field in fields)
     assert hpack.Decoder(PLENTY).decode(block, raw=True) == fields
     assert Decoder().decode(block, PLENTY) == fields
@@ -93,18 +93,18 @@ def test_what_we_encode_is_understood_without_a_table(fields: list[Field]) -> No
         b"\x80",  # 6.1: index 0
         b"\xbe",  # 2.3.3: the dynamic table is empty
         b"\x82\x20",  # 4.2: an update after a field
-        b"\x20\x20\x20\x82",  # 4.2: three updates where two say it all
+        b"\x20\x20\x20\x82",  # 4.2: three updates; two are enough
         b"\x3f\xe2\x1f",  # 6.3: 4097 octets
-        b"\xff\x80\x80\x80\x80\x01",  # 5.1: an integer without end
-        b"\x00\x05abc",  # 5.2: a string cut off
+        b"\xff\x80\x80\x80\x80\x01",  # 5.1: an endless integer
+        b"\x00\x05abc",  # 5.2: a truncated string
         b"\x00\x81\x00\x00",  # 5.2: padding of zeros
-        b"\x00\x82\x1f\xff\x00",  # 5.2: eight bits of padding and more
+        b"\x00\x82\x1f\xff\x00",  # 5.2: eight or more bits of padding
         b"\x00\x84\xff\xff\xff\xff\x00",  # 5.2: EOS
         b"\x40",
         b"\x00\x01",
     ],
 )
-def test_what_breaks_rfc_7541_is_refused(block: bytes) -> None:
+def test_blocks_that_violate_rfc_7541_are_refused(block: bytes) -> None:
     with pytest.raises(H2ConnectionError) as caught:
         Decoder().decode(block, PLENTY)
     assert caught.value.code == ErrorCode.COMPRESSION_ERROR
@@ -119,14 +119,14 @@ def test_a_block_of_many_references_to_one_large_field_is_refused() -> None:
 
 
 class Blocks:
-    """A connection that is sent one block after the other."""
+    """A connection that receives one block after the other."""
 
     def __init__(self) -> None:
         self.connection = Ours(ACKNOWLEDGED).connection
         self._number = -1
 
     def head(self, block: bytes) -> Head:
-        """Return what the connection takes a block to mean."""
+        """Return the head that the connection reads from a block."""
         self._number += 2
         self.connection.receive(headers(self._number, end=True, payload=block), 0.0)
         return self.connection.streams[self._number].head
@@ -139,7 +139,7 @@ class Blocks:
         max_size=30,
     )
 )
-def test_what_is_remembered_of_a_block_is_what_it_means_now(calls: list[tuple[str, str]]) -> None:
+def test_a_remembered_block_has_its_current_meaning(calls: list[tuple[str, str]]) -> None:
     encoder, blocks = hpack.Encoder(), Blocks()
     for timeout, other in calls:
         block = encoder.encode([*HEADERS, ("grpc-timeout", timeout), ("x-other", other)])
@@ -147,11 +147,11 @@ def test_what_is_remembered_of_a_block_is_what_it_means_now(calls: list[tuple[st
 
 
 def plain(*more: tuple[str, str]) -> bytes:
-    """Return a block that neither uses nor changes the table."""
+    """Return a block that does not use or change the table."""
     return b"".join(literal(name.encode(), value.encode()) for name, value in [*HEADERS, *more])
 
 
-def test_equal_bytes_after_a_change_of_the_table_are_read_afresh() -> None:
+def test_after_a_table_change_equal_bytes_are_decoded_again() -> None:
     blocks = Blocks()
     newest = plain() + b"\xbe"  # 6.1: index 62
     blocks.head(plain() + b"\x40\x0cgrpc-timeout\x021S")
@@ -160,7 +160,7 @@ def test_equal_bytes_after_a_change_of_the_table_are_read_afresh() -> None:
     assert [blocks.head(newest).timeout for _ in range(3)] == [2.0] * 3
 
 
-def test_the_memory_of_blocks_is_bounded() -> None:
+def test_the_memo_of_blocks_is_bounded() -> None:
     blocks = Blocks()
     for number in range(10 * MEMO_ENTRIES):
         blocks.head(plain(("x-number", str(number))))

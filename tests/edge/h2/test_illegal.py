@@ -1,4 +1,4 @@
-"""What breaks HTTP/2 is answered by the right error code, on the stream or on the connection."""
+"""Each violation of HTTP/2 gets the right error code, on the stream or the connection."""
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +30,7 @@ PROTOCOL, SIZE, FLOW = (
 CLOSED, COMPRESSION = ErrorCode.STREAM_CLOSED, ErrorCode.COMPRESSION_ERROR
 
 frame = wire.frame
-BEGUN = wire.frame(wire.HEADERS, 0, 1, block()[:9])  # a header block that goes on
+BEGUN = wire.frame(wire.HEADERS, 0, 1, block()[:9])  # an incomplete header block
 PADDED = wire.PADDED | wire.END_HEADERS
 
 
@@ -39,7 +39,7 @@ def setting(name: int, value: int) -> bytes:
     return wire.settings({name: value})
 
 
-# What a client sends after a good beginning, and the code that ends the connection (5.4.1).
+# Input after a valid preface, and the error code that ends the connection (5.4.1).
 CONNECTION_ERRORS = {
     "4.2 a frame over MAX_FRAME_SIZE": (frame(wire.DATA, 0, 1, bytes(16_385)), SIZE),
     "4.3 an index that no table has": (headers(1, payload=b"\xfe"), COMPRESSION),
@@ -99,7 +99,7 @@ CONNECTION_ERRORS = {
 
 
 @pytest.mark.parametrize("rule", CONNECTION_ERRORS)
-def test_a_broken_rule_of_the_connection_ends_it_with_its_code(rule: str) -> None:
+def test_a_connection_error_ends_the_connection_with_its_code(rule: str) -> None:
     octets, code = CONNECTION_ERRORS[rule]
     for size in (1, len(octets)):
         ours = Ours(ACKNOWLEDGED)
@@ -121,7 +121,7 @@ def test_a_broken_rule_of_the_connection_ends_it_with_its_code(rule: str) -> Non
         wire.PREFACE + frame(wire.SETTINGS, wire.ACK, 0),
     ],
 )
-def test_a_connection_that_does_not_begin_as_http2_is_ended(octets: bytes) -> None:
+def test_an_invalid_preface_ends_the_connection(octets: bytes) -> None:
     ours = Ours()
     for octet in octets:
         ours.feed(bytes([octet]))
@@ -129,7 +129,7 @@ def test_a_connection_that_does_not_begin_as_http2_is_ended(octets: bytes) -> No
 
 
 def malformed(*more: tuple[str, str], without: str = "") -> bytes:
-    """Return a request with other headers."""
+    """Return a request with different headers."""
     kept = [header for header in HEADERS if header[0] != without]
     return headers(1, payload=block(headers=[*kept, *more]))
 
@@ -137,7 +137,7 @@ def malformed(*more: tuple[str, str], without: str = "") -> bytes:
 COMPLETE = request(1)
 LONGER = malformed(("content-length", "7")) + data(1, prefixed(b""))
 
-# What a client sends on stream 1, and the code that resets it (5.4.2).
+# Input on stream 1, and the error code that resets it (5.4.2).
 STREAM_ERRORS = {
     "5.1 DATA after END_STREAM": (COMPLETE + data(1, b""), CLOSED),
     "5.1 trailers after END_STREAM": (COMPLETE + headers(1, end=True), CLOSED),
@@ -198,7 +198,7 @@ STREAM_ERRORS = {
 
 
 @pytest.mark.parametrize("rule", STREAM_ERRORS)
-def test_a_broken_rule_of_a_stream_resets_it_and_the_next_is_served(rule: str) -> None:
+def test_a_stream_error_resets_the_stream_and_the_next_is_served(rule: str) -> None:
     octets, code = STREAM_ERRORS[rule]
     for size in (1, len(octets)):
         ours = Ours(ACKNOWLEDGED)
@@ -211,7 +211,7 @@ def test_a_broken_rule_of_a_stream_resets_it_and_the_next_is_served(rule: str) -
         assert not ours.connection.done
 
 
-def test_what_was_on_its_way_to_a_stream_that_we_reset_is_ignored() -> None:
+def test_frames_in_flight_to_a_stream_that_we_reset_are_ignored() -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(malformed(("X-A", "b")))
     ours.taken()
@@ -221,7 +221,7 @@ def test_what_was_on_its_way_to_a_stream_that_we_reset_is_ignored() -> None:
     assert not ours.connection.done
 
 
-def test_a_request_that_came_before_the_fault_is_answered_before_the_goaway() -> None:
+def test_a_request_before_the_error_is_answered_before_the_goaway() -> None:
     ours = Ours(ACKNOWLEDGED)
     [stream] = ours.connection.receive(request(1, b"first") + frame(wire.PING, 0, 0, b""), now=0.0)
     ours.answer(stream)
@@ -243,14 +243,14 @@ ANY_FRAME = st.builds(
 
 @given(st.integers(0, 255), st.lists(st.one_of(ANY_FRAME, st.binary(max_size=30)), max_size=30))
 @settings(max_examples=200)
-def test_no_bytes_at_all_raise_or_leave_us_speechless(size: int, octets: list[bytes]) -> None:
+def test_no_input_raises_an_exception_or_prevents_an_answer(size: int, octets: list[bytes]) -> None:
     read_frames(bytes([size]) + b"".join(octets))
 
 
 @pytest.mark.parametrize("size", [10, 1000])
 @pytest.mark.parametrize("octet", [b"\0", b"\r", b"\n", b" ", b"\t"])
 @pytest.mark.parametrize("place", ["first", "last", "within"])
-def test_values_of_any_length_hold_no_line_break_and_begin_and_end_with_no_blank(
+def test_field_values_with_line_breaks_or_outer_blanks_are_refused_at_any_length(
     size: int, octet: bytes, place: str
 ) -> None:
     rest = b"v" * size

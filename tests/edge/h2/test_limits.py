@@ -1,4 +1,4 @@
-"""What a peer may cost: every flood ends its own connection, and nothing that Envoy does is one."""
+"""Limits: each flood ends its own connection; Envoy's usual traffic is not a flood."""
 
 import pytest
 
@@ -23,7 +23,7 @@ CANCEL = ErrorCode.CANCEL
 
 
 def numbers(count: int, start: int = 1) -> range:
-    """Return that many of a client's stream numbers."""
+    """Return a client's first ``count`` stream IDs."""
     return range(start, start + 2 * count, 2)
 
 
@@ -38,14 +38,14 @@ FLOODS = {
     "GOAWAY": wire.frame(wire.GOAWAY, 0, 0, bytes(8)),
     "unknown frames": wire.frame(0xEE, 0, 0),
     "empty DATA": data(3, b"", end=False),
-    "DATA in crumbs": data(3, b"x", end=False),
-    "DATA for nobody": data(1, b"x"),
+    "small DATA": data(3, b"x", end=False),
+    "DATA on a closed stream": data(1, b"x"),
     "RST_STREAM of closed streams": wire.rst_stream(1, CANCEL),
 }
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_of_what_asks_for_nothing_ends_the_connection(flood: str) -> None:
+def test_a_flood_of_control_frames_ends_the_connection(flood: str) -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(request(1))
     ours.answer_all()
@@ -67,7 +67,7 @@ def test_requests_that_are_reset_before_they_are_complete_end_the_connection() -
     assert ours.requests == []
 
 
-def test_streams_that_we_are_made_to_reset_end_the_connection() -> None:
+def test_too_many_stream_errors_end_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
     for number in numbers(2 * limits.MAX_CONTROL_FRAMES):
         ours.feed(request(number) + wire.window_update(number, 0))
@@ -77,7 +77,7 @@ def test_streams_that_we_are_made_to_reset_end_the_connection() -> None:
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_callers_that_leave_never_end_the_connection(answered: bool) -> None:
+def test_canceled_calls_never_end_the_connection(answered: bool) -> None:
     ours = Ours(ACKNOWLEDGED)
     batch = numbers(3 * limits.MAX_CONTROL_FRAMES)
     for number in batch:
@@ -102,7 +102,7 @@ def test_requests_pay_for_the_pings_and_window_updates_of_grpc_clients() -> None
     assert not ours.connection.done
 
 
-def test_time_forgives_keepalive_pings() -> None:
+def test_keepalive_pings_never_end_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
     for second in range(100):
         ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)) * limits.CONTROL_FRAMES_PER_SECOND)
@@ -111,7 +111,7 @@ def test_time_forgives_keepalive_pings() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1000])
-def test_a_header_block_without_end_ends_the_connection(size: int) -> None:
+def test_an_endless_header_block_ends_the_connection(size: int) -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(wire.frame(wire.HEADERS, 0, 1, block()))
     piece = wire.frame(wire.CONTINUATION, 0, 1, bytes(size))
@@ -120,14 +120,14 @@ def test_a_header_block_without_end_ends_the_connection(size: int) -> None:
     assert goaway_of(ours.taken()).error_code == CALM
 
 
-def test_a_header_block_that_decodes_to_too_much_ends_the_connection() -> None:
+def test_a_header_block_that_decodes_to_a_too_large_list_ends_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
     bomb = b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000 + b"\xbe" * 100
     ours.feed(headers(1, payload=bomb))
     assert goaway_of(ours.taken()).error_code == CALM
 
 
-def test_headers_as_large_as_envoy_takes_are_no_harm() -> None:
+def test_headers_as_large_as_envoy_accepts_are_served() -> None:
     ours = Ours(ACKNOWLEDGED)
     large = block(("tracestate", "t" * 60 * 1024))
     ours.feed(wire.frame(wire.HEADERS, 0, 1, large[:16_000]))
@@ -138,7 +138,7 @@ def test_headers_as_large_as_envoy_takes_are_no_harm() -> None:
     assert [stream.id for stream in ours.requests] == [1]
 
 
-def test_a_burst_before_our_settings_are_read_is_served_whole() -> None:
+def test_a_burst_before_our_settings_are_read_is_served_completely() -> None:
     ours = Ours(GREETING)
     burst = numbers(3 * limits.MAX_STREAMS)
     for number in burst:
@@ -148,7 +148,7 @@ def test_a_burst_before_our_settings_are_read_is_served_whole() -> None:
     assert resets_of(ours.taken()) == {}
 
 
-def test_even_such_a_burst_has_an_end() -> None:
+def test_a_burst_before_our_settings_are_read_is_bounded() -> None:
     ours = Ours(GREETING)
     ours.feed(b"".join(headers(number) for number in numbers(limits.MAX_EARLY_STREAMS)))
     assert resets_of(ours.taken()) == {}
@@ -169,7 +169,7 @@ def test_a_stream_over_the_acknowledged_limit_is_refused_and_later_ones_are_serv
     assert ours.requests[-1].id == refused + 2
 
 
-def test_a_peer_that_opens_no_window_is_not_served_for_ever() -> None:
+def test_a_peer_that_opens_no_window_gets_a_bounded_number_of_answers() -> None:
     ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 0}))
     for number in numbers(limits.MAX_BLOCKED + 1):
         ours.feed(request(number))
@@ -179,7 +179,7 @@ def test_a_peer_that_opens_no_window_is_not_served_for_ever() -> None:
     assert [stream.id for stream in ours.requests] == [999]
 
 
-def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
+def test_all_incomplete_requests_together_hold_at_most_the_budget() -> None:
     ours = Ours(ACKNOWLEDGED)
     streams = list(numbers(20))
     for number in streams:
@@ -198,7 +198,7 @@ def test_all_half_requests_together_hold_no_more_than_the_budget() -> None:
     assert ours.budget.held == 0
 
 
-def test_what_a_lost_connection_held_is_free_again() -> None:
+def test_a_lost_connection_releases_its_charged_bytes() -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(headers(1) + data(1, bytes(1000), end=False))
     assert ours.budget.held == 1000
@@ -220,7 +220,7 @@ def test_windows_are_reopened_as_data_is_read() -> None:
         assert sent - given[0] < limits.CONNECTION_WINDOW
 
 
-# ---- time: `now` is 0 at the beginning ----
+# ---- timeouts: `now` is 0 at the start ----
 
 
 def test_settings_that_are_never_acknowledged_end_the_connection() -> None:
@@ -232,7 +232,7 @@ def test_settings_that_are_never_acknowledged_end_the_connection() -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", wire.PREFACE[:5], wire.PREFACE])
-def test_a_peer_that_does_not_finish_its_greeting_is_cut_off(octets: bytes) -> None:
+def test_an_incomplete_preface_or_settings_ends_the_connection(octets: bytes) -> None:
     ours = Ours()
     ours.feed(octets)
     ours.tick(limits.HANDSHAKE_TIMEOUT + 1)
@@ -253,8 +253,8 @@ def test_a_frame_or_block_that_does_not_end_in_time_ends_the_connection(octets: 
     assert goaway_of(ours.taken()).error_code == CALM
 
 
-def test_a_block_is_timed_from_its_own_beginning() -> None:
-    """Not from that of a frame which ended in the same read."""
+def test_the_timeout_of_a_block_starts_at_its_own_beginning() -> None:
+    """It does not start at a frame that ended in the same read."""
     ours = Ours(ACKNOWLEDGED + headers(1))
     body = data(1, bytes(100), end=False)
     ours.feed(body[:50], now=1000.0)
@@ -273,8 +273,8 @@ def test_a_block_that_was_read_is_not_kept() -> None:
     assert ours.connection._block == b""
 
 
-def test_of_a_setting_that_comes_twice_in_a_frame_the_last_counts() -> None:
-    """A frame of thousands costs as much as one of one."""
+def test_the_last_value_of_a_repeated_setting_counts() -> None:
+    """A frame with thousands of values costs as much as a frame with one."""
     window = wire.SETTING.pack(wire.INITIAL_WINDOW_SIZE, 0) * 2000
     window += wire.SETTING.pack(wire.INITIAL_WINDOW_SIZE, 100)
     ours = Ours(ACKNOWLEDGED + wire.frame(wire.SETTINGS, 0, 0, window) + request(1, b"hello"))
@@ -282,8 +282,8 @@ def test_of_a_setting_that_comes_twice_in_a_frame_the_last_counts() -> None:
     assert not ours.connection.streams
 
 
-def test_requests_that_cross_our_last_goaway_are_no_flood() -> None:
-    """However many a busy peer has sent by then: what runs is still answered."""
+def test_requests_that_cross_our_last_goaway_are_not_counted_as_a_flood() -> None:
+    """Running calls are answered, however many requests a busy peer sends meanwhile."""
     ours = Ours(ACKNOWLEDGED + request(1, b"hello"))
     ours.connection.end()
     for number in numbers(2 * limits.MAX_CONTROL_FRAMES, start=3):
@@ -308,7 +308,7 @@ def test_a_request_that_does_not_end_in_time_is_reset_and_others_are_not() -> No
     assert ours.budget.held == 2 * limits.STREAM_BYTES
 
 
-def test_pings_keep_no_idle_connection_open() -> None:
+def test_pings_do_not_keep_an_idle_connection_open() -> None:
     ours = Ours(ACKNOWLEDGED)
     for minute in range(0, int(limits.IDLE_TIMEOUT) + 120, 60):
         ours.feed(wire.frame(wire.PING, 0, 0, bytes(8)), now=float(minute))
@@ -316,14 +316,14 @@ def test_pings_keep_no_idle_connection_open() -> None:
     assert goaway_of(ours.taken()).error_code == ErrorCode.NO_ERROR
 
 
-def test_a_window_update_gives_a_request_no_more_time() -> None:
+def test_a_window_update_does_not_extend_a_requests_timeout() -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(headers(1) + wire.window_update(1, 10), now=100.0)
     ours.tick(101.0 + limits.REQUEST_TIMEOUT)
     assert resets_of(ours.taken()) == {1: CANCEL}
 
 
-def test_an_answer_that_finds_no_window_in_time_is_reset() -> None:
+def test_an_answer_without_a_window_in_time_is_reset() -> None:
     ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 3}))
     ours.feed(request(1, b"hello"), now=500.0)
     ours.answer_all()
@@ -334,7 +334,7 @@ def test_an_answer_that_finds_no_window_in_time_is_reset() -> None:
     assert ours.cancelled == [1]
 
 
-def test_an_answer_that_goes_on_is_given_time() -> None:
+def test_progress_restarts_the_timeout_of_an_answer() -> None:
     ours = Ours(ACKNOWLEDGED + wire.settings({wire.INITIAL_WINDOW_SIZE: 0}))
     ours.feed(request(1, bytes(20)))
     ours.answer_all()
@@ -345,7 +345,7 @@ def test_an_answer_that_goes_on_is_given_time() -> None:
     assert ours.connection.streams == {}
 
 
-def test_an_idle_connection_is_closed_politely_after_envoys_hour() -> None:
+def test_an_idle_connection_is_closed_with_goaway_after_envoys_hour() -> None:
     ours = Ours(ACKNOWLEDGED)
     ours.feed(request(1), now=10.0)
     ours.tick(10.0 + 2 * limits.IDLE_TIMEOUT)

@@ -1,4 +1,4 @@
-"""What peers can make us hold is charged, as it is in memory, and bounded."""
+"""Memory that peers make us hold is charged at its real size, and bounded."""
 
 import asyncio
 import gc
@@ -33,17 +33,17 @@ WATCH = b"/t/Watch"
 
 
 def block(path: bytes) -> bytes:
-    """Return a block that refers to no table."""
+    """Return a block without references to the table."""
     return PSEUDO + literal(b":path", path) + TYPE
 
 
 def call(number: int, path: bytes, message: bytes = b"") -> bytes:
-    """Return a whole call."""
+    """Return a complete call."""
     return headers(number, payload=block(path)) + data(number, prefixed(message))
 
 
 def numbers(count: int) -> range:
-    """Return that many of a client's stream numbers."""
+    """Return a client's first ``count`` stream IDs."""
     return range(1, 2 * count + 1, 2)
 
 
@@ -53,7 +53,7 @@ def early_streams() -> bytes:
 
 
 def paths_from_the_table() -> bytes:
-    """Send a path of 3.9 KB once, for every stream; the blocks differ, so none is remembered."""
+    """Send a 3.9 KB path once and refer to it in every stream; the blocks differ."""
     octets = GREETING + headers(1, payload=PSEUDO + b"\x44\x7f\xbd\x1d/" + b"v" * 3899 + TYPE)
     for n in numbers(9000)[1:]:
         octets += headers(n, payload=PSEUDO + b"\xbe" + TYPE + literal(b"n", b"%d" % n))
@@ -61,12 +61,12 @@ def paths_from_the_table() -> bytes:
 
 
 def watches() -> bytes:
-    """Open server streams that nobody ends."""
+    """Open server streams that never end."""
     return ACKNOWLEDGED + b"".join(call(n, WATCH) for n in numbers(limits.MAX_STREAMS))
 
 
 def calls_that_wait() -> bytes:
-    """Call what takes its time, with messages of two frames."""
+    """Call a slow method, with messages of two frames."""
     octets = bytearray(ACKNOWLEDGED)
     for n in numbers(300):
         octets += headers(n, payload=block(b"/t/Wait"))
@@ -76,7 +76,7 @@ def calls_that_wait() -> bytes:
 
 
 def halves() -> bytes:
-    """Send messages that are not completed."""
+    """Send incomplete messages."""
     octets = ACKNOWLEDGED
     for n in numbers(500):
         octets += headers(n, payload=block(ECHO.encode())) + data(n, bytes(10_000), end=False)
@@ -90,7 +90,7 @@ def answers_without_a_window() -> bytes:
 
 
 def a_block_without_end() -> bytes:
-    """Send a header block that goes on."""
+    """Send an endless header block."""
     piece = wire.frame(wire.CONTINUATION, 0, 1, bytes(16_000))
     return ACKNOWLEDGED + wire.frame(wire.HEADERS, 0, 1, block(b"/x")) + piece * 4
 
@@ -109,7 +109,7 @@ METHODS = Methods({ECHO: lambda m, _: m, "/t/Wait": wait}, {WATCH.decode(): watc
 
 
 class Peers:
-    """So many connections of a server, without sockets; each acknowledges nothing."""
+    """``count`` connections of a server, without sockets; they never open a window."""
 
     def __init__(self, budget: Budget, count: int) -> None:
         turns = Turns()
@@ -121,20 +121,20 @@ class Peers:
             protocol.connection_made(each)
 
     async def send(self, octets: bytes) -> None:
-        """Send the same on each; wait until it is read."""
+        """Send the same input on each connection; wait until it is read."""
         for protocol, each in zip(self.protocols, self.wires, strict=True):
             for start in range(0, len(octets), 65_536):
                 protocol.data_received(octets[start : start + 65_536])
                 while each.reading[-1:] == [False]:  # noqa: ASYNC110 -- a round of the loop each
                     await asyncio.sleep(0)
             each.writes.clear()
-        for _ in range(5):  # tasks begin
+        for _ in range(5):  # so that tasks start
             await asyncio.sleep(0)
         for protocol in self.protocols:
             protocol.tick(time.monotonic())
 
     async def leave(self) -> None:
-        """Close all."""
+        """Close all connections."""
         for protocol in self.protocols:
             protocol.connection_lost(None)
         for _ in range(5):
@@ -153,7 +153,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_what_is_charged_is_what_is_held(attack: Callable[[], bytes]) -> None:
+async def test_the_charged_bytes_are_the_allocated_bytes(attack: Callable[[], bytes]) -> None:
     octets = attack()
     budget = Budget()
     peers = Peers(budget, 2)
@@ -166,27 +166,27 @@ async def test_what_is_charged_is_what_is_held(attack: Callable[[], bytes]) -> N
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert budget.held > 50_000, "it holds something"
+    assert budget.held > 50_000, "the attack holds memory"
     assert held < 1.25 * budget.held + 50_000
     await peers.leave()
     assert budget.held == 0
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_many_peers_hold_no_more_than_the_budget_and_their_shares(
+async def test_many_peers_hold_at_most_the_budget_and_their_shares(
     attack: Callable[[], bytes],
 ) -> None:
     small = CHECKS._replace(held=2**20, connection_held=2**18, share=2**15)
     budget = Budget(small)
     peers = Peers(budget, 20)
     await peers.send(attack())
-    last = limits.STREAM_BYTES + limits.WAITING_BYTES + limits.MAX_FRAME  # each one's own
+    last = limits.STREAM_BYTES + limits.WAITING_BYTES + limits.MAX_FRAME  # of each connection
     assert budget.held < small.held + len(peers.protocols) * (small.share + last)
     await peers.leave()
     assert budget.held == 0
 
 
-async def test_who_holds_little_is_served_though_others_hold_all() -> None:
+async def test_a_peer_that_holds_little_is_served_while_others_hold_the_whole_budget() -> None:
     small = UNHURRIED._replace(held=2**18, connection_held=2**20, share=2**15)
     budget = Budget(small)
     greedy, modest = Peers(budget, 1), Peers(budget, 1)
@@ -201,8 +201,8 @@ async def test_who_holds_little_is_served_though_others_hold_all() -> None:
     await modest.leave()
 
 
-def test_all_watches_that_health_allows_fit_into_what_it_may_hold() -> None:
-    """So that probes are refused for their number alone."""
+def test_all_watches_that_health_allows_fit_into_its_budget() -> None:
+    """So only the number of connections can cause a refusal."""
     each = limits.STREAM_BYTES + limits.WAITING_BYTES
     assert PROBES.streams * each <= PROBES.connection_held
     assert PROBES.connections * PROBES.share <= PROBES.held

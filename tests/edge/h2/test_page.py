@@ -1,4 +1,4 @@
-"""The page at the opening of ``sidecar.transport.h2`` keeps up with the code."""
+"""The page in ``sidecar.transport.h2`` agrees with the code."""
 
 import re
 from pathlib import Path

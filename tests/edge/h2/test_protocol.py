@@ -1,4 +1,4 @@
-"""The join to asyncio, on a transport that only writes down what is asked of it."""
+"""The protocol on asyncio, with a fake transport that records its calls."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def echo(message: bytes, _deadline: float | None) -> bytes:
 
 
 def call(path: str, number: int = 1, message: bytes = b"", timeout: str = "") -> bytes:
-    """Return a call of another method."""
+    """Return a call of a given method."""
     fields = [(name, path if name == ":path" else value) for name, value in HEADERS]
     more = [("grpc-timeout", timeout)] if timeout else []
     return headers(number, payload=block(headers=[*fields, *more])) + data(
@@ -38,7 +38,7 @@ def call(path: str, number: int = 1, message: bytes = b"", timeout: str = "") ->
 
 
 class Hanging:
-    """A method that waits for ever, and knows when it was cancelled."""
+    """A method that waits for ever and records its cancellation."""
 
     def __init__(self) -> None:
         self.started = self.cancelled = 0
@@ -53,18 +53,18 @@ class Hanging:
 
 
 async def settled() -> None:
-    """Let every task that can run do so."""
+    """Let every ready task run."""
     for _ in range(5):
         await asyncio.get_running_loop().run_in_executor(None, bytes)
 
 
 def many(number: int) -> bytes:
-    """Return so many requests."""
+    """Return ``number`` requests."""
     return b"".join(request(stream, b"hi") for stream in range(1, 2 * number, 2))
 
 
-async def test_what_one_read_brought_is_answered_by_a_few_writes_and_each_leaves_at_once() -> None:
-    """The caller goes on with the first answers while the next are made."""
+async def test_requests_of_one_read_are_answered_in_a_few_immediate_writes() -> None:
+    """The caller processes the first answers while the next are made."""
     rig = Rig(Methods({ECHO: echo}, {}))
     rig.protocol.data_received(many(2 * limits.ANSWERS_A_WRITE + 4))
     assert len(rig.wire.writes) == 3
@@ -72,12 +72,12 @@ async def test_what_one_read_brought_is_answered_by_a_few_writes_and_each_leaves
     assert rig.wire.high == 0
 
 
-async def test_over_tls_writing_is_left_to_asyncio() -> None:
-    """Its TLS takes a limit of 0 for one that is always passed."""
+async def test_over_tls_asyncio_buffers_writes() -> None:
+    """The TLS of asyncio treats a limit of 0 as always exceeded."""
     assert Rig(Methods({ECHO: echo}, {}), alpn="h2").wire.high is None
 
 
-async def test_what_came_before_a_fault_in_the_same_read_is_answered_before_the_last_word() -> None:
+async def test_requests_before_an_error_in_the_same_read_are_answered_before_the_goaway() -> None:
     rig = Rig(Methods({ECHO: echo}, {}))
     rig.protocol.data_received(many(2 * limits.ANSWERS_A_WRITE) + wire.frame(wire.DATA, 0, 0))
     *answers, last = rig.wire.frames()
@@ -86,14 +86,14 @@ async def test_what_came_before_a_fault_in_the_same_read_is_answered_before_the_
     assert rig.wire.eof
 
 
-async def test_a_method_that_answers_at_once_makes_no_task() -> None:
+async def test_a_method_that_returns_bytes_creates_no_task() -> None:
     rig = Rig(Methods({ECHO: echo}, {}))
     before = asyncio.all_tasks()
     rig.protocol.data_received(request(1))
     assert asyncio.all_tasks() == before
 
 
-async def test_a_peer_that_does_not_read_is_not_read_from_and_then_cut_off() -> None:
+async def test_a_peer_that_does_not_read_is_not_read_from_and_then_aborted() -> None:
     rig = Rig(Methods({ECHO: echo}, {}))
     rig.protocol.pause_writing()
     assert rig.wire.reading == [False]
@@ -110,12 +110,12 @@ async def test_a_peer_that_does_not_read_is_not_read_from_and_then_cut_off() -> 
 
 
 @pytest.mark.parametrize("alpn", ["http/1.1", ""])
-async def test_tls_without_http2_is_cut_off(alpn: str) -> None:
+async def test_tls_without_alpn_h2_is_aborted(alpn: str) -> None:
     assert Rig(Methods({}, {}), alpn).wire.aborted
     assert not Rig(Methods({}, {}), "h2").wire.aborted
 
 
-async def test_a_fault_ends_the_connection_after_the_last_word() -> None:
+async def test_an_error_ends_the_connection_after_the_goaway() -> None:
     rig = Rig(Methods({ECHO: echo}, {}))
     rig.protocol.data_received(request(1) + wire.frame(wire.PING, 0, 0))
     assert rig.wire.eof
@@ -127,7 +127,7 @@ async def test_a_fault_ends_the_connection_after_the_last_word() -> None:
     assert rig.wire.aborted
 
 
-async def test_a_caller_that_leaves_frees_its_work_and_gets_no_answer() -> None:
+async def test_a_canceled_call_cancels_its_task_and_gets_no_answer() -> None:
     hanging = Hanging()
     rig = Rig(Methods({"/t/Hang": hanging, ECHO: echo}, {}))
     rig.protocol.data_received(call("/t/Hang"))
@@ -138,7 +138,7 @@ async def test_a_caller_that_leaves_frees_its_work_and_gets_no_answer() -> None:
     assert rig.wire.writes == []
 
 
-async def test_a_request_that_is_reset_in_the_same_read_is_not_even_begun() -> None:
+async def test_a_request_that_is_reset_in_the_same_read_is_not_started() -> None:
     asked = 0
 
     def count(message: bytes, _deadline: float | None) -> bytes:
@@ -152,7 +152,7 @@ async def test_a_request_that_is_reset_in_the_same_read_is_not_even_begun() -> N
     assert {frame.stream_id for frame in rig.wire.frames()} == {3}
 
 
-async def test_a_lost_connection_cancels_what_runs() -> None:
+async def test_a_lost_connection_cancels_running_calls() -> None:
     hanging = Hanging()
     rig = Rig(Methods({"/t/Hang": hanging}, {}))
     rig.protocol.data_received(b"".join(call("/t/Hang", number) for number in range(1, 21, 2)))
@@ -164,7 +164,7 @@ async def test_a_lost_connection_cancels_what_runs() -> None:
     assert rig.wire.writes == []
 
 
-async def test_a_lost_connection_leaves_no_coroutine_behind_that_had_not_begun() -> None:
+async def test_a_lost_connection_closes_coroutines_that_have_not_started() -> None:
     hanging = Hanging()
     rig = Rig(Methods({"/t/Hang": hanging}, {"/t/Stream": endless}))
     rig.protocol.data_received(call("/t/Hang") + call("/t/Stream", 3))
@@ -178,7 +178,7 @@ async def endless(message: bytes) -> AsyncIterator[bytes]:
         yield message
 
 
-async def test_a_deadline_that_passes_is_answered_so() -> None:
+async def test_a_passed_deadline_is_answered_deadline_exceeded() -> None:
     hanging = Hanging()
     rig = Rig(Methods({"/t/Hang": hanging}, {}))
     rig.protocol.data_received(call("/t/Hang", timeout="1m"))
@@ -190,7 +190,7 @@ async def test_a_deadline_that_passes_is_answered_so() -> None:
     assert hanging.cancelled == hanging.started
 
 
-async def test_an_answer_at_once_is_given_though_its_deadline_has_passed() -> None:
+async def test_an_immediate_answer_is_sent_after_its_deadline_too() -> None:
     rig = Rig(Methods({ECHO: echo}, {}))
     rig.protocol.data_received(call(ECHO, timeout="0n"))
     assert len(rig.wire.frames()) == 3
@@ -210,7 +210,7 @@ async def test_a_method_that_returns_neither_bytes_nor_an_awaitable_is_an_intern
     assert all(b"grpc-status\x0213" in write for write in found)
 
 
-async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
+async def test_an_awaitable_that_is_not_a_coroutine_is_awaited() -> None:
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def later(_message: bytes, _deadline: float | None) -> Awaitable[bytes]:
@@ -226,7 +226,7 @@ async def test_an_awaitable_that_is_no_coroutine_is_awaited() -> None:
     ]
 
 
-async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take() -> None:
+async def test_a_server_stream_sends_only_what_the_window_and_the_peer_accept() -> None:
     produced = 0
 
     async def flood(_message: bytes) -> AsyncIterator[bytes]:
@@ -241,7 +241,7 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     await settled()
     assert produced == 11, "ten fill the window, one waits"
     rig.protocol.data_received(wire.frame(wire.PING, 0, 0, bytes(8)))
-    assert not rig.protocol._moved.is_set(), "nobody is woken by what moves nothing"
+    assert not rig.protocol._moved.is_set(), "a WINDOW_UPDATE that frees no data wakes no stream"
     rig.protocol.pause_writing()
     rig.protocol.data_received(wire.window_update(1, 300))
     await settled()
@@ -256,7 +256,7 @@ async def test_a_server_stream_sends_no_more_than_the_window_and_the_peer_take()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
+async def test_a_stream_that_ignores_cancellation_sends_nothing_more() -> None:
     cancelled = 0
 
     async def stubborn(_message: bytes) -> AsyncIterator[bytes]:
@@ -278,7 +278,7 @@ async def test_a_stream_that_outlives_its_caller_sends_nothing_more() -> None:
     assert rig.wire.writes == []
 
 
-async def test_a_stream_that_ends_by_its_cancellation_says_nothing_more() -> None:
+async def test_a_stream_that_ends_after_its_cancellation_sends_nothing_more() -> None:
     async def obedient(_message: bytes) -> AsyncIterator[bytes]:
         yield b"one"
         with contextlib.suppress(asyncio.CancelledError):
@@ -309,7 +309,7 @@ async def test_a_draining_connection_ends_its_streams_and_closes_when_the_calls_
     [first] = rig.wire.frames()
     assert first.last_stream_id == 2**31 - 1  # type: ignore[attr-defined]  # -- it is GOAWAY
     rig.protocol.data_received(request(5))
-    assert len(rig.wire.frames()) == 3, "what crosses the first GOAWAY is served"
+    assert len(rig.wire.frames()) == 3, "a request that crosses the first GOAWAY is served"
     rig.protocol.end()
     rig.protocol.data_received(request(7))
     await settled()

@@ -1,4 +1,4 @@
-"""The server on real sockets, against peers that grpcio's client is not."""
+"""The server on real sockets, with peers that behave unlike grpcio's client."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ ONE_WRITE = limits.ANSWERS_A_WRITE * 16_100
 
 
 class Raw:
-    """A peer that sends what it is told."""
+    """A peer that sends raw frames."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -49,13 +49,13 @@ class Raw:
         return frames(header + payload)[0]
 
     async def until(self, kind: type[Frame]) -> Frame:
-        """Skip frames up to one of a kind."""
+        """Return the next frame of a kind; skip others."""
         while not isinstance(found := await self.frame(), kind):
             pass
         return found
 
     async def rest(self) -> bytes:
-        """Return all that comes until the server closes."""
+        """Return all output until the server closes."""
         async with asyncio.timeout(10):
             return await self.reader.read()
 
@@ -93,7 +93,7 @@ async def answered(raw: Raw, number: int) -> None:
             return
 
 
-async def test_a_server_drains_by_two_goaways_and_serves_what_crosses_the_first() -> None:
+async def test_a_server_drains_with_two_goaways_and_serves_requests_that_cross_the_first() -> None:
     async with serving() as (one, address), peer(address) as raw:
         raw.send(request(1))
         await answered(raw, 1)
@@ -111,7 +111,7 @@ async def test_a_server_drains_by_two_goaways_and_serves_what_crosses_the_first(
         await draining
 
 
-async def test_a_peer_that_keeps_a_drained_connection_open_is_cut_off_after_the_grace() -> None:
+async def test_a_connection_that_the_peer_keeps_open_is_aborted_after_the_grace() -> None:
     async with serving() as (one, address), peer(address) as raw:
         raw.send(headers(1))
         await raw.frame()
@@ -121,7 +121,7 @@ async def test_a_peer_that_keeps_a_drained_connection_open_is_cut_off_after_the_
             await raw.rest()
 
 
-async def test_a_peer_that_never_reads_is_read_from_no_more_and_others_are_served() -> None:
+async def test_reading_from_a_peer_that_never_reads_pauses_and_others_are_served() -> None:
     many = wire.settings({wire.INITIAL_WINDOW_SIZE: 2**31 - 1}) + wire.window_update(0, 2**30)
     loop = asyncio.get_running_loop()
     async with serving(LARGE) as (one, address):
@@ -142,18 +142,18 @@ async def test_a_peer_that_never_reads_is_read_from_no_more_and_others_are_serve
 
 
 def stuck(one: Server) -> bool:
-    """Whether a peer of the server does not read."""
+    """Return whether a peer of the server does not read."""
     return any(connection._paused for connection in one._connections)
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, **allowed: Any) -> None:
-    """Change what the peers of a server may have."""
+    """Change the limits of new servers."""
     monkeypatch.setattr(server, "CHECKS", limits.CHECKS._replace(**allowed))
     monkeypatch.setattr(server, "PROBES", limits.PROBES._replace(**allowed))
 
 
 @pytest.mark.usefixtures("both_loops")
-async def test_the_longest_idle_connection_goes_for_one_too_many(
+async def test_a_new_connection_over_the_limit_closes_the_longest_idle_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     allow(monkeypatch, connections=2)
@@ -170,7 +170,7 @@ async def test_the_longest_idle_connection_goes_for_one_too_many(
             await answered(first, 3)
 
 
-async def test_a_call_that_is_worked_on_outlives_idle_connections_that_are_younger(
+async def test_a_connection_with_a_running_call_is_closed_after_younger_idle_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     allow(monkeypatch, connections=2)
@@ -178,7 +178,7 @@ async def test_a_call_that_is_worked_on_outlives_idle_connections_that_are_young
     waiting = Methods({ECHO: lambda _message, _deadline: gate}, {})
     async with serving(waiting) as (one, address), peer(address) as busy:
         busy.send(request(1))
-        await eventually(lambda: any(c._calls for c in one._connections), "it is worked on")
+        await eventually(lambda: any(c._calls for c in one._connections), "the call runs")
         for _ in range(5):
             async with peer(address) as other:
                 await other.frame()
@@ -186,7 +186,7 @@ async def test_a_call_that_is_worked_on_outlives_idle_connections_that_are_young
         await answered(busy, 1)
 
 
-async def test_whoever_watches_longest_goes_for_a_probe_when_health_is_full(
+async def test_the_oldest_watch_is_closed_for_a_probe_when_health_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def watch(message: bytes) -> AsyncIterator[bytes]:
@@ -211,7 +211,7 @@ async def test_whoever_watches_longest_goes_for_a_probe_when_health_is_full(
             assert isinstance(await each.until(PingFrame), PingFrame)
 
 
-async def test_health_sends_the_idle_away_and_not_who_watches(
+async def test_health_closes_idle_connections_and_keeps_watches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def watch(message: bytes) -> AsyncIterator[bytes]:
@@ -233,7 +233,7 @@ async def test_health_sends_the_idle_away_and_not_who_watches(
         await watcher.until(PingFrame)
 
 
-async def test_a_flood_on_one_connection_leaves_the_others_alone() -> None:
+async def test_a_flood_on_one_connection_does_not_affect_others() -> None:
     async with serving() as (_, address), peer(address) as bad, peer(address) as good:
         bad.send(wire.frame(wire.PING, 0, 0, bytes(8)) * (limits.MAX_CONTROL_FRAMES + 100))
         last = await bad.until(GoAwayFrame)
@@ -244,7 +244,7 @@ async def test_a_flood_on_one_connection_leaves_the_others_alone() -> None:
         await answered(good, 1)
 
 
-async def test_the_timer_closes_a_connection_that_says_nothing(
+async def test_the_timer_closes_a_silent_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "TICK", 0.01)
@@ -256,7 +256,7 @@ async def test_the_timer_closes_a_connection_that_says_nothing(
         assert await silent.rest() == b""
 
 
-async def test_a_client_that_speaks_http1_is_told_off() -> None:
+async def test_an_http1_client_gets_a_goaway() -> None:
     async with serving() as (_, address), peer(address, b"GET / HTTP/1.1\r\n\r\n") as raw:
         last = await raw.until(GoAwayFrame)
         assert isinstance(last, GoAwayFrame)
@@ -269,7 +269,7 @@ OURS = Authority("ours")
 
 @contextlib.asynccontextmanager
 async def secured(tls: Tls | None = None) -> AsyncIterator[tuple[Server, int]]:
-    """Serve with TLS within the block; gives the port."""
+    """Serve with TLS within the block; yield the port."""
     one = Server(Listener("127.0.0.1:0", tls or Tls(*OURS.issue("server"))), METHODS)
     address = await one.start()
     try:
@@ -280,7 +280,7 @@ async def secured(tls: Tls | None = None) -> AsyncIterator[tuple[Server, int]]:
 
 @contextlib.asynccontextmanager
 async def tls_peer(port: int) -> AsyncIterator[Raw]:
-    """Connect with TLS within the block; what is sent leaves with the end of the handshake."""
+    """Connect with TLS within the block; the first data is sent with the end of the handshake."""
     context = ssl.create_default_context(cadata=OURS.pem.decode())
     context.check_hostname = False
     context.set_alpn_protocols(["h2"])
@@ -293,7 +293,7 @@ async def tls_peer(port: int) -> AsyncIterator[Raw]:
 
 
 @pytest.mark.usefixtures("both_loops")
-async def test_handshakes_that_nobody_finishes_are_few_and_keep_no_client_out() -> None:
+async def test_unfinished_handshakes_are_few_and_block_no_client() -> None:
     async with secured() as (one, port), contextlib.AsyncExitStack() as stack:
         silent = []
         for _ in range(3 * limits.MAX_HANDSHAKES):
@@ -311,7 +311,7 @@ async def test_handshakes_that_nobody_finishes_are_few_and_keep_no_client_out() 
 
 
 async def some(reader: asyncio.StreamReader) -> bytes:
-    """Read what comes next, which is not the end."""
+    """Read the next bytes; fail at the end of input."""
     async with asyncio.timeout(10):
         octets = await reader.read(65_536)
     assert octets
@@ -319,8 +319,8 @@ async def some(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.usefixtures("both_loops")
-async def test_what_comes_with_the_end_of_a_handshake_is_not_lost() -> None:
-    """As from a client that sends its first request at once."""
+async def test_data_sent_with_the_end_of_a_handshake_is_not_lost() -> None:
+    """A client may send its first request immediately."""
     async with secured() as (_, port):
         for _ in range(20):
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -336,10 +336,10 @@ async def test_what_comes_with_the_end_of_a_handshake_is_not_lost() -> None:
                 except ssl.SSLWantReadError:
                     writer.write(outgoing.read())
                     incoming.write(await some(reader))
-            tls.write(ACKNOWLEDGED + request(1, b"at once"))
-            writer.write(outgoing.read())  # the handshake's last flight and the request
+            tls.write(ACKNOWLEDGED + request(1, b"first"))
+            writer.write(outgoing.read())  # the last handshake message and the request
             seen = b""
-            while b"at once" not in seen:
+            while b"first" not in seen:
                 incoming.write(await some(reader))
                 with contextlib.suppress(ssl.SSLWantReadError):
                     while octets := tls.read(65_536):
@@ -349,13 +349,13 @@ async def test_what_comes_with_the_end_of_a_handshake_is_not_lost() -> None:
 
 @pytest.mark.usefixtures("both_loops")
 @pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
-async def test_a_handshake_that_fails_or_is_left_leaves_nothing_behind(begun: bytes) -> None:
+async def test_a_handshake_that_fails_or_is_abandoned_leaves_nothing_behind(begun: bytes) -> None:
     async with secured() as (one, port):
         for end in ("write_eof", "abort"):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(begun)
             getattr(writer.transport, end)()
-            await eventually(lambda: not one._handshakes, "it is over")
+            await eventually(lambda: not one._handshakes, "the handshake is over")
             writer.transport.abort()
         async with tls_peer(port) as raw:
             raw.send(request(1))
@@ -366,7 +366,7 @@ async def test_a_handshake_that_fails_or_is_left_leaves_nothing_behind(begun: by
 async def test_draining_does_not_wait_for_handshakes() -> None:
     async with secured() as (one, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await eventually(lambda: bool(one._handshakes), "it has begun")
+        await eventually(lambda: bool(one._handshakes), "the handshake has begun")
         async with asyncio.timeout(10):
             await one.drain(60)
             with contextlib.suppress(ConnectionResetError):

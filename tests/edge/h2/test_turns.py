@@ -1,4 +1,4 @@
-"""One peer, or many, that send more than can be done: others have their turn meanwhile."""
+"""When one or many peers send too much, others still have their turns."""
 
 import asyncio
 import contextlib
@@ -25,19 +25,19 @@ from tests.edge.h2.test_server import answered, peer, serving
 
 NUMBERS = range(1, 8_001, 2)
 PLAIN = b"".join(literal(name.encode(), value.encode()) for name, value in HEADERS)
-# A field of 3.9 KB for the table, then blocks of some 100 bytes that refer to it again and again.
+# A field of 3.9 KB for the table, then blocks of some 100 bytes that refer to it repeatedly.
 LARGE = PLAIN + b"\x40\x01a\x7f\xbd\x1d" + b"v" * 3900
 REFERRING = PLAIN + b"\xbe" * 18
 HUFFMAN = PLAIN + b"\x00\x01a" + hpack.Encoder().encode([("a", "~" * 9000)])[2:]
 
 
 def whole(number: int, block: bytes = PLAIN, message: bytes = b"") -> bytes:
-    """Return a call whose header block is given."""
+    """Return a call with a given header block."""
     return headers(number, payload=block) + data(number, prefixed(message))
 
 
 def split(octets: bytes, size: int) -> list[bytes]:
-    """Return pieces of that size, the last one shorter."""
+    """Split into pieces of a size; the last may be shorter."""
     return [octets[start : start + size] for start in range(0, len(octets), size)]
 
 
@@ -70,7 +70,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_what_is_read_at_once_is_bounded_by_what_it_decodes_to(flood: str) -> None:
+def test_the_work_of_one_read_is_bounded_by_what_the_input_decodes_to(flood: str) -> None:
     ours = Ours(ACKNOWLEDGED)
     connection, decoder = ours.connection, ours.connection._receiver._decoder
     decode, decoded = decoder.decode, 0
@@ -111,7 +111,7 @@ class Rounds:
 
 
 def furthest(one: Server) -> int:
-    """Return the highest stream that a peer has opened."""
+    """Return the highest stream ID that a peer has opened."""
     return max(each._connection._receiver.last for each in one._connections)
 
 
@@ -120,12 +120,12 @@ def furthest(one: Server) -> int:
     ["requests", "requests, each reset", "requests that refer to a large field"],
 )
 @pytest.mark.usefixtures("both_loops")
-async def test_a_peer_is_answered_while_anothers_flood_is_worked_on(flood: str) -> None:
+async def test_a_peer_is_answered_during_anothers_flood(flood: str) -> None:
     methods = Methods({ECHO: lambda message, _deadline: message}, {})
     async with serving(methods) as (one, address), peer(address) as bad, peer(address) as good:
         good.send(request(1))
         await answered(good, 1)
-        reading = asyncio.ensure_future(bad.reader.read(-1))  # so that it may go on
+        reading = asyncio.ensure_future(bad.reader.read(-1))  # so that the server can keep writing
         bad.send(FLOODS[flood]())
         begun = furthest(one)
         while furthest(one) == begun:  # noqa: ASYNC110 -- a round of the loop each, and no more
@@ -162,7 +162,7 @@ async def test_many_peers_of_health_get_no_more_of_a_round_than_one() -> None:
     assert {len(names) for names in served.values()} == {1}
 
 
-def test_crumbs_of_a_body_end_the_connection_and_full_frames_do_not() -> None:
+def test_small_data_frames_end_the_connection_and_full_ones_do_not() -> None:
     ours = Ours(ACKNOWLEDGED)
     for number in range(1, 101, 2):
         ours.feed(headers(number))
@@ -175,7 +175,7 @@ def test_crumbs_of_a_body_end_the_connection_and_full_frames_do_not() -> None:
     assert ours.connection.done
 
 
-def test_header_blocks_that_take_long_end_the_connection() -> None:
+def test_header_blocks_that_take_long_to_decode_end_the_connection() -> None:
     ours = Ours(ACKNOWLEDGED)
     large = b"\x00\x01a" + hpack.Encoder().encode([("a", "~" * 48_000)])[2:]
     for number in NUMBERS:
@@ -186,7 +186,7 @@ def test_header_blocks_that_take_long_end_the_connection() -> None:
     assert ours.connection.done
 
 
-def test_requests_pay_for_as_many_headers_as_envoy_lets_its_client_send() -> None:
+def test_requests_pay_for_as_many_headers_as_envoy_accepts_from_its_client() -> None:
     ours = Ours(ACKNOWLEDGED)
     octets = hpack.Encoder().encode([*HEADERS, ("baggage", "key=value," * 6000)])
     for number in NUMBERS[:20]:
@@ -204,8 +204,8 @@ def test_a_header_block_in_too_many_pieces_ends_the_connection() -> None:
     assert ours.connection.done
 
 
-def test_time_in_which_we_read_nothing_is_not_the_peers() -> None:
-    """A frame that was cut by our own pause has its time anew."""
+def test_time_in_which_we_do_not_read_is_not_the_peers_delay() -> None:
+    """The timeout of a frame that our pause split starts again."""
     ours = Ours(ACKNOWLEDGED)
     ours.feed(request(1)[:-1], now=100.0)
     later = 101.0 + limits.FRAME_TIMEOUT
