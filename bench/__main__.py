@@ -18,23 +18,27 @@ from demo.process import ProcessError
 from demo.zervi import start_zervi
 
 FULL = Plan(rounds=5, seconds=2)
-QUICK = Plan(rounds=2, seconds=1)  # to see that it works; too little to rely on
+QUICK = Plan(rounds=2, seconds=1)  # a smoke test; too short to rely on
 ALL = ("start", *sections.SECTIONS, "offline")
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for; 1 where something failed, or was answered wrongly."""
+    """Run the requested sections; return 1 if a command failed or an answer was wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, epilog="example: python -m bench --only envoy"
     )
     parser.add_argument("--quick", action="store_true", help="two short rounds instead of five")
     parser.add_argument("--only", action="append", choices=ALL, help="measure only this section")
     parser.add_argument(
-        "--against", metavar="COMMIT", help="measure an earlier commit too, and the ratios to it"
+        "--against", metavar="COMMIT", help="measure an earlier commit too, and print ratios"
     )
-    parser.add_argument("--json", type=Path, default=RESULTS / "bench.json", help="figures' file")
-    parser.add_argument("--plot", type=Path, default=RESULTS / "bench.png", help="picture's file")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS / "bench.json", help="file for the figures"
+    )
+    parser.add_argument(
+        "--plot", type=Path, default=RESULTS / "bench.png", help="file for the picture"
+    )
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else FULL
     wanted = options.only or list(ALL)
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def measure(wanted: Sequence[str], plan: Plan, against: str | None = None) -> Results:
     """Run the sections. Raises CommandError, ProcessError, LoadError.
 
-    ``against`` names the commit of this repository that is measured beside this tree.
+    ``against`` is a commit of this repository that is measured beside this tree.
     """
     results = Results()
     with tempfile.TemporaryDirectory(prefix="zervi-bench-") as directory:

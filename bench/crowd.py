@@ -1,4 +1,4 @@
-"""Good requests at a steady pace, alone and in a crowd: of made-up kids, or of good ones too."""
+"""Valid requests at a steady rate: only these, or beside others, valid or with unknown kids."""
 
 import asyncio
 import json
@@ -16,38 +16,38 @@ from sidecar.zervi.interface import RefreshSettings
 from sidecar.zervi.schedule import DEMAND_BURST, JITTER
 
 NONE = "none"
-GOOD = "as many good requests"
-MADE_UP = "flood of made-up kids"
+GOOD = "as many valid requests"
+MADE_UP = "flood of unknown kids"
 
 RATE, CONNECTIONS = 300, 8
 CROWD_RATE, CROWD_CONNECTIONS = 1_000, 32
-LASTS = 5  # times as long as other loads: ten thousand made-up kids take ten seconds
+LASTS = 5  # times as long as other loads: ten thousand unknown kids take ten seconds
 
 PASSED = frozenset({200})
-REFUSED = frozenset({401, 503})  # 503 for who waits too long for a fetch that he brought about
+REFUSED = frozenset({401, 503})  # 503: the key-set fetch took too long
 
 
 class Crowd(NamedTuple):
-    """Requests beside the good ones: their tokens, and the statuses that are right for them."""
+    """Requests beside the measured ones: their tokens and their expected statuses."""
 
     tokens: Iterator[str]
     statuses: frozenset[int]
 
 
 def made_up(token: str, number: int) -> str:
-    """Return an RS256 token, good but for its kid: nobody has one of that number."""
+    """Return a valid RS256 token, except that its kid is unknown."""
     header = {"alg": "RS256", "kid": f"made-up-{number}", "typ": "JWT"}
     return f"{base64url.encode(json.dumps(header).encode()).decode()}.{token.partition('.')[2]}"
 
 
 class KeyServer:
-    """Serves one key set, and counts how often it is asked."""
+    """Serves one key set and counts the requests."""
 
     def __init__(self, document: bytes) -> None:
         self.url = ""
         self._head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(document)}\r\n".encode()
         self._document = document
-        self._asked = 0
+        self._fetches = 0
         self._began = time.monotonic()
 
     @asynccontextmanager
@@ -58,24 +58,24 @@ class KeyServer:
             yield
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._asked += 1
+        self._fetches += 1
         await reader.readuntil(b"\r\n\r\n")
         writer.write(self._head + b"Connection: close\r\n\r\n" + self._document)
         await writer.drain()
         writer.close()
 
     def check(self) -> None:
-        """Raise LoadError if it was asked more often than when due and once a cooldown."""
+        """Raise LoadError if there were more fetches than the schedule and the cooldown allow."""
         settings, seconds = RefreshSettings(), time.monotonic() - self._began
         due = 1 + seconds / (settings.refresh * (1 - JITTER))
-        if self._asked > due + DEMAND_BURST + seconds / settings.cooldown:
+        if self._fetches > due + DEMAND_BURST + seconds / settings.cooldown:
             raise LoadError(
-                f"keys were fetched {self._asked} times in {seconds:.0f} s of the flood"
+                f"keys were fetched {self._fetches} times in {seconds:.0f} s of the flood"
             )
 
 
 async def load(url: str, good: str, directory: Path, crowd: Crowd | None, seconds: float) -> Load:
-    """Ask with the good token; latencies are of these requests, the number is of all.
+    """Send requests with the valid token; latencies are of these requests, the count is of all.
 
     Raises CommandError, LoadError.
     """
@@ -89,5 +89,7 @@ async def load(url: str, good: str, directory: Path, crowd: Crowd | None, second
     answers = await ask(*(stream for stream, _ in asked))
     for (stream, right), each in zip(asked, answers, strict=True):
         if len(each.took) != stream.requests or not each.statuses.keys() <= right:
-            raise LoadError(f"of {stream.requests} requests by the clock: {each.statuses}")
+            raise LoadError(
+                f"unexpected answers to {stream.requests} paced requests: {each.statuses}"
+            )
     return Load(sum(len(each.took) for each in answers), seconds, *percentiles(answers[0].took))

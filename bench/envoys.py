@@ -1,7 +1,7 @@
-"""One Envoy with a listener for each thing that is compared.
+"""One Envoy with one listener per contestant.
 
-Made from ``envoy/envoy.yaml`` itself. Envoy answers allowed requests with 200 by itself, so that no
-Basic Server takes part, and writes no access log.
+Based on ``envoy/envoy.yaml``. Envoy answers allowed requests itself with 200, without a Basic
+Server, and writes no access log.
 """
 
 import copy
@@ -23,11 +23,11 @@ NATIVE_CACHED = "jwt_authn + rbac, cached"
 
 
 class Server(Protocol):
-    """What Envoy asks."""
+    """The authorization server that Envoy calls."""
 
     @property
     def address(self) -> str:
-        """Where it listens, as host:port."""
+        """Its address, as host:port."""
 
     @property
     def pid(self) -> int:
@@ -37,9 +37,9 @@ class Server(Protocol):
 def comparison(
     servers: Mapping[str, Server], jwks: bytes, natives: bool = True
 ) -> tuple[Bootstrap, dict[str, str]]:
-    """Return a bootstrap with Envoy alone and before each server, and each one's URL by name.
+    """Return a bootstrap for Envoy without and with each server, and the URLs by name.
 
-    ``natives`` adds Envoy's own filters, with and without their cache of tokens.
+    ``natives`` adds Envoy's own filters, with and without their token cache.
     """
     names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers]
     stats, *ports = free_ports(1 + len(names))
@@ -73,7 +73,7 @@ def comparison(
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
             resources["clusters"].append(_cluster(clusters["authz"], name, servers[name].address))
-        else:  # the second lock goes with the first
+        else:  # without ext_authz, remove the second lock too
             native = [] if name == NO_AUTH else _native(jwks, cached=name == NATIVE_CACHED)
             filters[place : place + 2] = native
         resources["listeners"].append(own)

@@ -1,4 +1,4 @@
-"""The figures that the project promises, each with its goal: ratios first, they travel best."""
+"""The figures that the project promises, each with its goal. Ratios depend least on the machine."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from bench.sections import (
 
 @dataclass
 class Results:
-    """Everything that one run measured; a section that was left out is empty."""
+    """All measurements of one run; a skipped section is empty."""
 
     rows: list[Row] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Results:
     signature: float | None = None  # microseconds of one bare verification
 
     def row(self, section: str, name: str, concurrency: int) -> Row:
-        """Find what was measured. Raises LookupError where it was not."""
+        """Find a measured row. Raises LookupError if it was not measured."""
         wanted = (section, name, concurrency)
         for row in self.rows:
             if (row.section, row.name, row.concurrency) == wanted:
@@ -44,7 +44,7 @@ class Results:
         raise LookupError(wanted)
 
     def footprint(self, name: str) -> Footprint:
-        """Find a sidecar's footprint. Raises LookupError where it was not measured."""
+        """Find a sidecar's footprint. Raises LookupError if it was not measured."""
         for footprint in self.footprints:
             if footprint.name == name:
                 return footprint
@@ -52,7 +52,7 @@ class Results:
 
 
 class Figure(NamedTuple):
-    """One promise: what was measured, and what it should be, at most or at least."""
+    """One measured value, with its goal: at most or at least."""
 
     name: str
     value: float
@@ -62,21 +62,21 @@ class Figure(NamedTuple):
 
     @property
     def goal(self) -> str:
-        """The goal in words, empty where there is none."""
+        """The goal as text, empty if there is none."""
         if self.most is not None:
             return f"at most {self.most:g}"
         return "" if self.least is None else f"at least {self.least:g}"
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None where there is none."""
+        """Whether the goal is reached; None if there is none."""
         if self.most is not None:
             return self.value <= self.most
         return None if self.least is None else self.value >= self.least
 
 
 def figures(results: Results) -> list[Figure]:
-    """Return the figures for which everything was measured."""
+    """Return the figures whose inputs were all measured."""
     return list(_present(results))
 
 
@@ -95,33 +95,33 @@ def _cpu(row: Row) -> float:
 def _through_envoy(results: Results) -> Iterable[Figure]:
     grpcio = results.row("through Envoy", GRPCIO.name, CONNECTIONS)
     h2 = results.row("through Envoy", H2.name, CONNECTIONS)
-    alone = results.row("through Envoy", envoys.NO_AUTH, CONNECTIONS)
-    yield Figure("CPU a check through Envoy, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio), most=0.1)
-    yield Figure("CPU a check through Envoy, h2", _cpu(h2), "µs", most=30)
-    yield Figure("CPU a check through Envoy, grpcio", _cpu(grpcio), "µs")
+    envoy_only = results.row("through Envoy", envoys.NO_AUTH, CONNECTIONS)
+    yield Figure("CPU per check through Envoy, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio), most=0.1)
+    yield Figure("CPU per check through Envoy, h2", _cpu(h2), "µs", most=30)
+    yield Figure("CPU per check through Envoy, grpcio", _cpu(grpcio), "µs")
     yield Figure(
-        "requests a second through Envoy, h2 ÷ grpcio",
+        "requests per second through Envoy, h2 ÷ grpcio",
         h2.rate.median / grpcio.rate.median,
         least=1.6,
     )
     yield Figure(
-        "requests a second through Envoy, h2 ÷ Envoy with no auth",
-        h2.rate.median / alone.rate.median,
+        "requests per second through Envoy, h2 ÷ Envoy with no auth",
+        h2.rate.median / envoy_only.rate.median,
     )
 
 
 def _go(results: Results) -> Iterable[Figure]:
     h2 = results.row("through Envoy", H2.name, CONNECTIONS)
     go = results.row("through Envoy", golang.NAME, CONNECTIONS)
-    yield Figure(f"CPU a check through Envoy, h2 ÷ {golang.NAME}", _cpu(h2) / _cpu(go), most=1)
+    yield Figure(f"CPU per check through Envoy, h2 ÷ {golang.NAME}", _cpu(h2) / _cpu(go), most=1)
     rate = h2.rate.median / go.rate.median
-    yield Figure(f"requests a second through Envoy, h2 ÷ {golang.NAME}", rate, least=0.85)
+    yield Figure(f"requests per second through Envoy, h2 ÷ {golang.NAME}", rate, least=0.85)
 
 
 def _latency(results: Results) -> Iterable[Figure]:
-    alone = results.row("through Envoy", envoys.NO_AUTH, 1).p50.median
-    grpcio = results.row("through Envoy", GRPCIO.name, 1).p50.median - alone
-    h2 = results.row("through Envoy", H2.name, 1).p50.median - alone
+    envoy_only = results.row("through Envoy", envoys.NO_AUTH, 1).p50.median
+    grpcio = results.row("through Envoy", GRPCIO.name, 1).p50.median - envoy_only
+    h2 = results.row("through Envoy", H2.name, 1).p50.median - envoy_only
     yield Figure("latency added at one connection, h2 ÷ grpcio", h2 / grpcio, most=0.65)
     yield Figure("latency added at one connection, h2", h2, "µs")
 
@@ -133,12 +133,12 @@ def _natives(results: Results) -> Iterable[Figure]:
 
     h2 = whole(H2.name)
     for name in (envoys.NATIVE, envoys.NATIVE_CACHED):
-        yield Figure(f"CPU a request of Envoy and sidecar, h2 ÷ {name}", h2 / whole(name))
+        yield Figure(f"CPU per request, Envoy and sidecar, h2 ÷ {name}", h2 / whole(name))
 
 
 def _direct(results: Results) -> Iterable[Figure]:
     h2, grpcio = (results.row("direct", kind.name, 64) for kind in (H2, GRPCIO))
-    yield Figure("CPU a check called directly, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio))
+    yield Figure("CPU per check called directly, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio))
 
 
 def _tokens(results: Results) -> Iterable[Figure]:
@@ -148,10 +148,10 @@ def _tokens(results: Results) -> Iterable[Figure]:
     if results.signature is not None:
         floor = results.signature + _cpu(cached)
         yield Figure(f"{NEW} ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15)
-    yield Figure(f"CPU a check, {CACHED} ÷ {REPEATED}", _cpu(cached) / _cpu(repeated))
+    yield Figure(f"CPU per check, {CACHED} ÷ {REPEATED}", _cpu(cached) / _cpu(repeated))
     for name in ("denied: no token", "denied: permission", "denied: made-up kid"):
         denied = results.row("tokens", name, CONNECTIONS)
-        yield Figure(f"CPU a check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
+        yield Figure(f"CPU per check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
 
 
 def _against(results: Results) -> Iterable[Figure]:
@@ -159,9 +159,9 @@ def _against(results: Results) -> Iterable[Figure]:
         now, then = (
             results.row("against", each, CONNECTIONS) for each in (name, before_name(name))
         )
-        yield Figure(f"CPU a check, {name}, now ÷ before", _cpu(now) / _cpu(then))
+        yield Figure(f"CPU per check, {name}, now ÷ before", _cpu(now) / _cpu(then))
         rate = now.rate.median / then.rate.median
-        yield Figure(f"requests a second, {name}, now ÷ before", rate)
+        yield Figure(f"requests per second, {name}, now ÷ before", rate)
 
 
 def _footprint_against(results: Results) -> Iterable[Figure]:
@@ -177,14 +177,14 @@ def _footprint_against(results: Results) -> Iterable[Figure]:
 
 def _routes(results: Results) -> Iterable[Figure]:
     few, *_, many = (results.row("routes", f"{number:,} routes", CONNECTIONS) for number in TABLES)
-    yield Figure(f"CPU a check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
+    yield Figure(f"CPU per check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
 
 
 def _shadow(results: Results) -> Iterable[Figure]:
     without = results.row("shadow", NO_SHADOW, CONNECTIONS)
     for percent in SHADOWS:
         row = results.row("shadow", f"shadow of {percent} %", CONNECTIONS)
-        yield Figure(f"CPU a check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
+        yield Figure(f"CPU per check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
 
 
 def _looma(results: Results) -> Iterable[Figure]:
@@ -195,10 +195,10 @@ def _looma(results: Results) -> Iterable[Figure]:
 
 
 def _flood(results: Results) -> Iterable[Figure]:
-    alone = results.row("flood", crowd.NONE, crowd.CONNECTIONS).p99.median
+    envoy_only = results.row("flood", crowd.NONE, crowd.CONNECTIONS).p99.median
     for name, most in ((crowd.MADE_UP, 2), (crowd.GOOD, None)):
         p99 = results.row("flood", name, crowd.CONNECTIONS).p99.median
-        yield Figure(f"p99 of good requests, {name} ÷ {crowd.NONE}", p99 / alone, most=most)
+        yield Figure(f"p99 of valid requests, {name} ÷ {crowd.NONE}", p99 / envoy_only, most=most)
 
 
 def _reload(results: Results) -> Iterable[Figure]:

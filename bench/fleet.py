@@ -1,7 +1,7 @@
-"""Ten thousand nodes on a made-up clock: what their registry and their Zervi see.
+"""Ten thousand nodes on a simulated clock: the load on their registry and on Zervi.
 
-The reporters and the key-set refreshers are the product's own; clock and sockets alone are
-replaced. ``make fleet`` runs it: it prints tables and draws ``docs/fleet.png``.
+Reporters and key-set refreshers are the product's own code; only the clock and the sockets are
+replaced. ``make fleet`` runs it, prints tables and draws ``docs/fleet.png``.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ EPOCH = 1_800_000_000.0
 SEED = 20_261_121  # the same numbers each time
 PICTURE = Path(__file__).parents[1] / "docs" / "fleet.png"
 
-# Looma's part: the worst there is at each turn.
+# Looma: the worst case in each phase.
 LOOMA_PHASES = (
     Phase("all start in one second", 0, 120),
     Phase("steady", 120, 420),
@@ -46,7 +46,7 @@ LOOMA_PHASES = (
     Phase("back, its memory lost", 1080, 1380),
 )
 
-# Zervi's part. A sidecar without keys can judge no token, so it fetches them the moment it starts.
+# Zervi. A sidecar without keys cannot verify a token, so it fetches keys as soon as it starts.
 ZERVI_PHASES = (
     Phase("all start within 5 minutes", 0, 300),
     Phase("steady", 300, 900),
@@ -84,7 +84,7 @@ class SimulatedLooma(Traffic):
         body: Any = None,
         headers: Mapping[str, str] | None = None,  # noqa: ARG002 -- as above
     ) -> Answer | Failed:
-        """Answer a reporter's call."""
+        """Answer a call of a reporter."""
         operation = url.split("/")[4]
         self.count(operation)
         if not self.alive:
@@ -108,7 +108,7 @@ class SimulatedZervi(Traffic):
         self._document = jwks(new_key("fleet", "ES256"))
 
     async def fetch(self, validator: str | None) -> KeysAnswer:
-        """Answer a refresher's fetch."""
+        """Answer a fetch of a refresher."""
         self.count("jwks")
         if not self.alive:
             raise FetchError("Connection refused", "")
@@ -116,12 +116,12 @@ class SimulatedZervi(Traffic):
 
 
 def epoch_now() -> float:
-    """Return the made-up time of day."""
+    """Return the simulated time of day."""
     return EPOCH + asyncio.get_running_loop().time()
 
 
 def start_reporter(number: int, looma: Caller, random: Random) -> Reporter:
-    """Start one node's reporter, made as the sidecar makes it."""
+    """Start one node's reporter, configured as in the sidecar."""
     service = Service(f"node-{number}", "basic-server", "basic-server", "10.0.0.1", 10000)
     state = NodeState("sha256:0", 1, 1.0, ready=True)
     log = QuietLog(logging.getLogger("bench.fleet"))
@@ -139,7 +139,7 @@ def start_reporter(number: int, looma: Caller, random: Random) -> Reporter:
 
 
 def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
-    """Start one node's key-set refresher, made as the sidecar makes it."""
+    """Start one node's key-set refresher, configured as in the sidecar."""
     refresher = Refresher(
         zervi,
         frozenset({"ES256"}),
@@ -155,12 +155,12 @@ def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
 
 
 async def until(moment: float) -> None:
-    """Let the time pass."""
+    """Wait until a simulated time."""
     await asyncio.sleep(moment - asyncio.get_running_loop().time())
 
 
 async def looma_story(looma: SimulatedLooma, nodes: int) -> None:
-    """Start every node at once, then take Looma away twice."""
+    """Start all nodes together, then stop Looma twice."""
     random = Random(SEED)
     reporters = [start_reporter(number, looma, random) for number in range(nodes)]
     _, _, dead, back, dead_again, back_again = LOOMA_PHASES
@@ -176,7 +176,7 @@ async def looma_story(looma: SimulatedLooma, nodes: int) -> None:
 
 
 async def zervi_story(zervi: SimulatedZervi, nodes: int) -> None:
-    """Start the nodes one after the other, then take Zervi away once."""
+    """Start the nodes one after the other, then stop Zervi once."""
     random = Random(SEED)
     start, _, dead, back = ZERVI_PHASES
     refreshers = []
@@ -192,7 +192,7 @@ async def zervi_story(zervi: SimulatedZervi, nodes: int) -> None:
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    """Run a story to its end, in no time."""
+    """Run a story to its end in simulated time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(story)
 

@@ -10,10 +10,10 @@ from rich.table import Table
 if TYPE_CHECKING:
     from PIL import ImageDraw
 
-LIMIT = 3  # times the steady rate: what no event may exceed
-WINDOW = 10  # seconds: long enough that chance alone does not make a peak of a few requests
+LIMIT = 3  # times the steady rate: the limit for every phase
+WINDOW = 10  # seconds: long enough that a peak is not chance
 
-WIDE = 110  # columns of the tables, in a pipe too
+WIDE = 110  # columns of the tables, also in a pipe
 
 WIDTH, PANEL_HEIGHT = 1600, 520
 LEFT, RIGHT, TOP, BOTTOM = 110, 40, 90, 70
@@ -31,7 +31,7 @@ class Phase(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What one server saw: requests by kind and second; ``steady`` is the rate by arithmetic."""
+    """One server's requests by kind and second; ``steady`` is the computed steady rate."""
 
     server: str
     phases: Sequence[Phase]
@@ -39,18 +39,18 @@ class Story(NamedTuple):
     by_kind: Mapping[str, Sequence[int]]
 
     def total(self) -> list[int]:
-        """Return the requests of every kind, by second."""
+        """Return the sum of all kinds, by second."""
         return [sum(kinds) for kinds in zip(*self.by_kind.values(), strict=True)]
 
     def busiest(self, phase: Phase, seconds: int) -> float:
-        """Return the highest mean of so many seconds in a row within the phase."""
+        """Return the highest mean rate over ``seconds`` consecutive seconds of the phase."""
         total = self.total()
         starts = range(phase.begin, phase.end - seconds + 1)
         return max(_mean(total[start : start + seconds]) for start in starts)
 
 
 def show(story: Story) -> None:
-    """Print the rates by phase, and over time."""
+    """Print the rates by phase and over time."""
     console, total = Console(width=WIDE), story.total()
     table = Table(title=f"{story.server}: requests per second; steady is {story.steady:.0f}")
     table.add_column("phase")
@@ -89,7 +89,7 @@ def show(story: Story) -> None:
 
 
 def draw(stories: Sequence[Story], path: Path) -> None:
-    """Draw one panel a server, below each other."""
+    """Draw one panel per server, below each other."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (WIDTH, PANEL_HEIGHT * len(stories)), "white")

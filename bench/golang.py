@@ -1,4 +1,4 @@
-"""A server in Go that decides nothing, to hold the sidecar against where Go is at hand."""
+"""A Go server with an empty handler, for comparison, where Go is installed."""
 
 import asyncio
 import shutil
@@ -11,14 +11,14 @@ from bench.processes import CommandError, free_ports, run
 from bench.sidecars import POLL_SECONDS, READY_SECONDS
 from demo.process import Process, ProcessError
 
-NAME = "Go, decides nothing"
+NAME = "Go, empty handler"
 SOURCE = Path(__file__).with_name("goauthz")
-BUILD_SECONDS = 300.0  # of which most, once, is loading and compiling grpc-go
+BUILD_SECONDS = 300.0  # the first build downloads and compiles grpc-go
 
 
 @dataclass(frozen=True)
 class GoServer:
-    """A running one."""
+    """A running server."""
 
     process: Process
     address: str
@@ -31,14 +31,14 @@ class GoServer:
 
 @asynccontextmanager
 async def running(directory: Path) -> AsyncIterator[GoServer | None]:
-    """Build one and run it until the block ends; None where that cannot be, which is said.
+    """Build and run the server until the block ends; yield None if it cannot be built.
 
-    Raises ProcessError for one that was built and does not run.
+    Raises ProcessError if the built server does not run.
     """
     program = directory / SOURCE.name
     why_not = await _build(program)
     if why_not:
-        print(f"{NAME}: left out, {why_not}")
+        print(f"{NAME}: skipped: {why_not}")
         yield None
         return
     (port,) = free_ports(1)
@@ -52,9 +52,9 @@ async def running(directory: Path) -> AsyncIterator[GoServer | None]:
 
 
 async def _build(program: Path) -> str:
-    """Build it; say why that cannot be, if so."""
+    """Build the server; return why it failed, or an empty text."""
     if shutil.which("go") is None:
-        return "there is no Go here"
+        return "Go is not installed"
     try:
         command = ["go", "build", "-C", str(SOURCE), "-o", str(program), "."]
         await run(command, within=BUILD_SECONDS)
@@ -76,4 +76,4 @@ async def _until_listening(process: Process, port: int) -> None:
                     writer.close()
                     return
     except TimeoutError:
-        raise ProcessError(f"{NAME}: it does not listen") from None
+        raise ProcessError(f"{NAME}: does not listen") from None

@@ -1,18 +1,18 @@
-"""What each import costs: a fresh interpreter each, its memory and its time."""
+"""Memory and time of each import, each in a fresh interpreter."""
 
 import sys
 from typing import NamedTuple
 
 from bench.processes import run
 
-# In the order of a start; each is measured on top of nothing.
+# In the order of a start; each is measured in an empty interpreter.
 WHAT = (
     ("bare Python", "pass"),
     ("asyncio", "import asyncio"),
     ("uvloop", "import uvloop"),
     ("the decision: core with jwt and cryptography", "import sidecar.core.decision"),
     ("protobuf and the messages", "import sidecar.pb.ext_authz_pb2"),
-    ("the Check service with all of that", "import sidecar.extauthz.service"),
+    ("the Check service with all of these", "import sidecar.extauthz.service"),
     ("the h2 transport", "import sidecar.transport.h2"),
     ("the grpcio transport", "import sidecar.transport.grpcio"),
     ("config: YAML", "import sidecar.config"),
@@ -29,7 +29,7 @@ _MEASURE = (
 
 
 class Import(NamedTuple):
-    """Seconds of the import, bytes of the process after it, how many times it was measured."""
+    """Seconds of one import, and bytes of the process after it."""
 
     name: str
     seconds: float
@@ -37,7 +37,7 @@ class Import(NamedTuple):
 
 
 async def measure(rounds: int) -> list[Import]:
-    """Import each in an interpreter of its own; the best of the rounds."""
+    """Import each in its own interpreter; return the best of the rounds."""
     found = []
     for name, statement in WHAT:
         runs = []

@@ -1,6 +1,6 @@
--- What wrk sends and tells: one token after another, and its figures in a form to be read.
--- Arguments: a file of tokens, one a line; an empty line is a request without one. What follows a
--- token and a space is added to the path.
+-- Requests of wrk with one token after another; prints the figures in a form that is easy to parse.
+-- Argument: a file with one token per line; an empty line is a request without a token. Text after
+-- a token and a space is appended to the path.
 
 local requests = {}
 local turn = 0

@@ -1,7 +1,7 @@
-"""Load: how requests are made, and what is counted of them.
+"""Load generators and their results.
 
-wrk asks through Envoy, h2load asks a sidecar directly; where h2load is missing, grpcio's client
-does, which is slower than what it measures.
+wrk sends requests through Envoy, h2load calls a sidecar directly. Where h2load is not installed,
+grpcio's client does, which is slower than the server that it measures.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from bench.processes import run
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 SCRIPT = Path(__file__).with_name("load.lua")
 DEBIAN_PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}
-GRACE_SECONDS = 20.0  # beyond the time that a load should take, then it is ended
+GRACE_SECONDS = 20.0  # beyond the expected time of a load; then it is killed
 
 
 class LoadError(Exception):
-    """Requests failed, or were answered otherwise than they should be."""
+    """Requests failed or got unexpected answers."""
 
 
 class Load(NamedTuple):
-    """What a load saw; latencies are seconds."""
+    """The result of a load; latencies are seconds."""
 
     requests: int
     seconds: float
@@ -36,7 +36,7 @@ class Load(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
@@ -48,9 +48,9 @@ def missing() -> list[str]:
 async def through_envoy(
     url: str, tokens: Path, connections: int, seconds: float, *, allowed: bool
 ) -> Load:
-    """Ask for ``url`` over HTTP/1.1, with each token in turn. Raises LoadError.
+    """Request ``url`` over HTTP/1.1, with each token in turn. Raises LoadError.
 
-    ``allowed`` says whether every request is to be allowed, or denied.
+    ``allowed``: whether every request must be allowed, or every request denied.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     output = await run(
@@ -64,7 +64,7 @@ async def through_envoy(
 
 
 async def direct(address: str, message: bytes, in_flight: int, requests: int) -> Load:
-    """Make unary calls over one connection, as one of Envoy's workers does. Raises LoadError."""
+    """Make unary calls over one connection, like one worker of Envoy. Raises LoadError."""
     if shutil.which("h2load"):
         return await _h2load(address, message, in_flight, requests)
     return await _grpcio(address, message, in_flight, requests)
@@ -86,10 +86,10 @@ def _write_call(body: Path, message: bytes) -> None:
 
 
 def read_log(log: Path, requests: int) -> Load:
-    """Read h2load's log: a line a call, when it began, its status, how long it took (µs)."""
+    """Read h2load's log: one line per call, with its start, status and duration (µs)."""
     lines = [line.split("\t") for line in log.read_text().splitlines()]
     if len(lines) != requests or any(status != "200" for _, status, _ in lines):
-        raise LoadError(f"not every one of {requests} calls was answered")
+        raise LoadError(f"some of {requests} calls failed")
     begun = [int(start) for start, _, _ in lines]
     took = [int(micros) for _, _, micros in lines]
     ended = max(start + micros for start, micros in zip(begun, took, strict=True))

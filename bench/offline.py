@@ -1,4 +1,4 @@
-"""What the workbench takes: a review of a large table, and the replay of a long log."""
+"""Time of the workbench: a review of a large route table, and the replay of a long log."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from bench.sidecars import PERMISSION, table
 
 ROUTES = 10_000
 LINES = 1_000_000
-WITHIN = 600.0  # seconds, then something is wrong
+WITHIN = 600.0  # seconds; more is an error
 
 CHECK = f"check of {ROUTES:,} routes"
 REPLAY = f"replay of {LINES:,} decisions against {ROUTES:,} routes"
 
 
 class Offline(NamedTuple):
-    """One command, once: seconds from its start to its end, and of its CPU time."""
+    """One run of a command: elapsed seconds and CPU seconds."""
 
     name: str
     seconds: float
@@ -53,7 +53,7 @@ async def measure(directory: Path) -> list[Offline]:
 
 
 def write_log(path: Path, lines: int) -> None:
-    """Write decisions of which hardly two are alike, so that little can be remembered."""
+    """Write decisions that nearly all differ, so that caches do not help."""
     dice = random.Random(lines)
     with path.open("w") as log:
         for number in range(lines):

@@ -1,10 +1,10 @@
-"""Requests by the clock: each has its moment, and what it took counts from that, sent late or not.
+"""Paced requests: each has a scheduled time, and its latency counts from then, even if sent late.
 
-wrk and h2load ask again when they are answered: while a server halts they ask nothing, and the halt
-is one long wait among many short ones. Here it is one for every request that fell into it.
+wrk and h2load send the next request after an answer. While a server halts they send nothing, so
+the halt is one long latency among many short ones. Here it counts for each request that it delays.
 
-Each stream is a process of its own (``python -m bench.paced``), so that who floods holds nobody up
-who measures. Its threads wait in the kernel, which is exact to some 50 microseconds.
+Each stream is its own process (``python -m bench.paced``), so that a flood does not delay the
+measurement. Its threads wait in the kernel, which is precise to some 50 microseconds.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from urllib.parse import urlsplit
 
 from bench.processes import CommandError
 
-GRACE_SECONDS = 20.0  # beyond the time that a stream should take, then it is ended
+GRACE_SECONDS = 20.0  # beyond the expected time of a stream; then it is killed
 READ_SECONDS = 10.0
-AHEAD_SECONDS = 0.05  # from when every stream is ready to its first request
+AHEAD_SECONDS = 0.05  # between all streams being ready and the first request
 MAX_LINE_BYTES = 2**24
-NO_ANSWER = 0  # instead of a status; the connection is not used any more
+NO_ANSWER = 0  # instead of a status; the connection is not used again
 
 
 class Stream(NamedTuple):
-    """Requests for ``url``, so many a second, with each token of a file in turn.
+    """Requests for ``url``, ``rate`` per second, with each token of a file in turn.
 
-    A request whose moment comes while every connection waits for an answer is sent late.
+    A request that is due while every connection waits for an answer is sent late.
     """
 
     url: str
@@ -43,19 +43,19 @@ class Stream(NamedTuple):
 
     @property
     def requests(self) -> int:
-        """How many they are."""
+        """The number of requests."""
         return round(self.rate * self.seconds)
 
 
 class Answers(NamedTuple):
-    """What a stream saw: how often each status came, and how many seconds each answer took."""
+    """A stream's result: the count of each status, and each answer's latency in seconds."""
 
     statuses: Mapping[int, int]
     took: Sequence[float]
 
 
 async def ask(*streams: Stream) -> list[Answers]:
-    """Run the streams beside each other, all from one moment on. Raises CommandError."""
+    """Run the streams concurrently, with a common start. Raises CommandError."""
     async with contextlib.AsyncExitStack() as stack:
         within = max(stream.seconds for stream in streams) + GRACE_SECONDS
         try:
@@ -68,14 +68,14 @@ async def ask(*streams: Stream) -> list[Answers]:
                     orders.write(f"{begin}\n".encode())
                 return [_read(await _line(answers)) for answers, _ in pipes]
         except TimeoutError:
-            raise CommandError(f"requests by the clock did not end within {within:.0f} s") from None
+            raise CommandError(f"paced requests did not end within {within:.0f} s") from None
 
 
 @contextlib.asynccontextmanager
 async def _running(
     stream: Stream,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Run a process; give what it prints, and what it is told."""
+    """Run a process; yield its output and its input."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.paced", *map(str, stream)),
         stdin=asyncio.subprocess.PIPE,
@@ -95,7 +95,7 @@ async def _running(
 async def _line(answers: asyncio.StreamReader) -> bytes:
     line = await answers.readline()
     if not line:
-        raise CommandError("requests by the clock failed, as told above")
+        raise CommandError("paced requests failed, see the error above")
     return line
 
 
@@ -105,7 +105,7 @@ def _read(line: bytes) -> Answers:
 
 
 def run(stream: Stream) -> None:
-    """Say that the connections stand, read when to begin, ask, and print what came."""
+    """Open the connections, print ready, read the start time, send, and print the result."""
     parts = urlsplit(stream.url)
     lines = stream.tokens.read_text().splitlines()
     requests = [_request(parts.netloc, parts.path, token) for token in lines]
@@ -120,7 +120,7 @@ def run(stream: Stream) -> None:
     numbers = iter(range(stream.requests))
 
     def connection(server: socket.socket) -> None:
-        for number in numbers:  # whoever is free takes the next one
+        for number in numbers:  # each idle connection takes the next request
             due = begin + number * every
             time.sleep(max(0.0, due - time.monotonic()))
             status = _status(server, requests[number % len(requests)])
@@ -155,7 +155,7 @@ def _status(server: socket.socket, request: bytes) -> int:
 
 
 def _answered(server: socket.socket) -> int:
-    """Read one whole answer and return its status."""
+    """Read one complete answer and return its status."""
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += _some(server)

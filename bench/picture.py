@@ -1,4 +1,4 @@
-"""A run as a picture: one panel a comparison, one bar each, its range as a line."""
+"""Draw a run: one panel per comparison, one bar per contestant, its range as a line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ COLOURS = 64
 
 
 class Panel(NamedTuple):
-    """A comparison: the bars from top to bottom."""
+    """A comparison, with its bars from top to bottom."""
 
     title: str
     bars: Sequence[tuple[str, Spread]]
 
 
 def panels(results: Results) -> list[Panel]:
-    """Return the comparisons for which something was measured."""
+    """Return the comparisons that have measurements."""
 
     def bars(section: str, concurrency: int, figure: str) -> list[tuple[str, Spread]]:
         rows = [
@@ -39,18 +39,23 @@ def panels(results: Results) -> list[Panel]:
 
     every = (
         Panel(
-            "Sidecar's CPU a check through Envoy, microseconds", bars("through Envoy", 16, "cpu")
+            "Sidecar's CPU per check through Envoy, microseconds", bars("through Envoy", 16, "cpu")
         ),
-        Panel("Requests a second through Envoy, 16 connections", bars("through Envoy", 16, "rate")),
+        Panel(
+            "Requests per second through Envoy, 16 connections", bars("through Envoy", 16, "rate")
+        ),
         Panel("p50 through Envoy, one connection, microseconds", bars("through Envoy", 1, "p50")),
-        Panel("Sidecar's CPU a check by its kind, h2, microseconds", bars("tokens", 16, "cpu")),
-        Panel("Sidecar's CPU a check by routes, h2, microseconds", bars("routes", 16, "cpu")),
+        Panel(
+            "Sidecar's CPU per check by kind of request, h2, microseconds",
+            bars("tokens", 16, "cpu"),
+        ),
+        Panel("Sidecar's CPU per check by routes, h2, microseconds", bars("routes", 16, "cpu")),
     )
     return [panel for panel in every if panel.bars]
 
 
 def draw(results: Results, path: Path) -> bool:
-    """Draw the panels below each other; False where there is none."""
+    """Draw the panels below each other; return False if there is none."""
     from PIL import Image, ImageDraw
 
     wanted = panels(results)

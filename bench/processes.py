@@ -1,4 +1,4 @@
-"""Other processes: running them, and what they cost."""
+"""Run other processes and measure their cost."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ CHECK_OUT_SECONDS = 60.0
 
 
 class CommandError(Exception):
-    """A program failed; the message ends with what it said last."""
+    """A program failed; the message ends with its last output."""
 
 
 async def run(command: Sequence[str], *, within: float) -> str:
@@ -40,7 +40,7 @@ async def run(command: Sequence[str], *, within: float) -> str:
 
 
 async def check_out(commit: str, directory: Path) -> None:
-    """Write the package as it was at a commit of this repository into a directory.
+    """Write the package at a commit of this repository into a directory.
 
     It runs with the packages that are installed now. Raises CommandError.
     """
@@ -57,8 +57,8 @@ async def check_out(commit: str, directory: Path) -> None:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process, user and system, all of its threads.
 
-    What /proc/PID/stat has as utime and stime, but in nanoseconds instead of hundredths of a
-    second: the process's own clock, whose number clock_getcpuclockid(3) makes of its id.
+    The same as utime and stime of /proc/PID/stat, but in nanoseconds instead of hundredths of a
+    second. The clock's ID is computed from the process ID, see clock_getcpuclockid(3).
     """
     return time.clock_gettime((~pid << 3) | 2)
 
@@ -72,7 +72,7 @@ def rss_bytes(pid: int) -> int:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return loopback ports that nothing listens on at the moment."""
+    """Return loopback ports that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:

@@ -1,7 +1,7 @@
-"""What 10,000 nodes cost a registry: one Python process (Looma's stand-in), and a real etcd.
+"""The cost of 10,000 nodes for a registry: a Python process (Looma's stand-in) and a real etcd.
 
-``python -m bench.registries`` registers the nodes and sends a heartbeat of each with the product's
-own client, over real sockets. It prints CPU time, which a busy machine does not change much.
+``python -m bench.registries`` registers the nodes and sends one heartbeat for each with the
+product's client, over real sockets. It prints CPU time, which depends little on other load.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ Ask = Callable[[Registry, Report], Any]
 
 
 def report_of(service_id: str) -> Report:
-    """Return what a node says of itself."""
+    """Return a node's report."""
     service = Service(service_id, "basic-server", "basic-server", "10.0.0.1", 10000, "node-a")
     state = NodeState("sha256:" + "a" * 64, 1, 1.0, ready=True)
     return Report(service, "0.1.0", state, UpstreamState.HEALTHY, time.time())
@@ -55,7 +55,7 @@ def report_of(service_id: str) -> Report:
 
 @contextlib.asynccontextmanager
 async def process(arguments: Sequence[str], url: str) -> AsyncIterator[int]:
-    """Run a registry until it listens, and to its end; yield its process id."""
+    """Run a registry during the block, once it listens; yield its process ID."""
     running = await asyncio.create_subprocess_exec(*arguments)
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
@@ -68,7 +68,7 @@ async def process(arguments: Sequence[str], url: str) -> AsyncIterator[int]:
 
 
 async def each(registries: Sequence[tuple[Registry, Report]], ask: Ask) -> None:
-    """Ask for every node, some at once."""
+    """Call ``ask`` for every node, some concurrently."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(registry: Registry, report: Report) -> None:
@@ -82,7 +82,7 @@ async def each(registries: Sequence[tuple[Registry, Report]], ask: Ask) -> None:
 async def measure(
     table: Table, name: str, pid: int, make: Callable[[str, HttpCaller], Registry]
 ) -> None:
-    """Register every node, send a heartbeat of each, and add a row."""
+    """Register every node, send one heartbeat for each, and add a row."""
     call = HttpCaller()
     ids = [f"basic-server-pod-{number}-10000" for number in range(NODES)]
     registries = [(make(service_id, call), report_of(service_id)) for service_id in ids]
@@ -101,7 +101,7 @@ async def measure(
 
 
 async def list_nodes(url: str, pid: int) -> str:
-    """Return what the list of all nodes costs the Python process."""
+    """Return the cost of listing all nodes in the Python process."""
     begin = cpu_seconds(pid)
     async with (
         aiohttp.ClientSession() as session,
@@ -109,14 +109,12 @@ async def list_nodes(url: str, pid: int) -> str:
     ):
         size = len(await response.read())
     spent = cpu_seconds(pid) - begin
-    return (
-        f"GET /cluster/services: {size / 1e6:.1f} MB, {spent * 1000:.0f} ms of the one event loop"
-    )
+    return f"GET /cluster/services: {size / 1e6:.1f} MB, {spent * 1000:.0f} ms on the event loop"
 
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process (proc(5))."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 -- no path, a question to the kernel
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 -- not a file, a query to the kernel
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -128,7 +126,7 @@ def resident_megabytes(pid: int) -> float:
 
 
 async def measure_looma(table: Table) -> str:
-    """Measure the Python process; return a line on its list of nodes."""
+    """Measure the Python process; return a line about its list of nodes."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
 
@@ -177,7 +175,7 @@ async def main() -> None:
 
 
 def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

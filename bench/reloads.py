@@ -1,4 +1,4 @@
-"""A policy that is loaded again and again while requests come."""
+"""Repeated policy reloads during a load."""
 
 import asyncio
 import signal
@@ -11,24 +11,24 @@ from demo.process import Process
 
 ROUTES = 10_000
 AT_REST, RELOADING = "at rest", f"reloading {ROUTES:,} routes"
-PERIOD_SECONDS = 2.0  # from one to the next; each takes about one
+PERIOD_SECONDS = 2.0  # between reloads; each takes about one second
 
 
 @asynccontextmanager
-async def again_and_again(process: Process, policy: Path) -> AsyncIterator[None]:
-    """Change a sidecar's policy and have it reloaded, until the block ends.
+async def repeated_reloads(process: Process, policy: Path) -> AsyncIterator[None]:
+    """Change and reload a sidecar's policy, until the block ends.
 
-    Raises LoadError where it did not take them.
+    Raises LoadError if the sidecar did not apply them.
     """
-    before, asked = _taken(process), 0
+    before, requested = _applied(process), 0
 
     async def reload() -> None:
-        nonlocal asked
+        nonlocal requested
         while True:
             with policy.open("a") as file:
                 file.write("# another digest\n")
             process.signal(signal.SIGHUP)
-            asked += 1
+            requested += 1
             await asyncio.sleep(PERIOD_SECONDS)
 
     reloads = asyncio.create_task(reload())
@@ -36,10 +36,10 @@ async def again_and_again(process: Process, policy: Path) -> AsyncIterator[None]
         yield
     finally:
         reloads.cancel()
-    taken = _taken(process) - before
-    if taken < max(1, asked - 1):  # the last may be on its way
-        raise LoadError(f"of {asked} reloads {taken} were taken")
+    applied = _applied(process) - before
+    if applied < max(1, requested - 1):  # the last may be in progress
+        raise LoadError(f"{applied} of {requested} reloads were applied")
 
 
-def _taken(process: Process) -> int:
+def _applied(process: Process) -> int:
     return process.output().count(" is in force")

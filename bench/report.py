@@ -1,4 +1,4 @@
-"""What a run measured, as tables, as JSON and as a picture."""
+"""A run's results, as tables and as JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from bench.figures import Figure, Results, figures
 from bench.processes import MEBIBYTE
 from bench.rounds import Row, Spread
 
-WIDE = 136  # columns of the tables, in a pipe too
+WIDE = 136  # columns of the tables, also in a pipe
 
 
 def show(results: Results, about: Mapping[str, object]) -> None:
@@ -55,7 +55,7 @@ def _table(title: str, *headings: str) -> Table:
 
 def _rows(section: str, rows: Iterable[Row]) -> Table:
     table = _table(
-        f"{section}: medians, and the range of the rounds",
+        f"{section}: median and range of the rounds",
         "",
         "in flight",
         "sidecar CPU µs",
@@ -116,7 +116,7 @@ def _text(spread: Spread | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Give three digits, or all of a large number's."""
+    """Format with three digits, or more for a large number."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

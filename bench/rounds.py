@@ -1,4 +1,4 @@
-"""Contestants take turns, round after round; what counts is the median of the rounds."""
+"""Contestants run in turn, in several rounds; the result is the median of the rounds."""
 
 import os
 import statistics
@@ -20,16 +20,16 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Sum up what the rounds measured."""
+        """Summarize the values of the rounds."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One of what is compared under one load.
+    """One of the things compared under one load.
 
-    ``load`` runs it for about that many seconds; ``pids`` are the processes whose CPU time counts,
-    by the name of the figure.
+    ``load`` runs for about the given seconds; ``pids`` are the processes, by name, whose CPU time
+    is measured.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a contestant.
+    """A contestant's results.
 
-    ``cpu`` is microseconds a request by process; ``rate`` requests a second; ``p50`` and ``p99``
-    microseconds.
+    ``cpu`` is microseconds per request by process; ``rate`` is requests per second; ``p50`` and
+    ``p99`` are microseconds.
     """
 
     section: str
@@ -56,21 +56,21 @@ class Row:
 
 
 class Plan(NamedTuple):
-    """How much to measure: rounds, and seconds of each load."""
+    """The number of rounds, and the seconds of each load."""
 
     rounds: int
     seconds: float
 
 
 async def compare(section: str, contestants: Sequence[Contestant], plan: Plan) -> list[Row]:
-    """Let the contestants take turns. Raises LoadError."""
+    """Run the contestants in turn. Raises LoadError."""
     for each in contestants:
-        await each.load(plan.seconds / 2)  # warm: connections are made, tokens are known
+        await each.load(plan.seconds / 2)  # warm up: open connections, cache tokens
     loads: list[list[Load]] = [[] for _ in contestants]
     costs: list[dict[str, list[float]]] = [{name: [] for name in c.pids} for c in contestants]
     for number in range(plan.rounds):
         progress(f"{section}: round {number + 1} of {plan.rounds}")
-        # Backwards every other time, so that nobody always comes after the same one.
+        # Reverse every second round, so that the predecessor varies.
         order = range(len(contestants))
         for index in order if number % 2 == 0 else reversed(order):
             contestant = contestants[index]
@@ -96,14 +96,14 @@ async def compare(section: str, contestants: Sequence[Contestant], plan: Plan) -
 
 
 def progress(text: str) -> None:
-    """Tell a person at a terminal what is going on."""
+    """Show progress on a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
 
 
 def machine() -> dict[str, object]:
-    """Return what the figures depend on."""
+    """Return the properties of the machine that affect the figures."""
     return {
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),

@@ -1,4 +1,4 @@
-"""What is measured, one function a section."""
+"""The measurements, one function per section."""
 
 import asyncio
 import shutil
@@ -23,16 +23,16 @@ TABLES = (10, 1_000, 10_000)
 MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
 REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
-FEW_CACHED, NEW_TOKENS = 100, 1_000  # asked for in turn, none is still in the cache
-NEW_PATHS = 5_000  # asked for in turn, none is still remembered
+FEW_CACHED, NEW_TOKENS = 100, 1_000  # used in turn, so none is still in the cache
+NEW_PATHS = 5_000  # used in turn, so none is still remembered
 FEW_IN_FLIGHT = 2
-CONNECTIONS = 16  # at which comparisons through Envoy are made
-EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # only to make a direct load last about as long
+CONNECTIONS = 16  # for comparisons through Envoy
+EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # per second, to choose the length of a direct load
 
 
 @dataclass(frozen=True)
 class World:
-    """What every section needs: Zervi's key and address, a directory for files, the plan."""
+    """The inputs of every section: Zervi's key and address, a directory for files, the plan."""
 
     key: SigningKey
     jwks_url: str
@@ -41,24 +41,24 @@ class World:
     before: Path | None = None  # the source tree of an earlier commit to compare with
 
     def token(self, number: int = 0) -> str:
-        """Return a token with the permission; each number gives another."""
+        """Return a token with the permission, a different one for each number."""
         claims = {**user_claims("alice"), "permissions": [PERMISSION], "jti": str(number)}
         return sign(claims, self.key)
 
     def file(self, name: str, lines: Sequence[str]) -> Path:
-        """Write lines for wrk to send."""
+        """Write the lines that wrk sends."""
         path = self.directory / name
         path.write_text("\n".join(lines) + "\n")
         return path
 
     def paths(self) -> Path:
-        """Write requests for wrk to send with one token, each for a path of its own."""
+        """Write requests for wrk with one token, each with a different path."""
         token = self.token()
         return self.file("paths", [f"{token} /{number}" for number in range(NEW_PATHS)])
 
     @asynccontextmanager
     async def sidecars(self, *kinds: Kind) -> AsyncIterator[list[Sidecar]]:
-        """Run sidecars beside each other."""
+        """Run sidecars concurrently."""
         async with AsyncExitStack() as stack:
             yield [
                 await stack.enter_async_context(running(kind, self.jwks_url, self.directory))
@@ -68,9 +68,9 @@ class World:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a sidecar takes: mebibytes of memory, seconds from start to ready.
+    """A sidecar's memory in MiB, and the seconds from start to ready.
 
-    ``ready_cpu`` is the CPU time of these seconds: what a busy machine changes least.
+    ``ready_cpu`` is the CPU time of the start, which depends least on other load.
     """
 
     name: str
@@ -87,7 +87,7 @@ async def start(world: World) -> list[Footprint]:
         kinds += [before(H2, world.before), before(MANY_ROUTES, world.before)]
     question = message(world.token())
     found: list[list[tuple[float, ...]]] = [[] for _ in kinds]
-    # The first round only compiles: where Python may write bytecode, the next ones find it.
+    # The first round only compiles: the next ones find the bytecode, if Python may write it.
     for number in range(world.plan.rounds + 1):
         progress(f"start: round {number} of {world.plan.rounds}")
         for kind, rounds in zip(kinds, found, strict=True):
@@ -106,7 +106,7 @@ async def start(world: World) -> list[Footprint]:
 
 
 async def transports(world: World) -> list[Row]:
-    """Call the two transports directly, over one connection as Envoy does."""
+    """Call both transports directly, over one connection as Envoy does."""
     question = message(world.token())
     async with world.sidecars(*BOTH) as sidecars:
         for sidecar in sidecars:
@@ -120,9 +120,9 @@ async def transports(world: World) -> list[Row]:
 
 
 async def envoy(world: World) -> list[Row]:
-    """Put the two transports behind a real Envoy, beside Envoy alone and Envoy's own filters.
+    """Compare both transports behind a real Envoy with Envoy without ext_authz and its own filters.
 
-    And beside a server in Go that decides nothing, where there is Go.
+    Also with a Go server with an empty handler, if Go is installed.
     """
     tokens = world.file("one-token", [world.token()])
     async with world.sidecars(*BOTH) as sidecars, golang.running(world.directory) as go:
@@ -143,7 +143,7 @@ async def envoy(world: World) -> list[Row]:
 
 
 async def tokens(world: World) -> list[Row]:
-    """Repeat a request, ask for new paths, with new tokens, and to be denied."""
+    """Compare repeated requests, new paths, new tokens and denied requests."""
     progress("signing tokens")
     new = [world.token(number) for number in range(NEW_TOKENS)]
     one, many = world.file("one", new[:1]), world.file("many", new)
@@ -161,7 +161,7 @@ async def tokens(world: World) -> list[Row]:
             (NEW, forgetful_url, many, forgetful, True),
             ("denied: no token", url, nothing, sidecar, False),
             ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
-            ("denied: made-up kid", url, strangers, sidecar, False),
+            ("denied: unknown kid", url, strangers, sidecar, False),
         )
         try:
             contestants = [
@@ -174,17 +174,17 @@ async def tokens(world: World) -> list[Row]:
 
 
 def before_name(name: str) -> str:
-    """Return what the figures of an earlier commit are called."""
+    """Return the name of an earlier commit's figures."""
     return f"{name}, before"
 
 
 def before(kind: Kind, tree: Path) -> Kind:
-    """Return the same kind of sidecar, of an earlier commit."""
+    """Return the same kind of sidecar from an earlier commit."""
     return replace(kind, name=before_name(kind.name), tree=tree)
 
 
 async def against(world: World) -> list[Row]:
-    """Put a sidecar of an earlier commit beside this one, and ask both for the same."""
+    """Compare a sidecar of an earlier commit with this one under the same load."""
     if world.before is None:
         return []
     tokens = [world.token(number) for number in range(NEW_TOKENS)]
@@ -215,13 +215,13 @@ async def against(world: World) -> list[Row]:
 
 
 async def routes(world: World) -> list[Row]:
-    """Ask sidecars of 10, 1,000 and 10,000 routes for new paths."""
+    """Request new paths from sidecars with 10, 1,000 and 10,000 routes."""
     kinds = [Kind(f"{number:,} routes", routes=number) for number in TABLES]
     return await _new_paths("routes", world, kinds)
 
 
 async def shadow(world: World) -> list[Row]:
-    """Hold a candidate policy, of the same routes, against no, some or every check."""
+    """Compare none, some or all checks with a candidate policy of the same routes."""
     kinds = [Kind(NO_SHADOW)]
     kinds += [Kind(f"shadow of {percent} %", shadow=percent) for percent in SHADOWS]
     return await _new_paths("shadow", world, kinds)
@@ -244,10 +244,9 @@ async def _new_paths(section: str, world: World, kinds: Sequence[Kind]) -> list[
 
 
 async def looma(world: World) -> list[Row]:
-    """Have a registry that answers, refuses connections, or takes them and never answers.
+    """Measure with a registry that answers, refuses connections, or accepts and never answers.
 
-    A few calls in flight, not as many as possible: what waiting in a full queue adds to the p99
-    would hide the rest.
+    Only a few calls are in flight, because waiting in a full queue would dominate the p99.
     """
     question = message(world.token())
     async with AsyncExitStack() as stack:
@@ -269,7 +268,7 @@ async def looma(world: World) -> list[Row]:
 
 
 async def flood(world: World) -> list[Row]:
-    """Ask by the clock, through Envoy: alone, among good requests, among tokens of made-up kids."""
+    """Send paced requests through Envoy: only these, with other valid ones, with unknown kids."""
     good, keys = world.token(), crowd.KeyServer(jwks(world.key))
     crowds = {
         crowd.NONE: None,
@@ -295,7 +294,7 @@ async def flood(world: World) -> list[Row]:
 
 
 async def reload(world: World) -> list[Row]:
-    """Ask by the clock, through Envoy, while a large policy is at rest, and being reloaded."""
+    """Send paced requests through Envoy, without and with reloads of a large policy."""
     kind, good = Kind("reloaded", routes=reloads.ROUTES), world.token()
     plan = world.plan._replace(seconds=crowd.LASTS * world.plan.seconds)
     async with world.sidecars(kind) as (sidecar,):
@@ -305,7 +304,7 @@ async def reload(world: World) -> list[Row]:
 
         async def reloading(seconds: float) -> load.Load:
             policy = world.directory / f"{kind.name}-routes.yaml"
-            async with reloads.again_and_again(sidecar.process, policy):
+            async with reloads.repeated_reloads(sidecar.process, policy):
                 return await at_rest(seconds)
 
         try:
@@ -369,8 +368,8 @@ _THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow")
 
 
 def possible(section: str) -> bool:
-    """Say whether a section can be measured here, and tell if not."""
+    """Return whether a section can be measured here; print why not."""
     if section in _THROUGH_ENVOY and shutil.which("wrk") is None:
-        print(f"section {section} is left out: it takes wrk")
+        print(f"section {section}: skipped: wrk is not installed")
         return False
     return True

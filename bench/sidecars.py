@@ -1,4 +1,4 @@
-"""Sidecars to be measured: their configuration, their start, what they are asked."""
+"""Sidecars to measure: configuration, start, and the Checks sent to them."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ READY_SECONDS = 30.0
 POLL_SECONDS = 0.002
 
 ALLOWED = "/api/services/orders"  # needs PERMISSION
-FORBIDDEN = "/api/cluster/nodes"  # needs one that no token here has
+FORBIDDEN = "/api/cluster/nodes"  # needs a permission that no token has
 PERMISSION = "service:access"
 ROUTES = (
     {"path": "/api/auth/*", "target": "zervi-auth-service", "auth_required": False},
@@ -33,20 +33,20 @@ ROUTES = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What a sidecar is to be measured as."""
+    """A variant of a sidecar to measure."""
 
     name: str
     transport: str = "h2"
     routes: int = 10
     cached_tokens: int = 10_000
-    looma: str | None = None  # its address
-    shadow: int | None = None  # percent of the checks that a candidate policy is held against
-    tree: Path | None = None  # the source tree that it runs from, None for this one
+    looma: str | None = None  # the registry's address
+    shadow: int | None = None  # percent of the checks that are compared with a candidate policy
+    tree: Path | None = None  # its source tree; None: this one
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A running one. ``ready_seconds``: from start to ready; with TLS or without, ``address``."""
+    """A running sidecar. ``ready_seconds``: from start to ready; ``address``: of listen.authz."""
 
     kind: Kind
     process: Process
@@ -60,7 +60,7 @@ class Sidecar:
 
 
 def table(number: int) -> Sequence[Mapping[str, object]]:
-    """Return a route table of that many routes, those that are asked for in its middle."""
+    """Return a table of ``number`` routes; the requested ones are in its middle."""
     rest = [
         {"path": f"/api/area{index % 97}/items{index}/{{id}}/*", "permissions": [PERMISSION]}
         for index in range(number - len(ROUTES))
@@ -74,9 +74,9 @@ async def running(kind: Kind, jwks_url: str, directory: Path) -> AsyncIterator[S
     """Run a sidecar until the block ends. Raises ProcessError."""
     authz, ops = free_ports(2)
     config = _write(kind, jwks_url, directory, authz, ops)
-    # -P: the working directory is this tree, which must not come before another.
+    # -P: the working directory is this tree, which must not precede another tree.
     command = [sys.executable, "-P", "-m", "sidecar", "serve", "--config", str(config)]
-    env = {"PYTHONDONTWRITEBYTECODE": ""}  # where it is set, each start compiles everything
+    env = {"PYTHONDONTWRITEBYTECODE": ""}  # if it is set, each start compiles all modules
     if kind.tree is not None:
         env["PYTHONPATH"] = str(kind.tree)
     begin = time.monotonic()
@@ -89,17 +89,17 @@ async def running(kind: Kind, jwks_url: str, directory: Path) -> AsyncIterator[S
 
 
 async def _until_ready(process: Process, ops: int) -> None:
-    """Wait for the first good answer of /readyz, asked over a plain socket: it costs little."""
+    """Wait until /readyz answers 200, over a plain socket, which is cheap."""
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while not await _says_ready(ops):
+            while not await _is_ready(ops):
                 process.check_running()
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise ProcessError(f"{process.name} was not ready within {READY_SECONDS:.0f} s") from None
 
 
-async def _says_ready(ops: int) -> bool:
+async def _is_ready(ops: int) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", ops)
     except OSError:
@@ -141,7 +141,7 @@ def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> 
 
 
 def message(token: str, path: str = ALLOWED) -> bytes:
-    """Return a CheckRequest with the headers that a client and Envoy give a request."""
+    """Return a CheckRequest with the usual headers of a client and Envoy."""
     headers = {
         "user-agent": (b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",),
         "accept": (b"application/json",),
@@ -154,10 +154,10 @@ def message(token: str, path: str = ALLOWED) -> bytes:
 
 
 async def expect(sidecar: Sidecar, question: bytes, reason: str) -> None:
-    """Make sure of what is measured: one Check, and why it is answered as it is.
+    """Check that one Check is answered with the expected reason.
 
     Raises ProcessError.
     """
     answer = read_answer(await ask(sidecar.address, question))
     if answer.metadata.get("reason") != reason:
-        raise ProcessError(f"{sidecar.kind.name} says {answer.metadata}, not {reason}")
+        raise ProcessError(f"{sidecar.kind.name}: expected {reason}, got {answer.metadata}")

@@ -1,11 +1,11 @@
-"""Let a sidecar live for ten minutes behind a real Envoy, in bad company: ``make soak``.
+"""Run a sidecar for ten minutes behind a real Envoy with misbehaving peers: ``make soak``.
 
-Clients leave before their answer, Envoy's connections to the sidecar are cut within a frame, peers
-at the sidecar's own ports break every rule and take every connection, the policy is reloaded all
-the time, Zervi takes a new key now and then. Meanwhile every answer must be right, probes must be
-answered, nothing that is to be denied may reach the Basic Server, and memory may not grow. When all
-is quiet again the sidecar must hold no more streams, tasks, connections and descriptors than
-before, and end at once when told so. Exit 1 where anything of that does not hold.
+Clients cancel requests, Envoy's connections to the sidecar break within a frame, peers at the
+sidecar's own ports break every rule and take every connection, the policy is reloaded repeatedly,
+and Zervi rotates its key. Meanwhile every answer must be right, probes must be answered, no denied
+request may reach the Basic Server, and memory must not grow. Afterwards the sidecar must hold no
+more streams, tasks, connections and descriptors than before, and stop immediately on SIGTERM.
+Exits with 1 if one of these is violated.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import MEBIBYTE, free_ports, rss_bytes
-from bench.reloads import again_and_again
+from bench.reloads import repeated_reloads
 from bench.rounds import progress
 from bench.soak_peers import hoard, misdeeds, peer, probe
 from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client
@@ -38,20 +38,20 @@ from demo.stack import Setup, Stack, running
 from demo.zervi import Zervi
 
 SECONDS = 600.0
-MOST_GROWTH = 3.0  # MiB, once a fifth of that time has filled the caches
+MOST_GROWTH = 3.0  # MiB, after a fifth of the time, when the caches are full
 SAMPLE_SECONDS = 0.5
-QUIET_SECONDS = 20.0  # in which everything must be let go; the sidecar's own patience is ten
-SHOWN = 20  # wrong answers
-END_SECONDS = 1.0  # after which a sidecar that drains closes connections that still have streams
+QUIET_SECONDS = 20.0  # in which everything must be released; the sidecar's timeouts are ten
+SHOWN = 20  # wrong answers that are printed
+END_SECONDS = 1.0  # within which the sidecar must stop
 
 CLIENTS: Sequence[type[Http1 | Http2]] = [*[Http1] * 8, *[Http2] * 2]
 PEERS = 8  # at listen.authz; half as many at listen.health
-CACHED_TOKENS = 300  # few, so that new ones soon push out old ones
+CACHED_TOKENS = 300  # few, so that old ones are evicted soon
 ROTATION_SECONDS = 20.0
-PUBLISHED_SECONDS = 3.0  # before it signs: made-up kids use up the fetches that it could ask for
-KEY_SECONDS = 0.4  # that Zervi takes to show its keys: once a second Checks of made-up kids wait
+PUBLISHED_SECONDS = 3.0  # before the key signs: unknown kids use up the on-demand fetches
+KEY_SECONDS = 0.4  # delay of Zervi's key set, so that Checks with unknown kids wait
 
-# The sidecar as it is, but SIGUSR1 makes it count what it holds.
+# The unchanged sidecar, except that SIGUSR1 makes it count its objects.
 COUNTING = """
 import asyncio, gc, json, os, signal, sys
 from sidecar.cli import main
@@ -59,21 +59,21 @@ from sidecar.extauthz.service import _Check
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.stream import Stream
 
-def tell(*_):
-    gc.unfreeze()  # what was there at a reload is among what is counted
+def count(*_):
+    gc.unfreeze()  # so that objects frozen at a reload are counted
     gc.collect()
     kinds = [type(each) for each in gc.get_objects()]
     held = {kind.__name__: kinds.count(kind) for kind in (H2Protocol, Stream, _Check, asyncio.Task)}
     held["descriptors"] = len(os.listdir("/proc/self/fd"))
     os.write(2, json.dumps({"held": held}).encode() + b"\\n")
 
-signal.signal(signal.SIGUSR1, tell)
+signal.signal(signal.SIGUSR1, count)
 sys.exit(main())
 """
 
 
-def what_is_asked(zervi: Zervi, signers: Sequence[SigningKey]) -> list[Kind]:
-    """Return every kind of request; the last of ``signers`` signs new tokens."""
+def request_kinds(zervi: Zervi, signers: Sequence[SigningKey]) -> list[Kind]:
+    """Return all kinds of requests; the last of ``signers`` signs new tokens."""
     claims, key, serial = user_claims("alice"), zervi.keys[0], count()
 
     def always(token: str) -> Callable[[], str]:
@@ -102,13 +102,13 @@ def what_is_asked(zervi: Zervi, signers: Sequence[SigningKey]) -> list[Kind]:
         Kind("large headers", 200, "2", token=alice, headers=large),
         Kind("POST without token", 401, "token_missing", method="POST", body="b" * 10_000),
         Kind("no token", 401, "token_missing"),
-        Kind("no JWT", 401, "token_malformed", token=lambda: "nonsense"),
+        Kind("not a JWT", 401, "token_malformed", token=lambda: "nonsense"),
         Kind("expired token", 401, "token_expired", token=old),
         Kind("forged token", 401, "token_signature", token=forged),
-        Kind("made-up kid", 401, "token_key_unknown", token=stray),
+        Kind("unknown kid", 401, "token_key_unknown", token=stray),
         Kind("two tokens", 401, "multiple_credentials", token=alice, headers=second),
         Kind("no permission", 403, "permission_denied", cluster, token=alice),
-        Kind("no owner", 403, "not_owner", "/api/users/9/orders/1", token=alice),
+        Kind("not the owner", 403, "not_owner", "/api/users/9/orders/1", token=alice),
         Kind("wrong method", 405, "method_not_allowed", report, "DELETE", token=root),
         Kind("a person's token", 403, "wrong_principal_kind", sync, token=root),
         Kind("no route", 403, "no_route", "/nowhere", token=root),
@@ -118,7 +118,7 @@ def what_is_asked(zervi: Zervi, signers: Sequence[SigningKey]) -> list[Kind]:
 
 
 class Finding(NamedTuple):
-    """One thing that a run looked at, and whether it was as it must be."""
+    """One observation of a run, and whether it is as required."""
 
     what: str
     seen: object
@@ -129,7 +129,7 @@ class Finding(NamedTuple):
 async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
     """Run everything, with a relay between Envoy and the sidecar. Raises ProcessError.
 
-    The number is the port of listen.health.
+    Yields the processes, the relay, and the port of listen.health.
     """
     relayed, keys, health, *rest = free_ports(3 + len(Ports._fields))
     ports = Ports(*rest)
@@ -159,32 +159,32 @@ async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
 
 
 async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
-    """Keep a sidecar in bad company for that long. Raises ProcessError."""
+    """Run a sidecar with misbehaving peers for ``seconds``. Raises ProcessError."""
     async with world(directory) as (stack, relay, health):
         signers = stack.zervi.keys.copy()
-        asked = what_is_asked(stack.zervi, signers)
+        asked = request_kinds(stack.zervi, signers)
         envoy, authz, ops = stack.ports.envoy, stack.ports.authz, stack.ports.ops
         bad = misdeeds(stack.zervi)
-        for kind in asked:  # so that what is opened once and kept is there when it is counted
+        for kind in asked:  # so that everything that is opened only once exists before counting
             reader, writer = await asyncio.open_connection(HOST, envoy)
             await Http1(reader, writer).ask(kind)
             writer.close()
         before = await held_by(stack.sidecar)
         try:
-            async with asyncio.TaskGroup() as company:
-                tasks = [company.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
-                tasks += [company.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
-                tasks += [company.create_task(peer(health, bad, tally)) for _ in range(PEERS // 2)]
-                tasks += [company.create_task(hoard(port)) for port in (health, ops)]
-                tasks.append(company.create_task(probe(ops, health, tally)))
-                tasks.append(company.create_task(relay.cut()))
-                tasks.append(company.create_task(rotate(stack.zervi, signers)))
-                async with again_and_again(stack.sidecar, stack.directory / "routes.yaml"):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(client(envoy, each, asked, tally)) for each in CLIENTS]
+                tasks += [group.create_task(peer(authz, bad, tally)) for _ in range(PEERS)]
+                tasks += [group.create_task(peer(health, bad, tally)) for _ in range(PEERS // 2)]
+                tasks += [group.create_task(hoard(port)) for port in (health, ops)]
+                tasks.append(group.create_task(probe(ops, health, tally)))
+                tasks.append(group.create_task(relay.cut()))
+                tasks.append(group.create_task(rotate(stack.zervi, signers)))
+                async with repeated_reloads(stack.sidecar, stack.directory / "routes.yaml"):
                     memory = await watch(stack, seconds, asked, tally)
                 for task in tasks:
                     task.cancel()
         except* ConnectionError:
-            stack.sidecar.check_running()  # says more, where it has ended
+            stack.sidecar.check_running()  # a better message if it has ended
             raise
         after = await when_quiet(stack.sidecar, before)
         checks, resets, connections = [
@@ -200,7 +200,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
     kept = [(name, before[name], after[name]) for name in before]
     return [
         Finding("wrong answers", len(tally.wrong), not tally.wrong),
-        # Envoy asks again unless the first half of the answer was there, and one at most is cut.
+        # Envoy retries unless it has a part of the answer; each cut affects at most one answer.
         Finding("503 of Envoy / cuts", f"{tally.lost} / {relay.cuts}", tally.lost <= relay.cuts),
         Finding("Checks / reset by Envoy", f"{checks:,} / {resets:,}", resets > 0),
         Finding("Envoy's connections to the sidecar", connections, connections > 1),
@@ -216,7 +216,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
 
 
 async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tally) -> list[float]:
-    """Sample memory (MiB), see that nothing passes that is to be denied. Raises ProcessError."""
+    """Sample memory (MiB), check that denied requests do not pass. Raises ProcessError."""
     denied = {kind.name for kind in asked if kind.status != 200}
     arrived = stack.basic_server.received
     memory = []
@@ -227,7 +227,7 @@ async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tall
         memory.append(rss_bytes(stack.sidecar.pid) / MEBIBYTE)
         while arrived:
             names = arrived.popleft().values(MARK)
-            tally.wrong += [f"{name}: let through" for name in names if name in denied]
+            tally.wrong += [f"{name}: passed, must be denied" for name in names if name in denied]
         done = f"{passed:.0f} of {seconds:.0f} s, {tally.right.total():,} right"
         progress(f"{done}, {len(tally.wrong)} wrong, {memory[-1]:.1f} MiB")
     progress("")
@@ -235,7 +235,7 @@ async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tall
 
 
 async def rotate(zervi: Zervi, signers: list[SigningKey]) -> None:
-    """Let Zervi publish a new key now and then, and sign with it a little later."""
+    """Make Zervi publish new keys, and sign with each a little later."""
     while True:
         await asyncio.sleep(ROTATION_SECONDS)
         key = await zervi.rotate()
@@ -244,17 +244,17 @@ async def rotate(zervi: Zervi, signers: list[SigningKey]) -> None:
 
 
 async def when_quiet(sidecar: Process, before: Mapping[str, int]) -> Mapping[str, int]:
-    """Let the sidecar count until it holds no more than before, or had time enough for that."""
-    patience = time.monotonic() + QUIET_SECONDS
+    """Count the sidecar's objects until they are as few as before, or the time is over."""
+    end = time.monotonic() + QUIET_SECONDS
     while True:
         now = await held_by(sidecar)
-        if all(now[name] <= before[name] for name in before) or time.monotonic() > patience:
+        if all(now[name] <= before[name] for name in before) or time.monotonic() > end:
             return now
         await asyncio.sleep(SAMPLE_SECONDS)
 
 
 async def held_by(sidecar: Process) -> Mapping[str, int]:
-    """Let the sidecar count what it holds."""
+    """Return the sidecar's counts of its objects."""
 
     def counted() -> list[Mapping[str, int]]:
         return [line["held"] for line in log_of(sidecar) if "held" in line]
@@ -262,33 +262,33 @@ async def held_by(sidecar: Process) -> Mapping[str, int]:
     before = len(counted())
     sidecar.signal(signal.SIGUSR1)
     async with asyncio.timeout(QUIET_SECONDS):
-        while len(counts := counted()) == before:  # noqa: ASYNC110 -- it is another process
+        while len(counts := counted()) == before:  # noqa: ASYNC110 -- another process
             await asyncio.sleep(0.05)
     return counts[-1]
 
 
 def log_of(sidecar: Process) -> Iterator[dict[str, Any]]:
-    """Read the log; what is no line of it, such as a traceback, is an error."""
+    """Read the log; other output, such as a traceback, is an error."""
     for line in sidecar.stderr.read_text().splitlines(keepends=True):
         try:
             yield json.loads(line)
         except ValueError:
-            if line.endswith("\n"):  # else it is being written
+            if line.endswith("\n"):  # otherwise the line is incomplete
                 yield {"level": "error", "message": line}
 
 
 async def counted_by(envoy: Envoy, name: str) -> int:
-    """Return what Envoy counted of the sidecar."""
+    """Return one of Envoy's counters about the sidecar."""
     counter = f"cluster.authz.upstream_{name}"
     return int((await envoy.admin(f"/stats?filter=^{counter}$")).removeprefix(f"{counter}: "))
 
 
 def report(findings: Sequence[Finding], tally: Tally) -> None:
-    """Print what was seen."""
+    """Print the results."""
     console = Console(width=100)
-    table = Table("request", "answered rightly", "client left")
+    table = Table("request", "right answers", "cancelled")
     for name in sorted(tally.right):
-        table.add_row(name, f"{tally.right[name]:,}", f"{tally.left[name]:,}")
+        table.add_row(name, f"{tally.right[name]:,}", f"{tally.cancelled[name]:,}")
     console.print(table)
     table = Table("", "seen", "")
     for what, seen, good in findings:
@@ -299,13 +299,13 @@ def report(findings: Sequence[Finding], tally: Tally) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Soak; 1 where anything was not as it must be."""
+    """Run the soak test; return 1 if an observation is not as required."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.soak",
         description=__doc__,
         epilog="example: python -m bench.soak --seconds 60",
     )
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for how long")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="duration")
     options = parser.parse_args(arguments)
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="zervi-soak-") as directory:

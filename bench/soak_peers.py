@@ -1,4 +1,4 @@
-"""The bad company at a soaked sidecar's own addresses, and the probes that it must still answer."""
+"""Misbehaving peers at the sidecar's own addresses, and the probes that it must still answer."""
 
 import asyncio
 import contextlib
@@ -19,22 +19,22 @@ from sidecar.transport.h2.rpc import PREFIX
 HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{name}" for name in ("Check", "Watch"))
 
 PEER_PAUSE = 0.1  # seconds, on average
-STAYERS = 0.05  # the share of bad peers who wait to be shown out
-HOARD = 300  # connections: more than any of the addresses has
+STAYERS = 0.05  # the share of bad peers that wait for the sidecar to close
+HOARD = 300  # connections: more than the limit of any address
 HOARD_SECONDS = 2.0
 PROBE_SECONDS = 0.5
-PROBE_ATTEMPTS = 3  # as the kubelet makes before it restarts a container
+PROBE_ATTEMPTS = 3  # the kubelet's failure threshold
 
 _HELLO = wire.PREFACE + wire.settings({})
 _TYPE = literal(b"content-type", b"application/grpc")
 _NUMBERS = range(1, 200, 2)
-# A field of 3.9 KB that goes into the table, where a byte names it.
+# A field of 3.9 KB for the table; then one byte refers to it.
 _LARGE = b"\x40\x01a\x7f\xbd\x1d" + b"v" * 3900
 _NAMED = b"\xbe"
 
 
 def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
-    """Return what bad peers send; no one acknowledges SETTINGS, so that no one may stay."""
+    """Return what bad peers send. None acknowledges SETTINGS, so none may stay connected."""
     return {
         **_of_calls(zervi.token("alice"), zervi),
         **_of_frames(),
@@ -44,7 +44,7 @@ def misdeeds(zervi: Zervi) -> Mapping[str, bytes]:
 
 
 def _of_calls(token: str, zervi: Zervi) -> Mapping[str, bytes]:
-    stray = sign(user_claims("alice"), zervi.keys[-1]._replace(kid="made-up"))
+    stray = sign(user_claims("alice"), zervi.keys[-1]._replace(kid="unknown"))
     checks = [call(each, CHECK, message(token)) for each in _NUMBERS]
     waiting = [call(each, CHECK, message(stray)) for each in _NUMBERS]
     probes = [call(each, HEALTH_CHECK) for each in range(1, 4000, 2)]
@@ -57,7 +57,7 @@ def _of_calls(token: str, zervi: Zervi) -> Mapping[str, bytes]:
         "Checks that wait": _HELLO + b"".join(waiting),
         "Checks that wait, reset": _HELLO + b"".join(waiting) + b"".join(_resets(_NUMBERS)),
         "Checks without a window": narrow + b"".join(checks),
-        "halves of Checks": _HELLO + b"".join(check[:-5] for check in checks),
+        "incomplete Checks": _HELLO + b"".join(check[:-5] for check in checks),
         "probes": _HELLO + b"".join(probes),
         "probes, each reset": _HELLO + _each_reset(probes),
         "Watch": _HELLO + watches[0],
@@ -67,16 +67,16 @@ def _of_calls(token: str, zervi: Zervi) -> Mapping[str, bytes]:
 
 
 def _of_frames() -> Mapping[str, bytes]:
-    crumb = wire.frame(wire.DATA, 0, 1, b"x")
+    small = wire.frame(wire.DATA, 0, 1, b"x")
     return {
         "garbage": os.urandom(300),
         "HTTP/1.1": b"GET / HTTP/1.1\r\nhost: soak\r\n\r\n",
         "pings": _HELLO + wire.frame(wire.PING, 0, 0, bytes(8)) * 3000,
         "settings": _HELLO + wire.settings(dict.fromkeys(range(7, 2700), 0)) * 30,
         "windows": _HELLO + _head(1) + wire.window_update(1, 1) * 3000,
-        "crumbs of a body": _HELLO + _head(1) + crumb * 5000,
-        "a body that goes on": _HELLO + _head(1) + wire.frame(wire.DATA, 0, 1, bytes(16_000)) * 100,
-        "resets of nothing": _HELLO + b"".join(_resets(_NUMBERS)) * 20,
+        "small DATA": _HELLO + _head(1) + small * 5000,
+        "an endless body": _HELLO + _head(1) + wire.frame(wire.DATA, 0, 1, bytes(16_000)) * 100,
+        "resets of closed streams": _HELLO + b"".join(_resets(_NUMBERS)) * 20,
     }
 
 
@@ -87,9 +87,9 @@ def _of_headers() -> Mapping[str, bytes]:
     from_table = [_head(each, path=_NAMED) for each in range(3, 4000, 2)]
     huffman = b"\x00\x01a\xff\x81\x7c" + b"\xff\xff\xff\xea" * 4000  # one symbol of 30 bits
     return {
-        "headers without end": _HELLO + endless,
-        "headers in crumbs": _HELLO + wire.frame(wire.HEADERS, 0, 1, b"\0") + pieces,
-        "broken headers": _HELLO + wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b"\xff" * 50),
+        "endless headers": _HELLO + endless,
+        "small CONTINUATIONs": _HELLO + wire.frame(wire.HEADERS, 0, 1, b"\0") + pieces,
+        "invalid headers": _HELLO + wire.frame(wire.HEADERS, wire.END_HEADERS, 1, b"\xff" * 50),
         "headers from the table": _HELLO + _head(1, _LARGE) + b"".join(referring),
         "paths from the table": _HELLO
         + _head(1, path=b"\x44\x7f\xbd\x1d/" + b"v" * 3899)
@@ -141,7 +141,7 @@ def _each_reset(calls: list[bytes]) -> bytes:
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
-    """Return a field of a message, in protobuf's wire format."""
+    """Return an encoded protobuf field."""
     size, left = b"", len(content)
     while left > 0x7F:
         size += bytes([left & 0x7F | 0x80])
@@ -150,7 +150,7 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 
 async def peer(port: int, sent: Mapping[str, bytes], tally: Tally) -> None:
-    """Misbehave at the sidecar for ever: send something bad, or its beginning, and go."""
+    """Misbehave for ever: connect, send a bad input or a part of it, disconnect."""
     while True:
         name, octets = random.choice(list(sent.items()))
         end = random.choice((len(octets), random.randrange(len(octets))))
@@ -158,21 +158,23 @@ async def peer(port: int, sent: Mapping[str, bytes], tally: Tally) -> None:
         tally.peers += 1
         try:
             writer.write(octets[:end])
-            async with asyncio.timeout(GIVE_UP_SECONDS):  # the sidecar's patience is ten
+            async with asyncio.timeout(GIVE_UP_SECONDS):  # the sidecar's timeouts are ten
                 await writer.drain()
                 if random.random() < STAYERS:
                     await reader.read()
             await asyncio.sleep(random.uniform(0, 2 * PEER_PAUSE))
         except TimeoutError:
-            tally.wrong.append(f"a peer was not shown out: {name}, {end} of {len(octets)} bytes")
+            tally.wrong.append(
+                f"connection of a bad peer not closed: {name}, {end} of {len(octets)} bytes"
+            )
         except ConnectionError:
-            pass  # it was shown out first
+            pass  # the sidecar closed first
         finally:
             writer.transport.abort()
 
 
 async def hoard(port: int) -> None:
-    """Take all connections of an address and say nothing, for ever and again."""
+    """Repeatedly take all connections of an address and send nothing."""
     while True:
         held = []
         try:
@@ -186,7 +188,7 @@ async def hoard(port: int) -> None:
 
 
 async def probe(ops: int, health: int, tally: Tally) -> None:
-    """Ask over a new connection each time, as the kubelet does, for ever."""
+    """Probe for ever, over a new connection each time, as the kubelet does."""
     questions = {
         ops: (b"GET /livez HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n", b" 200 OK"),
         health: (_HELLO + call(1, HEALTH_CHECK), b"\0\0\0\0\x02\x08\x01"),  # SERVING
@@ -194,15 +196,15 @@ async def probe(ops: int, health: int, tally: Tally) -> None:
     while True:
         for port, (question, answer) in questions.items():
             for _ in range(PROBE_ATTEMPTS):
-                if await _says(port, question, answer):
+                if await _answers(port, question, answer):
                     tally.probes += 1
                     break
             else:
-                tally.wrong.append(f"a probe at port {port} had no answer")
+                tally.wrong.append(f"a probe at port {port} was not answered")
         await asyncio.sleep(PROBE_SECONDS)
 
 
-async def _says(port: int, question: bytes, answer: bytes) -> bool:
+async def _answers(port: int, question: bytes, answer: bytes) -> bool:
     seen = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         async with asyncio.timeout(GIVE_UP_SECONDS):

@@ -1,4 +1,4 @@
-"""The traffic of a soaked sidecar: clients who leave, and a line that breaks."""
+"""The traffic of the soak test: clients that cancel, and a connection that breaks."""
 
 import asyncio
 import contextlib
@@ -14,69 +14,69 @@ from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 HOST = "127.0.0.1"
-MARK = "x-soak"  # what a request is, for who sees it arrive behind Envoy
+MARK = "x-soak"  # names a request's kind behind Envoy
 ENVOYS_OWN = b"authorization does not answer at the moment; try again"  # envoy/envoy.yaml
 
 CLIENT_PAUSE = 0.02  # seconds between two requests, on average
-MOST_TURNS = 100  # of a connection; then its client reconnects
+MOST_TURNS = 100  # rounds per connection; then its client reconnects
 GIVE_UP_SECONDS = 20.0  # Envoy itself answers after three
-LEAVERS = 0.3  # the share of requests whose client waits no longer than one of these times:
-PATIENCE = (0.0, 0.001, 0.1)  # before Envoy has asked, while it asks, while a Check waits for a key
+LEAVERS = 0.3  # the share of requests that are cancelled, after one of these times:
+CANCEL_AFTER = (0.0, 0.001, 0.1)  # before the Check, during it, while it waits for a key
 
 CUT_SECONDS = 2.0  # between two cuts of Envoy's connection to the sidecar, on average
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A request, and what its answer must be.
+    """A request and its expected answer.
 
-    ``told`` is why it is denied or, where it is allowed, whose identity arrives (empty: none).
+    ``detail`` is the reason of a denial, or the identity that an allowed request has (empty: none).
     """
 
     name: str
     status: int
-    told: str
+    detail: str
     path: str = "/api/services/orders"
     method: str = "GET"
-    token: Callable[[], str] | None = None  # each request asks for one
+    token: Callable[[], str] | None = None  # called for each request
     headers: Sequence[tuple[str, str]] = ()
     body: str = ""
 
     def fields(self) -> list[tuple[str, str]]:
-        """Return the headers of one such request, with an identity that must never arrive."""
+        """Return the headers of one request, with a forged identity that must never arrive."""
         bearer = [("authorization", f"Bearer {self.token()}")] if self.token else []
         return [(MARK, self.name), ("x-user-id", "1"), *bearer, *self.headers]
 
     def is_right(self, status: int, body: bytes) -> bool:
-        """Whether that is its answer; the Basic Server's own tells what arrived there."""
+        """Return whether the answer is as expected; the Basic Server echoes what it received."""
         try:
-            told = json.loads(body)
+            answer = json.loads(body)
             if status != 200:
-                return (status, told["reason"]) == (self.status, self.told)
+                return (status, answer["reason"]) == (self.status, self.detail)
             names = {"x-user-id", "x-service-id"}
-            identity = "".join(value for name, value in told["headers"] if name in names)
-            return (status, identity, told["body"]) == (self.status, self.told, self.body)
-        except (ValueError, LookupError, TypeError):  # it is no such JSON
+            identity = "".join(value for name, value in answer["headers"] if name in names)
+            return (status, identity, answer["body"]) == (self.status, self.detail, self.body)
+        except (ValueError, LookupError, TypeError):  # not such a JSON object
             return False
 
 
 @dataclass
 class Tally:
-    """What happened; ``wrong`` is for people to read."""
+    """The counts of a run; ``wrong`` has readable lines."""
 
     wrong: list[str] = field(default_factory=list)
     right: Counter[str] = field(default_factory=Counter)  # answers, by kind
-    left: Counter[str] = field(default_factory=Counter)  # requests whose client left, by kind
-    lost: int = 0  # denied by Envoy itself (503), which had no answer
+    cancelled: Counter[str] = field(default_factory=Counter)  # cancelled requests, by kind
+    lost: int = 0  # denied by Envoy itself (503) without an answer of the sidecar
     clients: int = 0  # connections to Envoy
-    peers: int = 0  # bad ones at the sidecar's own addresses, their connections
-    probes: int = 0  # that were answered
+    peers: int = 0  # connections of bad peers to the sidecar
+    probes: int = 0  # answered
 
 
 class Http1:
-    """A connection to Envoy. To cancel ``ask`` is to leave, which ends the connection."""
+    """A connection to Envoy. Cancelling ``ask`` closes the connection."""
 
-    at_once = 1
+    concurrent = 1
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open = True
@@ -84,8 +84,8 @@ class Http1:
         self._writer = writer
 
     async def ask(self, kind: Kind) -> tuple[int, bytes]:
-        """Send a request and read the answer: its status, its body."""
-        self.open = False  # until the answer is whole
+        """Send a request; return the answer's status and body."""
+        self.open = False  # until the answer is complete
         lines = [f"{kind.method} {kind.path} HTTP/1.1", "host: soak"]
         lines += [f"{name}: {value}" for name, value in kind.fields()]
         lines += [f"content-length: {len(kind.body)}", "", kind.body]
@@ -98,9 +98,9 @@ class Http1:
 
 
 class Http2:
-    """A connection to Envoy. To cancel ``ask`` is to leave, which resets the stream."""
+    """A connection to Envoy. Cancelling ``ask`` resets the stream."""
 
-    at_once = 8  # requests under way
+    concurrent = 8  # requests in flight
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open = True
@@ -112,7 +112,7 @@ class Http2:
         self._reading = asyncio.create_task(self._read())
 
     async def ask(self, kind: Kind) -> tuple[int, bytes]:
-        """Send a request and read the answer: its status, its body."""
+        """Send a request; return the answer's status and body."""
         number = self._state.get_next_available_stream_id()
         pseudo = [(":method", kind.method), (":scheme", "http"), (":authority", "soak")]
         fields = [*pseudo, (":path", kind.path), *kind.fields()]
@@ -131,7 +131,7 @@ class Http2:
                 else:
                     raise ConnectionResetError(f"{event!r}")
         except asyncio.CancelledError:
-            with contextlib.suppress(StreamClosedError):  # it was answered meanwhile
+            with contextlib.suppress(StreamClosedError):  # answered meanwhile
                 self._state.reset_stream(number, ErrorCodes.CANCEL)
                 self._writer.write(self._state.data_to_send())
             raise
@@ -155,30 +155,30 @@ class Http2:
 
 
 async def client(port: int, over: type[Http1 | Http2], kinds: Sequence[Kind], tally: Tally) -> None:
-    """Ask for ever, at random, over one connection after the other."""
+    """Send random requests for ever, over one connection after the other."""
     while True:
         reader, writer = await asyncio.open_connection(HOST, port)
         connection = over(reader, writer)
         tally.clients += 1
         try:
             for _ in range(random.randint(1, MOST_TURNS)):
-                chosen = random.choices(kinds, k=over.at_once)
+                chosen = random.choices(kinds, k=over.concurrent)
                 await asyncio.gather(*(_ask(connection, kind, tally) for kind in chosen))
                 if not connection.open:
                     break
-                await asyncio.sleep(random.uniform(0, 2 * CLIENT_PAUSE) * over.at_once)
+                await asyncio.sleep(random.uniform(0, 2 * CLIENT_PAUSE) * over.concurrent)
         finally:
             writer.transport.abort()
 
 
 async def _ask(connection: Http1 | Http2, kind: Kind, tally: Tally) -> None:
-    leaves = random.random() < LEAVERS
+    cancels = random.random() < LEAVERS
     try:
-        async with asyncio.timeout(random.choice(PATIENCE) if leaves else GIVE_UP_SECONDS):
+        async with asyncio.timeout(random.choice(CANCEL_AFTER) if cancels else GIVE_UP_SECONDS):
             status, body = await connection.ask(kind)
     except TimeoutError:
-        if leaves:
-            tally.left[kind.name] += 1
+        if cancels:
+            tally.cancelled[kind.name] += 1
         else:
             tally.wrong.append(f"{kind.name}: no answer")
     except (ConnectionError, EOFError) as error:
@@ -193,7 +193,7 @@ async def _ask(connection: Http1 | Http2, kind: Kind, tally: Tally) -> None:
 
 
 class Relay:
-    """Passes bytes on to a server, late if so wished, and cuts connections when told."""
+    """Forwards bytes to a server, optionally with a delay, and cuts connections."""
 
     def __init__(self, target: int, delay: float = 0.0) -> None:
         self.cuts = 0
@@ -202,13 +202,13 @@ class Relay:
         self._cutting = False
 
     async def cut(self) -> None:
-        """Cut, for ever, the connection on which something moves next."""
+        """Repeatedly cut the connection that transfers data next."""
         while True:
             await asyncio.sleep(random.uniform(0, 2 * CUT_SECONDS))
             self._cutting = True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one connection."""
+        """Relay one connection."""
         await asyncio.sleep(self._delay)
         far_reader, far_writer = await asyncio.open_connection(HOST, self._target)
         ways = self._pass_on(reader, far_writer), self._pass_on(far_reader, writer)
@@ -225,7 +225,7 @@ class Relay:
                 if self._cutting:
                     self._cutting = False
                     self.cuts += 1
-                    writer.write(octets[: len(octets) // 2])  # most likely within a frame
+                    writer.write(octets[: len(octets) // 2])  # probably within a frame
                     return
                 writer.write(octets)
                 await writer.drain()

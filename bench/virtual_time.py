@@ -11,16 +11,16 @@ Result = TypeVar("Result")
 
 
 class _NeverWaits(selectors.SelectSelector):
-    """A selector that lets the loop's time pass where another would sleep."""
+    """A selector that advances the loop's time instead of sleeping."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return at once, ``timeout`` seconds later. Raises RuntimeError where nothing is due."""
+        """Advance the time by ``timeout`` and return. Raises RuntimeError if no timer is set."""
         if timeout is None:
-            raise RuntimeError("every task waits for what will never happen")
+            raise RuntimeError("deadlock: no task is ready and no timer is set")
         self.now += max(timeout, 0.0)
         return []
 
@@ -42,10 +42,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         func: Callable[[*Arguments], Result],
         *args: *Arguments,
     ) -> asyncio.Future[Result]:
-        """Run what another loop gives to a thread at once: a thread knows no virtual time."""
+        """Run the function immediately instead of in a thread, which has no virtual time."""
         future: asyncio.Future[Result] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it belongs to who waits
+        except Exception as error:  # noqa: BLE001 -- any error belongs to the waiting task
             future.set_exception(error)
         return future

@@ -1,1 +1,1 @@
-"""Fuzzing what reads hostile bytes: ``make fuzz``."""
+"""Fuzzers for the parsers of untrusted input: ``make fuzz``."""

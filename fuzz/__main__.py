@@ -1,4 +1,4 @@
-"""``python -m fuzz [--seconds N] [TARGET ...]``: each target in a process of its own."""
+"""``python -m fuzz [--seconds N] [TARGET ...]``: each target in its own process."""
 
 import argparse
 import importlib.util
@@ -10,21 +10,23 @@ NAMES = ("checks", "paths", "tokens", "frames", "blocks")
 
 
 def main() -> int:
-    """Fuzz each target for so many seconds; 1 where one of them failed."""
-    parser = argparse.ArgumentParser(prog="fuzz", description="Fuzz what reads hostile bytes.")
+    """Fuzz each target for ``--seconds``; return 1 if one failed."""
+    parser = argparse.ArgumentParser(
+        prog="fuzz", description="Fuzz the parsers of untrusted input."
+    )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="per target")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.targets or list(NAMES)
     if unknown := set(names) - set(NAMES):
-        parser.error(f"no target {', '.join(sorted(unknown))}")
+        parser.error(f"unknown target: {', '.join(sorted(unknown))}")
     if given.here:
         return fuzz(names[0], given.seconds)
     failed = []
     for name in names:
         command = [sys.executable, "-m", "fuzz", "--here", "--seconds", str(given.seconds), name]
-        if subprocess.run(command, check=False).returncode:  # noqa: S603 -- ourselves
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 -- this program
             failed.append(name)
     print("FAILED: " + ", ".join(failed) if failed else "nothing found")
     return 1 if failed else 0

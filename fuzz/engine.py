@@ -1,7 +1,7 @@
-"""Runs a target over more and more bytes for a bounded time: atheris where it is, hypothesis else.
+"""Runs a target on many inputs for a bounded time: with atheris if installed, else hypothesis.
 
-An input that takes SLOWER times as long as the slowest seed is a failure too, if it does so each
-of three times: some spelling costs the reader more than it may.
+An input that takes SLOWER times as long as the slowest seed, three times in a row, is a failure
+too: the parser's work is not bounded.
 """
 
 import random
@@ -15,18 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SLOWER = 50
-LEAST_SECONDS = 0.002  # that the slowest seed counts for: below it the clock decides
+LEAST_SECONDS = 0.002  # lower bound for the slowest seed, because the clock is imprecise
 MAX_BYTES = 16 * 1024
 FINDINGS = Path("build/fuzz")
 ROUND = 500  # inputs between two looks at the clock
 
 
 class TooSlowError(AssertionError):
-    """An input took far longer than those of its kind."""
+    """An input took far longer than the seeds."""
 
 
 def bounded(run: Callable[[bytes], None], seeds: Sequence[bytes]) -> Callable[[bytes], None]:
-    """Return ``run`` with a bound on its time, SLOWER times that of the slowest seed."""
+    """Return ``run`` with a time limit: SLOWER times that of the slowest seed."""
     usual = max(LEAST_SECONDS, *(min(_seconds(run, seed) for _ in range(3)) for seed in seeds))
 
     def run_in_time(octets: bytes) -> None:
@@ -45,8 +45,8 @@ def _seconds(run: Callable[[bytes], None], octets: bytes) -> float:
 
 
 def with_atheris(run: Callable[[bytes], None], seeds: Sequence[bytes], seconds: int) -> None:
-    """Let coverage guide the way; ends the process. What fails is left in FINDINGS."""
-    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # -- where it installs
+    """Fuzz guided by coverage; ends the process. Failing inputs are written to FINDINGS."""
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # -- optional
 
     with tempfile.TemporaryDirectory() as directory:
         for index, seed in enumerate(seeds):
@@ -59,7 +59,7 @@ def with_atheris(run: Callable[[bytes], None], seeds: Sequence[bytes], seconds: 
 
 
 def with_hypothesis(run: Callable[[bytes], None], seeds: Sequence[bytes], seconds: float) -> int:
-    """Change the seeds at random, and shrink what fails; return how many inputs were run."""
+    """Mutate the seeds at random and shrink failures; return the number of inputs."""
     count = 0
 
     @settings(max_examples=ROUND, deadline=None, database=None)
@@ -67,7 +67,7 @@ def with_hypothesis(run: Callable[[bytes], None], seeds: Sequence[bytes], second
     def check(seed: bytes, number: int) -> None:
         nonlocal count
         count += 1
-        run(changed(seed, seeds, random.Random(number)))  # noqa: S311 -- no secret
+        run(changed(seed, seeds, random.Random(number)))  # noqa: S311 -- not a secret
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,10 +1,10 @@
-"""What must hold for any bytes, one function a reader; each raises where it does not.
+"""Properties that hold for any input, one function per parser; each raises on a violation.
 
-The judges are those of the tests, and share no code with what they judge: models of upstreams for
-paths, a second reading of the rules for tokens, the hpack library for header blocks.
+The oracles are those of the tests and share no code with the parsers: models of upstreams for
+paths, an independent implementation of the token rules, the hpack library for header blocks.
 """
 
-# ruff: noqa: S101 -- a fuzzer's judges assert, as tests do
+# ruff: noqa: S101 -- oracles assert, as tests do
 
 import time
 from collections.abc import Callable, Iterator
@@ -44,14 +44,14 @@ _check = _service.methods().unary[CHECK]
 
 
 class Target(NamedTuple):
-    """A reader under attack; ``seeds`` are what the fuzzer begins with."""
+    """A parser to fuzz, with the initial inputs of the fuzzer."""
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
 
 
 def check_message(octets: bytes) -> None:
-    """Answer any CheckRequest, and allow only public routes and good tokens."""
+    """Check that any CheckRequest is answered, and only public routes and valid tokens allowed."""
     answer = _check(octets, None)
     assert isinstance(answer, bytes)
     response = CheckResponse.FromString(answer)
@@ -64,7 +64,7 @@ def check_message(octets: bytes) -> None:
         http = CheckRequestOutline.FromString(octets).attributes.request.http
         entries = HeaderMap.FromString(b"".join(http.header_map)).headers
     except DecodeError:
-        raise AssertionError("what cannot be read was allowed") from None
+        raise AssertionError("an unreadable request was allowed") from None
     assert len(http.header_map) <= 1
     raw = [entry.raw_value or entry.value.encode() for entry in entries]
     names = [entry.key.lower() for entry in entries]
@@ -90,7 +90,7 @@ def _assert_seen(upstream: Upstream, target: bytes, first: str) -> None:
 
 
 def path(octets: bytes) -> None:
-    """Read any target; what an upstream sees is among the readings. Two bytes choose the mode."""
+    """Check that each upstream's view is among the readings. Two bytes choose the mode."""
     if len(octets) < 2:
         return
     mode, target = int.from_bytes(octets[:2]), octets[2:]
@@ -105,7 +105,7 @@ def path(octets: bytes) -> None:
             seen = view(upstream, target)
         except RejectedError:
             continue
-        # One that keeps the spelling of %2F takes it for what was %252F; no route can tell.
+        # An upstream that keeps %2F cannot distinguish it from %252F, nor can a route.
         known = {*found.readings, *map(_with_slashes, found.readings)}
         assert {seen, _with_slashes(seen)} & known, f"{name} sees {seen} of {target!r}"
 
@@ -115,7 +115,7 @@ def _with_slashes(segments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def token(octets: bytes) -> None:
-    """Judge any token as the rule does: header, line break, claims; the first byte signs them."""
+    """Check that any token is judged as by the rule: signer byte, header, line break, claims."""
     if not octets:
         return
     signer = SIGNERS[octets[0] % len(SIGNERS)]

@@ -1,6 +1,6 @@
-// An ext_authz server that allows everything and does nothing else: what grpc-go itself costs.
+// An ext_authz server that allows everything and does nothing else: the cost of grpc-go itself.
 //
-// It listens on the address that it is given, and serves until it is ended.
+// Its argument is the address to listen on. It serves until it is terminated.
 package main
 
 import (
@@ -20,7 +20,7 @@ type server struct{}
 var allowed = &auth.CheckResponse{
 	Status:       &status.Status{Code: 0},
 	HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{}},
-	// Envoy's RBAC filter lets nothing through without it.
+	// Envoy's RBAC filter denies requests without it.
 	DynamicMetadata: &structpb.Struct{
 		Fields: map[string]*structpb.Value{"reason": structpb.NewStringValue("ok")},
 	},

@@ -1,4 +1,4 @@
-"""What `make bench` concludes from what it measured."""
+"""The figures that `make bench` derives from its measurements."""
 
 import sys
 from pathlib import Path
@@ -20,12 +20,12 @@ from sidecar.workbench.logs import read_line
 
 
 def always(value: float) -> Spread:
-    """Return a figure that every round measured alike."""
+    """Return a value that is the same in every round."""
     return Spread(value, value, value)
 
 
 def row(section: str, name: str, concurrency: int, cpu: float, rate: float, p50: float) -> Row:
-    """Return a row of such figures."""
+    """Return a row of such values."""
     figures_of_rounds = always(rate), always(p50), always(2 * p50)
     return Row(section, name, concurrency, {"sidecar": always(cpu)}, *figures_of_rounds)
 
@@ -35,11 +35,11 @@ def by_name(results: Results) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures(results)}
 
 
-def test_what_was_not_measured_is_left_out() -> None:
+def test_figures_without_measurements_are_omitted() -> None:
     assert figures(Results()) == []
 
 
-def test_a_log_that_is_replayed_is_one_that_can_be(tmp_path: Path) -> None:
+def test_the_generated_log_can_be_replayed(tmp_path: Path) -> None:
     offline.write_log(tmp_path / "log", 50)
     logged = [read_line(line) for line in (tmp_path / "log").read_bytes().splitlines()]
     assert len({each.request.target for each in logged}) == 50
@@ -51,14 +51,14 @@ def test_a_log_that_is_replayed_is_one_that_can_be(tmp_path: Path) -> None:
         assert isinstance(policy.match("", "GET", segments), Route)
 
 
-def test_a_goal_is_for_the_time_from_start_to_end() -> None:
+def test_a_goal_is_for_elapsed_time_not_for_cpu_time() -> None:
     found = by_name(Results(offline=[Offline(offline.REPLAY, 121.0, 60.0)]))
     assert found[offline.REPLAY].met is False
     assert found[f"{offline.REPLAY}, CPU time"].met is None
 
 
-def test_ratios_are_ours_to_the_other() -> None:
-    """And latency is what is added to Envoy alone."""
+def test_ratios_are_h2_to_the_other() -> None:
+    """Latency is what is added to Envoy without ext_authz."""
     results = Results(
         rows=[
             row("through Envoy", name, connections, cpu, rate, p50)
@@ -71,21 +71,21 @@ def test_ratios_are_ours_to_the_other() -> None:
         ]
     )
     found = by_name(results)
-    assert found["CPU a check through Envoy, h2 ÷ grpcio"].value == 0.1
-    assert found["requests a second through Envoy, h2 ÷ grpcio"].value == 2
+    assert found["CPU per check through Envoy, h2 ÷ grpcio"].value == 0.1
+    assert found["requests per second through Envoy, h2 ÷ grpcio"].value == 2
     assert found["latency added at one connection, h2 ÷ grpcio"].value == 0.5
     assert all(figure.met is not False for figure in found.values())
 
 
-def test_a_server_in_go_that_decides_nothing_is_a_goal_where_there_is_one() -> None:
-    """We may cost as much, and are to answer nearly as often."""
+def test_the_go_server_is_a_goal_if_it_was_measured() -> None:
+    """The sidecar may use as much CPU and must answer nearly as many requests."""
     rows = [
         row("through Envoy", "h2", 16, 30.0, 800, 50),
         row("through Envoy", golang.NAME, 16, 20.0, 1_000, 50),
     ]
     found = by_name(Results(rows=rows))
-    assert found[f"CPU a check through Envoy, h2 ÷ {golang.NAME}"].met is False
-    assert found[f"requests a second through Envoy, h2 ÷ {golang.NAME}"].met is False
+    assert found[f"CPU per check through Envoy, h2 ÷ {golang.NAME}"].met is False
+    assert found[f"requests per second through Envoy, h2 ÷ {golang.NAME}"].met is False
 
 
 def test_an_earlier_commit_is_compared_by_ratios() -> None:
@@ -98,12 +98,12 @@ def test_an_earlier_commit_is_compared_by_ratios() -> None:
         )
     ]
     found = by_name(Results(rows=rows))
-    assert found[f"CPU a check, {REPEATED}, now ÷ before"].value == 2
-    assert found[f"requests a second, {REPEATED}, now ÷ before"].value == 0.8
-    assert found[f"CPU a check, {NEW}, now ÷ before"].value == 1
+    assert found[f"CPU per check, {REPEATED}, now ÷ before"].value == 2
+    assert found[f"requests per second, {REPEATED}, now ÷ before"].value == 0.8
+    assert found[f"CPU per check, {NEW}, now ÷ before"].value == 1
 
 
-async def test_an_earlier_commit_runs_from_a_tree_of_its_own(tmp_path: Path) -> None:
+async def test_an_earlier_commit_runs_from_its_own_tree(tmp_path: Path) -> None:
     await check_out("HEAD", tmp_path)
     command = [sys.executable, "-P", "-c", "import sidecar; print(sidecar.__file__)"]
     env = {"PYTHONPATH": str(tmp_path)}
@@ -112,18 +112,18 @@ async def test_an_earlier_commit_runs_from_a_tree_of_its_own(tmp_path: Path) -> 
     assert child.output().strip() == str(tmp_path / "sidecar" / "__init__.py")
 
 
-async def test_without_go_that_server_is_left_out(
+async def test_without_go_the_go_server_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And that is said."""
+    """The output shows it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     async with golang.running(tmp_path) as server:
         assert server is None
-    assert "left out" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
 
 
-def test_a_flood_may_double_the_p99_of_good_requests() -> None:
-    """What as many good requests more would do is told beside it, without a goal."""
+def test_a_flood_may_double_the_p99_of_valid_requests() -> None:
+    """The effect of as many valid requests is a figure without a goal."""
     results = Results(
         rows=[
             row("flood", name, crowd.CONNECTIONS, 100.0, 300, p50)
@@ -131,7 +131,7 @@ def test_a_flood_may_double_the_p99_of_good_requests() -> None:
         ]
     )
     flood, good = (
-        by_name(results)[f"p99 of good requests, {name} ÷ none"]
+        by_name(results)[f"p99 of valid requests, {name} ÷ none"]
         for name in (crowd.MADE_UP, crowd.GOOD)
     )
     assert (flood.value, flood.met) == (2.002, False)

@@ -1,4 +1,4 @@
-"""What `make soak` counts as right, and that it runs."""
+"""The answers that `make soak` accepts, and a short run."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ DENIED = Kind("no token", 401, "token_missing")
 
 
 def arrived(*identity: str, body: str = "sent") -> bytes:
-    """Return the Basic Server's answer to a request that reached it with these identities."""
+    """Return the Basic Server's answer to a request with these identities."""
     headers = [["accept", "*/*"], *(["x-user-id", each] for each in identity)]
     return json.dumps({"headers": headers, "body": body}).encode()
 
@@ -27,14 +27,14 @@ def test_an_answer_is_right_with_its_status_reason_identity_and_body() -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "body"),
     [
-        (DENIED, 200, arrived("2")),  # let through
+        (DENIED, 200, arrived("2")),  # allowed
         (DENIED, 403, b'{"reason": "token_missing"}'),
         (DENIED, 401, b'{"reason": "token_expired"}'),
         (DENIED, 401, b"no token"),
         (ALLOWED, 401, b'{"reason": "token_missing"}'),
         (ALLOWED, 200, arrived("4")),  # another's answer
         (ALLOWED, 200, arrived()),
-        (ALLOWED, 200, arrived("1", "2")),  # the forged one too
+        (ALLOWED, 200, arrived("1", "2")),  # with the forged identity
         (ALLOWED, 200, arrived("2", body="")),
     ],
 )
