@@ -9,7 +9,7 @@ from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
-from sidecar.core.request import Request
+from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import find_token
@@ -103,13 +103,13 @@ def decide(
     another method; an allow names the canonical route.
     """
     if not is_method(request.method):
-        return Deny(Reason.MALFORMED_REQUEST, needs=("the method is no token",))
+        return Deny(Reason.MALFORMED_REQUEST, needs=(RequestProblem.INVALID_METHOD,))
     policy = snapshot.policy
     try:
         path = canonicalise(request.target, faithful=request.faithful, allow=policy.allow_paths)
         named = () + named_methods(request.target)  # noqa: RUF005 -- nothing but a tuple passes
     except (PathError, QueryError) as error:
-        return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
+        return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
     decision = _decide_as(request.method, request, path, snapshot, verified, now, steady)
     for method in named:
         if isinstance(decision, Deny):
@@ -156,7 +156,7 @@ def _decide_as(
                 return _of_neighbour(decision)
             strictest = _stricter(strictest, decision)
     except PathError as error:
-        return Deny(Reason.MALFORMED_REQUEST, needs=(str(error),))
+        return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
     return strictest
 
 

@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from sidecar.core.query import QueryError, parameters
+from sidecar.core.request import RequestProblem
 
 MAX_NAMED = 4
 """Methods that a query may name: each costs a decision. A client names one."""
@@ -40,7 +41,7 @@ def named_methods(target: bytes) -> tuple[str, ...]:
         return ()
     methods = tuple(dict.fromkeys(_upper(parameter.value) for parameter in found))
     if len(methods) > MAX_NAMED:
-        raise QueryError(f"the query names more than {MAX_NAMED} methods")
+        raise QueryError(RequestProblem.TOO_MANY_METHODS)
     return methods
 
 

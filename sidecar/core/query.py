@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from sidecar.core.names import is_spelling, may_be_in
 
+from sidecar.core.request import RequestProblem
+
 MAX_PARAMETERS = 1000
 """Parameters of a query that are looked through: PHP, Node and Django read no more by default."""
 
@@ -15,7 +17,11 @@ _SEPARATOR = re.compile(rb"[&;]")
 
 
 class QueryError(Exception):
-    """A query that is not looked through; the message is for the client."""
+    """The query is too large to be searched, or names too many methods."""
+
+    def __init__(self, problem: RequestProblem) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 class Parameter(NamedTuple):
@@ -36,7 +42,7 @@ def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Pa
         return ()
     parts = _SEPARATOR.split(query) if semicolons else query.split(b"&")
     if len(parts) > MAX_PARAMETERS:
-        raise QueryError(f"the query has more than {MAX_PARAMETERS} parameters")
+        raise QueryError(RequestProblem.TOO_MANY_PARAMETERS)
     found = []
     for part in parts:
         raw, _, value = part.partition(b"=")

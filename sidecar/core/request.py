@@ -1,7 +1,16 @@
 """What Envoy asks about, as plain values."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple
+
+
+class RequestProblem(StrEnum):
+    """What is wrong with a request beside its path; ``extauthz.messages`` has the sentences."""
+
+    INVALID_METHOD = "invalid_method"
+    TOO_MANY_PARAMETERS = "too_many_query_parameters"
+    TOO_MANY_METHODS = "too_many_methods_in_query"
 
 
 class Request(NamedTuple):

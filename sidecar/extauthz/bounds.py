@@ -6,6 +6,7 @@ they may go.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TypeAlias, Union
 
 from sidecar.transport.interface import MAX_MESSAGE_BYTES
@@ -22,13 +23,28 @@ MAX_CONTEXT_BYTES = 16 * 1024  # of context_extensions, which an operator writes
 MAX_PEER_BYTES = 64 * 1024  # of source and destination: an address, and perhaps a certificate
 MAX_FIELDS = MAX_HEADERS + 1000  # that are walked through: headers are, in a map of cleaned ones
 
-NO_CHECK = "the message is no CheckRequest"
-TOO_MANY_HEADERS = "the request has too many headers"
-NAME_TOO_LONG = "a header's name is too long"
+
+class CheckProblem(StrEnum):
+    """What is wrong with a CheckRequest; ``messages`` has the sentences for clients."""
+
+    NOT_A_CHECK_REQUEST = "not_a_check_request"
+    UNEXPECTED_FIELD = "unexpected_field"
+    NO_HTTP_ATTRIBUTES = "no_http_attributes"
+    NO_SINGLE_PATH = "no_single_path"
+    TOO_LARGE = "message_too_large"
+    TOO_MANY_FIELDS = "too_many_fields"
+    TOO_MANY_HEADERS = "too_many_headers"
+    HEADER_NAME_TOO_LONG = "header_name_too_long"
+    PEER_TOO_LARGE = "peer_too_large"
+    CONTEXT_TOO_LARGE = "context_too_large"
 
 
 class MalformedCheckError(Exception):
-    """The bytes are no CheckRequest about an HTTP request, or too much of one."""
+    """The bytes are not a CheckRequest about an HTTP request, or one that is too large."""
+
+    def __init__(self, problem: CheckProblem) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 _VARINT, _LENGTH_DELIMITED = 0, 2  # wire types
@@ -53,7 +69,7 @@ def bounded(message: bytes) -> None:
     if size <= SMALL:
         return
     if size > MAX_MESSAGE_BYTES:
-        raise MalformedCheckError("it is too large to be judged")
+        raise MalformedCheckError(CheckProblem.TOO_LARGE)
     fields = context = 0
     entered: list[tuple[int, int, _Fields]] = [(0, size, _CHECK_REQUEST)]
     while entered:
@@ -61,7 +77,7 @@ def bounded(message: bytes) -> None:
         while position < end:
             fields += 1
             if fields > MAX_FIELDS:
-                raise MalformedCheckError("the message has too many fields")
+                raise MalformedCheckError(CheckProblem.TOO_MANY_FIELDS)
             tag, position = _varint(message, position, end)
             if tag & 7 != _LENGTH_DELIMITED:
                 position = _skipped(message, position, end, tag & 7)
@@ -69,19 +85,19 @@ def bounded(message: bytes) -> None:
             length, start = _varint(message, position, end)
             position = start + length
             if position > end:
-                raise MalformedCheckError(NO_CHECK)
+                raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST)
             inner = known.get(tag)
             if inner == "header map":
                 most = _NEW_LINES_A_HEADER * MAX_HEADERS
                 if message.count(_NEW_LINE, start, position) > most:
-                    raise MalformedCheckError(TOO_MANY_HEADERS)
+                    raise MalformedCheckError(CheckProblem.TOO_MANY_HEADERS)
             elif inner == "peer":
                 if length > MAX_PEER_BYTES:
-                    raise MalformedCheckError("the source or the destination is too large")
+                    raise MalformedCheckError(CheckProblem.PEER_TOO_LARGE)
             elif inner == "context":
                 context += length
                 if context > MAX_CONTEXT_BYTES:
-                    raise MalformedCheckError("the context_extensions are too large")
+                    raise MalformedCheckError(CheckProblem.CONTEXT_TOO_LARGE)
             elif isinstance(inner, Mapping):
                 entered.append((start, position, inner))
 
@@ -97,7 +113,7 @@ def _varint(message: bytes, position: int, end: int) -> tuple[int, int]:
         value |= (octet & 0x7F) << shift
         if octet < 0x80:
             return value, position
-    raise MalformedCheckError(NO_CHECK)
+    raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST)
 
 
 def _skipped(message: bytes, position: int, end: int, kind: int) -> int:
@@ -105,8 +121,8 @@ def _skipped(message: bytes, position: int, end: int, kind: int) -> int:
     if kind == _VARINT:
         return _varint(message, position, end)[1]
     if kind not in _FIXED:  # a group, perhaps: protobuf skips them, and Envoy sends none
-        raise MalformedCheckError("the message has a field of an odd type")
+        raise MalformedCheckError(CheckProblem.UNEXPECTED_FIELD)
     position += _FIXED[kind]
     if position > end:
-        raise MalformedCheckError(NO_CHECK)
+        raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST)
     return position

@@ -11,9 +11,7 @@ from sidecar.core.request import Request
 from sidecar.extauthz.bounds import (
     MAX_HEADERS,
     MAX_NAME,
-    NAME_TOO_LONG,
-    NO_CHECK,
-    TOO_MANY_HEADERS,
+    CheckProblem,
     MalformedCheckError,
     bounded,
 )
@@ -61,7 +59,7 @@ def read_outline(message: bytes) -> AttributeContextOutline:
     try:
         return CheckRequestOutline.FromString(message).attributes
     except DecodeError:
-        raise MalformedCheckError(NO_CHECK) from None
+        raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST) from None
 
 
 def open_envelope(attributes: AttributeContextOutline) -> Envelope:
@@ -80,16 +78,16 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
         # will get.
         targets = headers.pop(":path", [])
         if len(targets) != 1:
-            raise MalformedCheckError("the request has no single :path")
+            raise MalformedCheckError(CheckProblem.NO_SINGLE_PATH)
         target = targets[0]
     elif headers and not header_maps:
         if len(headers) > MAX_HEADERS:
-            raise MalformedCheckError(TOO_MANY_HEADERS)
+            raise MalformedCheckError(CheckProblem.TOO_MANY_HEADERS)
         if max(map(len, headers)) > MAX_NAME:
-            raise MalformedCheckError(NAME_TOO_LONG)
+            raise MalformedCheckError(CheckProblem.HEADER_NAME_TOO_LONG)
         target = http.path.encode()
     else:
-        raise MalformedCheckError("the message has no HTTP attributes")
+        raise MalformedCheckError(CheckProblem.NO_HTTP_ATTRIBUTES)
     ids = headers.pop("x-request-id", [])
     return Envelope(Request(http.method, http.host, target, headers, faithful), ids)
 
@@ -102,11 +100,11 @@ def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
     try:
         entries = HeaderMap.FromString(header_map).headers
     except DecodeError:
-        raise MalformedCheckError(NO_CHECK) from None
+        raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST) from None
     if len(entries) + len(headers) > MAX_HEADERS:
-        raise MalformedCheckError(TOO_MANY_HEADERS)
+        raise MalformedCheckError(CheckProblem.TOO_MANY_HEADERS)
     if len(header_map) > MAX_NAME and max(len(entry.key) for entry in entries) > MAX_NAME:
-        raise MalformedCheckError(NAME_TOO_LONG)
+        raise MalformedCheckError(CheckProblem.HEADER_NAME_TOO_LONG)
     for entry in entries:
         value = entry.raw_value or entry.value.encode()
         headers.setdefault(entry.key.lower(), []).append(value)

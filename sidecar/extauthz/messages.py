@@ -1,13 +1,16 @@
 """What a denied client is told: HTTP status, code and a sentence, in English or Chinese."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sidecar.core.decision import Deny
 from sidecar.core.methods import MAX_NAMED
 from sidecar.core.paths.canonical import MAX_PATH, MAX_READINGS, MAX_SEGMENTS, MAX_TARGET
-from sidecar.core.paths.readings import TOO_MUCH_WORK
+from sidecar.core.paths.problems import PathProblem
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
+from sidecar.core.request import RequestProblem
+from sidecar.extauthz.bounds import CheckProblem
 
 
 class Answer(NamedTuple):
@@ -110,44 +113,111 @@ ANSWERS = {
     ),
 }
 
-# What is wrong with a request, as `core` says it; a message that cannot be read names no language.
-MALFORMED_CHINESE = {
-    "the method is no token": "请求方法无效",
-    "the path is empty": "路径为空",
-    "the path does not begin with /": "路径不以 / 开头",
-    f"the target is longer than {MAX_TARGET} bytes": f"请求目标超过 {MAX_TARGET} 字节",
-    f"the path is longer than {MAX_PATH} bytes": f"路径超过 {MAX_PATH} 字节",
-    f"the path has more than {MAX_SEGMENTS} segments": f"路径超过 {MAX_SEGMENTS} 段",
-    f"the path has more than {MAX_READINGS} readings": f"路径的解读方式超过 {MAX_READINGS} 种",
-    TOO_MUCH_WORK: "路径的各种解读方式所需的处理量过大",
-    "the path is not UTF-8 once it is decoded": "路径解码后不是 UTF-8",
-    "the path is percent-encoded more than twice": "路径经过两次以上的百分号编码",
-    "the path climbs above the root": "路径越过了根目录",
-    "the path holds a !, which may stand for bytes that are not UTF-8": (
-        "路径含有 !，它可能代表非 UTF-8 字节"
+# What is wrong with a request: the English and the Chinese sentence. A message that cannot be read
+# has no Accept-Language, so that clients read the sentences of `CheckProblem` in English only.
+MALFORMED: Mapping[str, tuple[str, str]] = {
+    RequestProblem.INVALID_METHOD: ("invalid HTTP method", "请求方法无效"),
+    RequestProblem.TOO_MANY_PARAMETERS: (
+        f"the query has more than {MAX_PARAMETERS} parameters",
+        f"查询参数超过 {MAX_PARAMETERS} 个",
     ),
-    f"the query has more than {MAX_PARAMETERS} parameters": f"查询参数超过 {MAX_PARAMETERS} 个",
-    f"the query names more than {MAX_NAMED} methods": f"查询串指定的请求方法超过 {MAX_NAMED} 种",
-    "the query holds a control character, a raw space or a raw #": (
-        "查询串含有控制字符、未编码的空格或 #"
+    RequestProblem.TOO_MANY_METHODS: (
+        f"the query names more than {MAX_NAMED} methods",
+        f"查询字符串指定的请求方法超过 {MAX_NAMED} 种",
     ),
-    "the path holds a double slash": "路径含有连续斜杠",
-    "the path holds a dot segment": "路径含有 . 或 .. 段",
-    "the path holds a ;": "路径含有 ;",
-    "the path holds a backslash": "路径含有反斜杠",
-    "the path holds a raw control character": "路径含有控制字符",
-    "the path holds raw bytes beyond ASCII": "路径含有未编码的非 ASCII 字节",
-    "the path holds a raw space": "路径含有未编码的空格",
-    "the path holds a raw #": "路径含有未编码的 #",
-    "the path holds a broken percent-escape": "路径含有不完整的百分号编码",
-    "the path holds an encoded control character": "路径含有经编码的控制字符",
-    "the path holds an encoded backslash": "路径含有经编码的反斜杠",
-    "the path holds an encoded %": "路径含有经编码的 %",
-    "the path holds an encoded /": "路径含有经编码的 /",
-    "the path holds an encoded .": "路径含有经编码的 .",
-    "the path holds an encoded ?": "路径含有经编码的 ?",
-    "the path holds an encoded #": "路径含有经编码的 #",
-    "the path holds an encoded ;": "路径含有经编码的 ;",
+    PathProblem.TARGET_TOO_LONG: (
+        f"path and query together are longer than {MAX_TARGET} bytes",
+        f"请求目标长度超过 {MAX_TARGET} 字节",
+    ),
+    PathProblem.EMPTY: ("the path is empty", "路径为空"),
+    PathProblem.NOT_ABSOLUTE: ("the path does not begin with /", "路径不以 / 开头"),
+    PathProblem.TOO_LONG: (
+        f"the path is longer than {MAX_PATH} bytes",
+        f"路径长度超过 {MAX_PATH} 字节",
+    ),
+    PathProblem.TOO_MANY_SEGMENTS: (
+        f"the path has more than {MAX_SEGMENTS} segments",
+        f"路径超过 {MAX_SEGMENTS} 段",
+    ),
+    PathProblem.TOO_MANY_READINGS: (
+        f"the path can be read in more than {MAX_READINGS} ways",
+        f"路径的解读方式超过 {MAX_READINGS} 种",
+    ),
+    PathProblem.TOO_MUCH_WORK: (
+        "the path is too complex: checking every way to read it takes too much work",
+        "路径过于复杂：检查其所有解读方式所需的处理量过大",
+    ),
+    PathProblem.DOUBLE_SLASH: ("the path contains a double slash", "路径含有连续斜杠"),
+    PathProblem.DOT_SEGMENT: ("the path contains a dot segment", "路径含有 . 或 .. 段"),
+    PathProblem.ABOVE_ROOT: (
+        "the path's dot segments lead above the root",
+        "路径中的 .. 超出了根路径",
+    ),
+    PathProblem.SEMICOLON: ("the path contains a ;", "路径含有 ;"),
+    PathProblem.BACKSLASH: ("the path contains a backslash", "路径含有反斜杠"),
+    PathProblem.CONTROL_CHARACTER: ("the path contains a control character", "路径含有控制字符"),
+    PathProblem.NON_ASCII: (
+        "the path contains bytes beyond ASCII that are not percent-encoded",
+        "路径含有未编码的非 ASCII 字节",
+    ),
+    PathProblem.SPACE: ("the path contains an unencoded space", "路径含有未编码的空格"),
+    PathProblem.HASH: ("the path contains an unencoded #", "路径含有未编码的 #"),
+    PathProblem.EXCLAMATION_MARK: (
+        "the path contains a !, which may replace bytes that are not UTF-8",
+        "路径含有 !，它可能代表非 UTF-8 字节",
+    ),
+    PathProblem.QUERY_CHARACTER: (
+        "the query contains a control character, or an unencoded space or #",
+        "查询字符串含有控制字符、未编码的空格或 #",
+    ),
+    PathProblem.INVALID_ESCAPE: (
+        "the path contains an invalid percent-encoding",
+        "路径含有无效的百分号编码",
+    ),
+    PathProblem.NOT_UTF8: ("the decoded path is not UTF-8", "路径解码后不是 UTF-8"),
+    PathProblem.ENCODED_CONTROL_CHARACTER: (
+        "the path contains an encoded control character",
+        "路径含有编码后的控制字符",
+    ),
+    PathProblem.ENCODED_BACKSLASH: (
+        "the path contains an encoded backslash",
+        "路径含有编码后的反斜杠",
+    ),
+    PathProblem.ENCODED_PERCENT: ("the path contains an encoded %", "路径含有编码后的 %"),
+    PathProblem.ENCODED_SLASH: ("the path contains an encoded /", "路径含有编码后的 /"),
+    PathProblem.ENCODED_DOT: ("the path contains an encoded .", "路径含有编码后的 ."),
+    PathProblem.ENCODED_QUESTION: ("the path contains an encoded ?", "路径含有编码后的 ?"),
+    PathProblem.ENCODED_HASH: ("the path contains an encoded #", "路径含有编码后的 #"),
+    PathProblem.ENCODED_SEMICOLON: ("the path contains an encoded ;", "路径含有编码后的 ;"),
+    PathProblem.ENCODED_TOO_OFTEN: (
+        "the path is percent-encoded more than twice",
+        "路径的百分号编码超过两层",
+    ),
+    CheckProblem.NOT_A_CHECK_REQUEST: (
+        "the message is not a CheckRequest",
+        "消息不是 CheckRequest",
+    ),
+    CheckProblem.UNEXPECTED_FIELD: (
+        "the message has a field of an unexpected type",
+        "消息含有类型异常的字段",
+    ),
+    CheckProblem.NO_HTTP_ATTRIBUTES: ("the message has no HTTP attributes", "消息没有 HTTP 属性"),
+    CheckProblem.NO_SINGLE_PATH: (
+        "the request does not have exactly one :path",
+        "请求的 :path 不是恰好一个",
+    ),
+    CheckProblem.TOO_LARGE: ("the request is too large", "请求过大"),
+    CheckProblem.TOO_MANY_FIELDS: ("the message has too many fields", "消息的字段过多"),
+    CheckProblem.TOO_MANY_HEADERS: ("the request has too many headers", "请求头过多"),
+    CheckProblem.HEADER_NAME_TOO_LONG: ("a header name is too long", "请求头的名称过长"),
+    CheckProblem.PEER_TOO_LARGE: (
+        "the source or the destination is too large",
+        "来源或目标的信息过大",
+    ),
+    CheckProblem.CONTEXT_TOO_LARGE: (
+        "the context_extensions are too large",
+        "context_extensions 过大",
+    ),
 }
 
 # Instead of `token_malformed`'s own sentence where the token's place names another scheme.
@@ -166,8 +236,8 @@ def sentence(decision: Deny, *, chinese: bool) -> str:
     named = decision.needs
     if decision.reason is Reason.TOKEN_MALFORMED and named:
         told = _OTHER_SCHEME
-    elif decision.reason is Reason.MALFORMED_REQUEST and chinese:
-        named = tuple(MALFORMED_CHINESE.get(what, what) for what in named)
+    elif decision.reason is Reason.MALFORMED_REQUEST:
+        named = tuple([MALFORMED.get(each, (each, each))[chinese] for each in named])
     needs = (_ANY_OF if decision.any_of else _ALL_OF)[chinese].join(named)
     return told[chinese].replace("{needs}", needs)
 

@@ -27,7 +27,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz import memory
-from sidecar.extauthz.bounds import MalformedCheckError
+from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import (
     Envelope,
@@ -150,7 +150,7 @@ class CheckService:
 
     def methods(self) -> Methods:
         """Return what a transport serves."""
-        too_large = Deny(Reason.MALFORMED_REQUEST, needs=("it is too large to be judged",))
+        too_large = Deny(Reason.MALFORMED_REQUEST, needs=(CheckProblem.TOO_LARGE,))
         guard = Guard(self.check, self._internal)
         return Methods({CHECK: guard.answer}, {}, {CHECK: self._responder.build(too_large)})
 
@@ -198,7 +198,7 @@ class CheckService:
                 envelope = open_envelope(read_outline(check.message))
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
-                return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(str(error),)))
+                return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,)))
             return self._decide(check, envelope, key)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)

@@ -29,6 +29,7 @@ from sidecar.core.tokens.principal import (
 )
 from sidecar.core.tokens.verify import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.documents.findings import one_line
+from sidecar.extauthz.messages import MALFORMED
 from sidecar.workbench.candidates import candidates, near_misses
 from sidecar.workbench.engine import Bench, Judged
 from sidecar.workbench.how_reached import how_reached
@@ -105,7 +106,7 @@ class Explainer:
             path = canonicalise(request.target, faithful=True, allow=policy.allow_paths)
             named = named_methods(request.target)
         except (PathError, QueryError) as error:
-            yield Step("path", False, str(error))
+            yield Step("path", False, MALFORMED[error.problem][False])
             return
         if not is_method(request.method):
             yield Step("method", False, f"{request.method!r} is no method")
@@ -157,7 +158,7 @@ class Explainer:
         try:
             reached = list(policy.reached(path, request.host, method))
         except PathError as error:
-            yield Step("path", False, str(error))
+            yield Step("path", False, MALFORMED[error.problem][False])
             return
         for segments, found in reached:
             if found in own:

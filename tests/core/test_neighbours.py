@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from sidecar.core.decision import Allow, Deny, Undecided, decide
-from sidecar.core.paths.readings import TOO_MUCH_WORK
+from sidecar.core.paths.problems import PathProblem
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Route
 from tests.support.policies import NOW, bearer, request, snapshot
@@ -297,7 +297,10 @@ def test_a_path_whose_readings_take_too_much_work_is_refused() -> None:
     seen = snapshot(routes)
     decision = decide(request(b"/%61" * 6 + b"/", headers=bearer()), seen, {}, NOW)
     assert isinstance(decision, Deny)
-    assert (decision.reason, decision.needs) == (Reason.MALFORMED_REQUEST, (TOO_MUCH_WORK,))
+    assert (decision.reason, decision.needs) == (
+        Reason.MALFORMED_REQUEST,
+        (PathProblem.TOO_MUCH_WORK,),
+    )
     assert isinstance(decide(request(b"/a" * 6, headers=bearer()), seen, {}, NOW), Allow)
 
 

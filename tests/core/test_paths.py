@@ -1,16 +1,14 @@
 """Canonical paths: what is accepted, what is refused, and the readings of what is let in."""
 
-import re
-
 import pytest
 
 from sidecar.core.paths.canonical import (
     ALLOWABLE,
     MAX_PATH,
-    MAX_READINGS,
     MAX_SEGMENTS,
     MAX_TARGET,
     PathError,
+    PathProblem,
     canonicalise,
 )
 
@@ -58,78 +56,81 @@ def test_every_visible_character_that_means_nothing_stands_for_itself(character:
 
 
 REFUSED = [
-    (b"", "is empty"),
-    (b"?x", "is empty"),
-    (b"*", "does not begin with /"),
-    (b"a/b", "does not begin with /"),
-    (b"http://api.jobfirst.local/a", "does not begin with /"),
-    (b"api.jobfirst.local:443", "does not begin with /"),
-    (b"//", "a double slash"),
-    (b"//a", "a double slash"),
-    (b"/a//b", "a double slash"),
-    (b"/a//", "a double slash"),
-    (b"/.", "a dot segment"),
-    (b"/a/./b", "a dot segment"),
-    (b"/a/../b", "a dot segment"),
-    (b"/a/..", "a dot segment"),
-    (b"/a/../?x", "a dot segment"),
-    (b"/a\\b", "a backslash"),
-    (b"/a;b", "a ;"),
-    (b"/a;", "a ;"),
-    (b"/a b", "a raw space"),
-    (b"/a#b", "a raw #"),
-    (b"/a?b#c", "the query holds"),
-    (b"/a?b c", "the query holds"),
-    (b"/a?b\r\nX: y", "the query holds"),
-    (b"/a\x00", "a raw control character"),
-    (b"/a\tb", "a raw control character"),
-    (b"/a\x7f", "a raw control character"),
-    (b"/a\r\nX: y", "a raw control character"),
-    (b"/\xe7\x94\xa8", "raw bytes beyond ASCII"),
-    (b"/a\xff", "raw bytes beyond ASCII"),
-    (b"/a\x85", "raw bytes beyond ASCII"),
-    (b"/%", "a broken percent-escape"),
-    (b"/%4", "a broken percent-escape"),
-    (b"/%zz", "a broken percent-escape"),
-    (b"/%%61", "a broken percent-escape"),
-    (b"/%u002e", "a broken percent-escape"),
-    (b"/%?2f", "a broken percent-escape"),
-    (b"/%5c", "an encoded backslash"),
-    (b"/%5C", "an encoded backslash"),
-    (b"/a%00", "an encoded control character"),
-    (b"/a%0d%0a", "an encoded control character"),
-    (b"/a%7f", "an encoded control character"),
-    (b"/a%c2%80", "an encoded control character"),
-    (b"/a%C2%9F", "an encoded control character"),
-    (b"/a%2fb", "an encoded /"),
-    (b"/a%2Fb", "an encoded /"),
-    (b"/%2e", "an encoded ."),
-    (b"/a/%2E%2e/b", "an encoded ."),
-    (b"/a/.%2e/b", "an encoded ."),
-    (b"/a%2eb", "an encoded ."),
-    (b"/a%25", "an encoded %"),
-    (b"/a%252f", "an encoded %"),
-    (b"/a%3f", "an encoded ?"),
-    (b"/a%3F", "an encoded ?"),
-    (b"/a%23", "an encoded #"),
-    (b"/a%3b", "an encoded ;"),
-    (b"/a%3B", "an encoded ;"),
-    (b"/%ff", "not UTF-8"),
-    (b"/%c0%af", "not UTF-8"),
-    (b"/%c0%ae%c0%ae", "not UTF-8"),
-    (b"/%e0%80%af", "not UTF-8"),
-    (b"/%f0%80%80%af", "not UTF-8"),
-    (b"/%ed%a0%80", "not UTF-8"),
-    (b"/%f4%90%80%80", "not UTF-8"),
-    (b"/%e7%94", "not UTF-8"),
+    (b"", PathProblem.EMPTY),
+    (b"?x", PathProblem.EMPTY),
+    (b"*", PathProblem.NOT_ABSOLUTE),
+    (b"a/b", PathProblem.NOT_ABSOLUTE),
+    (b"http://api.jobfirst.local/a", PathProblem.NOT_ABSOLUTE),
+    (b"api.jobfirst.local:443", PathProblem.NOT_ABSOLUTE),
+    (b"//", PathProblem.DOUBLE_SLASH),
+    (b"//a", PathProblem.DOUBLE_SLASH),
+    (b"/a//b", PathProblem.DOUBLE_SLASH),
+    (b"/a//", PathProblem.DOUBLE_SLASH),
+    (b"/.", PathProblem.DOT_SEGMENT),
+    (b"/a/./b", PathProblem.DOT_SEGMENT),
+    (b"/a/../b", PathProblem.DOT_SEGMENT),
+    (b"/a/..", PathProblem.DOT_SEGMENT),
+    (b"/a/../?x", PathProblem.DOT_SEGMENT),
+    (b"/a\\b", PathProblem.BACKSLASH),
+    (b"/a;b", PathProblem.SEMICOLON),
+    (b"/a;", PathProblem.SEMICOLON),
+    (b"/a b", PathProblem.SPACE),
+    (b"/a#b", PathProblem.HASH),
+    (b"/a?b#c", PathProblem.QUERY_CHARACTER),
+    (b"/a?b c", PathProblem.QUERY_CHARACTER),
+    (b"/a?b\r\nX: y", PathProblem.QUERY_CHARACTER),
+    (b"/a\x00", PathProblem.CONTROL_CHARACTER),
+    (b"/a\tb", PathProblem.CONTROL_CHARACTER),
+    (b"/a\x7f", PathProblem.CONTROL_CHARACTER),
+    (b"/a\r\nX: y", PathProblem.CONTROL_CHARACTER),
+    (b"/\xe7\x94\xa8", PathProblem.NON_ASCII),
+    (b"/a\xff", PathProblem.NON_ASCII),
+    (b"/a\x85", PathProblem.NON_ASCII),
+    (b"/%", PathProblem.INVALID_ESCAPE),
+    (b"/%4", PathProblem.INVALID_ESCAPE),
+    (b"/%zz", PathProblem.INVALID_ESCAPE),
+    (b"/%%61", PathProblem.INVALID_ESCAPE),
+    (b"/%u002e", PathProblem.INVALID_ESCAPE),
+    (b"/%?2f", PathProblem.INVALID_ESCAPE),
+    (b"/%5c", PathProblem.ENCODED_BACKSLASH),
+    (b"/%5C", PathProblem.ENCODED_BACKSLASH),
+    (b"/a%00", PathProblem.ENCODED_CONTROL_CHARACTER),
+    (b"/a%0d%0a", PathProblem.ENCODED_CONTROL_CHARACTER),
+    (b"/a%7f", PathProblem.ENCODED_CONTROL_CHARACTER),
+    (b"/a%c2%80", PathProblem.ENCODED_CONTROL_CHARACTER),
+    (b"/a%C2%9F", PathProblem.ENCODED_CONTROL_CHARACTER),
+    (b"/a%2fb", PathProblem.ENCODED_SLASH),
+    (b"/a%2Fb", PathProblem.ENCODED_SLASH),
+    (b"/%2e", PathProblem.ENCODED_DOT),
+    (b"/a/%2E%2e/b", PathProblem.ENCODED_DOT),
+    (b"/a/.%2e/b", PathProblem.ENCODED_DOT),
+    (b"/a%2eb", PathProblem.ENCODED_DOT),
+    (b"/a%25", PathProblem.ENCODED_PERCENT),
+    (b"/a%252f", PathProblem.ENCODED_PERCENT),
+    (b"/a%3f", PathProblem.ENCODED_QUESTION),
+    (b"/a%3F", PathProblem.ENCODED_QUESTION),
+    (b"/a%23", PathProblem.ENCODED_HASH),
+    (b"/a%3b", PathProblem.ENCODED_SEMICOLON),
+    (b"/a%3B", PathProblem.ENCODED_SEMICOLON),
+    (b"/%ff", PathProblem.NOT_UTF8),
+    (b"/%c0%af", PathProblem.NOT_UTF8),
+    (b"/%c0%ae%c0%ae", PathProblem.NOT_UTF8),
+    (b"/%e0%80%af", PathProblem.NOT_UTF8),
+    (b"/%f0%80%80%af", PathProblem.NOT_UTF8),
+    (b"/%ed%a0%80", PathProblem.NOT_UTF8),
+    (b"/%f4%90%80%80", PathProblem.NOT_UTF8),
+    (b"/%e7%94", PathProblem.NOT_UTF8),
 ]
 
 
 @pytest.mark.parametrize("faithful", [True, False])
 @pytest.mark.parametrize(("target", "why"), REFUSED)
-def test_what_could_be_read_differently_is_refused(target: bytes, why: str, faithful: bool) -> None:
-    with pytest.raises(PathError, match=re.escape(why)):
+def test_what_could_be_read_differently_is_refused(
+    target: bytes, why: PathProblem, faithful: bool
+) -> None:
+    with pytest.raises(PathError) as refusal:
         canonicalise(target, faithful=faithful)
+    assert refusal.value.problem is why
 
 
 def test_a_refusal_does_not_quote_the_target() -> None:
@@ -140,8 +141,9 @@ def test_a_refusal_does_not_quote_the_target() -> None:
 
 def test_an_exclamation_mark_is_refused_where_it_may_stand_for_other_bytes() -> None:
     assert reading(b"/a!") == ("a!",)
-    with pytest.raises(PathError, match="a !"):
+    with pytest.raises(PathError) as refusal:
         canonicalise(b"/a!", faithful=False)
+    assert refusal.value.problem is PathProblem.EXCLAMATION_MARK
 
 
 @pytest.mark.parametrize("target", [b"/a%21", b"/a?!"])
@@ -155,22 +157,25 @@ def test_a_path_may_be_as_long_as_a_request_line_and_no_longer() -> None:
     longest = b"/" + b"x" * (MAX_PATH - 1)
     assert reading(longest) == reading(longest + b"?query") == ("x" * (MAX_PATH - 1),)
     for target in (longest + b"x", longest + b"x?query"):
-        with pytest.raises(PathError, match="longer than"):
+        with pytest.raises(PathError) as refusal:
             canonicalise(target, faithful=True)
+        assert refusal.value.problem is PathProblem.TOO_LONG
 
 
 def test_a_target_may_be_as_long_as_all_of_envoys_headers_and_no_longer() -> None:
     longest = b"/a?" + b"x" * (MAX_TARGET - 3)
     assert reading(longest) == ("a",)
-    with pytest.raises(PathError, match="longer than"):
+    with pytest.raises(PathError) as refusal:
         canonicalise(longest + b"x", faithful=True)
+    assert refusal.value.problem is PathProblem.TARGET_TOO_LONG
 
 
 @pytest.mark.parametrize("slash", [b"", b"/", b"?", b"/?x"])
 def test_a_path_has_at_most_64_segments(slash: bytes) -> None:
     assert reading(b"/x" * MAX_SEGMENTS + slash) == ("x",) * MAX_SEGMENTS
-    with pytest.raises(PathError, match="segments"):
+    with pytest.raises(PathError) as refusal:
         canonicalise(b"/x" * (MAX_SEGMENTS + 1) + slash, faithful=True)
+    assert refusal.value.problem is PathProblem.TOO_MANY_SEGMENTS
 
 
 READINGS = [
@@ -277,43 +282,44 @@ def test_without_any_one_of_its_features_a_path_is_refused(
 @pytest.mark.parametrize(
     ("features", "target", "why"),
     [
-        ("encoded_percent", b"/a%252fb", "an encoded /"),
-        ("encoded_percent", b"/a%252e", "an encoded ."),
-        ("encoded_percent", b"/a%253b", "an encoded ;"),
-        ("encoded_percent", b"/a%253f", "an encoded ?"),
-        ("encoded_percent", b"/a%2523", "an encoded #"),
-        ("encoded_percent", b"/a%255c", "an encoded backslash"),
-        ("encoded_percent", b"/a%2500", "an encoded control character"),
-        ("encoded_percent", b"/a%25c2%2585", "an encoded control character"),
-        ("encoded_percent", b"/a%25c0%25af", "not UTF-8"),
-        ("encoded_percent", b"/a%25ff", "not UTF-8"),
-        ("encoded_percent", b"/a%252541", "more than twice"),
-        ("encoded_percent", b"/a%2525%34%31", "more than twice"),
-        ("encoded_percent", b"/a%25u002f", "more than twice"),
-        ("encoded_slash", b"/a%2f%2fb", "a double slash"),
-        ("encoded_slash", b"/%2fa", "a double slash"),
-        ("encoded_slash", b"/a/..%2fb", "a dot segment"),
-        ("semicolon", b"/a/..;/b", "a dot segment"),
-        ("semicolon", b"/a/.;x", "a dot segment"),
-        ("semicolon", b"/a/;x/b", "a double slash"),
-        ("encoded_dot", b"/%2e%2e", "climbs above the root"),
-        ("encoded_dot", b"/a/%2e%2e/%2e%2e/b", "climbs above the root"),
-        ("encoded_dot encoded_slash", b"/a%2f..%2f..%2fb", "climbs above the root"),
-        ("encoded_dot double_slash", b"//a/%2e%2e/b", "climbs above the root"),
-        ("encoded_dot", b"/a/../b", "a dot segment"),
-        ("double_slash", b"/a//../b", "a dot segment"),
+        ("encoded_percent", b"/a%252fb", PathProblem.ENCODED_SLASH),
+        ("encoded_percent", b"/a%252e", PathProblem.ENCODED_DOT),
+        ("encoded_percent", b"/a%253b", PathProblem.ENCODED_SEMICOLON),
+        ("encoded_percent", b"/a%253f", PathProblem.ENCODED_QUESTION),
+        ("encoded_percent", b"/a%2523", PathProblem.ENCODED_HASH),
+        ("encoded_percent", b"/a%255c", PathProblem.ENCODED_BACKSLASH),
+        ("encoded_percent", b"/a%2500", PathProblem.ENCODED_CONTROL_CHARACTER),
+        ("encoded_percent", b"/a%25c2%2585", PathProblem.ENCODED_CONTROL_CHARACTER),
+        ("encoded_percent", b"/a%25c0%25af", PathProblem.NOT_UTF8),
+        ("encoded_percent", b"/a%25ff", PathProblem.NOT_UTF8),
+        ("encoded_percent", b"/a%252541", PathProblem.ENCODED_TOO_OFTEN),
+        ("encoded_percent", b"/a%2525%34%31", PathProblem.ENCODED_TOO_OFTEN),
+        ("encoded_percent", b"/a%25u002f", PathProblem.ENCODED_TOO_OFTEN),
+        ("encoded_slash", b"/a%2f%2fb", PathProblem.DOUBLE_SLASH),
+        ("encoded_slash", b"/%2fa", PathProblem.DOUBLE_SLASH),
+        ("encoded_slash", b"/a/..%2fb", PathProblem.DOT_SEGMENT),
+        ("semicolon", b"/a/..;/b", PathProblem.DOT_SEGMENT),
+        ("semicolon", b"/a/.;x", PathProblem.DOT_SEGMENT),
+        ("semicolon", b"/a/;x/b", PathProblem.DOUBLE_SLASH),
+        ("encoded_dot", b"/%2e%2e", PathProblem.ABOVE_ROOT),
+        ("encoded_dot", b"/a/%2e%2e/%2e%2e/b", PathProblem.ABOVE_ROOT),
+        ("encoded_dot encoded_slash", b"/a%2f..%2f..%2fb", PathProblem.ABOVE_ROOT),
+        ("encoded_dot double_slash", b"//a/%2e%2e/b", PathProblem.ABOVE_ROOT),
+        ("encoded_dot", b"/a/../b", PathProblem.DOT_SEGMENT),
+        ("double_slash", b"/a//../b", PathProblem.DOT_SEGMENT),
         (
             "encoded_slash",
             b"/a" + b"%2fa" * MAX_SEGMENTS,
-            "more than 64 segments",
+            PathProblem.TOO_MANY_SEGMENTS,
         ),
     ],
 )
 def test_a_path_with_a_reading_that_is_refused_itself_is_refused(
-    features: str, target: bytes, why: str
+    features: str, target: bytes, why: PathProblem
 ) -> None:
-    with pytest.raises(PathError, match=re.escape(why)):
+    with pytest.raises(PathError) as refusal:
         canonicalise(target, faithful=True, allow=frozenset(features.split()))
+    assert refusal.value.problem is why
 
 
 @pytest.mark.parametrize(
@@ -333,5 +339,6 @@ def test_the_plainest_reading_comes_first() -> None:
 
 def test_a_path_of_too_many_readings_is_refused() -> None:
     target = b"/a;x//b%2fc/%2e%2e/d%253fe%3ff%23g%3bh"
-    with pytest.raises(PathError, match=f"more than {MAX_READINGS} readings"):
+    with pytest.raises(PathError) as refusal:
         canonicalise(target, faithful=True, allow=ALLOWABLE)
+    assert refusal.value.problem is PathProblem.TOO_MANY_READINGS

@@ -1,13 +1,12 @@
 """What reading a path costs: it grows with the path's length, and is bounded for any path."""
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from time import process_time
 
 import pytest
 
-from sidecar.core.paths.canonical import ALLOWABLE, MAX_PATH, PathError, canonicalise
+from sidecar.core.paths.canonical import ALLOWABLE, MAX_PATH, PathError, PathProblem, canonicalise
 from sidecar.core.paths.readings import MAX_WORK
 from sidecar.core.routes.table import Route, compile_policy
 
@@ -78,8 +77,9 @@ def test_all_readings_of_a_path_together_have_a_budget() -> None:
     tail = b"/b;c%3Bd/%2f/e;f"
     short = canonicalise(b"/a" + tail, faithful=True, allow=ALLOWABLE)
     assert 0 < short.work <= MAX_WORK
-    with pytest.raises(PathError, match=re.escape("too much work to read in every way")):
+    with pytest.raises(PathError) as refusal:
         canonicalise(b"/" + b"a" * 8000 + tail, faithful=True, allow=ALLOWABLE)
+    assert refusal.value.problem is PathProblem.TOO_MUCH_WORK
 
 
 def test_a_path_as_long_as_paths_may_be_has_a_few_readings_within_the_budget() -> None:

@@ -8,7 +8,8 @@ one feature at a time; such a path has several readings, and each of them is mat
 import re
 from typing import NamedTuple
 
-from sidecar.core.paths.escapes import PathError, decode, decode_text
+from sidecar.core.paths.escapes import decode, decode_text
+from sidecar.core.paths.problems import PathError, PathProblem
 from sidecar.core.paths.readings import MAX_READINGS, MAX_SEGMENTS, find_readings
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_TARGET",
     "Path",
     "PathError",
+    "PathProblem",
     "canonicalise",
 ]
 
@@ -105,37 +107,37 @@ def canonicalise(target: bytes, *, faithful: bool, allow: frozenset[str] = froze
     return Path(found.readings, found.slashes, raw, found.work)
 
 
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_INVALID_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _QUERY_REFUSED = re.compile(rb"[" + _NOT_IN_QUERY + rb"]")
 _REFUSED = (
-    (re.compile(rb"[\x00-\x1f\x7f]"), "a raw control character"),
-    (re.compile(rb"[\x80-\xff]"), "raw bytes beyond ASCII"),
-    (re.compile(rb" "), "a raw space"),
-    (re.compile(rb"#"), "a raw #"),
-    (re.compile(rb"\\"), "a backslash"),
-    (re.compile(rb"/\.\.?(?:/|\Z)"), "a dot segment"),
-    (_BROKEN_ESCAPE, "a broken percent-escape"),
+    (re.compile(rb"[\x00-\x1f\x7f]"), PathProblem.CONTROL_CHARACTER),
+    (re.compile(rb"[\x80-\xff]"), PathProblem.NON_ASCII),
+    (re.compile(rb" "), PathProblem.SPACE),
+    (re.compile(rb"#"), PathProblem.HASH),
+    (re.compile(rb"\\"), PathProblem.BACKSLASH),
+    (re.compile(rb"/\.\.?(?:/|\Z)"), PathProblem.DOT_SEGMENT),
+    (_INVALID_ESCAPE, PathProblem.INVALID_ESCAPE),
 )
 
 
 def _examine(target: bytes, faithful: bool, allow: frozenset[str]) -> str:
     """Return the decoded path of a target that is not clean, marked where it can be read twice."""
     if len(target) > MAX_TARGET:
-        raise PathError(f"the target is longer than {MAX_TARGET} bytes")
+        raise PathError(PathProblem.TARGET_TOO_LONG)
     path, _, query = target.partition(b"?")
     if not path:
-        raise PathError("the path is empty")
+        raise PathError(PathProblem.EMPTY)
     if not path.startswith(b"/"):
-        raise PathError("the path does not begin with /")
+        raise PathError(PathProblem.NOT_ABSOLUTE)
     if len(path) > MAX_PATH:
-        raise PathError(f"the path is longer than {MAX_PATH} bytes")
-    for refused, what in _REFUSED:
+        raise PathError(PathProblem.TOO_LONG)
+    for refused, problem in _REFUSED:
         if refused.search(path):
-            raise PathError(f"the path holds {what}")
+            raise PathError(problem)
     if not faithful and b"!" in path:
-        raise PathError("the path holds a !, which may stand for bytes that are not UTF-8")
+        raise PathError(PathProblem.EXCLAMATION_MARK)
     if b";" in path and "semicolon" not in allow:
-        raise PathError("the path holds a ;")
+        raise PathError(PathProblem.SEMICOLON)
     if _QUERY_REFUSED.search(query):
-        raise PathError("the query holds a control character, a raw space or a raw #")
+        raise PathError(PathProblem.QUERY_CHARACTER)
     return decode(path, allow)

@@ -4,18 +4,17 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-
-class PathError(Exception):
-    """A target that is no path, or one that two servers could read differently.
-
-    The message says what is wrong and never quotes the target.
-    """
+from sidecar.core.paths.problems import PathError, PathProblem
 
 
 class _Special(NamedTuple):
-    """An escape that ``feature`` allows. ``mark`` stands for it until its reading is chosen."""
+    """An escape that ``feature`` allows; without it, the path has the ``problem``.
+
+    ``mark`` stands for the escape until its reading is chosen.
+    """
 
     feature: str
+    problem: PathProblem
     escape: re.Pattern[bytes]
     mark: str
     plain: str
@@ -25,18 +24,20 @@ class _Special(NamedTuple):
 PERCENT, SLASH, DOT, QUESTION, HASH, SEMICOLON = "\x01\x02\x03\x04\x05\x06"
 
 _SPECIALS = (
-    _Special("encoded_percent", re.compile(rb"%25"), PERCENT, "%"),
-    _Special("encoded_slash", re.compile(rb"%2[Ff]"), SLASH, "/"),
-    _Special("encoded_dot", re.compile(rb"%2[Ee]"), DOT, "."),
-    _Special("encoded_question", re.compile(rb"%3[Ff]"), QUESTION, "?"),
-    _Special("encoded_hash", re.compile(rb"%23"), HASH, "#"),
-    _Special("semicolon", re.compile(rb"%3[Bb]"), SEMICOLON, ";"),
+    _Special("encoded_percent", PathProblem.ENCODED_PERCENT, re.compile(rb"%25"), PERCENT, "%"),
+    _Special("encoded_slash", PathProblem.ENCODED_SLASH, re.compile(rb"%2[Ff]"), SLASH, "/"),
+    _Special("encoded_dot", PathProblem.ENCODED_DOT, re.compile(rb"%2[Ee]"), DOT, "."),
+    _Special(
+        "encoded_question", PathProblem.ENCODED_QUESTION, re.compile(rb"%3[Ff]"), QUESTION, "?"
+    ),
+    _Special("encoded_hash", PathProblem.ENCODED_HASH, re.compile(rb"%23"), HASH, "#"),
+    _Special("semicolon", PathProblem.ENCODED_SEMICOLON, re.compile(rb"%3[Bb]"), SEMICOLON, ";"),
 )
 _UNMARKED = str.maketrans({special.mark: special.plain for special in _SPECIALS})
 
 _NEVER = (
-    (re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff])"), "an encoded control character"),
-    (re.compile(rb"%5[Cc]"), "an encoded backslash"),
+    (re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff])"), PathProblem.ENCODED_CONTROL_CHARACTER),
+    (re.compile(rb"%5[Cc]"), PathProblem.ENCODED_BACKSLASH),
 )
 _C1_CONTROL = re.compile("[\x80-\x9f]")
 _ESCAPE = re.compile(r"%(?:[0-9A-Fa-f]{2}|[Uu][0-9A-Fa-f]{4})")
@@ -50,9 +51,9 @@ def decode_text(path: bytes) -> str:
     try:
         text = unquote_to_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
-        raise PathError("the path is not UTF-8 once it is decoded") from None
+        raise PathError(PathProblem.NOT_UTF8) from None
     if _C1_CONTROL.search(text):
-        raise PathError("the path holds an encoded control character")
+        raise PathError(PathProblem.ENCODED_CONTROL_CHARACTER)
     return text
 
 
@@ -61,13 +62,13 @@ def decode(path: bytes, allow: frozenset[str]) -> str:
 
     Raises PathError for an escape that is not let in. What has the form of no escape is kept.
     """
-    for refused, what in _NEVER:
+    for refused, problem in _NEVER:
         if refused.search(path):
-            raise PathError(f"the path holds {what}")
+            raise PathError(problem)
     for special in _SPECIALS:
         if special.escape.search(path):
             if special.feature not in allow:
-                raise PathError(f"the path holds an encoded {special.plain}")
+                raise PathError(special.problem)
             path = special.escape.sub(special.mark.encode(), path)
     return decode_text(path)
 
@@ -81,7 +82,7 @@ def decode_again(text: str, allow: frozenset[str]) -> str:
         return text
     twice = decode(text.replace(PERCENT, "%").encode(), allow).replace(PERCENT, "%")
     if _ESCAPE.search(twice):
-        raise PathError("the path is percent-encoded more than twice")
+        raise PathError(PathProblem.ENCODED_TOO_OFTEN)
     return twice
 
 

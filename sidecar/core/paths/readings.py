@@ -16,10 +16,10 @@ from sidecar.core.paths.escapes import (
     QUESTION,
     SEMICOLON,
     SLASH,
-    PathError,
     decode_again,
     unmark,
 )
+from sidecar.core.paths.problems import PathError, PathProblem
 
 MAX_SEGMENTS = 64
 """Segments of a path, as of a route."""
@@ -31,8 +31,6 @@ MAX_WORK = 32 * 1024
 """Work on one path: characters of all its readings together, and ``neighbours.STEP_WORK`` for each
 step of matching them. It takes two milliseconds, for which other requests wait. A path of 8 KiB
 can have four readings, one of 512 bytes all that ``MAX_READINGS`` admits."""
-
-TOO_MUCH_WORK = "the path takes too much work to read in every way"
 
 _AMBIGUOUS = re.compile("[\x01-\x06;]|//")
 
@@ -64,10 +62,10 @@ def find_readings(text: str, allow: frozenset[str]) -> Readings:
                 other = rewrite(known, allow)
                 if other not in found:
                     if len(found) == MAX_READINGS:
-                        raise PathError(f"the path has more than {MAX_READINGS} readings")
+                        raise PathError(PathProblem.TOO_MANY_READINGS)
                     work += len(other)
                     if work > MAX_WORK:
-                        raise PathError(TOO_MUCH_WORK)
+                        raise PathError(PathProblem.TOO_MUCH_WORK)
                     found[other] = _segments(other, allow)
                     texts.append(other)
     slashes: dict[tuple[str, ...], bool] = {}
@@ -81,11 +79,11 @@ def _segments(text: str, allow: frozenset[str]) -> tuple[str, ...]:
     if not segments[-1]:
         segments.pop()  # a trailing slash counts for nothing
     if len(segments) > MAX_SEGMENTS:
-        raise PathError(f"the path has more than {MAX_SEGMENTS} segments")
+        raise PathError(PathProblem.TOO_MANY_SEGMENTS)
     if "" in segments and "double_slash" not in allow:
-        raise PathError("the path holds a double slash")
+        raise PathError(PathProblem.DOUBLE_SLASH)
     if ("." in segments or ".." in segments) and "encoded_dot" not in allow:
-        raise PathError("the path holds a dot segment")
+        raise PathError(PathProblem.DOT_SEGMENT)
     return tuple(segments)
 
 
@@ -182,7 +180,7 @@ def _resolve(text: str, dot: re.Pattern[str]) -> str:
     for segment, plain in segments:
         if plain == "..":
             if len(resolved) == 1:
-                raise PathError("the path climbs above the root")
+                raise PathError(PathProblem.ABOVE_ROOT)
             resolved.pop()
         elif plain != ".":
             resolved.append(segment)

@@ -84,7 +84,8 @@ def _literal(segment: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"the segment {segment!r} holds half a surrogate pair") from None
     except PathError as error:
-        raise ValueError(f"{segment!r} cannot stand in a route's path: {error}") from None
+        what = error.problem.replace("_", " ")
+        raise ValueError(f"{segment!r} is not allowed in a route's path: {what}") from None
     return literal
 
 

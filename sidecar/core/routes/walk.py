@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.core.paths.escapes import PathError
-from sidecar.core.paths.readings import MAX_WORK, TOO_MUCH_WORK
+from sidecar.core.paths.problems import PathError, PathProblem
+from sidecar.core.paths.readings import MAX_WORK
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Walk:
         """
         self.work += STEP_WORK
         if self.work > MAX_WORK:
-            raise PathError(TOO_MUCH_WORK)
+            raise PathError(PathProblem.TOO_MUCH_WORK)
         if depth == len(self._keys):
             return self._end_slash(node, captured) if self._keeps_slash else self._end(node)
         for other in self._others.get(depth, ()):
