@@ -1,4 +1,4 @@
-"""What a denied client is told: HTTP status, code and a sentence, in English or Chinese."""
+"""What a denied client reads: HTTP status, code and a sentence, in English or Chinese."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,11 +10,12 @@ from sidecar.core.paths.problems import PathProblem
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
 from sidecar.core.request import RequestProblem
+from sidecar.core.tokens.principal import Kind
 from sidecar.extauthz.bounds import CheckProblem
 
 
-class Answer(NamedTuple):
-    """How a reason is told. ``{needs}`` in a sentence stands for what is missing."""
+class ReasonText(NamedTuple):
+    """A reason's HTTP status, code and sentences; ``{needs}`` is replaced by ``Deny.needs``."""
 
     status: int
     code: str
@@ -22,93 +23,107 @@ class Answer(NamedTuple):
     chinese: str
 
 
-# One line a code: what JobFirst's clients read as `error`.
+# Per code, the body's `error` in English and Chinese: JobFirst's clients show it.
 TITLES = {
-    "BAD_REQUEST": "bad request",
-    "NO_ROUTE": "no route",
-    "METHOD_NOT_ALLOWED": "method not allowed",
-    "AUTH_REQUIRED": "authentication required",
-    "INVALID_AUTH_FORMAT": "invalid authorization format",
-    "INVALID_TOKEN": "invalid token",
-    "INSUFFICIENT_PERMISSIONS": "insufficient permissions",
-    "AUTH_UNAVAILABLE": "authorization unavailable",
+    "BAD_REQUEST": ("bad request", "请求无效"),
+    "NO_ROUTE": ("no route", "没有匹配的路由"),
+    "METHOD_NOT_ALLOWED": ("method not allowed", "不允许使用该请求方法"),
+    "AUTH_REQUIRED": ("authentication required", "需要身份认证"),
+    "INVALID_AUTH_FORMAT": ("invalid authorization format", "认证信息格式无效"),
+    "INVALID_TOKEN": ("invalid token", "令牌无效"),
+    "INSUFFICIENT_PERMISSIONS": ("insufficient permissions", "权限不足"),
+    "AUTH_UNAVAILABLE": ("authorization unavailable", "授权服务暂不可用"),
 }
 
 ANSWERS = {
-    Reason.PREFLIGHT_ANSWERED: Answer(204, "", "", ""),  # it has no body
-    Reason.MALFORMED_REQUEST: Answer(
+    Reason.PREFLIGHT_ANSWERED: ReasonText(204, "", "", ""),  # it has no body
+    Reason.MALFORMED_REQUEST: ReasonText(
         400, "BAD_REQUEST", "the request is malformed: {needs}", "请求格式有误：{needs}"
     ),
-    Reason.NO_ROUTE: Answer(403, "NO_ROUTE", "no route matches this path", "没有匹配该路径的路由"),
-    Reason.METHOD_NOT_ALLOWED: Answer(
+    Reason.NO_ROUTE: ReasonText(
+        403, "NO_ROUTE", "no route matches this path", "没有与该路径匹配的路由"
+    ),
+    Reason.METHOD_NOT_ALLOWED: ReasonText(
         405, "METHOD_NOT_ALLOWED", "this path allows only {needs}", "该路径只允许 {needs} 方法"
     ),
-    Reason.TOKEN_MISSING: Answer(401, "AUTH_REQUIRED", "a token is required", "需要提供令牌"),
-    Reason.TOKEN_MALFORMED: Answer(
+    Reason.TOKEN_MISSING: ReasonText(401, "AUTH_REQUIRED", "a token is required", "需要提供令牌"),
+    Reason.TOKEN_MALFORMED: ReasonText(
         401, "INVALID_AUTH_FORMAT", "the token is malformed", "令牌格式有误"
     ),
-    Reason.MULTIPLE_CREDENTIALS: Answer(
+    Reason.MULTIPLE_CREDENTIALS: ReasonText(
         401,
         "INVALID_AUTH_FORMAT",
         "the request carries more than one credential",
         "请求携带了多个凭证",
     ),
-    Reason.TOKEN_EXPIRED: Answer(401, "INVALID_TOKEN", "the token has expired", "令牌已过期"),
-    Reason.TOKEN_NOT_YET_VALID: Answer(
+    Reason.TOKEN_EXPIRED: ReasonText(401, "INVALID_TOKEN", "the token has expired", "令牌已过期"),
+    Reason.TOKEN_NOT_YET_VALID: ReasonText(
         401, "INVALID_TOKEN", "the token is not valid yet", "令牌尚未生效"
     ),
-    Reason.TOKEN_SIGNATURE: Answer(
+    Reason.TOKEN_SIGNATURE: ReasonText(
         401, "INVALID_TOKEN", "the token's signature is not valid", "令牌签名无效"
     ),
-    Reason.TOKEN_KEY_UNKNOWN: Answer(
-        401, "INVALID_TOKEN", "the token is signed with an unknown key", "令牌使用了未知的签名密钥"
+    Reason.TOKEN_KEY_UNKNOWN: ReasonText(
+        401, "INVALID_TOKEN", "the token is signed with an unknown key", "令牌的签名密钥未知"
     ),
-    Reason.TOKEN_ALGORITHM: Answer(
-        401, "INVALID_TOKEN", "the token's algorithm is not accepted", "令牌的签名算法不被接受"
+    Reason.TOKEN_ALGORITHM: ReasonText(
+        401, "INVALID_TOKEN", "the token's algorithm is not accepted", "不支持该令牌的签名算法"
     ),
-    Reason.TOKEN_ISSUER: Answer(
-        401, "INVALID_TOKEN", "the token's issuer is not accepted", "令牌的签发者不被接受"
+    Reason.TOKEN_ISSUER: ReasonText(
+        401, "INVALID_TOKEN", "the token's issuer is not accepted", "不接受该签发者的令牌"
     ),
-    Reason.TOKEN_AUDIENCE: Answer(
-        401, "INVALID_TOKEN", "the token is meant for another audience", "令牌的受众不符"
+    Reason.TOKEN_AUDIENCE: ReasonText(
+        401,
+        "INVALID_TOKEN",
+        "the token is meant for another audience",
+        "令牌不是签发给本服务的（aud 不匹配）",
     ),
-    Reason.TOKEN_CLAIMS: Answer(
-        401, "INVALID_TOKEN", "the token's claims are not acceptable", "令牌的声明不符合要求"
+    Reason.TOKEN_CLAIMS: ReasonText(
+        401,
+        "INVALID_TOKEN",
+        "the token's claims are not acceptable",
+        "令牌中的声明（claims）不符合要求",
     ),
-    Reason.TOKEN_KIND: Answer(
-        401, "INVALID_TOKEN", "this kind of token gives no access", "此类令牌不能用于访问"
+    Reason.TOKEN_KIND: ReasonText(
+        401,
+        "INVALID_TOKEN",
+        "this kind of token (such as a refresh token) is not accepted",
+        "此类令牌（如刷新令牌）不能用于访问接口",
     ),
-    Reason.PERMISSION_DENIED: Answer(
+    Reason.PERMISSION_DENIED: ReasonText(
         403, "INSUFFICIENT_PERMISSIONS", "needs permission {needs}", "需要权限 {needs}"
     ),
-    Reason.ROLE_DENIED: Answer(
+    Reason.ROLE_DENIED: ReasonText(
         403, "INSUFFICIENT_PERMISSIONS", "needs role {needs}", "需要角色 {needs}"
     ),
-    Reason.NOT_OWNER: Answer(
-        403, "INSUFFICIENT_PERMISSIONS", "only the owner may do this", "只有所有者可以执行此操作"
+    Reason.NOT_OWNER: ReasonText(
+        403,
+        "INSUFFICIENT_PERMISSIONS",
+        "only the owner may do this",
+        "只有资源所有者可以执行此操作",
     ),
-    Reason.WRONG_PRINCIPAL_KIND: Answer(
-        403, "INSUFFICIENT_PERMISSIONS", "only for a {needs} token", "仅限 {needs} 类型的令牌"
+    Reason.WRONG_PRINCIPAL_KIND: ReasonText(
+        403, "INSUFFICIENT_PERMISSIONS", "only for a {needs} token", "仅接受{needs}令牌"
     ),
-    Reason.WRONG_ISSUER: Answer(
+    Reason.WRONG_ISSUER: ReasonText(
         403,
         "INSUFFICIENT_PERMISSIONS",
         "only for tokens issued by {needs}",
         "仅限由 {needs} 签发的令牌",
     ),
-    Reason.NOT_READY: Answer(
+    Reason.NOT_READY: ReasonText(
         503,
         "AUTH_UNAVAILABLE",
-        "the token cannot be judged at the moment; try again",
+        "the token cannot be verified at the moment; try again",
         "暂时无法验证令牌，请稍后重试",
     ),
-    Reason.OVERLOADED: Answer(
+    Reason.OVERLOADED: ReasonText(
         503,
         "AUTH_UNAVAILABLE",
         "too many requests at the moment; try again",
         "请求过多，请稍后重试",
     ),
-    Reason.INTERNAL: Answer(
+    Reason.INTERNAL: ReasonText(
         503, "AUTH_UNAVAILABLE", "authorization failed; try again", "授权服务出错，请稍后重试"
     ),
 }
@@ -223,23 +238,41 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
 # Instead of `token_malformed`'s own sentence where the token's place names another scheme.
 _OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
 
-_MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's list is shorter
+# Chinese for several permissions or roles: all of them, any one of them.
+_SEVERAL = {
+    Reason.PERMISSION_DENIED: ("需要同时具备权限 {needs}", "需要以下权限之一：{needs}"),
+    Reason.ROLE_DENIED: ("需要同时具备角色 {needs}", "需要以下角色之一：{needs}"),
+}
+_KINDS: Mapping[str, str] = {Kind.USER: "用户", Kind.SERVICE: "服务"}
 
-_ALL_OF = (", ", "、")
-_ANY_OF = (" or ", " 或 ")
+_MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's list is shorter
 
 
 def sentence(decision: Deny, *, chinese: bool) -> str:
-    """Return what a client is told, with what is missing named."""
-    answer = ANSWERS[decision.reason]
-    told = (answer.english, answer.chinese)
-    named = decision.needs
-    if decision.reason is Reason.TOKEN_MALFORMED and named:
-        told = _OTHER_SCHEME
-    elif decision.reason is Reason.MALFORMED_REQUEST:
-        named = tuple([MALFORMED.get(each, (each, each))[chinese] for each in named])
-    needs = (_ANY_OF if decision.any_of else _ALL_OF)[chinese].join(named)
-    return told[chinese].replace("{needs}", needs)
+    """Return what the client reads: what is missing, or what is wrong with the request."""
+    reason, needs = decision.reason, decision.needs
+    text = ANSWERS[reason]
+    sentences = (text.english, text.chinese)
+    if reason is Reason.TOKEN_MALFORMED and needs:
+        sentences = _OTHER_SCHEME
+    elif reason is Reason.MALFORMED_REQUEST:
+        needs = tuple([MALFORMED.get(each, (each, each))[chinese] for each in needs])
+    if chinese:
+        return _chinese(decision, sentences[True], needs)
+    joined = (" or " if decision.any_of else ", ").join(needs)
+    return sentences[False].replace("{needs}", joined)
+
+
+def _chinese(decision: Deny, template: str, needs: tuple[str, ...]) -> str:
+    reason, separator = decision.reason, "、"
+    if reason in _SEVERAL:
+        if len(needs) > 1:
+            template = _SEVERAL[reason][decision.any_of]
+    elif reason is Reason.WRONG_PRINCIPAL_KIND:
+        needs, separator = tuple([_KINDS.get(each, each) for each in needs]), "/"
+    elif decision.any_of:
+        separator = " 或 "
+    return template.replace("{needs}", separator.join(needs))
 
 
 def prefers_chinese(accept_language: str) -> bool:

@@ -211,7 +211,7 @@ def _refusal(
     if envelope is not None and envelope.is_grpc and told.status in _GRPC_STATUS:
         headers["grpc-status"] = str(_GRPC_STATUS[told.status])
     body = {
-        "error": TITLES[told.code],
+        "error": TITLES[told.code][chinese],
         "code": told.code,
         "message": sentence(decision, chinese=chinese),
         "reason": decision.reason,

@@ -1,4 +1,4 @@
-"""What a denied client reads, where it is put together from parts."""
+"""What a denied client reads."""
 
 import re
 
@@ -47,10 +47,30 @@ def test_whatever_path_is_refused_a_chinese_client_reads_no_english(
         assert re.search("[a-z]{4}", sentence(denial, chinese=True)) is None
 
 
-def test_a_method_that_is_none_is_told_in_chinese_too() -> None:
+def test_an_invalid_method_is_named_in_both_languages() -> None:
     denial = decide(request(method="GE T"), snapshot(), {}, NOW)
     assert isinstance(denial, Deny)
     assert sentence(denial, chinese=True) == "请求格式有误：请求方法无效"
+    assert sentence(denial, chinese=False) == "the request is malformed: invalid HTTP method"
+
+
+@pytest.mark.parametrize(
+    ("reason", "needs", "any_of", "chinese"),
+    [
+        (Reason.PERMISSION_DENIED, ("a",), False, "需要权限 a"),
+        (Reason.PERMISSION_DENIED, ("a", "b"), False, "需要同时具备权限 a、b"),
+        (Reason.PERMISSION_DENIED, ("a", "b"), True, "需要以下权限之一：a、b"),
+        (Reason.ROLE_DENIED, ("a",), True, "需要角色 a"),
+        (Reason.ROLE_DENIED, ("a", "b"), True, "需要以下角色之一：a、b"),
+        (Reason.WRONG_PRINCIPAL_KIND, ("service", "user"), True, "仅接受服务/用户令牌"),
+        (Reason.WRONG_ISSUER, ("a", "b"), True, "仅限由 a 或 b 签发的令牌"),
+        (Reason.METHOD_NOT_ALLOWED, ("GET", "PUT"), False, "该路径只允许 GET、PUT 方法"),
+    ],
+)
+def test_what_is_missing_is_joined_as_it_is_needed_in_chinese(
+    reason: Reason, needs: tuple[str, ...], any_of: bool, chinese: str
+) -> None:
+    assert sentence(Deny(reason, needs=needs, any_of=any_of), chinese=True) == chinese
 
 
 @pytest.mark.parametrize(

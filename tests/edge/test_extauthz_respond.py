@@ -75,7 +75,7 @@ def test_every_denying_reason_has_a_whole_answer(reason: Reason) -> None:
         assert list(body) == ["error", "code", "message", "reason", "decision_id"]
         assert body["reason"] == reason
         assert body["decision_id"] == "an-id"
-        assert body["error"] == TITLES[body["code"]]
+        assert body["error"] == TITLES[body["code"]][language != b"en"]
         assert ("www-authenticate" in headers) == (status == 401)
         assert ("retry-after" in headers) == (status == 503)
         assert ("allow" in headers) == (status == 405)
@@ -166,8 +166,6 @@ def test_what_is_missing_is_joined_as_it_is_needed() -> None:
     every = Deny(Reason.PERMISSION_DENIED, PROTECTED, needs=("a", "b"))
     assert denied(every)[2]["message"] == "needs permission a, b"
     assert denied(every._replace(any_of=True))[2]["message"] == "needs permission a or b"
-    chinese = denied(every._replace(any_of=True), accept_language=b"zh")[2]["message"]
-    assert chinese == "需要权限 a 或 b"
 
 
 @pytest.mark.parametrize(
