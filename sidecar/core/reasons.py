@@ -38,3 +38,28 @@ class Reason(StrEnum):
     NOT_READY = "not_ready"
     OVERLOADED = "overloaded"
     INTERNAL = "internal"
+
+    @property
+    def allows(self) -> bool:
+        """Whether the request passes."""
+        return self in _ALLOWING
+
+    @property
+    def is_preflight(self) -> bool:
+        """Whether the decision is on a CORS preflight."""
+        return self in _PREFLIGHTS
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the sidecar failed to decide, so that the reason depends on no policy."""
+        return self in _FAILURES
+
+    @property
+    def refuses_token(self) -> bool:
+        """Whether a token was missing or not accepted."""
+        return self.startswith("token_")
+
+
+_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
+_FAILURES = frozenset({Reason.OVERLOADED, Reason.INTERNAL})

@@ -42,7 +42,6 @@ _UNIMPLEMENTED = 12
 # overrides it.
 _GRPC_STATUS = {400: _INVALID_ARGUMENT, 405: _UNIMPLEMENTED}
 
-_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
 _UNCOMMON = re.compile(
     r"[^a-z0-9\-:\n]"
 )  # in names joined by \n; `:` begins Envoy's pseudo-headers
@@ -115,7 +114,7 @@ class Responder:
         response.denied_response.status.code = ANSWERS[Reason.INTERNAL].status
         if isinstance(decision, Deny):
             self._deny(response, decision, envelope, decision_id)
-        elif isinstance(decision, Allow) and decision.reason in _ALLOWING:
+        elif isinstance(decision, Allow) and decision.reason.allows:
             self._allow(response, decision)
             if response.status.code != _OK:  # an addendum would make it half of each
                 raise TypeError("no allow came of an allow")

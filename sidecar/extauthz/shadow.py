@@ -17,9 +17,6 @@ from sidecar.net.faults import told
 
 MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
 
-_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_"))
-_SAYS_NOTHING = frozenset({Reason.INTERNAL, Reason.OVERLOADED})  # of any policy
-
 _Kind = tuple[str, Reason, str, Reason]  # the route and the reason, of the policy and the candidate
 _Default = TypeVar("_Default")
 
@@ -59,7 +56,7 @@ class Shadow:
         shadow = snapshot._replace(policy=candidate)
         now = steady()
         for record in records:
-            if record.request is None or record.decision.reason in _SAYS_NOTHING:
+            if record.request is None or record.decision.reason.is_failure:
                 continue
             if record.policy_digest != snapshot.policy.digest:  # replaced since it decided
                 continue
@@ -111,7 +108,7 @@ class _Known(dict[bytes, Verified]):
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Return what is known of a token. Raises TokenError where the decision refused it."""
         decision = self._decision
-        if decision.reason in _OF_THE_TOKEN:
+        if decision.reason.refuses_token:
             raise TokenError(decision.reason, "refused before")
         return decision.verified or super().get(digest) or self._verified.peek(digest) or default
 

@@ -17,7 +17,6 @@ from sidecar.documents.schema import Section
 NOBODY = "nobody"  # who sends no token; there without being listed
 ANYONE = "anyone"  # in an expectation: whoever is not named there
 
-ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
 PINNED = "2026-01-01T00:00:00Z"
 
 

@@ -20,7 +20,6 @@ TOKEN = "token"  # noqa: S105 -- the name of a requirement
 WAIVED = "owner_unless"
 
 # They show nothing of a route: no requirement is looked at.
-_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
 
 _REFUSED_BY = {
     Reason.METHOD_NOT_ALLOWED: "methods",
@@ -99,7 +98,7 @@ def _of_route(route: Route, seen: set[str]) -> RouteCoverage:
 def _shown(policy: Policy, result: Result) -> Iterator[tuple[int, str]]:
     decision = result.judged.decision
     route = decision.route
-    if route is None or result.differences or decision.reason in _PREFLIGHTS:
+    if route is None or result.differences or decision.reason.is_preflight:
         return
     if isinstance(decision, Allow):
         yield route.index, ALLOWED

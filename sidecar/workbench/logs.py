@@ -18,18 +18,12 @@ _MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes for what it lea
 UNASKED = frozenset(
     {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED, Reason.PUBLIC}
 )
-ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
-_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
-    Reason.MULTIPLE_CREDENTIALS,
-    Reason.NOT_READY,
-}
+_CREDENTIALS = frozenset({Reason.MULTIPLE_CREDENTIALS, Reason.NOT_READY})
 # By their words: a log has a million of each, and calling an enum is slow.
 _REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
 _NOTHING: frozenset["Part"] = frozenset()
 _decode = json.JSONDecoder().decode
-_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
-_TEMPORARY = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
 
 
 class Part(StrEnum):
@@ -77,7 +71,7 @@ class Logged(NamedTuple):
     @property
     def token_failed(self) -> bool:
         """Whether it was denied for its token, which no log holds."""
-        return self.reason in _OF_THE_TOKEN
+        return self.reason.refuses_token or self.reason in _CREDENTIALS
 
 
 class UnusableLineError(Exception):
@@ -103,9 +97,9 @@ def read_line(line: bytes) -> Logged:
         raise UnusableLineError("it lacks method, path or reason")
     if _MASKED in path or _SHORTENED in path:
         raise UnusableLineError("its path is shortened or masked")
-    if reason in _PREFLIGHTS:
+    if reason.is_preflight:
         raise UnusableLineError("it is a preflight, whose headers are not logged")
-    if reason in _TEMPORARY:
+    if reason.is_failure:
         raise UnusableLineError("it was denied for the state of the sidecar")
     principal, lacks = _principal(entry)
     request = Request(
@@ -113,7 +107,7 @@ def read_line(line: bytes) -> Logged:
     )
     return Logged(
         request=request,
-        allowed=reason in ALLOWING,
+        allowed=reason.allows,
         reason=reason,
         route=_text(entry, "route") or None,
         principal=principal,

@@ -34,8 +34,9 @@ from tests.support.policies import (
 
 SETTINGS = AnswerSettings(IdentityHeaders(), ("x-original-url",), True, (BEARER,))
 RESPONDER = Responder(SETTINGS)
-ALLOWING = {Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT}
-DENYING = sorted(set(Reason) - ALLOWING - {Reason.PREFLIGHT_ANSWERED})
+DENYING = sorted(
+    reason for reason in Reason if not reason.allows and reason is not Reason.PREFLIGHT_ANSWERED
+)
 
 
 def read(message: bytes) -> CheckResponse:
