@@ -25,7 +25,7 @@ from sidecar.app.reload import Reloader
 from sidecar.config import Config, ConfigError, changed_keys, load
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady

@@ -20,8 +20,8 @@ from sidecar.config.policy_file import (
 from sidecar.config.secrets import Secrets
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
-from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.principal import ClaimNames, IdentityHeaders
+from sidecar.core.tokens.issuers import ClaimNames, Issuer
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.documents.document import Document
 from sidecar.documents.findings import (
     BadValueError,

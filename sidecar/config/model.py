@@ -33,7 +33,7 @@ from sidecar.config.headers import (
 from sidecar.config.removed import REMOVED
 from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS
-from sidecar.core.preflight import PreflightMode
+from sidecar.core.routes.table import PreflightMode
 from sidecar.documents.kinds import (
     Choice,
     Duration,

@@ -12,11 +12,11 @@ from typing import Annotated, NamedTuple
 from sidecar.config.addresses import check_host
 from sidecar.config.headers import method
 from sidecar.core.paths.upstreams import GENERIC
-from sidecar.core.preflight import PreflightMode
 from sidecar.core.routes.patterns import MAX_NAME, default_name
 from sidecar.core.routes.table import (
     Policy,
     PolicyError,
+    PreflightMode,
     Route,
     RouteProblem,
     compile_policy,

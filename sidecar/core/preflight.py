@@ -2,14 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 from sidecar.core.methods import is_method
 from sidecar.core.request import Request
 from sidecar.core.tokens.credentials import TokenSource, is_used
-
-PreflightMode = Literal["answer", "forward", "off"]
-"""Who answers a preflight: the sidecar, the upstream, or nobody: then it is an ordinary request."""
 
 # What makes a handler do more than look at the headers, or says who sends the request. No browser
 # sends any of it in a preflight. A body without its length is not seen here: HTTP/2 needs none, and

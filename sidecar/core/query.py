@@ -7,7 +7,6 @@ import re
 from typing import NamedTuple
 
 from sidecar.core.names import is_spelling, may_be_in
-
 from sidecar.core.request import RequestProblem
 
 MAX_PARAMETERS = 1000

@@ -14,7 +14,8 @@ from sidecar.config.files import read_file
 from sidecar.core.decision import Allow, Decision, Undecided, decide, settle
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySet, KeySetError, parse_key_set
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
+from sidecar.core.tokens.keys import KeySet
 from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.asking import Answer, check_message, read_answer
 from sidecar.extauthz.envelope import open_envelope, read_outline

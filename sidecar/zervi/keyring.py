@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
 
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.net.clock import steady
 from sidecar.zervi.interface import Fetcher, JwksFile, JwksUrl, RefreshSettings, Source
 from sidecar.zervi.local_file import FILE_REFRESH, FileFetcher

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from sidecar.core.tokens.key_sets import KeySet, KeySetError, parse_key_set
+from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
+from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi.interface import Fetcher, FetchError, RefreshSettings
 from sidecar.zervi.report import Report, counted
 from sidecar.zervi.schedule import DEMAND_BURST, RETRY_FLOOR, Ration, Schedule

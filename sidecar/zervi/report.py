@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi.interface import FetchError
 from sidecar.zervi.schedule import Ration
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.core.tokens import strict_json
-from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, Key, KeySet, KeySetError, parse_key_set
+from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
+from sidecar.core.tokens.keys import Key, KeySet
 from sidecar.zervi.interface import JwksUrl
 
 MODE = 0o600

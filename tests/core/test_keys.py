@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.tokens import key_sets as keys_module
-from sidecar.core.tokens.key_sets import KeySet, KeySetError, parse_key_set
+from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
+from sidecar.core.tokens.keys import KeySet
 from tests.support import signing
 from tests.support.signing import Jwk, b64, ec_key, ed_key, jwk, jwks, rsa_key, uint
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.errors import TokenError
-from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.principal import ClaimNames, Kind, Principal, principal_from_claims
+from sidecar.core.tokens.issuers import ClaimNames, Issuer
+from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims
 
 ISSUER = Issuer(
     "zervi",

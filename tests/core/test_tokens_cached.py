@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.core.tokens.verify import TokenError, Verified, recheck, verify
 from tests.support.judging import NOW, SECRET, claims, issuer, key_set, secret_issuer, snapshot
 from tests.support.signing import ec_key, jwk, token

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens.principal import ClaimNames
+from sidecar.core.tokens.issuers import ClaimNames
 from tests.support.judging import issuer, secret_issuer, verdict
 from tests.support.signing import unb64
 

@@ -6,7 +6,8 @@ import pytest
 
 from sidecar.app import wiring
 from sidecar.core.tokens.credentials import TokenSource
-from sidecar.core.tokens.principal import ClaimNames, IdentityHeaders
+from sidecar.core.tokens.issuers import ClaimNames
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz.cors import Cors
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
 

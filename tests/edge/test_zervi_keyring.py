@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi import local_file, schedule
 from sidecar.zervi.interface import JwksFile
 from sidecar.zervi.keyring import KeyRing

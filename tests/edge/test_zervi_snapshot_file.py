@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.tokens.key_sets import KeySet, parse_key_set
+from sidecar.core.tokens.key_sets import parse_key_set
+from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi import snapshot_file
 from sidecar.zervi.interface import JwksFile, JwksUrl
 from sidecar.zervi.snapshot_file import SnapshotFile, encode

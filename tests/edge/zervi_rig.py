@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi.interface import JwksUrl, RefreshSettings, Source
 from sidecar.zervi.keyring import KeyRing
 from tests.support.signing import ec_key, jwk, jwks

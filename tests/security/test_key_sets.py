@@ -16,7 +16,7 @@ from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import base64url
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.key_sets import KeySet
+from sidecar.core.tokens.keys import KeySet
 from sidecar.extauthz.service import CHECK, CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from sidecar.zervi.interface import JwksUrl, RefreshSettings

@@ -6,7 +6,8 @@ from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import compile_policy
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.key_sets import KeySet, parse_key_set
+from sidecar.core.tokens.key_sets import parse_key_set
+from sidecar.core.tokens.keys import KeySet
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, verify
 from tests.support.signing import Jwk, jwks
 

@@ -19,17 +19,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
+from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.fold import fold
+from sidecar.core.paths.upstreams import Upstream
+from sidecar.core.routes.nodes import Node
+from sidecar.core.routes.patterns import Pattern
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 from sidecar.core.routes.walk import Doubtful, Walk
-
-if TYPE_CHECKING:
-    from sidecar.core.paths.canonical import Path
-    from sidecar.core.paths.upstreams import Upstream
-    from sidecar.core.routes.patterns import Pattern
-    from sidecar.core.routes.table import _Node
 
 # All escapes but those of bytes that cannot stand for themselves, in capitals as everybody writes
 # them: what is compared before it is decoded matches no literal in any other spelling.
@@ -41,8 +39,8 @@ class Neighbours:
 
     def __init__(
         self,
-        root: _Node,
-        everything: _Node | None,
+        root: Node,
+        everything: Node | None,
         patterns: Sequence[tuple[Route, Pattern]],
         upstream: Upstream,
         *,
@@ -144,7 +142,7 @@ class Neighbours:
             if segment is None:
                 if node.literals:
                     return True
-                node = cast("_Node", node.one)
+                node = cast("Node", node.one)
             else:
                 folded = folds[segment]
                 if len(self._spellings.get(folded, ())) > 1:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.fold import fold
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
-from sidecar.core.preflight import PreflightMode
 from sidecar.core.routes.neighbours import Neighbours
+from sidecar.core.routes.nodes import Node, insert, place_of
 from sidecar.core.routes.patterns import Pattern, default_name, parse_pattern
 from sidecar.core.routes.problems import check_names, check_owner, check_rivals, check_route
 from sidecar.core.routes.route import (
@@ -16,7 +17,6 @@ from sidecar.core.routes.route import (
     RouteProblem,
     hosts_of,
     is_spelt_otherwise,
-    methods_of,
     normalise_host,
 )
 
@@ -26,6 +26,7 @@ __all__ = [
     "Pattern",
     "Policy",
     "PolicyError",
+    "PreflightMode",
     "Route",
     "RouteProblem",
     "compile_policy",
@@ -33,6 +34,9 @@ __all__ = [
     "normalise_host",
     "parse_pattern",
 ]
+
+PreflightMode = Literal["answer", "forward", "off"]
+"""Who answers a preflight: the sidecar, the upstream, or nobody: then it is an ordinary request."""
 
 MAX_STEPS = 512
 """Nodes that looking up one path may visit: some 50 microseconds. Real tables need a few dozen."""
@@ -44,49 +48,6 @@ class PolicyError(Exception):
     def __init__(self, problems: tuple[RouteProblem, ...]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
-
-
-class _Group:
-    """The routes of one path for one host: by method, or what every other method gets."""
-
-    __slots__ = ("by_method", "otherwise")
-
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self.by_method = {method: route for route in routes for method in methods_of(route)}
-        self.otherwise: Route | NotAllowed = (
-            NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]
-        )
-
-
-class _Place:
-    """Where a path ends: the routes there, by host."""
-
-    __slots__ = ("any_host", "by_host")
-
-    def __init__(self) -> None:
-        self.by_host: dict[str, _Group] = {}
-        self.any_host: _Group | None = None
-
-
-class _Node:
-    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends."""
-
-    __slots__ = ("here", "literals", "one", "tail")
-
-    def __init__(self) -> None:
-        self.literals: dict[str, _Node] = {}
-        self.one: _Node | None = None
-        self.tail: _Node | None = None
-        self.here: _Place | None = None
-
-    def steps(self) -> int:
-        """Return how many nodes a lookup from here visits at most."""
-        return (
-            1
-            + max((node.steps() for node in self.literals.values()), default=0)
-            + (self.one.steps() if self.one else 0)
-            + (1 if self.tail else 0)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +66,8 @@ class Policy:
     allow_paths: frozenset[str]
     upstream: str
     neighbours: Neighbours | None = field(repr=False)
-    _root: _Node = field(repr=False)
-    _everything: _Node | None = field(repr=False)
+    _root: Node = field(repr=False)
+    _everything: Node | None = field(repr=False)
     _hosts: frozenset[str] = field(repr=False)
 
     @property
@@ -226,7 +187,7 @@ def compile_policy(
         written.append((route, pattern))
     patterns = [(r, _folded(pattern)) for r, pattern in written] if ignore_case else written
     problems += check_names(routes)
-    root = _Node()
+    root = Node()
     everything = None
     places: dict[tuple[tuple[str | None, ...], bool], list[Route]] = {}
     for route, pattern in patterns:
@@ -234,10 +195,10 @@ def compile_policy(
     for (segments, tail), rivals in places.items():
         problems += check_rivals(rivals)
         if tail and not segments:
-            everything = _Node()
-            everything.here = _place(rivals)
+            everything = Node()
+            everything.here = place_of(rivals)
         else:
-            _insert(root, segments, tail).here = _place(rivals)
+            insert(root, segments, tail).here = place_of(rivals)
     if (steps := root.steps()) > MAX_STEPS:
         problems.append(_too_many_steps(patterns, steps))
     if problems:
@@ -265,32 +226,6 @@ def _folded(pattern: Pattern) -> Pattern:
     return pattern._replace(
         segments=tuple(segment and fold(segment) for segment in pattern.segments)
     )
-
-
-def _insert(node: _Node, segments: tuple[str | None, ...], tail: bool) -> _Node:
-    for segment in segments:
-        if segment is not None:
-            node = node.literals.setdefault(segment, _Node())
-        else:
-            node.one = node.one or _Node()
-            node = node.one
-    if tail:
-        node.tail = node.tail or _Node()
-        node = node.tail
-    return node
-
-
-def _place(routes: Sequence[Route]) -> _Place:
-    place = _Place()
-    hostless = [route for route in routes if not route.hosts]
-    if hostless:
-        place.any_host = _Group(hostless)
-    by_host: dict[str, list[Route]] = {}
-    for route in routes:
-        for host in hosts_of(route):
-            by_host.setdefault(host, []).append(route)
-    place.by_host = {host: _Group(group) for host, group in by_host.items()}
-    return place
 
 
 def _too_many_steps(patterns: Sequence[tuple[Route, Pattern]], steps: int) -> RouteProblem:

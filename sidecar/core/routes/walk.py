@@ -1,17 +1,13 @@
 """A walk through the route table that ends at every route some upstream takes a path to."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.core.paths.problems import PathError, PathProblem
 from sidecar.core.paths.readings import MAX_WORK
+from sidecar.core.paths.upstreams import Upstream
+from sidecar.core.routes.nodes import Node, Place
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
-
-if TYPE_CHECKING:
-    from sidecar.core.paths.upstreams import Upstream
-    from sidecar.core.routes.table import _Node, _Place
 
 STEP_WORK: Final = 32
 """What visiting one node of the table takes of ``MAX_WORK``: about as long as 32 characters."""
@@ -45,13 +41,13 @@ class Walk:
         self._host = host
         self._method = method
 
-    def through(self, path: Doubtful, root: _Node, everything: _Node | None) -> None:
+    def through(self, path: Doubtful, root: Node, everything: Node | None) -> None:
         """Walk from the root. Raises PathError where the work becomes too much."""
         self._keys, self._doubted, self._others, self._keeps_slash = path
         if not self._on(root, 0) and everything is not None:
             self._take(everything.here)
 
-    def _on(self, node: _Node, depth: int, *, captured: bool = False) -> bool:
+    def _on(self, node: Node, depth: int, *, captured: bool = False) -> bool:
         """Walk on from a node, and say whether every upstream finds a route from here.
 
         ``captured`` says that a wildcard took the segment before. The depth is bounded by the
@@ -80,7 +76,7 @@ class Walk:
             return True
         return node.tail is not None and self._take(node.tail.here) is not None
 
-    def _end(self, node: _Node) -> bool:
+    def _end(self, node: Node) -> bool:
         """End a path without a slash: another one than where the table writes it, to some."""
         found = self._take(node.here)
         if found is not None and not (self._upstream.keeps_slash and written_with_slash(found)):
@@ -89,7 +85,7 @@ class Walk:
             self._take(node.tail.here)
         return False
 
-    def _end_slash(self, node: _Node, captured: bool) -> bool:
+    def _end_slash(self, node: Node, captured: bool) -> bool:
         """End a path at a slash: it is a path of its own, unless the table writes that one."""
         found = self._at(node.here)
         if found is not None and written_with_slash(found):
@@ -103,14 +99,14 @@ class Walk:
             self._take(node.here)
         return False
 
-    def _take(self, place: _Place | None) -> Route | NotAllowed | None:
+    def _take(self, place: Place | None) -> Route | NotAllowed | None:
         """Add and return what a place has for the host and the method, None where it has none."""
         found = self._at(place)
         if found is not None:
             self._add(found)
         return found
 
-    def _at(self, place: _Place | None) -> Route | NotAllowed | None:
+    def _at(self, place: Place | None) -> Route | NotAllowed | None:
         group = None if place is None else place.by_host.get(self._host) or place.any_host
         return None if group is None else group.by_method.get(self._method) or group.otherwise
 

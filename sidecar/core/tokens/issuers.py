@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from sidecar.core.tokens.key_sets import KeySet
-from sidecar.core.tokens.principal import ClaimNames
+from sidecar.core.tokens.keys import KeySet
 
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
 
@@ -24,6 +23,16 @@ PUBLIC_SECRETS = frozenset(
 
 # How keys begin in PEM and OpenSSH files. A public key as the secret would let anyone sign.
 _KEY_BEGINNINGS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-")
+
+
+class ClaimNames(NamedTuple):
+    """Which claims hold what; the first that says something counts, and all of them for lists."""
+
+    subject: tuple[str, ...] = ("user_id", "sub")
+    username: tuple[str, ...] = ("username",)
+    email: tuple[str, ...] = ("email",)
+    roles: tuple[str, ...] = ("role", "roles")
+    permissions: tuple[str, ...] = ("permissions",)
 
 
 class Issuer(NamedTuple):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from sidecar.core.tokens import base64url, edwards
 from sidecar.core.tokens.jws import MAX_KID_CHARS
-from sidecar.core.tokens.key_sets import Key
+from sidecar.core.tokens.keys import Key
 
 # NIST SP 800-131A and RFC 7518, section 3.3 draw the lower line. Verifying costs the square of the
 # size: beyond the upper one a key would be a brake.

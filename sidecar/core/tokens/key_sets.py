@@ -1,41 +1,13 @@
 """Verification keys: a JWKS (RFC 7517) read strictly, and what each key may verify."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sidecar.core.tokens import strict_json
+from sidecar.core.tokens.keys import Key, KeySet
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100
-
-
-class Key(NamedTuple):
-    """One verification key.
-
-    ``algorithms`` are those that fit its type, curve and own ``alg``. ``thumbprint`` is RFC 7638's,
-    so that a ``kid`` that is used again for another key is another key. ``public_key`` is
-    cryptography's object.
-    """
-
-    kid: str | None
-    algorithms: frozenset[str]
-    thumbprint: str
-    public_key: Any
-
-
-class KeySet(NamedTuple):
-    """An issuer's verification keys at one moment.
-
-    ``fetched_at`` is in seconds since the epoch, by a steady clock (``sidecar.net.clock``).
-    ``dropped`` says for the operator which keys were left out, by cause.
-    """
-
-    keys: tuple[Key, ...]
-    by_kid: Mapping[str, Key]
-    thumbprints: frozenset[str]
-    fetched_at: float
-    dropped: str = ""
 
 
 class KeySetError(Exception):

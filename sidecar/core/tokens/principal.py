@@ -1,22 +1,18 @@
 """Who the claims prove, what that principal may do, and what the upstream is told of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sidecar.core.reasons import Reason
-from sidecar.core.routes.table import Route
+from sidecar.core.routes.route import Route
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.grantable import Patterns, patterns_of
+from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.memo import Memo
-
-if TYPE_CHECKING:
-    from sidecar.core.tokens.issuers import Issuer  # which imports ClaimNames from here
 
 # Names and values together: servers often take no longer headers.
 MAX_IDENTITY_BYTES: Final = 8 * 1024
@@ -62,16 +58,6 @@ class Principal(NamedTuple):
     permissions: tuple[str, ...] = ()
     granted: frozenset[str] = frozenset()
     patterns: Patterns | None = None
-
-
-class ClaimNames(NamedTuple):
-    """Which claims hold what; the first that says something counts, and all of them for lists."""
-
-    subject: tuple[str, ...] = ("user_id", "sub")
-    username: tuple[str, ...] = ("username",)
-    email: tuple[str, ...] = ("email",)
-    roles: tuple[str, ...] = ("role", "roles")
-    permissions: tuple[str, ...] = ("permissions",)
 
 
 class IdentityHeaders(NamedTuple):

@@ -11,7 +11,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import jws
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.key_sets import Key, KeySet
+from sidecar.core.tokens.keys import Key, KeySet
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
 
 __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]

@@ -1,0 +1,78 @@
+"""The compiled table as a tree: a node per prefix, and the routes where a path ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of
+
+
+class Group:
+    """The routes of one path for one host: by method, or what every other method gets."""
+
+    __slots__ = ("by_method", "otherwise")
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.by_method = {method: route for route in routes for method in methods_of(route)}
+        self.otherwise: Route | NotAllowed = (
+            NotAllowed(routes[0], tuple(sorted(self.by_method))) if self.by_method else routes[0]
+        )
+
+
+class Place:
+    """Where a path ends: the routes there, by host."""
+
+    __slots__ = ("any_host", "by_host")
+
+    def __init__(self) -> None:
+        self.by_host: dict[str, Group] = {}
+        self.any_host: Group | None = None
+
+
+class Node:
+    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends."""
+
+    __slots__ = ("here", "literals", "one", "tail")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, Node] = {}
+        self.one: Node | None = None
+        self.tail: Node | None = None
+        self.here: Place | None = None
+
+    def steps(self) -> int:
+        """Return how many nodes a lookup from here visits at most."""
+        return (
+            1
+            + max((node.steps() for node in self.literals.values()), default=0)
+            + (self.one.steps() if self.one else 0)
+            + (1 if self.tail else 0)
+        )
+
+
+def insert(node: Node, segments: tuple[str | None, ...], tail: bool) -> Node:
+    """Return the node of a pattern below ``node``, made where there is none."""
+    for segment in segments:
+        if segment is not None:
+            node = node.literals.setdefault(segment, Node())
+        else:
+            node.one = node.one or Node()
+            node = node.one
+    if tail:
+        node.tail = node.tail or Node()
+        node = node.tail
+    return node
+
+
+def place_of(routes: Sequence[Route]) -> Place:
+    """Return where the path of these routes ends."""
+    place = Place()
+    hostless = [route for route in routes if not route.hosts]
+    if hostless:
+        place.any_host = Group(hostless)
+    by_host: dict[str, list[Route]] = {}
+    for route in routes:
+        for host in hosts_of(route):
+            by_host.setdefault(host, []).append(route)
+    place.by_host = {host: Group(group) for host, group in by_host.items()}
+    return place
