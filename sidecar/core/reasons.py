@@ -4,7 +4,12 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a request was allowed or denied."""
+    """Why a request was allowed or denied.
+
+    ``is_preflight`` is for decisions on CORS preflights, ``refuses_token`` for a token that is
+    missing or not accepted. ``is_failure`` says that the sidecar could not decide: the reason
+    depends on no policy.
+    """
 
     OK = "ok"
     PUBLIC = "public"
@@ -39,27 +44,13 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     INTERNAL = "internal"
 
-    @property
-    def allows(self) -> bool:
-        """Whether the request passes."""
-        return self in _ALLOWING
+    allows: bool
+    is_preflight: bool
+    is_failure: bool
+    refuses_token: bool
 
-    @property
-    def is_preflight(self) -> bool:
-        """Whether the decision is on a CORS preflight."""
-        return self in _PREFLIGHTS
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the sidecar failed to decide, so that the reason depends on no policy."""
-        return self in _FAILURES
-
-    @property
-    def refuses_token(self) -> bool:
-        """Whether a token was missing or not accepted."""
-        return self.startswith("token_")
-
-
-_ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
-_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
-_FAILURES = frozenset({Reason.OVERLOADED, Reason.INTERNAL})
+    def __init__(self, word: str) -> None:
+        self.allows = word in {"ok", "public", "preflight"}
+        self.is_preflight = word.startswith("preflight")
+        self.is_failure = word in {"overloaded", "internal"}
+        self.refuses_token = word.startswith("token_")
