@@ -16,7 +16,7 @@ from bench.processes import free_ports
 from demo.minting import AUDIENCE, JWKS_ISSUER
 from demo.process import Process, ProcessError
 from sidecar.core.request import Request
-from sidecar.extauthz.asking import check_message, read_answer
+from sidecar.extauthz.envoy_client import check_message, read_answer
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.002
@@ -150,7 +150,9 @@ def message(token: str, path: str = ALLOWED) -> bytes:
         "x-request-id": (b"0b5d1f2e-6f1c-4a55-9a0a-1c8a3f1c9d10",),
         "authorization": (f"Bearer {token}".encode(),),
     }
-    return check_message(Request("GET", "127.0.0.1:10000", path.encode(), headers, faithful=True))
+    return check_message(
+        Request("GET", "127.0.0.1:10000", path.encode(), headers, raw_headers=True)
+    )
 
 
 async def expect(sidecar: Sidecar, question: bytes, reason: str) -> None:

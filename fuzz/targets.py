@@ -95,9 +95,9 @@ def path(octets: bytes) -> None:
         return
     mode, target = int.from_bytes(octets[:2]), octets[2:]
     allow = frozenset(name for bit, name in enumerate(FEATURES) if mode >> bit & 1)
-    faithful = mode >> len(FEATURES) & 1 == 0
+    raw_headers = mode >> len(FEATURES) & 1 == 0
     try:
-        found = canonicalise(target, faithful=faithful, allow=allow)
+        found = canonicalise(target, raw_headers=raw_headers, allow=allow)
     except PathError:
         return
     for name, upstream in UPSTREAMS.items():

@@ -41,8 +41,8 @@ class Deny(NamedTuple):
     detail: str = ""
 
 
-class Undecided(NamedTuple):
-    """No decision yet: the issuer's key set lacks the token's key, a fresh one may have it."""
+class Needs(NamedTuple):
+    """No decision yet: it needs the token's key, which a fresh key set of the issuer may have."""
 
     key: NeedsKey
     route: Route
@@ -61,8 +61,8 @@ def outcome(decision: Decision) -> Literal["allow", "deny", "answer"]:
     return "answer" if decision.reason is Reason.PREFLIGHT_ANSWERED else "deny"
 
 
-class Surroundings(NamedTuple):
-    """Where a request came from and went to, and what the operator wrote for it in Envoy."""
+class PeerInfo(NamedTuple):
+    """The addresses that Envoy saw for a request, and the ``context_extensions`` of its route."""
 
     source: str = ""
     destination: str = ""
@@ -74,7 +74,8 @@ class DecisionRecord(NamedTuple):
 
     ``time`` is seconds since the epoch, ``seconds`` what the Check took. ``request`` is None where
     the message could not be read. ``cached`` says whether the token was verified before; None where
-    no token was looked at. ``surroundings`` are put together for who asks: most never do.
+    no token was looked at. ``peer_info`` reads
+    the message again, which few callers need.
     """
 
     time: float
@@ -84,7 +85,7 @@ class DecisionRecord(NamedTuple):
     request: Request | None
     policy_digest: str
     cached: bool | None = None
-    surroundings: Callable[[], Surroundings] = Surroundings
+    peer_info: Callable[[], PeerInfo] = PeerInfo
 
 
 def decide(
@@ -93,7 +94,7 @@ def decide(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None = None,
-) -> Allow | Deny | Undecided:
+) -> Allow | Deny | Needs:
     """Decide on one request; ``now`` is seconds since the epoch.
 
     ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
@@ -106,7 +107,9 @@ def decide(
         return Deny(Reason.MALFORMED_REQUEST, needs=(RequestProblem.INVALID_METHOD,))
     policy = snapshot.policy
     try:
-        path = canonicalise(request.target, faithful=request.faithful, allow=policy.allow_paths)
+        path = canonicalise(
+            request.target, raw_headers=request.raw_headers, allow=policy.allow_paths
+        )
         named = () + named_methods(request.target)  # noqa: RUF005 -- nothing but a tuple passes
     except (PathError, QueryError) as error:
         return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
@@ -129,11 +132,11 @@ def _decide_as(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
-) -> Allow | Deny | Undecided:
+) -> Allow | Deny | Needs:
     """Return the strictest decision of the path's readings, for a request by this method."""
     policy = snapshot.policy
     routes: list[Route] = []
-    strictest: Allow | Undecided | None = None
+    strictest: Allow | Needs | None = None
     for segments in path.readings:
         route = policy.match(request.host, method, segments)
         decision = _decide_route(method, request, route, segments, snapshot, verified, now, steady)
@@ -160,11 +163,11 @@ def _decide_as(
     return strictest
 
 
-def _stricter(one: Allow | Undecided, other: Allow | Undecided) -> Allow | Undecided:
+def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
     """Return the stricter of two; an allow keeps the route of the first, which is canonical."""
-    if isinstance(other, Undecided):
+    if isinstance(other, Needs):
         return other
-    if isinstance(one, Undecided) or one.verified is not None or other.verified is None:
+    if isinstance(one, Needs) or one.verified is not None or other.verified is None:
         return one
     return other._replace(route=one.route)
 
@@ -182,24 +185,24 @@ def _named_in_query(denial: Deny, method: str) -> Deny:
     return denial._replace(detail=f"_method in the query names {shown}. {denial.detail}".rstrip())
 
 
-def stands(allow: Allow, snapshot: Snapshot, now: float, steady: float | None = None) -> bool:
-    """Say whether ``decide`` would allow the same request again at that moment, told as to it.
+def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | None = None) -> bool:
+    """Say whether ``decide`` would allow the same request at ``now``, by the same policy.
 
-    By the same policy: of what else it looks at, only the token's time and key can change.
+    Times are as for ``decide``. Apart from the policy, only the token's time and key can change.
     """
     return allow.verified is None or recheck(allow.verified, snapshot, now, steady) is None
 
 
-def settle(undecided: Undecided, *, fetched: bool) -> Deny:
-    """Return what is decided where no fresh key set has the token's key.
+def settle(needs: Needs, *, fetched: bool) -> Deny:
+    """Return the decision where no fresh key set has the token's key.
 
-    ``fetched`` says that a good one came; else none could be had.
+    ``fetched`` says whether a valid key set was fetched.
     """
-    if fetched and not undecided.key.first:
+    if fetched and not needs.key.first:
         detail = "the key set lacks the token's key"
-        return Deny(Reason.TOKEN_KEY_UNKNOWN, undecided.route, detail=detail)
+        return Deny(Reason.TOKEN_KEY_UNKNOWN, needs.route, detail=detail)
     detail = "no key set could be fetched for the token's key"
-    return Deny(Reason.NOT_READY, undecided.route, detail=detail)
+    return Deny(Reason.NOT_READY, needs.route, detail=detail)
 
 
 def _decide_route(
@@ -211,7 +214,7 @@ def _decide_route(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
-) -> Allow | Deny | Undecided:
+) -> Allow | Deny | Needs:
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
         preflight = _decide_preflight(request, segments, snapshot)
         if preflight is not None:
@@ -227,7 +230,7 @@ def _decide_route(
     except TokenError as error:
         return Deny(error.reason, route, needs=error.needs, detail=error.detail)
     if isinstance(entry, NeedsKey):
-        return Undecided(entry, route)
+        return Needs(entry, route)
     refusal = permits(entry.principal, route, segments)
     if refusal is not None:
         return Deny(refusal.reason, route, entry, refusal.needs, refusal.any_of)

@@ -17,13 +17,13 @@ class Request(NamedTuple):
     """One HTTP request, before anything in it is trusted.
 
     ``target`` is the request's target as it arrived: path and query. ``headers`` maps a lower-case
-    name to its values in the order of arrival; pseudo-headers are left out. ``faithful`` says that
-    the bytes are the client's own (``encode_raw_headers``); otherwise Envoy has put ``!`` for each
-    byte that is not UTF-8.
+    name to its values in the order of arrival; pseudo-headers are left out. ``raw_headers``
+    says that the bytes are the client's own (``encode_raw_headers``); otherwise Envoy has replaced
+    each byte that is not UTF-8 by ``!``.
     """
 
     method: str
     host: str
     target: bytes
     headers: Mapping[str, Sequence[bytes]]
-    faithful: bool
+    raw_headers: bool

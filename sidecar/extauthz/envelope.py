@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from sidecar.core.decision import Surroundings
+from sidecar.core.decision import PeerInfo
 from sidecar.core.request import Request
 from sidecar.extauthz.bounds import (
     MAX_HEADERS,
@@ -71,8 +71,8 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     # Envoy fills one of the two. Were both filled, a name in both would count as repeated.
     headers = {name.lower(): [text.encode()] for name, text in http.headers.items()}
     header_maps = http.header_map
-    faithful = len(header_maps) == 1
-    if faithful:
+    raw_headers = len(header_maps) == 1
+    if raw_headers:
         _add_raw(header_maps[0], headers)
         # `http.path` has Envoy's `!` for bytes that are not UTF-8; `:path` is what the upstream
         # will get.
@@ -89,7 +89,7 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     else:
         raise MalformedCheckError(CheckProblem.NO_HTTP_ATTRIBUTES)
     ids = headers.pop("x-request-id", [])
-    return Envelope(Request(http.method, http.host, target, headers, faithful), ids)
+    return Envelope(Request(http.method, http.host, target, headers, raw_headers), ids)
 
 
 def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
@@ -110,13 +110,13 @@ def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
         headers.setdefault(entry.key.lower(), []).append(value)
 
 
-def surroundings(message: bytes) -> Surroundings:
+def peer_info(message: bytes) -> PeerInfo:
     """Return what only the decision log wants of the bytes of a CheckRequest."""
     try:
         attributes = read_outline(message)
     except MalformedCheckError:
-        return Surroundings()
-    return Surroundings(
+        return PeerInfo()
+    return PeerInfo(
         address_of(attributes.source),
         address_of(attributes.destination),
         tuple(attributes.context_extensions.items()),

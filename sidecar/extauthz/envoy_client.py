@@ -12,7 +12,7 @@ from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
 _OK = 0
 
 
-class Answer(NamedTuple):
+class EnvoyAnswer(NamedTuple):
     """What Envoy does with a request.
 
     ``headers`` are set on the request where it is allowed, and on the response where it is denied;
@@ -41,7 +41,7 @@ def check_message(request: Request) -> bytes:
     return message.SerializeToString()
 
 
-def read_answer(message: bytes) -> Answer:
+def read_answer(message: bytes) -> EnvoyAnswer:
     """Read a CheckResponse as Envoy does: it allows what has status OK."""
     response = CheckResponse.FromString(message)
     metadata = {
@@ -51,10 +51,10 @@ def read_answer(message: bytes) -> Answer:
         ok = response.ok_response
         removed, queries = tuple(ok.headers_to_remove), tuple(ok.query_parameters_to_remove)
         set_on_request = tuple((each.header.key, each.header.value) for each in ok.headers)
-        return Answer(True, 200, set_on_request, removed, queries, "", metadata)
+        return EnvoyAnswer(True, 200, set_on_request, removed, queries, "", metadata)
     denied = response.denied_response
     headers = tuple((each.header.key, each.header.value) for each in denied.headers)
-    return Answer(False, denied.status.code, headers, (), (), denied.body, metadata)
+    return EnvoyAnswer(False, denied.status.code, headers, (), (), denied.body, metadata)
 
 
 def _pairs(headers: Mapping[str, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:

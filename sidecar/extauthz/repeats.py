@@ -2,7 +2,8 @@
 
 Clients ask for the same thing again and again. What they may is decided by the request, the
 snapshot and, for a token, the time: where none of these differs, nothing has to be decided again.
-A snapshot has its own ``Repeats``; whether an allow still ``stands`` is asked of core every time.
+A snapshot has its own ``Repeats``; core checks every time whether an allow
+is ``still_valid``.
 """
 
 import secrets
@@ -17,7 +18,7 @@ from sidecar.extauthz.envelope import (
     open_envelope,
     read_outline,
 )
-from sidecar.extauthz.recent import Recent, RecentBytes
+from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerationCache
 
 MAX_REMEMBERED = 500  # requests
 MAX_BYTES = 4096  # of at most so many bytes each
@@ -106,12 +107,13 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
     return size
 
 
-class Repeats(RecentBytes[RepeatKey, Repeat]):
+class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
     """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(min(capacity, MAX_REMEMBERED), memory.REPEATS, _size_of)
-        self._met: Recent[int, bool] = Recent(MAX_REMEMBERED)  # hashes of those that came once
+        # hashes of requests that came once
+        self._met: TwoGenerationCache[int, bool] = TwoGenerationCache(MAX_REMEMBERED)
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
 
     def note(

@@ -23,7 +23,7 @@ from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.header import set_header
 from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
-from sidecar.extauthz.recent import RecentBytes
+from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.extauthz.withheld import Withheld
 from sidecar.pb.ext_authz_pb2 import (
     CheckResponse,
@@ -90,7 +90,7 @@ class Responder:
         self._removed = sorted(removed)
         self._withheld = Withheld(withheld) if withheld else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
-        self._removals: RecentBytes[tuple[str, ...], bytes] = RecentBytes(
+        self._removals: SizedTwoGenerationCache[tuple[str, ...], bytes] = SizedTwoGenerationCache(
             _MAX_REMOVALS, REMOVALS, _size_of_removals
         )
 
@@ -116,8 +116,8 @@ class Responder:
             self._deny(response, decision, envelope, decision_id)
         elif isinstance(decision, Allow) and decision.reason.allows:
             self._allow(response, decision)
-            if response.status.code != _OK:  # an addendum would make it half of each
-                raise TypeError("no allow came of an allow")
+            if response.status.code != _OK:  # with an addendum it would be half an allow
+                raise TypeError("an allow decision built a non-OK response")
         for name, value in _metadata(decision, decision_id).items():
             response.dynamic_metadata.fields[name].string_value = value
         return response.SerializeToString()

@@ -18,10 +18,10 @@ from sidecar.core.decision import (
     Decision,
     DecisionRecord,
     Deny,
-    Undecided,
+    Needs,
     decide,
     settle,
-    stands,
+    still_valid,
 )
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
@@ -32,16 +32,16 @@ from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import (
     Envelope,
     open_envelope,
+    peer_info,
     read_outline,
     sane_id,
-    surroundings,
 )
 from sidecar.extauthz.guard import Guard
-from sidecar.extauthz.recent import RecentBytes
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.net.clock import SINCE_EPOCH, steady
 from sidecar.net.faults import told
 from sidecar.transport.interface import Methods
@@ -137,7 +137,7 @@ class CheckService:
         """Decide by another snapshot from now on; the answers of the old one go with it."""
         self._snapshot = snapshot
         self._responder = self._responder.under(snapshot.policy)
-        self._answers: RecentBytes[tuple[object, ...], bytes] = RecentBytes(
+        self._answers: SizedTwoGenerationCache[tuple[object, ...], bytes] = SizedTwoGenerationCache(
             self._settings.cached_tokens, memory.ANSWERS, _size_of_answer
         )
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
@@ -182,7 +182,7 @@ class CheckService:
         now = time.time()
         decision = repeat.decision
         if (
-            stands(decision, self._snapshot, now, started + SINCE_EPOCH) is not True
+            still_valid(decision, self._snapshot, now, started + SINCE_EPOCH) is not True
         ):  # only True is a yes
             self._repeats.drop(key)
             return None
@@ -218,26 +218,22 @@ class CheckService:
             check.cached = True
         elif verified.misses > misses:
             check.cached = False
-        if isinstance(decision, Undecided):
+        if isinstance(decision, Needs):
             return self._refresh(check, envelope, decision)
         answer = self._answer(check, decision)
         if isinstance(decision, Allow) and key is not None:
             self._repeats.note(key, check.message, envelope, decision, answer)
         return answer
 
-    def _refresh(
-        self, check: _Check, envelope: Envelope, undecided: Undecided
-    ) -> bytes | Awaitable[bytes]:
+    def _refresh(self, check: _Check, envelope: Envelope, needs: Needs) -> bytes | Awaitable[bytes]:
         if self._waiting >= MAX_WAITING:
-            denial = Deny(
-                Reason.OVERLOADED, undecided.route, detail="too many requests wait for a key"
-            )
+            denial = Deny(Reason.OVERLOADED, needs.route, detail="too many requests wait for a key")
             return self._answer(check, denial)
-        fetched = self._keys.refresh_for(undecided.key.issuer, undecided.key.kid)
+        fetched = self._keys.refresh_for(needs.key.issuer, needs.key.kid)
         if isinstance(fetched, Awaitable):
             return self._wait(check, envelope, fetched)
         # Only True is a yes: whatever else a key source answers closes the door.
-        return self._answer(check, settle(undecided, fetched=fetched is True))
+        return self._answer(check, settle(needs, fetched=fetched is True))
 
     async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
         patience = self._settings.unknown_key_wait
@@ -253,7 +249,7 @@ class CheckService:
             decision = decide(
                 envelope.request, self._snapshot, self._verified, time.time(), steady()
             )
-            if isinstance(decision, Undecided):
+            if isinstance(decision, Needs):
                 decision = settle(decision, fetched=fetched is True)
             return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
@@ -321,7 +317,7 @@ class CheckService:
             request,
             self._snapshot.policy.digest,  # another may be in force when it is recorded
             cached,
-            partial(surroundings, message),
+            partial(peer_info, message),
         )
         self._unrecorded.append(record)
         if len(self._unrecorded) == 1:

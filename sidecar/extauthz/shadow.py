@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from zlib import crc32
 
-from sidecar.core.decision import Decision, DecisionRecord, Undecided, decide
+from sidecar.core.decision import Decision, DecisionRecord, Needs, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Policy
 from sidecar.core.snapshot import Snapshot
@@ -65,7 +65,7 @@ class Shadow:
             try:
                 known = _Known(record.decision, verified)
                 decision = decide(record.request, shadow, known, record.time, now)
-                if not isinstance(decision, Undecided):  # no key is fetched for a candidate's sake
+                if not isinstance(decision, Needs):  # no key is fetched for a candidate's sake
                     self._note(record, decision)
             except Exception as error:  # noqa: BLE001 -- a candidate's fault is no one else's
                 self._fail(record, error)

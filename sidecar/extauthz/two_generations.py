@@ -7,7 +7,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class Recent(Generic[_Key, _Value]):
+class TwoGenerationCache(Generic[_Key, _Value]):
     """Holds what was used lately: half of ``capacity`` entries at least, all of it at most.
 
     In two generations: when the young one is full it becomes the old one, and what was old and
@@ -40,7 +40,7 @@ class Recent(Generic[_Key, _Value]):
         self._old.pop(key, None)
 
 
-class RecentBytes(Recent[_Key, _Value]):
+class SizedTwoGenerationCache(TwoGenerationCache[_Key, _Value]):
     """Likewise, and in the same way at most ``max_bytes``: ``size_of`` says what an entry takes.
 
     What would take more than half of them is not held.

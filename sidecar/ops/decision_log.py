@@ -66,7 +66,7 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
     decision, request = record.decision, record.request
     route = decision.route
     principal = None if decision.verified is None else decision.verified.principal
-    source, destination, context = record.surroundings()
+    source, destination, context = record.peer_info()
     line: dict[str, object] = {
         "time": rfc3339(record.time, "milliseconds"),
         "decision_id": redact.text(record.decision_id, MAX_TEXT),

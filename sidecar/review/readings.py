@@ -146,7 +146,7 @@ def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
             tried += 1
             if tried > MAX_PROBES:
                 return
-            path = canonicalise(target, faithful=True)
+            path = canonicalise(target, raw_headers=True)
             own = policy.match(host, method, path.readings[0])
             if reading in told or not isinstance(own, Route):
                 continue

@@ -11,14 +11,14 @@ from typing import NamedTuple
 from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.files import read_file
-from sidecar.core.decision import Allow, Decision, Undecided, decide, settle
+from sidecar.core.decision import Allow, Decision, Needs, decide, settle
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
 from sidecar.documents.findings import BadValueError
-from sidecar.extauthz.asking import Answer, check_message, read_answer
 from sidecar.extauthz.envelope import open_envelope, read_outline
+from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
 from sidecar.extauthz.respond import Responder
 from sidecar.workbench.principals import TakenAsVerified, Who, present, take, text_target
 
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
 
     request: Request
     decision: Decision
-    answer: Answer
+    answer: EnvoyAnswer
 
 
 class Bench:
@@ -49,7 +49,7 @@ class Bench:
         request, verified = self.carry(request, who)
         envelope = open_envelope(read_outline(check_message(request)))
         decision = decide(envelope.request, self.snapshot, verified, self.now)
-        if isinstance(decision, Undecided):
+        if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
             decision = settle(decision, fetched=True)
         decision_id = envelope.request_id or DECISION_ID
@@ -81,7 +81,7 @@ def request_of(
     values: dict[str, tuple[bytes, ...]] = {}
     for name, texts in (headers or {}).items():
         values[name.lower()] = (*values.get(name.lower(), ()), *map(str.encode, texts))
-    return Request(method, host, text_target(path), values, faithful=True)
+    return Request(method, host, text_target(path), values, raw_headers=True)
 
 
 def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:

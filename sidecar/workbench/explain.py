@@ -103,7 +103,7 @@ class Explainer:
     ) -> Iterator[Step]:
         policy = self._snapshot.policy
         try:
-            path = canonicalise(request.target, faithful=True, allow=policy.allow_paths)
+            path = canonicalise(request.target, raw_headers=True, allow=policy.allow_paths)
             named = named_methods(request.target)
         except (PathError, QueryError) as error:
             yield Step("path", False, MALFORMED[error.problem][False])

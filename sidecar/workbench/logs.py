@@ -103,7 +103,7 @@ def read_line(line: bytes) -> Logged:
         raise UnusableLineError("it was denied for the state of the sidecar")
     principal, lacks = _principal(entry)
     request = Request(
-        method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, faithful=True
+        method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, raw_headers=True
     )
     return Logged(
         request=request,

@@ -3,7 +3,7 @@
 import pytest
 
 from demo import minting
-from sidecar.core.decision import Allow, Deny, Undecided, decide
+from sidecar.core.decision import Allow, Deny, Needs, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
@@ -27,9 +27,9 @@ PREFLIGHT = {"origin": (b"https://a.test",), "access-control-request-method": (b
 
 
 def reason_of(asked: Request, **settings: object) -> Reason:
-    """Decide with the table of the tests; an Undecided fails."""
+    """Decide with the table of the tests; a Needs fails."""
     decision = decide(asked, snapshot(**settings), {}, NOW)  # type: ignore[arg-type]  # -- settings are the policy's
-    assert not isinstance(decision, Undecided)
+    assert not isinstance(decision, Needs)
     return decision.reason
 
 
@@ -255,7 +255,7 @@ def test_an_unknown_key_leaves_the_decision_open() -> None:
     """The service may wait for a fresh key set and ask again."""
     asked = request(headers=signed_by(minting.new_key("fresh", "ES256")))
     decision = decide(asked, snapshot(issuers=(JWKS_ISSUER,)), {}, NOW)
-    assert decision == Undecided(NeedsKey(0, "fresh"), PROTECTED)
+    assert decision == Needs(NeedsKey(0, "fresh"), PROTECTED)
 
 
 def test_a_known_key_decides() -> None:
@@ -302,7 +302,7 @@ def test_an_undecided_reading_is_stricter_than_an_allowed_one() -> None:
     """A public reading does not hide that another one needs a key."""
     asked = request(b"/admin;x", headers=signed_by(minting.new_key("fresh", "ES256")))
     seen = snapshot(AMBIGUOUS, issuers=(JWKS_ISSUER,), allow_paths=frozenset({"semicolon"}))
-    assert isinstance(decide(asked, seen, {}, NOW), Undecided)
+    assert isinstance(decide(asked, seen, {}, NOW), Needs)
 
 
 def test_the_token_may_come_from_a_cookie() -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sidecar.core.decision import Allow, Deny, Undecided, decide
+from sidecar.core.decision import Allow, Deny, Needs, decide
 from sidecar.core.methods import MAX_NAMED, named_methods
 from sidecar.core.query import MAX_PARAMETERS, QueryError
 from sidecar.core.reasons import Reason
@@ -30,7 +30,7 @@ def reason_of(
     """Decide on a request for ``path`` with this query."""
     asked = request(path + b"?" + query, method, headers)  # type: ignore[arg-type]  # -- of the tests' own
     decision = decide(asked, snapshot(TABLE), {}, NOW)
-    assert not isinstance(decision, Undecided)
+    assert not isinstance(decision, Needs)
     return decision.reason
 
 

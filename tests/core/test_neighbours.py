@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from sidecar.core.decision import Allow, Deny, Undecided, decide
+from sidecar.core.decision import Allow, Deny, Needs, decide
 from sidecar.core.paths.problems import PathProblem
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Route
@@ -56,7 +56,7 @@ def reason(
     """Decide on a request, with or without the token of a user who holds no permission."""
     asked = request(target, method, bearer() if token else None, host)
     decision = decide(asked, snapshot(routes, **settings), {}, NOW)  # type: ignore[arg-type]  # -- settings are the policy's
-    assert not isinstance(decision, Undecided)
+    assert not isinstance(decision, Needs)
     return decision.reason
 
 

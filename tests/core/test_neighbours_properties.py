@@ -73,7 +73,7 @@ def level(found: Route | NotAllowed | None) -> int:
 
 def required(table: Policy, target: bytes, seen_by: Upstream | None = None) -> tuple[int, int]:
     """Return what the canonical route asks for, and what the sidecar does with all readings."""
-    path = canonicalise(target, faithful=True)
+    path = canonicalise(target, raw_headers=True)
     (segments,) = path.readings
     route = table.match(HOST, "GET", segments)
     if not isinstance(route, Route):
@@ -186,7 +186,7 @@ def served(table: Policy, model: Model, target: bytes) -> int:
     text = target.decode()
     slash = text.endswith("/")
     raw = text.strip("/").split("/")
-    (decoded,) = canonicalise(target, faithful=True).readings
+    (decoded,) = canonicalise(target, raw_headers=True).readings
     ranked = [
         (found, level(route))
         for route in table.routes

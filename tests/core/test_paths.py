@@ -16,7 +16,7 @@ PLAIN = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def reading(target: bytes) -> tuple[str, ...]:
-    (only,) = canonicalise(target, faithful=True).readings
+    (only,) = canonicalise(target, raw_headers=True).readings
     return only
 
 
@@ -123,26 +123,26 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("faithful", [True, False])
+@pytest.mark.parametrize("raw_headers", [True, False])
 @pytest.mark.parametrize(("target", "why"), REFUSED)
 def test_what_could_be_read_differently_is_refused(
-    target: bytes, why: PathProblem, faithful: bool
+    target: bytes, why: PathProblem, raw_headers: bool
 ) -> None:
     with pytest.raises(PathError) as refusal:
-        canonicalise(target, faithful=faithful)
+        canonicalise(target, raw_headers=raw_headers)
     assert refusal.value.problem is why
 
 
 def test_a_refusal_does_not_quote_the_target() -> None:
     with pytest.raises(PathError) as refusal:
-        canonicalise(b"/secret-segment//?token=secret", faithful=True)
+        canonicalise(b"/secret-segment//?token=secret", raw_headers=True)
     assert "secret" not in str(refusal.value)
 
 
 def test_an_exclamation_mark_is_refused_where_it_may_stand_for_other_bytes() -> None:
     assert reading(b"/a!") == ("a!",)
     with pytest.raises(PathError) as refusal:
-        canonicalise(b"/a!", faithful=False)
+        canonicalise(b"/a!", raw_headers=False)
     assert refusal.value.problem is PathProblem.EXCLAMATION_MARK
 
 
@@ -150,7 +150,7 @@ def test_an_exclamation_mark_is_refused_where_it_may_stand_for_other_bytes() -> 
 def test_an_exclamation_mark_that_is_encoded_or_in_the_query_is_the_clients_own(
     target: bytes,
 ) -> None:
-    assert canonicalise(target, faithful=False) == canonicalise(target, faithful=True)
+    assert canonicalise(target, raw_headers=False) == canonicalise(target, raw_headers=True)
 
 
 def test_a_path_may_be_as_long_as_a_request_line_and_no_longer() -> None:
@@ -158,7 +158,7 @@ def test_a_path_may_be_as_long_as_a_request_line_and_no_longer() -> None:
     assert reading(longest) == reading(longest + b"?query") == ("x" * (MAX_PATH - 1),)
     for target in (longest + b"x", longest + b"x?query"):
         with pytest.raises(PathError) as refusal:
-            canonicalise(target, faithful=True)
+            canonicalise(target, raw_headers=True)
         assert refusal.value.problem is PathProblem.TOO_LONG
 
 
@@ -166,7 +166,7 @@ def test_a_target_may_be_as_long_as_all_of_envoys_headers_and_no_longer() -> Non
     longest = b"/a?" + b"x" * (MAX_TARGET - 3)
     assert reading(longest) == ("a",)
     with pytest.raises(PathError) as refusal:
-        canonicalise(longest + b"x", faithful=True)
+        canonicalise(longest + b"x", raw_headers=True)
     assert refusal.value.problem is PathProblem.TARGET_TOO_LONG
 
 
@@ -174,7 +174,7 @@ def test_a_target_may_be_as_long_as_all_of_envoys_headers_and_no_longer() -> Non
 def test_a_path_has_at_most_64_segments(slash: bytes) -> None:
     assert reading(b"/x" * MAX_SEGMENTS + slash) == ("x",) * MAX_SEGMENTS
     with pytest.raises(PathError) as refusal:
-        canonicalise(b"/x" * (MAX_SEGMENTS + 1) + slash, faithful=True)
+        canonicalise(b"/x" * (MAX_SEGMENTS + 1) + slash, raw_headers=True)
     assert refusal.value.problem is PathProblem.TOO_MANY_SEGMENTS
 
 
@@ -265,7 +265,7 @@ READINGS = [
 def test_what_is_allowed_is_read_in_every_way(
     features: str, target: bytes, expected: set[tuple[str, ...]]
 ) -> None:
-    path = canonicalise(target, faithful=True, allow=frozenset(features.split()))
+    path = canonicalise(target, raw_headers=True, allow=frozenset(features.split()))
     assert set(path.readings) == expected
     assert len(path.readings) == len(expected)
 
@@ -276,7 +276,7 @@ def test_without_any_one_of_its_features_a_path_is_refused(
 ) -> None:
     for missing in features.split():
         with pytest.raises(PathError):
-            canonicalise(target, faithful=True, allow=ALLOWABLE - {missing})
+            canonicalise(target, raw_headers=True, allow=ALLOWABLE - {missing})
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_a_path_with_a_reading_that_is_refused_itself_is_refused(
     features: str, target: bytes, why: PathProblem
 ) -> None:
     with pytest.raises(PathError) as refusal:
-        canonicalise(target, faithful=True, allow=frozenset(features.split()))
+        canonicalise(target, raw_headers=True, allow=frozenset(features.split()))
     assert refusal.value.problem is why
 
 
@@ -329,16 +329,16 @@ def test_a_path_with_a_reading_that_is_refused_itself_is_refused(
 )
 def test_nothing_lets_in_what_no_feature_names(target: bytes) -> None:
     with pytest.raises(PathError):
-        canonicalise(target, faithful=True, allow=ALLOWABLE)
+        canonicalise(target, raw_headers=True, allow=ALLOWABLE)
 
 
 def test_the_plainest_reading_comes_first() -> None:
-    path = canonicalise(b"/a;x%2fy", faithful=True, allow=ALLOWABLE)
+    path = canonicalise(b"/a;x%2fy", raw_headers=True, allow=ALLOWABLE)
     assert path.readings[0] == ("a;x/y",)
 
 
 def test_a_path_of_too_many_readings_is_refused() -> None:
     target = b"/a;x//b%2fc/%2e%2e/d%253fe%3ff%23g%3bh"
     with pytest.raises(PathError) as refusal:
-        canonicalise(target, faithful=True, allow=ALLOWABLE)
+        canonicalise(target, raw_headers=True, allow=ALLOWABLE)
     assert refusal.value.problem is PathProblem.TOO_MANY_READINGS

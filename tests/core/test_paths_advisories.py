@@ -26,11 +26,11 @@ ASKED_FOR = {
 }
 
 
-def request(case: Case, *, faithful: bool = True) -> Request:
+def request(case: Case, *, raw_headers: bool = True) -> Request:
     headers: dict[str, list[bytes]] = {}
     for name, value in case.headers:
         headers.setdefault(name, []).append(value)
-    return Request("GET", case.host, case.target, headers, faithful)
+    return Request("GET", case.host, case.target, headers, raw_headers)
 
 
 def label(case: Case) -> str:
@@ -41,10 +41,10 @@ def test_every_advisory_that_was_asked_for_has_a_case() -> None:
     assert {case.advisory for case in CASES} >= ASKED_FOR
 
 
-@pytest.mark.parametrize("faithful", [True, False])
+@pytest.mark.parametrize("raw_headers", [True, False])
 @pytest.mark.parametrize("case", CASES, ids=label)
-def test_a_published_case_is_denied_for_the_right_reason(case: Case, faithful: bool) -> None:
-    decision = decide(request(case, faithful=faithful), snapshot(ROUTES), {}, NOW)
+def test_a_published_case_is_denied_for_the_right_reason(case: Case, raw_headers: bool) -> None:
+    decision = decide(request(case, raw_headers=raw_headers), snapshot(ROUTES), {}, NOW)
     assert isinstance(decision, Deny)
     assert decision.reason is case.reason
 

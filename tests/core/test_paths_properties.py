@@ -110,11 +110,11 @@ def public(table: Policy, segments: tuple[str, ...]) -> bool:
 @settings(max_examples=300)
 @given(st.data(), allowed, st.booleans())
 def test_any_bytes_are_a_path_of_bounded_readings_or_a_path_error(
-    data: st.DataObject, allow: frozenset[str], faithful: bool
+    data: st.DataObject, allow: frozenset[str], raw_headers: bool
 ) -> None:
     target = data.draw(targets(allow))
     try:
-        path = canonicalise(target, faithful=faithful, allow=allow)
+        path = canonicalise(target, raw_headers=raw_headers, allow=allow)
     except PathError:
         return
     assert 1 <= len(path.readings) <= MAX_READINGS
@@ -143,7 +143,7 @@ def test_what_an_upstream_sees_is_among_the_readings(
 ) -> None:
     target = data.draw(targets(allow))
     try:
-        path = canonicalise(target, faithful=True, allow=allow)
+        path = canonicalise(target, raw_headers=True, allow=allow)
         seen = view(upstream, target)
     except (PathError, RejectedError):
         return
@@ -162,7 +162,7 @@ def test_what_is_protected_at_an_upstream_is_never_public(
     table = data.draw(policies(allow))
     target = data.draw(targets(allow))
     try:
-        path = canonicalise(target, faithful=True, allow=allow)
+        path = canonicalise(target, raw_headers=True, allow=allow)
         seen = view(upstream, target)
     except (PathError, RejectedError):
         return
@@ -237,17 +237,17 @@ def _spell(data: st.DataObject, path: bytes, ignore_case: bool) -> bytes:
 @settings(max_examples=400)
 @given(st.data(), allowed, st.booleans(), st.booleans())
 def test_no_spelling_of_a_protected_path_is_public(
-    data: st.DataObject, allow: frozenset[str], faithful: bool, ignore_case: bool
+    data: st.DataObject, allow: frozenset[str], raw_headers: bool, ignore_case: bool
 ) -> None:
     table = data.draw(policies(allow, ignore_case=ignore_case))
     plain = data.draw(st.lists(words, max_size=4))
     if public(table, tuple(plain)):
         return
     target = _spell(data, ("/" + "/".join(plain)).encode(), ignore_case)
-    if not faithful:
+    if not raw_headers:
         target = target.replace(b"\xff", b"!")  # as Envoy does
     try:
-        path = canonicalise(target, faithful=faithful, allow=allow)
+        path = canonicalise(target, raw_headers=raw_headers, allow=allow)
     except PathError:
         return
     assert not all(public(table, segments) for segments in path.readings)
@@ -265,10 +265,10 @@ segments_of_text = st.lists(
 @settings(max_examples=200)
 @given(segments_of_text, st.booleans(), allowed, st.sampled_from(["", "/", "?", "/?a=b"]))
 def test_percent_encoded_text_of_any_language_is_itself_in_every_mode(
-    segments: list[str], faithful: bool, allow: frozenset[str], end: str
+    segments: list[str], raw_headers: bool, allow: frozenset[str], end: str
 ) -> None:
     target = ("/" + "/".join(quote(segment, safe="") for segment in segments) + end).encode()
-    path = canonicalise(target, faithful=faithful, allow=allow)
+    path = canonicalise(target, raw_headers=raw_headers, allow=allow)
     assert path.readings == (tuple(segments),)
 
 
@@ -278,7 +278,7 @@ def test_allowing_a_feature_changes_nothing_for_paths_without_it(
     target: bytes, allow: frozenset[str]
 ) -> None:
     try:
-        strict = canonicalise(target, faithful=True)
+        strict = canonicalise(target, raw_headers=True)
     except PathError:
         return
-    assert canonicalise(target, faithful=True, allow=allow) == strict
+    assert canonicalise(target, raw_headers=True, allow=allow) == strict

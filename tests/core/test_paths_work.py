@@ -23,7 +23,7 @@ def seconds(target: bytes, allow: frozenset[str]) -> float:
 
     def read() -> None:
         with suppress(PathError):
-            canonicalise(target, faithful=True, allow=allow)
+            canonicalise(target, raw_headers=True, allow=allow)
 
     return least_time(read)
 
@@ -63,7 +63,7 @@ def test_the_work_of_neighbours_grows_no_faster_than_the_path(
 
     def walk(target: bytes) -> None:
         with suppress(PathError):
-            path = canonicalise(target, faithful=True)
+            path = canonicalise(target, raw_headers=True)
             list(table.reached(path, "h", "GET"))
 
     # As many segments in both, so that it is their length that differs.
@@ -75,16 +75,16 @@ def test_the_work_of_neighbours_grows_no_faster_than_the_path(
 def test_all_readings_of_a_path_together_have_a_budget() -> None:
     """Many readings of a short path pass, as many of a long one do not, and it says so."""
     tail = b"/b;c%3Bd/%2f/e;f"
-    short = canonicalise(b"/a" + tail, faithful=True, allow=ALLOWABLE)
+    short = canonicalise(b"/a" + tail, raw_headers=True, allow=ALLOWABLE)
     assert 0 < short.work <= MAX_WORK
     with pytest.raises(PathError) as refusal:
-        canonicalise(b"/" + b"a" * 8000 + tail, faithful=True, allow=ALLOWABLE)
+        canonicalise(b"/" + b"a" * 8000 + tail, raw_headers=True, allow=ALLOWABLE)
     assert refusal.value.problem is PathProblem.TOO_MUCH_WORK
 
 
 def test_a_path_as_long_as_paths_may_be_has_a_few_readings_within_the_budget() -> None:
     """An honest session id does not make a long path too long."""
     path = canonicalise(
-        b"/" + b"a" * 8000 + b";jsessionid=1", faithful=True, allow=frozenset({"semicolon"})
+        b"/" + b"a" * 8000 + b";jsessionid=1", raw_headers=True, allow=frozenset({"semicolon"})
     )
     assert len(path.readings) == 2

@@ -35,7 +35,7 @@ def handler(upstream: Upstream, target: bytes) -> str | None:
 def acceptable(target: bytes) -> bool:
     """Say whether any policy passes a target; the models need not hold for others."""
     try:
-        canonicalise(target, faithful=True, allow=ALLOWABLE)
+        canonicalise(target, raw_headers=True, allow=ALLOWABLE)
     except PathError:
         return False
     return True

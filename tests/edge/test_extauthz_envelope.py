@@ -13,15 +13,15 @@ def test_raw_headers_give_true_bytes_and_their_path_is_judged() -> None:
     message = check_request(b"/\xff", headers={"X-Name": [b"\xe5", b"b"]})
     request = envelope_of(message).request
     assert request.target == b"/\xff"
-    assert request.faithful
+    assert request.raw_headers
     assert request.headers["x-name"] == [b"\xe5", b"b"]
 
 
 def test_cleaned_headers_are_read_and_marked() -> None:
-    """Without ``encode_raw_headers`` a request is not faithful: ``!`` may stand for any byte."""
+    """Without ``encode_raw_headers`` ``!`` may replace any byte."""
     request = envelope_of(check_request(b"/\xff", raw=False)).request
     assert request.target == b"/!"
-    assert not request.faithful
+    assert not request.raw_headers
 
 
 def test_a_header_map_value_without_raw_bytes_counts_too() -> None:

@@ -18,10 +18,10 @@ from sidecar.core.tokens.principal import IdentityHeaders, identity_values, prin
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz import memory, repeats
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.recent import RecentBytes
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.extauthz.service import ServiceSettings
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from tests.support.checks import ask, check_request, envelope_of, service
 from tests.support.policies import live_bearer, snapshot
 
@@ -115,7 +115,7 @@ def test_what_is_counted_is_given_back(
     assert cache.bytes == 0
 
 
-class Sized(RecentBytes[int, bytes]):
+class Sized(SizedTwoGenerationCache[int, bytes]):
     def __init__(self) -> None:
         super().__init__(10, 100, lambda _, value: len(value))
 

@@ -38,10 +38,10 @@ def test_every_problem_of_a_request_has_a_sentence_in_both_languages() -> None:
     st.sets(st.sampled_from(sorted(ALLOWABLE))).map(frozenset),
 )
 def test_whatever_path_is_refused_a_chinese_client_reads_no_english(
-    target: str, faithful: bool, allow: frozenset[str]
+    target: str, raw_headers: bool, allow: frozenset[str]
 ) -> None:
     try:
-        canonicalise(b"/" + target.encode("latin-1"), faithful=faithful, allow=allow)
+        canonicalise(b"/" + target.encode("latin-1"), raw_headers=raw_headers, allow=allow)
     except PathError as error:
         denial = Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
         assert re.search("[a-z]{4}", sentence(denial, chinese=True)) is None

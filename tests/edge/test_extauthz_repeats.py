@@ -84,7 +84,7 @@ def test_a_request_that_is_repeated_is_not_decided_again(decided: list[object]) 
     assert (last.decision_id, last.cached) == (own_id.decode(), True)
     assert last.decision == records[0].decision
     assert last.request == records[0].request
-    assert last.surroundings().source == "10.0.0.9:4711"
+    assert last.peer_info().source == "10.0.0.9:4711"
 
 
 def test_what_asks_for_no_token_is_remembered_too(decided: list[object]) -> None:
@@ -307,7 +307,7 @@ def _answered_as_by_another(
 ) -> set[str]:
     """Ask this service and one that knows nothing; return the ids, where each made up its own."""
     answers = [ask(checks, message), ask(withholding_service(records), message)]
-    recorded = [(each.request, each.surroundings()) for each in records[-2:]]
+    recorded = [(each.request, each.peer_info()) for each in records[-2:]]
     assert recorded[0] == recorded[1]
     shown = {each.dynamic_metadata.fields["decision_id"].string_value for each in answers}
     made_up = shown if len(shown) == 2 else set()

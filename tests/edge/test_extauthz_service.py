@@ -53,7 +53,7 @@ def test_an_allowed_request_is_allowed_and_recorded() -> None:
     record = records[0]
     assert record.decision_id == "an-id"
     assert record.decision.route == PROTECTED
-    assert record.surroundings().source == "10.0.0.9:4711"
+    assert record.peer_info().source == "10.0.0.9:4711"
     assert record.policy_digest == "test"
     assert record.seconds > 0
 

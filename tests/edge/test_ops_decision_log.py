@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
+from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
@@ -50,7 +50,7 @@ def record(
         request=Request("GET", "api.jobfirst.local", b"/api/users/7/orders/1?token=x", {}, True),
         policy_digest="sha256:0123",
         cached=True,
-        surroundings=lambda: Surroundings(source, destination, context),
+        peer_info=lambda: PeerInfo(source, destination, context),
     )
     return full._replace(**changes)
 

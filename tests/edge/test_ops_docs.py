@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny, Surroundings
+from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
@@ -44,7 +44,7 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         decision=Deny(Reason.NO_ROUTE, needs=("x",), detail="x"),
         request=Request("GET", "host", b"/", {}, True),
         policy_digest="digest",
-        surroundings=lambda: Surroundings("source", "destination", (("a", "b"),)),
+        peer_info=lambda: PeerInfo("source", "destination", (("a", "b"),)),
     )
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice))

@@ -38,7 +38,7 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     strict_json._check_depth: NONSENSE,
     principal._first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
-    decision.stands: (True,),
+    decision.still_valid: (True,),
     credentials.cookie_value: (None,),
     names.may_be_in: (False,),
     names.is_spelling: (False,),

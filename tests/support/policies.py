@@ -30,7 +30,7 @@ def request(
     host: str = "api.jobfirst.local",
 ) -> Request:
     """Return a request as Envoy asks about it with ``encode_raw_headers``."""
-    return Request(method, host, target, dict(headers or {}), faithful=True)
+    return Request(method, host, target, dict(headers or {}), raw_headers=True)
 
 
 def claims(now: float = NOW, **others: Any) -> dict[str, Any]:

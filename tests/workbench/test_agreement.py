@@ -13,7 +13,7 @@ from sidecar.config import Config, load
 from sidecar.core.decision import Allow
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.extauthz.asking import check_message, read_answer
+from sidecar.extauthz.envoy_client import check_message, read_answer
 from sidecar.transport import h2
 from sidecar.transport.interface import Methods
 from sidecar.workbench.engine import Bench
@@ -80,7 +80,7 @@ def requests(dice: random.Random) -> Iterator[tuple[Request, Who]]:
             )
         host = dice.choice(["localhost", "api.jobfirst.local:8443", "API.jobfirst.local", ""])
         headers = {**dice.choice(HEADERS), "x-request-id": (str(number).encode(),)}
-        request = Request(dice.choice(METHODS), host, path.encode(), headers, faithful=True)
+        request = Request(dice.choice(METHODS), host, path.encode(), headers, raw_headers=True)
         who: Who = None
         kind = dice.random()
         if kind < 0.2:

@@ -81,26 +81,27 @@ _SLASH, _NO_SLASH = (True,), (False,)
 
 # Nearly every request's target; the rest is looked at piece by piece.
 _CLEAN = _clean(_PLAIN)
-_CLEAN_UNFAITHFUL = _clean(_PLAIN.removeprefix(b"!"))
+_CLEAN_REPLACED = _clean(_PLAIN.removeprefix(b"!"))
 
 
-def canonicalise(target: bytes, *, faithful: bool, allow: frozenset[str] = frozenset()) -> Path:
+def canonicalise(target: bytes, *, raw_headers: bool, allow: frozenset[str] = frozenset()) -> Path:
     """Return the path of a request's target; the query begins at the first ``?``.
 
-    ``faithful`` says that the bytes are the client's own; otherwise Envoy has put a ``!`` for each
-    that is not UTF-8, so that a ``!`` could be anything. ``allow`` is a subset of ``ALLOWABLE``.
+    ``raw_headers`` says that the bytes are the client's own; otherwise Envoy has replaced each byte
+    that is not UTF-8 by ``!``, so that a ``!`` could be any byte. ``allow`` is a subset of
+    ``ALLOWABLE``.
 
     Raises PathError for a target that is not acceptable, and nothing else whatever its bytes.
     """
     if len(target) <= MAX_PATH:
-        clean = (_CLEAN if faithful else _CLEAN_UNFAITHFUL).match(target)
+        clean = (_CLEAN if raw_headers else _CLEAN_REPLACED).match(target)
         if clean is not None:
             path = clean[1]
             if path is None:
                 return Path(((),))
             text = decode_text(path) if b"%" in path else path.decode("ascii")
             return Path((tuple(text.split("/")),), _SLASH if clean[2] else _NO_SLASH, path)
-    found = find_readings(_examine(target, faithful, allow), allow)
+    found = find_readings(_examine(target, raw_headers, allow), allow)
     raw = target.partition(b"?")[0]
     if len(found.readings) == 1:
         raw = raw.strip(b"/")
@@ -120,7 +121,7 @@ _REFUSED = (
 )
 
 
-def _examine(target: bytes, faithful: bool, allow: frozenset[str]) -> str:
+def _examine(target: bytes, raw_headers: bool, allow: frozenset[str]) -> str:
     """Return the decoded path of a target that is not clean, marked where it can be read twice."""
     if len(target) > MAX_TARGET:
         raise PathError(PathProblem.TARGET_TOO_LONG)
@@ -134,7 +135,7 @@ def _examine(target: bytes, faithful: bool, allow: frozenset[str]) -> str:
     for refused, problem in _REFUSED:
         if refused.search(path):
             raise PathError(problem)
-    if not faithful and b"!" in path:
+    if not raw_headers and b"!" in path:
         raise PathError(PathProblem.EXCLAMATION_MARK)
     if b";" in path and "semicolon" not in allow:
         raise PathError(PathProblem.SEMICOLON)

@@ -80,7 +80,7 @@ def _literal(segment: str) -> str:
         raise ValueError("a route's path has no query; a route matches whatever the query is")
     try:
         encoded = _NOT_ASCII.sub(lambda found: quote(found[0]), segment).encode("ascii")
-        (literal,) = canonicalise(b"/" + encoded, faithful=True).readings[0]
+        (literal,) = canonicalise(b"/" + encoded, raw_headers=True).readings[0]
     except UnicodeEncodeError:
         raise ValueError(f"the segment {segment!r} holds half a surrogate pair") from None
     except PathError as error:
