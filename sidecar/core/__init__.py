@@ -1,1 +1,1 @@
-"""What decides: pure functions over plain values, without transport, files, network or clock."""
+"""The decision: pure functions over plain values, without transport, files, network or clock."""

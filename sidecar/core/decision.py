@@ -1,4 +1,4 @@
-"""The decision: one request, one snapshot, one answer."""
+"""Decide on one request by one snapshot."""
 
 from collections.abc import Callable, MutableMapping
 from hashlib import sha256
@@ -18,7 +18,7 @@ from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, 
 
 
 class Allow(NamedTuple):
-    """The request may pass; ``verified`` is None where no token was asked for."""
+    """The request may pass; ``verified`` is None where no token was needed."""
 
     reason: Reason
     route: Route
@@ -28,9 +28,9 @@ class Allow(NamedTuple):
 class Deny(NamedTuple):
     """The request may not pass.
 
-    ``needs`` names what is missing (permissions, roles, methods, the scheme), of which one would do
-    where ``any_of``, or what is wrong with the request itself; it is for the client. ``detail`` is
-    for the operator's log alone.
+    ``needs`` is for the client: what is missing (permissions, roles, methods, the scheme), all of
+    it or, with ``any_of``, one of it. For ``malformed_request`` it is the problem of the request
+    (``PathProblem`` and its like). ``detail`` is only for the operator's log.
     """
 
     reason: Reason
@@ -52,9 +52,9 @@ Decision = Allow | Deny
 
 
 def outcome(decision: Decision) -> Literal["allow", "deny", "answer"]:
-    """Return the word that logs and metrics have for a decision.
+    """Return the word for a decision in logs and metrics.
 
-    A preflight that the sidecar answers is denied to Envoy only, so that it reaches no upstream.
+    A preflight that the sidecar answers is a denial only to Envoy: it must not reach an upstream.
     """
     if isinstance(decision, Allow):
         return "allow"
@@ -70,11 +70,11 @@ class PeerInfo(NamedTuple):
 
 
 class DecisionRecord(NamedTuple):
-    """One decision as metrics and the decision log take it, after the answer is on its way.
+    """One decision, for metrics and the decision log; recorded after the answer was sent.
 
-    ``time`` is seconds since the epoch, ``seconds`` what the Check took. ``request`` is None where
-    the message could not be read. ``cached`` says whether the token was verified before; None where
-    no token was looked at. ``peer_info`` reads
+    ``time`` is seconds since the epoch, ``seconds`` the duration of the Check. ``request`` is None
+    where the message could not be read. ``cached`` says whether the token was verified before; None
+    where no token was read. ``peer_info`` reads
     the message again, which few callers need.
     """
 
@@ -97,11 +97,11 @@ def decide(
 ) -> Allow | Deny | Needs:
     """Decide on one request; ``now`` is seconds since the epoch.
 
-    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
-    ``verified`` holds tokens that were verified before by the SHA-256 of the whole token; a token
-    verified here is added to it. A path that is read in several ways (``policy.allow_paths`` and
-    ``policy.upstream``) gets the strictest decision of all, and so does a request whose query names
-    another method; an allow names the canonical route.
+    ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
+    ``verified`` maps the SHA-256 of a whole token to that token, verified before; a token that is
+    verified here is added. A path with several readings (``policy.allow_paths`` and
+    ``policy.upstream``) gets the strictest decision of them, and so does a request whose query
+    names another method; an allow names the canonical route.
     """
     if not is_method(request.method):
         return Deny(Reason.MALFORMED_REQUEST, needs=(RequestProblem.INVALID_METHOD,))
@@ -110,7 +110,7 @@ def decide(
         path = canonicalise(
             request.target, raw_headers=request.raw_headers, allow=policy.allow_paths
         )
-        named = () + named_methods(request.target)  # noqa: RUF005 -- nothing but a tuple passes
+        named = () + named_methods(request.target)  # noqa: RUF005 -- raises unless it is a tuple
     except (PathError, QueryError) as error:
         return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
     decision = _decide_as(request.method, request, path, snapshot, verified, now, steady)
@@ -164,7 +164,7 @@ def _decide_as(
 
 
 def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
-    """Return the stricter of two; an allow keeps the route of the first, which is canonical."""
+    """Return the stricter of the two; an allow keeps the first one's route, which is canonical."""
     if isinstance(other, Needs):
         return other
     if isinstance(one, Needs) or one.verified is not None or other.verified is None:
@@ -173,15 +173,15 @@ def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
 
 
 def _of_neighbour(denial: Deny) -> Deny:
-    """Tell the operator that it is not the route of the path as it is spelt that denies."""
+    """Explain to the operator that another route than that of the canonical path denies."""
     path = denial.route.path if denial.route is not None else "no route"
-    detail = f"some upstreams take this path to {path}. {denial.detail}".rstrip()
+    detail = f"some upstreams route this path to {path}. {denial.detail}".rstrip()
     return denial._replace(detail=detail)
 
 
 def _named_in_query(denial: Deny, method: str) -> Deny:
-    """Tell the operator that the request's own method was not what was refused."""
-    shown = method if is_method(method) else "no method"
+    """Explain to the operator that not the request's own method is denied."""
+    shown = method if is_method(method) else "an invalid method"
     return denial._replace(detail=f"_method in the query names {shown}. {denial.detail}".rstrip())
 
 
@@ -240,7 +240,7 @@ def _decide_route(
 def _decide_preflight(
     request: Request, segments: tuple[str, ...], snapshot: Snapshot
 ) -> Allow | Deny | None:
-    """Decide on a CORS preflight; None for what is to be judged as an ordinary request."""
+    """Decide on a CORS preflight; None for a request that is decided like any other."""
     policy = snapshot.policy
     if policy.cors_preflight == "off":
         return None

@@ -1,4 +1,4 @@
-"""Methods of requests, and those that a query names in their place.
+"""Methods of requests, and those that a query names instead.
 
 Some frameworks let a form choose its method by a field ``_method``, which several of them read in
 the query too: Symfony and Laravel, Express's method-override, Spring.
@@ -17,16 +17,16 @@ _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")  # a token: RFC 9110 
 
 
 def is_method(text: str) -> bool:
-    """Say whether this can be a request's method."""
+    """Say whether the text is a valid HTTP method."""
     return _METHOD.fullmatch(text) is not None
 
 
 def named_methods(target: bytes) -> tuple[str, ...]:
-    """Return what a target's query names as ``_method``, each once, in upper case.
+    """Return the values of ``_method`` in a target's query, each once, in upper case.
 
-    It may be no method at all: then no route names it, and what any method may do is decided.
+    An invalid method is among them: it matches routes that take any method.
 
-    Raises QueryError for more than ``MAX_NAMED``, or for a query that is not looked through.
+    Raises QueryError for more than ``MAX_NAMED``, or for a query with too many parameters.
     """
     path, mark, query = target.partition(b"?")
     if b"%" in path and b"3f" in path.lower():
@@ -35,7 +35,7 @@ def named_methods(target: bytes) -> tuple[str, ...]:
         query = hidden + b"&" + query
     elif not mark:
         return ()
-    # Nothing but a tuple passes for "names none".
+    # Raises unless it is a tuple: nothing else means "names none".
     found = () + parameters(query, "_method", semicolons=True)  # noqa: RUF005 -- see above
     if not found:
         return ()

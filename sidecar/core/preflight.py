@@ -1,4 +1,4 @@
-"""CORS preflights (Fetch standard, section 4.8): what is one, and which may be forwarded."""
+"""CORS preflights (Fetch standard, section 4.8): which requests are, and which are forwarded."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from sidecar.core.methods import is_method
 from sidecar.core.request import Request
 from sidecar.core.tokens.credentials import TokenSource, is_used
 
-# What makes a handler do more than look at the headers, or says who sends the request. No browser
-# sends any of it in a preflight. A body without its length is not seen here: HTTP/2 needs none, and
-# Envoy takes Transfer-Encoding off before it asks.
+# Headers with credentials, or that make a handler do more than read headers. No browser sends any
+# of them in a preflight. A body without content-length is not visible here: HTTP/2 needs none, and
+# Envoy removes Transfer-Encoding before its Check.
 _NEVER_FORWARDED = ("authorization", "cookie", "transfer-encoding", "upgrade")
 _NO_BODY = re.compile(rb"0{1,32}")
 
@@ -30,7 +30,7 @@ def preflight_method(request: Request) -> str | None:
 
 
 def may_be_forwarded(request: Request, sources: Sequence[TokenSource]) -> bool:
-    """Say whether a preflight carries nothing but what a browser sends: no credential, no body."""
+    """Say whether a preflight has no credential and no body, as those of browsers."""
     headers = request.headers
     if any(name in headers for name in _NEVER_FORWARDED):
         return False

@@ -1,4 +1,4 @@
-"""Parameters of a query, under every spelling of their name that some server takes for it.
+"""Parameters of a query, under every spelling of their name that some server accepts.
 
 Beside what ``names`` knows, ASP.NET ignores case, and Rack and others split at `;` too.
 """
@@ -10,7 +10,7 @@ from sidecar.core.names import is_spelling, may_be_in
 from sidecar.core.request import RequestProblem
 
 MAX_PARAMETERS = 1000
-"""Parameters of a query that are looked through: PHP, Node and Django read no more by default."""
+"""Parameters of a query that are searched: PHP, Node and Django read no more by default."""
 
 _SEPARATOR = re.compile(rb"[&;]")
 
@@ -24,14 +24,14 @@ class QueryError(Exception):
 
 
 class Parameter(NamedTuple):
-    """A parameter as it stands in the query, nothing decoded."""
+    """A parameter of the query, not decoded."""
 
     name: bytes
     value: bytes
 
 
 def parameters(query: bytes, name: str, *, semicolons: bool = False) -> tuple[Parameter, ...]:
-    """Return the parameters that some server takes for the one of this name.
+    """Return the parameters that some server takes for ``name``.
 
     ``name`` is ASCII. ``semicolons`` says that `;` separates parameters, as `&` does.
 

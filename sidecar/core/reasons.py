@@ -1,4 +1,4 @@
-"""The closed list of reasons: the same word in logs, metrics, bodies and tests."""
+"""The list of reasons: logs, metrics, response bodies and tests use the same words."""
 
 from enum import StrEnum
 

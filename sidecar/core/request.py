@@ -1,4 +1,4 @@
-"""What Envoy asks about, as plain values."""
+"""One HTTP request, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class RequestProblem(StrEnum):
-    """What is wrong with a request beside its path; ``extauthz.messages`` has the sentences."""
+    """Problems of a request beside those of its path; clients read the text in messages.py."""
 
     INVALID_METHOD = "invalid_method"
     TOO_MANY_PARAMETERS = "too_many_query_parameters"
@@ -14,7 +14,7 @@ class RequestProblem(StrEnum):
 
 
 class Request(NamedTuple):
-    """One HTTP request, before anything in it is trusted.
+    """One HTTP request; nothing in it is trusted yet.
 
     ``target`` is the request's target as it arrived: path and query. ``headers`` maps a lower-case
     name to its values in the order of arrival; pseudo-headers are left out. ``raw_headers``

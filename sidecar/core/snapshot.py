@@ -1,4 +1,4 @@
-"""Everything that a decision depends on beside the request, at one instant."""
+"""All that a decision depends on, apart from the request and the time."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from sidecar.core.tokens.principal import IdentityHeaders
 
 
 class Snapshot(NamedTuple):
-    """Policy and issuers at one instant; never changed, swapped whole.
+    """Policy and issuers at one moment; immutable, replaced as a whole.
 
     ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds.
     """

@@ -109,7 +109,7 @@ class Explainer:
             yield Step("path", False, MALFORMED[error.problem][False])
             return
         if not is_method(request.method):
-            yield Step("method", False, f"{request.method!r} is no method")
+            yield Step("method", False, f"invalid HTTP method {request.method!r}")
             return
         yield from self._readings(request.method, request, path, verified, who, lacks)
         for method in named:

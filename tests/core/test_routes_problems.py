@@ -40,10 +40,10 @@ def problems(*routes: Route, ignore_case: bool = False) -> list[RouteProblem]:
         ),
         (Route(0, "r", "/", principals=frozenset({"robot"})), "principals", "'robot'"),
         (Route(0, "r", "/", owner_unless=("p",)), "owner_unless", "there is none"),
-        (Route(0, "r", "/a", owner=0), "owner", "no {name}"),
-        (Route(0, "r", "/*/a", owner=0), "owner", "no {name}"),
-        (Route(0, "r", "/{x}/*", owner=1), "owner", "no {name}"),
-        (Route(0, "r", "/{x}", owner=-1), "owner", "no {name}"),
+        (Route(0, "r", "/a", owner=0), "owner", "not a {name}"),
+        (Route(0, "r", "/*/a", owner=0), "owner", "not a {name}"),
+        (Route(0, "r", "/{x}/*", owner=1), "owner", "not a {name}"),
+        (Route(0, "r", "/{x}", owner=-1), "owner", "not a {name}"),
         (Route(0, "r", "a"), "path", "begins with /"),
         (Route(0, "", "/"), "name", "cannot be a name"),
         (Route(0, "-x", "/"), "name", "cannot be a name"),
@@ -56,12 +56,12 @@ def problems(*routes: Route, ignore_case: bool = False) -> list[RouteProblem]:
         (Route(0, "r", "/", methods=frozenset({"GET,PUT"})), "methods", "'GET,PUT'"),
         (Route(0, "r", "/", hosts=frozenset({"h:80"})), "hosts", "has a port"),
         (Route(0, "r", "/", hosts=frozenset({"[::1]:80"})), "hosts", "has a port"),
-        (Route(0, "r", "/", hosts=frozenset({"*.h"})), "hosts", "no host name"),
-        (Route(0, "r", "/", hosts=frozenset({""})), "hosts", "no host name"),
-        (Route(0, "r", "/", hosts=frozenset({"."})), "hosts", "no host name"),
-        (Route(0, "r", "/", hosts=frozenset({"http://h"})), "hosts", "no host name"),
-        (Route(0, "r", "/", hosts=frozenset({"::1"})), "hosts", "no host name"),
-        (Route(0, "r", "/", hosts=frozenset({"bücher"})), "hosts", "no host name"),
+        (Route(0, "r", "/", hosts=frozenset({"*.h"})), "hosts", "not a host name"),
+        (Route(0, "r", "/", hosts=frozenset({""})), "hosts", "not a host name"),
+        (Route(0, "r", "/", hosts=frozenset({"."})), "hosts", "not a host name"),
+        (Route(0, "r", "/", hosts=frozenset({"http://h"})), "hosts", "not a host name"),
+        (Route(0, "r", "/", hosts=frozenset({"::1"})), "hosts", "not a host name"),
+        (Route(0, "r", "/", hosts=frozenset({"bücher"})), "hosts", "not a host name"),
     ],
 )
 def test_a_route_that_makes_no_sense_is_a_problem_under_its_key(
@@ -91,7 +91,7 @@ def test_every_problem_of_every_route_is_reported_at_once_in_order() -> None:
 
 
 def test_a_policy_error_reads_as_its_problems() -> None:
-    with pytest.raises(PolicyError, match=r"'get' is no method; .* cannot require roles"):
+    with pytest.raises(PolicyError, match=r"'get' is not a method; .* cannot require roles"):
         policy(
             [
                 Route(0, "a", "/a", methods=frozenset({"get"})),

@@ -74,7 +74,7 @@ def test_a_secret_file_may_have_an_absolute_path(files: Files) -> None:
         ),
         (
             {"secret_env": "PUBLIC"},
-            "the secret cannot be used: it is publicly known: it stands in JobFirst's public",
+            "the secret cannot be used: it is publicly known: it is in JobFirst's public",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_path_that_nearly_matches_is_told_what_it_lacks(explain: Explain) -> N
         (("--path", "/reads", "--method", "POST"), "route", "this path takes GET, HEAD, not POST"),
         (("--path", "/hosted"), "lost", "it is for api.jobfirst.local, not for localhost"),
         (("--path", "/open//1"), "path", "double slash"),
-        (("--path", "/open/1", "--method", "G T"), "method", "'G T' is no method"),
+        (("--path", "/open/1", "--method", "G T"), "method", "invalid HTTP method 'G T'"),
     ],
 )
 def test_why_a_route_is_not_the_one(
@@ -303,7 +303,7 @@ def test_the_neighbour_reading_that_denies_is_told(explain: Explain) -> None:
         "to an upstream whose trailing * may be empty this path is secret, /open/secret/* at "
     )
     assert (told["decision"], told["reason"], told["route"]) == ("deny", "token_missing", "secret")
-    assert told["detail"].startswith("some upstreams take this path to /open/secret/*.")
+    assert told["detail"].startswith("some upstreams route this path to /open/secret/*.")
 
 
 def test_the_reading_of_the_host_that_denies_is_told(explain: Explain, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Canonical paths: one spelling for each, and every reading of one that has several.
 
-The checker and the upstream must never read a path differently. So a target is judged byte by
-byte, and what two servers could read in two ways is refused. ``policy.allow_paths`` lifts that for
-one feature at a time; such a path has several readings, and each of them is matched.
+The sidecar and the upstream must not read a path differently. So a target is checked byte by byte,
+and refused if two servers could read it in two ways. ``policy.allow_paths`` allows one feature at a
+time; such a path has several readings, and each of them is matched.
 """
 
 import re
@@ -47,8 +47,8 @@ ALLOWABLE = frozenset(
 class Path(NamedTuple):
     """A path as its readings, each the decoded segments; ``/`` is ``()``.
 
-    There is one reading, but for a path with something in it that ``allow_paths`` names. Of each,
-    ``slashes`` says whether a slash ends it. ``raw`` is the path as it came, without its first and
+    There is one reading, unless the path has a feature that ``allow_paths`` names. ``slashes``
+    says of each whether it ends in a slash. ``raw`` is the path as it came, without its first and
     last slash where there is one reading. ``work`` is how much of ``MAX_WORK`` they took.
     """
 
@@ -60,12 +60,12 @@ class Path(NamedTuple):
 
 # Visible ASCII without # % / ; ? and the backslash.
 _PLAIN = rb'!"$&-.0-:<->@-\[\]-~'
-# Escapes of anything but those, a dot and control characters; whether they are UTF-8 is seen later.
+# Escapes of all other bytes except the dot and control characters; UTF-8 is checked later.
 _HARMLESS = (
     rb"%(?:2[0-2467-9A-Da-d]|3[0-9ACDEacde]|[46][0-9A-Fa-f]|5[0-9ABDEFabdef]|7[0-9A-Ea-e]"
     rb"|[89A-Fa-f][0-9A-Fa-f])"
 )
-# What no server wants in a query either: a space or a line break there splits a request in two.
+# Refused in a query too: a space or a line break there splits a request in two.
 _NOT_IN_QUERY = rb"\x00-\x20\x7f#"
 
 
@@ -79,7 +79,7 @@ def _clean(plain: bytes) -> re.Pattern[bytes]:
 
 _SLASH, _NO_SLASH = (True,), (False,)
 
-# Nearly every request's target; the rest is looked at piece by piece.
+# Nearly every request's target; others are examined piece by piece.
 _CLEAN = _clean(_PLAIN)
 _CLEAN_REPLACED = _clean(_PLAIN.removeprefix(b"!"))
 
@@ -122,7 +122,7 @@ _REFUSED = (
 
 
 def _examine(target: bytes, raw_headers: bool, allow: frozenset[str]) -> str:
-    """Return the decoded path of a target that is not clean, marked where it can be read twice."""
+    """Return the decoded path of a target that is not clean, marked where it is ambiguous."""
     if len(target) > MAX_TARGET:
         raise PathError(PathProblem.TARGET_TOO_LONG)
     path, _, query = target.partition(b"?")

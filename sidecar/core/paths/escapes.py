@@ -1,4 +1,4 @@
-"""Percent-escapes: decoded, refused, or marked where they could be read in two ways."""
+"""Percent-escapes: decoded, refused, or marked where they are ambiguous."""
 
 import re
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class _Special(NamedTuple):
     plain: str
 
 
-# A mark is a control character, and no path that is let in holds any.
+# A mark is a control character, which no accepted path contains.
 PERCENT, SLASH, DOT, QUESTION, HASH, SEMICOLON = "\x01\x02\x03\x04\x05\x06"
 
 _SPECIALS = (
@@ -44,9 +44,9 @@ _ESCAPE = re.compile(r"%(?:[0-9A-Fa-f]{2}|[Uu][0-9A-Fa-f]{4})")
 
 
 def decode_text(path: bytes) -> str:
-    """Decode the escapes of a path that holds harmless ones alone.
+    """Decode the escapes of a path that contains only harmless ones.
 
-    Raises PathError where they are not UTF-8, or make a C1 control character.
+    Raises PathError where the result is not UTF-8 or contains a C1 control character.
     """
     try:
         text = unquote_to_bytes(path).decode("utf-8")
@@ -58,9 +58,9 @@ def decode_text(path: bytes) -> str:
 
 
 def decode(path: bytes, allow: frozenset[str]) -> str:
-    """Decode the escapes of a path; those that ``allow`` lets in become marks.
+    """Decode the escapes of a path; those that ``allow`` names become marks.
 
-    Raises PathError for an escape that is not let in. What has the form of no escape is kept.
+    Raises PathError for an escape that is not allowed. Text that is not an escape is kept.
     """
     for refused, problem in _NEVER:
         if refused.search(path):
@@ -74,9 +74,9 @@ def decode(path: bytes, allow: frozenset[str]) -> str:
 
 
 def decode_again(text: str, allow: frozenset[str]) -> str:
-    """Decode what an encoded percent sign was hiding, as a second hop does that decodes too.
+    """Decode the escapes behind an encoded percent sign, as a second server that decodes does.
 
-    Raises PathError for what ``decode`` refuses, and for what a third hop could still decode.
+    Raises PathError for what ``decode`` refuses, and where a third server could decode again.
     """
     if PERCENT not in text:
         return text
@@ -87,5 +87,5 @@ def decode_again(text: str, allow: frozenset[str]) -> str:
 
 
 def unmark(segment: str) -> str:
-    """Return a segment's text with what its marks stand for."""
+    """Return a segment's text with its marks replaced by their characters."""
     return segment.translate(_UNMARKED)

@@ -1,10 +1,10 @@
-"""Upper and lower case: one fold that is as wide as the widest of the servers behind us."""
+"""Case folding that is as wide as that of any upstream."""
 
 
 def fold(text: str) -> str:
     """Return the text as it is compared without regard to case.
 
-    Two texts that any server takes for the same but for case have one fold: by upper-casing or
+    Texts that differ only in case to some server have the same fold: by upper-casing or
     lower-casing, in full or by single characters (Java's ``equalsIgnoreCase``, .NET's
     ``OrdinalIgnoreCase``, Go's ``EqualFold``, JavaScript's ``/i`` and ``/iu``, Python's
     ``re.IGNORECASE``), or by Unicode's case folding. So the Kelvin sign is ``k``, ``ſ`` is ``s``,

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class PathProblem(StrEnum):
-    """What is wrong with a target; ``extauthz.messages`` has the sentences for clients."""
+    """Problems of a target; clients read the text in ``extauthz/messages.py``."""
 
     TARGET_TOO_LONG = "target_too_long"
     EMPTY = "empty_path"

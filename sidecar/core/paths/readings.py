@@ -1,8 +1,8 @@
-"""The readings of a path: what upstreams make of one that ``policy.allow_paths`` let in.
+"""The readings of a path that ``policy.allow_paths`` accepts: what upstreams see of it.
 
-Servers, proxies and frameworks rewrite a path before they look at it, each in its own order. So
-every rewriting that is known is applied to what every other one left, until nothing new comes
-of it: whichever of them an upstream applies, and in whatever order, what it then sees is here.
+Servers, proxies and frameworks rewrite a path before they match it, each in its own order. So
+every known rewriting is applied to the result of every other, until there is no new result:
+whatever an upstream applies, in any order, its result is among the readings.
 """
 
 import re
@@ -25,12 +25,12 @@ MAX_SEGMENTS = 64
 """Segments of a path, as of a route."""
 
 MAX_READINGS = 64
-"""Readings of one path. Honest paths have two to ten; this bounds the work that one can cause."""
+"""Readings of one path. Honest paths have two to ten; this bounds the work per path."""
 
 MAX_WORK = 32 * 1024
 """Work on one path: characters of all its readings together, and ``neighbours.STEP_WORK`` for each
-step of matching them. It takes two milliseconds, for which other requests wait. A path of 8 KiB
-can have four readings, one of 512 bytes all that ``MAX_READINGS`` admits."""
+step of matching them. It takes two milliseconds, while other requests wait. A path of 8 KiB
+can have four readings, one of 512 bytes all ``MAX_READINGS``."""
 
 _AMBIGUOUS = re.compile("[\x01-\x06;]|//")
 
@@ -38,8 +38,8 @@ _AMBIGUOUS = re.compile("[\x01-\x06;]|//")
 class Readings(NamedTuple):
     """The readings of a path, the plainest first.
 
-    ``slashes`` says of each whether a slash ends it, and ``work`` how much of ``MAX_WORK`` finding
-    them took.
+    ``slashes`` says of each whether it ends in a slash; ``work`` is how much of ``MAX_WORK`` was
+    used to find them.
     """
 
     readings: tuple[tuple[str, ...], ...]
@@ -50,8 +50,8 @@ class Readings(NamedTuple):
 def find_readings(text: str, allow: frozenset[str]) -> Readings:
     """Return every reading of a decoded, marked path.
 
-    Raises PathError where one of them is not acceptable itself, where they are too many, or where
-    they take more than ``MAX_WORK``.
+    Raises PathError if one of them is not acceptable itself, if they are too many, or if they take
+    more than ``MAX_WORK``.
     """
     found = {text: _segments(text, allow)}
     work = len(text)
@@ -77,7 +77,7 @@ def find_readings(text: str, allow: frozenset[str]) -> Readings:
 def _segments(text: str, allow: frozenset[str]) -> tuple[str, ...]:
     segments = [unmark(segment) for segment in text.split("/")[1:]]
     if not segments[-1]:
-        segments.pop()  # a trailing slash counts for nothing
+        segments.pop()  # a trailing slash is ignored
     if len(segments) > MAX_SEGMENTS:
         raise PathError(PathProblem.TOO_MANY_SEGMENTS)
     if "" in segments and "double_slash" not in allow:
@@ -97,7 +97,7 @@ def _split_at_encoded_slashes(text: str, _: frozenset[str]) -> str:
 
 
 def _decode_semicolons(text: str, _: frozenset[str]) -> str:
-    """Decode before parameters are looked for."""
+    """Decode before finding parameters."""
     return text.replace(SEMICOLON, ";")
 
 
@@ -110,23 +110,23 @@ def _strip_parameters(text: str, _: frozenset[str]) -> str:
 
 
 def _strip_last_parameters(text: str, _: frozenset[str]) -> str:
-    """Drop the last segment's parameters alone, as RFC 1808 and Python's urlparse have it."""
+    """Drop only the last segment's parameters, as in RFC 1808 and Python's urlparse."""
     head, slash, last = text.rpartition("/")
     return head + slash + last.partition(";")[0]
 
 
 def _cut_at_parameters(text: str, _: frozenset[str]) -> str:
-    """Drop all that follows the first parameter, as old servlet containers do."""
+    """Drop everything from the first parameter on, as old servlet containers do."""
     return text.partition(";")[0]
 
 
 def _cut_at_question(text: str, _: frozenset[str]) -> str:
-    """Decode before the query is looked for, as behind a proxy that sends a decoded path on."""
+    """Decode before finding the query, as behind a proxy that forwards a decoded path."""
     return text.partition(QUESTION)[0]
 
 
 def _cut_at_hash(text: str, _: frozenset[str]) -> str:
-    """Decode before the fragment is looked for."""
+    """Decode before finding the fragment."""
     return text.partition(HASH)[0]
 
 
@@ -151,7 +151,7 @@ def _drop_authority(text: str, _: frozenset[str]) -> str:
 
 
 def _drop_decoded_authority(text: str, _: frozenset[str]) -> str:
-    """Do so once it is decoded, where a ``?`` or a ``#`` ends the host as well."""
+    """Do the same after decoding, where ``?`` and ``#`` end the host too."""
     return _DECODED_AUTHORITY.sub("/", text)
 
 
@@ -170,7 +170,7 @@ def _resolve_dots(text: str, _: frozenset[str]) -> str:
 
 
 def _resolve_hidden_dots(text: str, _: frozenset[str]) -> str:
-    """Resolve those too that were encoded twice: WHATWG's URL, given a path already decoded."""
+    """Resolve also those encoded twice, as WHATWG's URL does with a decoded path."""
     return _resolve(text, _DOT_TWICE) if PERCENT in text else text
 
 

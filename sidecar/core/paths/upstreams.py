@@ -1,21 +1,21 @@
-"""How upstreams read a path: what ``policy.upstream`` can name, as plain data.
+"""How upstreams read a path: the values of ``policy.upstream``, as plain data.
 
-Each row is what was observed at real servers in the versions that people run: ``docs/upstreams.md``
-and ``tests/upstreams`` have the observations. Where versions differ, or settings decide, a row has
-every reading of them.
+Each row was observed at real servers in the versions that people run: ``docs/upstreams.md`` and
+``tests/upstreams`` have the observations. Where versions or settings differ, a row has all
+readings.
 """
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 LISTED_SUFFIXES: Final = frozenset({"json", "xml", "html", "txt", "csv", "js", "yaml", "api"})
-"""What ``generic`` takes for a format: ``/admin.json`` is ``/admin`` then."""
+"""Suffixes that ``generic`` drops as a format: ``/admin.json`` is ``/admin`` then."""
 
 ANY_SUFFIX: Final = None
 
 
 class Upstream(NamedTuple):
-    """What an upstream does beside matching the decoded segments as they are.
+    """How an upstream differs from matching the decoded segments exactly.
 
     - ``ignores_case``: a literal matches in upper and lower case.
     - ``compares_encoded``: a literal is compared before percent-escapes are decoded, so ``%40me``

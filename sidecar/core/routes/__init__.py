@@ -1,1 +1,1 @@
-"""Routes: the table, and which route a request falls to."""
+"""The route table, and which route a request matches."""

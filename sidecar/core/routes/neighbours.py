@@ -1,8 +1,8 @@
-"""Neighbour readings: the other routes that some upstream takes a path to.
+"""Neighbour readings: the other routes that some upstream matches a path to.
 
-The canonical reading is ours: decoded segments, compared letter by letter. Upstreams differ from it
-(``upstreams.Upstream``). A handler runs if the upstream's own reading finds it, so a request needs
-what every route asks for that any such reading ends at.
+The canonical reading is decoded segments, compared exactly. Upstreams differ from it
+(``upstreams.Upstream``), and their own reading chooses the handler. So a request must meet the
+requirements of every route that any such reading matches.
 
 One walk through the table finds them all. Each step knows which literals *some* upstream takes a
 segment for, and whether *every* upstream takes it for the one that it is. The walk goes as
@@ -29,13 +29,13 @@ from sidecar.core.routes.patterns import Pattern
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 from sidecar.core.routes.walk import Doubtful, Walk
 
-# All escapes but those of bytes that cannot stand for themselves, in capitals as everybody writes
-# them: what is compared before it is decoded matches no literal in any other spelling.
+# All escapes except those of bytes that must be encoded, in upper case as is usual: an upstream
+# that compares before decoding matches a literal in no other spelling.
 _ODD_ESCAPE: Final = re.compile(rb"%(?!(?:[89A-F][0-9A-F]|2[0235F]|3[BCEF]|5[BCDE]|60|7[BCD]))")
 
 
 class Neighbours:
-    """The neighbour readings of one table, with all that can be known of them at load."""
+    """The neighbour readings of one table, with everything that can be computed at load."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Neighbours:
         return other
 
     def concern(self, path: Path, routes: Sequence[Route]) -> bool:
-        """Say whether the path may be read otherwise: of most it is known at a glance.
+        """Say whether the path may have other readings, which is quickly ruled out for most.
 
         ``routes`` are the canonical routes of the path's readings.
         """
@@ -106,9 +106,9 @@ class Neighbours:
     def reached(
         self, path: Path, host: str, method: str
     ) -> Iterator[tuple[tuple[str, ...], Route | NotAllowed]]:
-        """Yield each route that some upstream takes the path to, with the segments that it sees.
+        """Yield each route that some upstream matches the path to, with the segments that it sees.
 
-        The canonical routes are among them, as a rule. ``host`` is normalised.
+        The canonical routes are usually among them. ``host`` is normalised.
 
         Raises PathError where finding them takes more than ``MAX_WORK``.
         """
@@ -151,9 +151,9 @@ class Neighbours:
         return pattern.tail and bool(node.literals or node.one)
 
     def _is_unusual(self, path: Path) -> bool:
-        """Say whether a path with one reading may be taken for what lies under its wildcard.
+        """Say whether a path with one reading may match something more specific than its wildcard.
 
-        This is on the way of many a request, so what costs least comes first.
+        This is checked for many requests, so the cheapest test is first.
         """
         raw, segments = path.raw, path.readings[0]
         if self._ignore_case:

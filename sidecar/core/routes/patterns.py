@@ -28,16 +28,16 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 def parse_pattern(path: str) -> Pattern:
     """Read the path of a route.
 
-    Literals are canonicalised as the paths of requests are, and what is refused there is refused
-    here, whatever ``allow_paths`` lets in; text beyond ASCII may also stand as it is.
+    Literals are canonicalised like the paths of requests, with the same refusals whatever
+    ``allow_paths`` says; text beyond ASCII need not be encoded.
 
-    Raises ValueError, whose message says what is wrong and what would be right.
+    Raises ValueError, whose message names the problem and how to fix it.
     """
     if not path.startswith("/"):
         raise ValueError("a route's path begins with /")
     written = path.split("/")[1:]
     if not written[-1]:
-        written.pop()  # a trailing slash counts for nothing
+        written.pop()  # a trailing slash is ignored
     tail = bool(written) and written[-1] == "*"
     if tail:
         written.pop()
@@ -49,7 +49,7 @@ def parse_pattern(path: str) -> Pattern:
         if name := _name(segment):
             if name in names:
                 raise ValueError(
-                    f"{{{name}}} stands twice in the path; give each a name of its own"
+                    f"{{{name}}} is used twice in the path; give each a name of its own"
                 )
             names[name] = index
         segments.append(None if name or segment == "*" else _literal(segment))
@@ -71,18 +71,18 @@ def _name(segment: str) -> str | None:
 def _literal(segment: str) -> str:
     if "*" in segment:
         raise ValueError(
-            f"a * stands inside the segment {segment!r}; a wildcard takes a whole segment, "
+            f"a * is part of the segment {segment!r}; a wildcard takes a whole segment, "
             "and a literal * is written %2A"
         )
     if not segment:
-        raise ValueError("a route's path cannot hold a double slash")
+        raise ValueError("a route's path cannot contain a double slash")
     if "?" in segment:
         raise ValueError("a route's path has no query; a route matches whatever the query is")
     try:
         encoded = _NOT_ASCII.sub(lambda found: quote(found[0]), segment).encode("ascii")
         (literal,) = canonicalise(b"/" + encoded, raw_headers=True).readings[0]
     except UnicodeEncodeError:
-        raise ValueError(f"the segment {segment!r} holds half a surrogate pair") from None
+        raise ValueError(f"the segment {segment!r} contains half a surrogate pair") from None
     except PathError as error:
         what = error.problem.replace("_", " ")
         raise ValueError(f"{segment!r} is not allowed in a route's path: {what}") from None
@@ -90,7 +90,7 @@ def _literal(segment: str) -> str:
 
 
 MAX_NAME = 64
-"""Characters of a route's name, which stands in logs and as a metric's label."""
+"""Characters of a route's name, which is in logs and a metric's label."""
 
 _ALL_NAMED = re.compile(r"\{([^{}/]*)\}")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._]+")
@@ -99,7 +99,7 @@ _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._]+")
 def default_name(path: str) -> str:
     """Derive a route's name from its path: ``/api/users/{id}/*`` becomes ``api-users-id-all``.
 
-    Two paths may get the same one; it leaves room for a number after it.
+    Two paths may get the same name; it leaves room for a number after it.
     """
     words = _ALL_NAMED.sub(r"\1", path).strip("/").split("/")
     if words[-1] == "*":

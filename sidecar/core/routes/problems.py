@@ -1,4 +1,4 @@
-"""What can be wrong with routes, each for itself and one beside the other."""
+"""Checks of routes, each by itself and against the others."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 
 
 def check_route(route: Route) -> Iterator[RouteProblem]:
-    """Yield what is wrong with one route whatever its path is."""
+    """Yield the problems of one route, apart from its path."""
     yield from _check_public(route)
     for kind in sorted(route.principals - KINDS):
         yield RouteProblem(
@@ -22,7 +22,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
     for method in sorted(route.methods):
         if not _METHOD.fullmatch(method):
             yield RouteProblem(
-                route.index, "methods", f"{method!r} is no method", "upper-case, such as GET"
+                route.index, "methods", f"{method!r} is not a method", "upper-case, such as GET"
             )
     for host in sorted(route.hosts):
         if _PORT.search(host):
@@ -36,7 +36,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
             yield RouteProblem(
                 route.index,
                 "hosts",
-                f"{host!r} is no host name",
+                f"{host!r} is not a host name",
                 "a whole name such as api.jobfirst.local, or an address ([::1] for IPv6)",
             )
     if route.owner is None and route.owner_unless and not route.public:
@@ -63,7 +63,7 @@ def _check_public(route: Route) -> Iterator[RouteProblem]:
             yield RouteProblem(
                 route.index,
                 key,
-                f"a public route cannot require {key}: nobody is asked for a token",
+                f"a public route cannot require {key}: it is open without a token",
                 f"remove auth_required: false, or {key}",
             )
 
@@ -73,12 +73,12 @@ def check_owner(route: Route, pattern: Pattern) -> Iterator[RouteProblem]:
     owner = route.owner
     if owner is not None and owner not in pattern.names.values():
         yield RouteProblem(
-            route.index, "owner", "the owner is no {name} of the path", "a {name} that stands there"
+            route.index, "owner", "the owner is not a {name} of the path", "a {name} of the path"
         )
 
 
 def check_names(routes: Iterable[Route]) -> Iterator[RouteProblem]:
-    """Yield what is wrong with the routes' names; a metric has one label value for each."""
+    """Yield the problems of the routes' names, which are label values of a metric."""
     first: dict[str, Route] = {}
     for route in routes:
         if not _NAME.fullmatch(route.name):
@@ -93,7 +93,7 @@ def check_names(routes: Iterable[Route]) -> Iterator[RouteProblem]:
             yield RouteProblem(
                 route.index,
                 "name",
-                f"the name {route.name!r} is taken by another route",
+                f"the name {route.name!r} is used by another route",
                 "give each route a name of its own",
                 other.index,
             )

@@ -10,7 +10,7 @@ class Route:
     """One entry of the table: what it matches and what it requires.
 
     ``methods`` and ``hosts`` empty mean every one. ``owner`` is the index of the path's segment
-    that must be the principal's subject, None where nobody owns it.
+    that must be the principal's subject, None where there is no owner.
     """
 
     index: int
@@ -37,9 +37,9 @@ class NotAllowed(NamedTuple):
 
 
 class RouteProblem(NamedTuple):
-    """Something wrong with the route at index ``route``, under its YAML key ``key``.
+    """A problem of the route at index ``route``, under its YAML key ``key``.
 
-    ``help`` says what would be right. ``other`` is the index of the other route in a conflict.
+    ``help`` says how to fix it. ``other`` is the index of the other route in a conflict.
     """
 
     route: int
@@ -77,7 +77,7 @@ def is_spelt_otherwise(host: str, name: str) -> bool:
 def normalise_host(host: str) -> str | None:
     """Return a host as hosts are compared: lower-case, without port and trailing dot.
 
-    None for what cannot be a host, which an upstream might still take for one that a route names.
+    None for an invalid host, which an upstream might still take for one that a route names.
     """
     if not host.isascii():
         return None  # before lower() makes a k of the Kelvin sign

@@ -1,4 +1,4 @@
-"""The route table: which route a request falls to, at a cost that does not grow with the table."""
+"""The route table: which route a request matches, at a cost that does not grow with the table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,14 +36,14 @@ __all__ = [
 ]
 
 PreflightMode = Literal["answer", "forward", "off"]
-"""Who answers a preflight: the sidecar, the upstream, or nobody: then it is an ordinary request."""
+"""Who answers a preflight: the sidecar or the upstream; ``off``: it is an ordinary request."""
 
 MAX_STEPS = 512
 """Nodes that looking up one path may visit: some 50 microseconds. Real tables need a few dozen."""
 
 
 class PolicyError(Exception):
-    """A table that cannot be a policy, with every problem in it."""
+    """The table is invalid; ``problems`` has every problem."""
 
     def __init__(self, problems: tuple[RouteProblem, ...]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -52,11 +52,11 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The compiled route table, and what is decided for all routes alike.
+    """The compiled route table, and the settings of all routes.
 
     ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
     ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
-    could end at another route.
+    can match another route.
     """
 
     digest: str
@@ -78,8 +78,8 @@ class Policy:
     def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
         """Return the route of the most specific path, None where no path matches.
 
-        ``host`` is the request's own, as it came: what is no host at all matches nothing where
-        any route names hosts. ``segments`` are one reading of the path.
+        ``host`` is the request's own, unchanged: an invalid one matches nothing where any route
+        names hosts. ``segments`` are one reading of the path.
         """
         if self._hosts and host not in self._hosts:
             name = normalise_host(host)
@@ -91,7 +91,7 @@ class Policy:
         end = len(segments)
         depth = 0
         node = self._root
-        # The wider paths to come back to, the narrowest last.
+        # The wider paths to return to, the narrowest last.
         wider = [(self._everything, end)] if self._everything else []
         while True:
             while depth < end:
@@ -118,7 +118,7 @@ class Policy:
             node, depth = wider.pop()
 
     def is_read_otherwise(self, path: Path, host: str, routes: Sequence[Route]) -> bool:
-        """Say whether some upstream may take a request to another route: of most it does not.
+        """Say whether some upstream may match a request to another route: for most it does not.
 
         ``routes`` are those of the path's readings.
         """
@@ -129,10 +129,10 @@ class Policy:
     def reached(
         self, path: Path, host: str, method: str
     ) -> Iterator[tuple[tuple[str, ...], Route | NotAllowed]]:
-        """Yield the routes that some upstream takes a request to, with the segments that it sees.
+        """Yield the routes that some upstream matches a request to, with the segments that it sees.
 
-        The canonical routes may be among them. Raises PathError where there is more to find than a
-        request may cost.
+        The canonical routes may be among them. Raises PathError where finding them takes more work
+        than a request may cause.
         """
         for name in self._hosts_of(host):
             if self.neighbours is not None:
@@ -144,9 +144,9 @@ class Policy:
                     yield segments, found
 
     def _hosts_of(self, host: str) -> tuple[str, ...]:
-        """Return what upstreams may take a host for, ours first; empty: for none that has routes.
+        """Return the hosts that upstreams may read, ours first; empty: a host without routes.
 
-        Go's ServeMux minds the case and a dot at the end, Werkzeug the dot.
+        Go's ServeMux distinguishes case and a dot at the end, Werkzeug the dot.
         """
         if not self._hosts or host in self._hosts:
             return (host,)
@@ -172,7 +172,7 @@ def compile_policy(
 ) -> Policy:
     """Compile a table. ``upstream`` is a key of ``UPSTREAMS``.
 
-    Raises PolicyError, with every problem at once, for one that has any.
+    Raises PolicyError, with every problem, for a table that has any.
     """
     problems: list[RouteProblem] = []
     written: list[tuple[Route, Pattern]] = []

@@ -1,4 +1,4 @@
-"""A walk through the route table that ends at every route some upstream takes a path to."""
+"""A walk through the route table to every route that some upstream matches a path to."""
 
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from sidecar.core.routes.nodes import Node, Place
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
 
 STEP_WORK: Final = 32
-"""What visiting one node of the table takes of ``MAX_WORK``: about as long as 32 characters."""
+"""The part of ``MAX_WORK`` for visiting one node: it takes as long as 32 characters."""
 
 
 class Doubtful(NamedTuple):
@@ -28,9 +28,9 @@ class Doubtful(NamedTuple):
 
 
 class Walk:
-    """Walks for one request; ``found`` is what they end at, each once.
+    """Walks for one request; ``found`` has the routes at their ends, each once.
 
-    ``work`` is counted up to MAX_WORK, from what was spent before.
+    ``work`` begins at the work done before and is limited by MAX_WORK.
     """
 
     def __init__(self, upstream: Upstream, host: str, method: str, work: int) -> None:

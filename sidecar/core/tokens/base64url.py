@@ -16,7 +16,7 @@ def decode(text: bytes) -> bytes:
     """Return what ``text`` spells.
 
     Raises ValueError unless ``text`` is the canonical spelling: no padding, no foreign character
-    (Python's decoder skips those), no bits set past the end. So nobody can write the same token in
+    (Python's decoder skips those), no bits set past the end. So the same token cannot be written in
     two ways.
     """
     padded = text.translate(_FROM_URL) + b"=" * (-len(text) % 4)

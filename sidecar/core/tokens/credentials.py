@@ -1,4 +1,4 @@
-"""Where a request carries its token, and that it carries one alone."""
+"""Find the one token of a request."""
 
 import re
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from sidecar.core.request import Request
 from sidecar.core.tokens.errors import TokenError
 
 MAX_COOKIES = 1000
-"""Cookies of a request that are looked through; browsers keep some 180 of a site."""
+"""Cookies of a request that are searched; browsers keep some 180 per site."""
 
 _SPACES = b" \t"
-# Spaces that end a cookie to Python's http.cookies and aiohttp, and to nobody else.
+# Spaces that end a cookie to Python's http.cookies and aiohttp, and to no other server.
 _GAP = re.compile(rb"(?<=[^;\s])\s+(?=[^;=\s])")
 
 
 class TokenSource(NamedTuple):
-    """One place where a token may stand.
+    """One place where a token may be.
 
-    ``name`` of a header is lower-case. ``scheme`` is for headers alone, compared without case;
+    ``name`` of a header is lower-case. ``scheme`` is only for headers, compared without case;
     None: the header's value is the token itself.
     """
 
@@ -30,22 +30,22 @@ class TokenSource(NamedTuple):
     scheme: str | None = None
 
     def __str__(self) -> str:
-        """Name the place as the operator and the client know it."""
+        """Name the place for operators and clients."""
         return f"{self.kind} {self.name}"
 
 
 def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
     """Return the request's one token.
 
-    The same token in two places is one credential. Two values of one header are two whatever they
-    say: which of them the upstream would read is unknown.
+    The same token in two places is one credential. Two values of one header are always two
+    credentials: which of them the upstream would read is unknown.
 
     Raises TokenError: token_missing, token_malformed (an empty token, another scheme),
     multiple_credentials.
     """
     token: bytes | None = None
     for source in sources:
-        # Nothing but a tuple passes for "no token here".
+        # Raises unless it is a tuple: nothing else means "no token here".
         for found in () + _FINDERS[source.kind](request, source):  # noqa: RUF005 -- see above
             if not found:
                 raise TokenError(Reason.TOKEN_MALFORMED, f"{source} holds an empty token")
@@ -58,7 +58,7 @@ def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
 
 
 def is_used(request: Request, source: TokenSource) -> bool:
-    """Say whether a request holds anything where this source looks for a token."""
+    """Say whether a request has a value at this source."""
     if source.kind == "header":
         return source.name in request.headers
     try:
@@ -79,7 +79,7 @@ def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
         return (value,)
     scheme, _, token = value.partition(b" ")
     if scheme.lower() != source.scheme.lower().encode():
-        detail = f"{source} is not of scheme {source.scheme}"
+        detail = f"{source} does not use the scheme {source.scheme}"
         raise TokenError(Reason.TOKEN_MALFORMED, detail, needs=(source.scheme,))
     return (token.strip(b" "),)
 
@@ -109,7 +109,7 @@ def _cookie_values(cookies: bytes, source: TokenSource) -> tuple[bytes, ...]:
 
 
 def cookie_value(pair: bytes, name: str) -> bytes | None:
-    """Return the value in a pair of a Cookie header, None where it is none of this name."""
+    """Return the value in a pair of a Cookie header, None where it has another name."""
     written, equals, value = pair.partition(b"=")
     if not equals or is_spelling(written.strip(_SPACES), name) is False:
         return None
@@ -121,7 +121,7 @@ def _in_query(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     try:
         found = parameters(query, source.name)
         if b";" in query and found != parameters(query, source.name, semicolons=True):
-            detail = f"{source} is read in two ways: where ; separates parameters, and where not"
+            detail = f"{source} is ambiguous: it depends on whether ; separates parameters"
             raise TokenError(Reason.MULTIPLE_CREDENTIALS, detail)
     except QueryError as error:
         raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source}: {error}") from None

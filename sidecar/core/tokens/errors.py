@@ -1,13 +1,13 @@
-"""The one error of everything that judges a token."""
+"""The error for every token that is not accepted."""
 
 from sidecar.core.reasons import Reason
 
 
 class TokenError(Exception):
-    """A token that proves nothing, or (``not_ready``) one that cannot be judged now.
+    """A token is not accepted, or (``not_ready``) cannot be verified now.
 
-    ``detail`` is for the operator's log, never for the client. It says which rule was broken and
-    quotes nothing of the token. ``needs`` is for the client: the scheme that it has to name.
+    ``detail`` is only for the operator's log. It names the rule that was broken and quotes nothing
+    of the token. ``needs`` is for the client: the scheme that it must use.
     """
 
     def __init__(self, reason: Reason, detail: str, needs: tuple[str, ...] = ()) -> None:

@@ -3,11 +3,11 @@
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-_MAX_LISTS: Final = 256  # lists that are remembered in the form that is looked up; issuers are few
+_MAX_LISTS: Final = 256  # lists that are kept in the form for looking up; issuers are few
 
 
 class Patterns(NamedTuple):
-    """Names (``orders:read``) and beginnings of names (``orders:*``), as the operator wrote them.
+    """Names (``orders:read``) and prefixes of names (``orders:*``), as the operator wrote them.
 
     ``names`` and ``prefixes`` hold ``texts`` for looking up.
     """
@@ -17,7 +17,7 @@ class Patterns(NamedTuple):
     prefixes: tuple[str, ...]
 
     def hold(self, name: str) -> bool:
-        """Say whether a name is listed, or begins as one that is."""
+        """Say whether a name is listed, or begins with a listed prefix."""
         return name in self.names or name.startswith(self.prefixes)
 
 

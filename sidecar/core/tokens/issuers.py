@@ -1,4 +1,4 @@
-"""Who signs tokens."""
+"""Issuers of tokens."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ MIN_DISTINCT_BYTES: Final = 8
 """Fewer in a secret mean a repeated word or letter: 32 random hex digits have them once in 28
 million, and base64 or raw bytes practically never."""
 
-# Secrets that stand in JobFirst's public repositories.
+# Secrets from JobFirst's public repositories.
 PUBLIC_SECRETS = frozenset(
     {
         b"jobfirst-unified-auth-secret-key-2024",
@@ -26,7 +26,7 @@ _KEY_BEGINNINGS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-")
 
 
 class ClaimNames(NamedTuple):
-    """Which claims hold what; the first that says something counts, and all of them for lists."""
+    """The claims for each part of a principal: the first that is not empty; for lists, all."""
 
     subject: tuple[str, ...] = ("user_id", "sub")
     username: tuple[str, ...] = ("username",)
@@ -36,15 +36,16 @@ class ClaimNames(NamedTuple):
 
 
 class Issuer(NamedTuple):
-    """Who signs tokens, with the keys or the secrets known at this moment.
+    """An issuer of tokens, with its keys or secrets at this moment.
 
-    Either ``secrets`` is filled and ``algorithms`` is HS256 alone, or it is empty and ``keys``
-    counts: None until a first good key set came. ``audiences`` empty means that a token's audience
-    is not checked. ``role_permissions`` says what a role grants beside the token's own permissions.
+    Either ``secrets`` is filled and ``algorithms`` is only HS256, or it is empty and ``keys``
+    counts: None until the first valid key set was fetched. ``audiences`` empty means that a token's
+    audience is not checked. ``role_permissions`` says what a role grants beside the token's own
+    permissions.
 
-    ``grantable`` and ``grantable_roles`` are patterns (a name, or the beginning of names before a
-    ``*``) of all that its tokens can grant; None: no limit. ``subject_pattern`` is a regular
-    expression for the whole of its subjects, with ASCII's meaning of a digit; None: any.
+    ``grantable`` and ``grantable_roles`` are patterns (a name, or a prefix of names before a ``*``)
+    of all that its tokens can grant; None: no limit. ``subject_pattern`` is a regular expression
+    for the whole of its subjects, with ASCII's meaning of a digit; None: any.
     """
 
     name: str
@@ -61,9 +62,9 @@ class Issuer(NamedTuple):
 
 
 def check_secret(secret: bytes) -> str | None:
-    """Say why a secret must not be used (public, a key, too short); None when it is fine."""
+    """Return why a secret must not be used (public, a key, too short), None if it may."""
     if secret.strip() in PUBLIC_SECRETS:
-        return "it is publicly known: it stands in JobFirst's public repositories"
+        return "it is publicly known: it is in JobFirst's public repositories"
     if secret.lstrip().startswith(_KEY_BEGINNINGS) or b'"kty"' in secret:
         return "it is a key in PEM, OpenSSH or JWK form, not a secret"
     if len(secret) < MIN_SECRET_BYTES:
@@ -72,8 +73,8 @@ def check_secret(secret: bytes) -> str | None:
 
 
 def doubt_secret(secret: bytes) -> str | None:
-    """Say why a secret that ``check_secret`` lets pass looks guessable; None where it does not."""
+    """Return why a secret that ``check_secret`` accepts may be guessed, None if it seems random."""
     distinct = len(set(secret))
     if distinct < MIN_DISTINCT_BYTES:
-        return f"it is made of {distinct} different characters alone, so it may be easy to guess"
+        return f"it has only {distinct} different characters, so it may be easy to guess"
     return None

@@ -21,7 +21,7 @@ TOKEN_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt
 
 
 class UnverifiedToken(NamedTuple):
-    """A token as it reads, proving nothing yet; ``signing_input`` is what ``signature`` is over."""
+    """A token whose signature is not verified; ``signature`` signs ``signing_input``."""
 
     alg: str
     kid: str | None
@@ -33,9 +33,8 @@ class UnverifiedToken(NamedTuple):
 def read(token: bytes) -> UnverifiedToken:
     """Return the parts of a token.
 
-    Raises TokenError: token_malformed, or token_kind for a ``typ`` that is no access token's. Where
-    keys are to be found according to the token itself (``jku``, ``x5u``, ``jwk``, ``x5c``) is never
-    looked at.
+    Raises TokenError: token_malformed, or token_kind for a ``typ`` that is not an access
+    token's. Keys that the token itself names (``jku``, ``x5u``, ``jwk``, ``x5c``) are ignored.
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise _malformed(f"longer than {MAX_TOKEN_BYTES} bytes")
@@ -49,7 +48,7 @@ def read(token: bytes) -> UnverifiedToken:
     return UnverifiedToken(alg, kid, claims, signing_input, _bytes(signature_part, "signature"))
 
 
-@lru_cache(maxsize=64)  # all tokens of a key begin alike; a refusal is not remembered
+@lru_cache(maxsize=64)  # all tokens of a key begin alike; errors are not cached
 def _read_header(part: bytes) -> tuple[str, str | None]:
     header = _json_object(part, "header")
     if not FORBIDDEN_HEADERS.isdisjoint(header):
@@ -63,7 +62,7 @@ def _read_header(part: bytes) -> tuple[str, str | None]:
         raise _malformed(f"the header's kid is not a string of at most {MAX_KID_CHARS} characters")
     typ = header.get("typ")
     if "typ" in header and not (isinstance(typ, str) and typ.lower() in TOKEN_TYPES):
-        raise TokenError(Reason.TOKEN_KIND, "the header's typ is no access token's")
+        raise TokenError(Reason.TOKEN_KIND, "the header's typ is not an access token's")
     return alg, kid
 
 

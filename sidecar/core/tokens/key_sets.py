@@ -11,15 +11,15 @@ MAX_KEYS: Final = 100
 
 
 class KeySetError(Exception):
-    """A document that is no usable key set; the message says why and quotes nothing of it."""
+    """The document is not a usable key set; the message says why and quotes nothing of it."""
 
 
 def parse_key_set(document: bytes, *, algorithms: frozenset[str], fetched_at: float) -> KeySet:
     """Read a JWKS; ``algorithms`` are the issuer's.
 
     Keys that are not for verifying, weak or malformed are dropped. Raises KeySetError for a
-    document that is too large, no JWKS, has two keys of one ``kid`` (after the dropping: which of
-    them a token means would be a guess), or has no usable key left.
+    document that is too large, not a JWKS, has two keys of one ``kid`` (after the dropping: which
+    of them a token means would be a guess), or has no usable key left.
     """
     # cryptography costs memory and start time that a process that reads no key set need not pay.
     from sidecar.core.tokens import jwk

@@ -1,4 +1,4 @@
-"""What lists of texts come to, remembered in so many bytes."""
+"""A cache of values computed from lists of texts, bounded in bytes."""
 
 from typing import Final, Generic, TypeVar
 
@@ -8,9 +8,9 @@ ITEM_BYTES: Final = 110  # of a text and its place in a list and in a set, besid
 
 
 class Memo(dict[tuple[str, ...], _Value], Generic[_Value]):
-    """Values by the list that each comes of: when ``max_bytes`` are reached, it begins anew.
+    """Values by the list that each was computed from; emptied when ``max_bytes`` are reached.
 
-    So what is found is found at the price of a dict's look-up. ``bytes`` is an estimate.
+    So finding a value costs only a dict's look-up. ``bytes`` is an estimate.
     """
 
     def __init__(self, max_bytes: int) -> None:

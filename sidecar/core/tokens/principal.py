@@ -1,4 +1,4 @@
-"""Who the claims prove, what that principal may do, and what the upstream is told of it."""
+"""The principal of a token's claims, what it may do, and its headers for the upstream."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,13 @@ MAX_SHARED_BYTES: Final = 2 * 1024 * 1024
 _lists: Final[Memo[tuple[tuple[str, ...], frozenset[str]]]] = Memo(MAX_SHARED_BYTES)
 _headers: Final[Memo[str]] = Memo(MAX_SHARED_BYTES)
 
-_MAX_PATTERNS: Final = 64  # of subjects, one an issuer
+_MAX_PATTERNS: Final = 64  # of subjects, one per issuer
 
 # A longer subject matches no pattern: the time that one takes is bounded. UUIDs, e-mail addresses
 # and SPIFFE ids of usual length are within it.
 MAX_MATCHED_SUBJECT: Final = 128
 
-# What stands for itself in an identity header: visible ASCII but for the escape itself.
+# Characters that an identity header holds unescaped: visible ASCII except the escape itself.
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _ALL_VISIBLE: Final = re.compile(f"[{re.escape(_VISIBLE)}]*").fullmatch
 
@@ -43,10 +43,10 @@ class Kind(StrEnum):
 
 
 class Principal(NamedTuple):
-    """Who verified claims prove.
+    """A person or a service, from verified claims.
 
-    ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` is what ``*``
-    came to where the issuer may not grant everything: each name that one of them matches is held.
+    ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` replaces
+    ``*`` where the issuer may not grant everything: the principal has each name that they match.
     """
 
     kind: Kind
@@ -73,10 +73,10 @@ class IdentityHeaders(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a principal may not use a route; ``needs`` names what would do, for the client.
+    """Why a principal may not use a route; ``needs`` is for the client.
 
-    It holds the permissions that are missing, all of them needed, or where ``any_of`` the
-    permissions, roles, kinds or issuers of which one is.
+    It names the missing permissions, all of which are needed; with ``any_of`` the permissions,
+    roles, kinds or issuers of which one is needed.
     """
 
     reason: Reason
@@ -85,14 +85,14 @@ class Refusal(NamedTuple):
 
 
 def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
-    """Return whom the claims of a verified token name.
+    """Return the principal of a verified token's claims.
 
     A token with ``service_id`` is a service's, whatever else it carries; it has no username or
-    email. A role that the issuer cannot grant is not held and grants nothing; permissions are
-    limited last, those that roles grant included.
+    email. A role that the issuer cannot grant is dropped and grants nothing; permissions are
+    limited last, including those from roles.
 
-    Raises TokenError(token_claims) without a proper subject, and when its roles or permissions
-    could never fit into the identity headers.
+    Raises TokenError(token_claims) without a valid subject, and if its roles or permissions do not
+    fit into the identity headers.
     """
     names = issuer.claims
     if claims.get("service_id") is not None:
@@ -125,7 +125,7 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
     """Return why the principal may not use the route with this path, None where it may.
 
     ``*`` among the principal's permissions grants every permission, but no role, and does not make
-    it the owner; what ``*`` came to grants what it matches, and neither of the two either.
+    it the owner; neither do ``patterns``, which grant what they match.
     """
     if principal.kind not in route.principals:
         return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(route.principals)))
@@ -159,10 +159,10 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
 
 
 def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple[str, str], ...]:
-    """Return the headers that tell the upstream who asks: those that have a value.
+    """Return the identity headers for the upstream: those that have a value.
 
     Values are UTF-8, percent-encoded where not visible ASCII, and ``%``, and ``,`` inside lists.
-    What ``*`` came to stands among the permissions as the operator wrote it: ``orders:*``.
+    ``patterns`` are among the permissions as the operator wrote them: ``orders:*``.
     Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
     """
     subject = names.subject if principal.kind is Kind.USER else names.service
@@ -181,14 +181,14 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
 
 
 def held_by(principal: Principal) -> tuple[str, ...]:
-    """Return the permissions that a principal holds, and then what ``*`` came to, each once."""
+    """Return the permissions of a principal, and then its ``patterns``, each once."""
     if principal.patterns is None:
         return principal.permissions
     return tuple(dict.fromkeys((*principal.permissions, *principal.patterns.texts)))
 
 
 def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
-    """Return the first claim that says something."""
+    """Return the first claim that is not empty."""
     for name in names:
         value: object = claims.get(name)
         if value is not None and value != "":
@@ -201,7 +201,7 @@ def _subject(value: object) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise TokenError(Reason.TOKEN_CLAIMS, "no subject that is text or an integer")
+    raise TokenError(Reason.TOKEN_CLAIMS, "the subject is missing, or not text or an integer")
 
 
 def _text(value: object) -> str | None:
@@ -228,7 +228,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _limited(
     parts: Iterable[Iterable[str]], limit: Patterns
 ) -> tuple[list[Iterable[str]], Patterns | None]:
-    """Return the permissions within a limit, and the limit where ``*`` came to be that."""
+    """Return the permissions within a limit, and the limit where it replaces ``*``."""
     held = [item for part in parts for item in part]
     all_of_it = ALL_PERMISSIONS in held and not limit.hold(ALL_PERMISSIONS)
     return [filter(limit.hold, held)], limit if all_of_it and limit.texts else None
@@ -237,7 +237,7 @@ def _limited(
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """Return what is in any of ``parts``, each once, in order.
 
-    Raises TokenError as soon as no header could hold it, however much is still to come.
+    Raises TokenError as soon as it is too long for a header, without reading the rest.
     """
     union: dict[str, None] = {}
     size = 0
@@ -252,7 +252,7 @@ def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def _shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the same tuple for each principal that holds the same, and its set."""
+    """Return the same tuple, and its set, for all principals with equal lists."""
     found = _lists.get(items)
     if found is None:
         found = items, frozenset(items)
@@ -266,8 +266,8 @@ def _escaped(text: str) -> str:
     try:
         return quote(text, safe=_VISIBLE)
     except UnicodeEncodeError:
-        # The reader lets no lone surrogate through; an issuer's name comes from the config.
-        raise TokenError(Reason.TOKEN_CLAIMS, "a value that is no Unicode text") from None
+        # strict_json refuses lone surrogates in claims; an issuer's name is from the configuration.
+        raise TokenError(Reason.TOKEN_CLAIMS, "a value that is not valid Unicode") from None
 
 
 def _escaped_list(items: tuple[str, ...]) -> str:

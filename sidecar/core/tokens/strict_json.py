@@ -1,4 +1,4 @@
-"""JSON read strictly (RFC 8259, RFC 7493): what two readers could read differently is refused."""
+"""Strict JSON (RFC 8259, RFC 7493): refuses what two readers could read differently."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def _check_depth(document: bytes) -> None:
     for _ in range(MAX_DEPTH):
         brackets = brackets.replace(b"[]", b"")  # the innermost of each branch
     if brackets:
-        raise StrictJsonError(f"nested deeper than {MAX_DEPTH}, or a bracket without its other")
+        raise StrictJsonError(f"nested deeper than {MAX_DEPTH}, or with unbalanced brackets")
 
 
 def _check_surrogates(value: object) -> None:

@@ -1,4 +1,4 @@
-"""Tokens: a strict reader before any cryptography, then the signature, then what the claims say."""
+"""Verify tokens: a strict reader before any cryptography, then the signature, then the claims."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ _PYJWS = PyJWS()
 class NeedsKey(NamedTuple):
     """The token names a key that the issuer's key set lacks; a fresh key set may have it.
 
-    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set at all
-    yet; nothing can be said against a token then.
+    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set yet, so
+    that no token can be refused.
     """
 
     issuer: int
@@ -36,7 +36,7 @@ class NeedsKey(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """A token that was verified: its principal, and how long that may be relied on.
+    """A verified token: its principal, and how long the result is valid.
 
     ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
     ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
@@ -62,23 +62,23 @@ class _Times(NamedTuple):
 
 
 CHECKS: Final = ("form", "issuer", "times", "audience", "kind", "key", "signature", "claims")
-"""What ``verify`` checks, in its order; ``issuer`` is the algorithm too."""
+"""The checks of ``verify``, in its order; ``issuer`` includes the algorithm."""
 
 
 def verify(
     token: bytes,
     snapshot: Snapshot,
     now: float,
-    held: Callable[[str], object] = len,  # which does nothing here, in the least time
+    held: Callable[[str], object] = len,  # which does nothing, in the least time
     *,
     steady: float | None = None,
 ) -> Verified | NeedsKey:
     """Verify a token against the snapshot at ``now`` (seconds since the epoch).
 
-    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
-    ``held`` hears of each of ``CHECKS`` that holds, for who wants to tell where it went wrong.
+    ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
+    ``held`` is called with each of ``CHECKS`` that passes, to explain which one failed.
 
-    Raises TokenError with the reason of the first condition that does not hold: form, issuer,
+    Raises TokenError with the reason of the first check that fails: form, issuer,
     algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
     cryptography.
     """
@@ -127,12 +127,12 @@ def verify(
 def recheck(
     verified: Verified, snapshot: Snapshot, now: float, steady: float | None = None
 ) -> Reason | None:
-    """Say why a cached token counts no longer at ``now`` (epoch seconds); None while it does.
+    """Return why a cached token is no longer valid at ``now`` (epoch seconds), None while it is.
 
-    ``steady`` is the same moment by the clock that ``KeySet.fetched_at`` is of; None: as ``now``.
+    ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
 
-    Whatever the reason, the entry is dead and the token is to be verified afresh, which says the
-    last word: its key may be back under another kid, stale keys may have been fetched again. The
+    Whatever the reason, the token must be verified again, and that result counts: its key may be
+    back under another kid, stale keys may have been fetched again. The
     snapshot may hold other keys than the token was verified with, but the same issuers otherwise.
     """
     if now >= verified.valid_until:
@@ -171,7 +171,7 @@ def _select_issuer(
         Reason.TOKEN_ISSUER,
         "no iss, and no issuer has allow_missing_issuer"
         if name is None
-        else "iss is no configured issuer",
+        else "iss is not a configured issuer",
     )
 
 
@@ -208,7 +208,7 @@ def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
 
 
 def _check_kind(claims: Mapping[str, Any]) -> None:
-    """Refuse refresh tokens; JobFirst's differ from access tokens by the claim ``token`` alone."""
+    """Refuse refresh tokens; JobFirst's differ from access tokens only by the claim ``token``."""
     marker = claims.get("token")
     refresh = isinstance(marker, str) and marker.startswith("refresh-")
     for name in ("token_type", "token_use", "typ"):
@@ -224,7 +224,7 @@ def _select_key(
     token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float, steady: float | None
 ) -> Key | None:
     age = (now if steady is None else steady) - keys.fetched_at
-    # By a clock that never jumps, a set from the future is one whose age is unknown.
+    # A steady clock never jumps: the age of a set from the future is unknown.
     if age > snapshot.max_stale or (age < 0 and steady is not None):
         raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
     if token.kid is not None:
