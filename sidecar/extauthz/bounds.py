@@ -1,8 +1,7 @@
-"""How much may be in a CheckRequest, found out before protobuf makes objects of it.
+"""Bounds of a CheckRequest, checked before protobuf makes objects of it.
 
 A MiB has room for half a million headers of two bytes each, and protobuf makes an object of each.
-So the outer fields of a message that is not small are walked through first, and no further than
-they may go.
+So the outer fields of a message that is not small are counted first, up to their bounds.
 """
 
 from collections.abc import Mapping
@@ -11,21 +10,20 @@ from typing import TypeAlias, Union
 
 from sidecar.transport.interface import MAX_MESSAGE_BYTES
 
-# Bytes of a message that is not walked through: nearly all are smaller, and nothing that is bounded
-# below in bytes fits into one.
+# Messages up to so many bytes are not examined: nearly all are smaller, and too small to exceed a
+# bound in bytes below.
 SMALL = 8 * 1024
 
-# In both maps. Envoy takes 100 where its operator does not raise that, and 60 KiB of them: no more
-# than these fit in.
+# In both maps. Envoy accepts 100 by default, and at most 60 KiB of them, so no more than these.
 MAX_HEADERS = 10_240
 MAX_NAME = 8 * 1024  # bytes of a header's name; no standard one has 50
 MAX_CONTEXT_BYTES = 16 * 1024  # of context_extensions, which an operator writes by hand
 MAX_PEER_BYTES = 64 * 1024  # of source and destination: an address, and perhaps a certificate
-MAX_FIELDS = MAX_HEADERS + 1000  # that are walked through: headers are, in a map of cleaned ones
+MAX_FIELDS = MAX_HEADERS + 1000  # that are examined; in a map of cleaned headers each is a field
 
 
 class CheckProblem(StrEnum):
-    """What is wrong with a CheckRequest; ``messages`` has the sentences for clients."""
+    """Problems of a CheckRequest; clients read the text in messages.py."""
 
     NOT_A_CHECK_REQUEST = "not_a_check_request"
     UNEXPECTED_FIELD = "unexpected_field"
@@ -48,23 +46,23 @@ class MalformedCheckError(Exception):
 
 
 _VARINT, _LENGTH_DELIMITED = 0, 2  # wire types
-_FIXED = {1: 8, 5: 4}  # those of so many bytes
+_FIXED = {1: 8, 5: 4}  # wire types of a fixed size, in bytes
 
-# What is looked at in a message, by tag: the fields in a field, or what kind of field it is.
+# The fields that are examined, by tag: the fields inside, or the kind of the field.
 _Fields: TypeAlias = Mapping[int, Union["_Fields", str]]
 
 _HTTP: _Fields = {0x6A: "header map"}
 _ATTRIBUTES: _Fields = {0x0A: "peer", 0x12: "peer", 0x22: {0x12: _HTTP}, 0x52: "context"}
 _CHECK_REQUEST: _Fields = {0x0A: _ATTRIBUTES}
 
-# In a HeaderMap each header begins with this byte, and so does its name; lengths may be the same
-# number. No more objects than such bytes come of it.
+# In a HeaderMap each header begins with this byte, and so does its name; lengths may be equal to
+# it. Protobuf makes no more objects than there are such bytes.
 _NEW_LINE = b"\x0a"
 _NEW_LINES_A_HEADER = 5
 
 
 def bounded(message: bytes) -> None:
-    """See that a CheckRequest is not too much. Raises MalformedCheckError."""
+    """Check the bounds of a CheckRequest. Raises MalformedCheckError."""
     size = len(message)
     if size <= SMALL:
         return
@@ -103,7 +101,7 @@ def bounded(message: bytes) -> None:
 
 
 def _varint(message: bytes, position: int, end: int) -> tuple[int, int]:
-    """Return the number at a position, and where it ends."""
+    """Return the number at a position, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:
@@ -117,7 +115,7 @@ def _varint(message: bytes, position: int, end: int) -> tuple[int, int]:
 
 
 def _skipped(message: bytes, position: int, end: int, kind: int) -> int:
-    """Return where a field ends that holds a number."""
+    """Return the position after a field that holds a number."""
     if kind == _VARINT:
         return _varint(message, position, end)[1]
     if kind not in _FIXED:  # a group, perhaps: protobuf skips them, and Envoy sends none

@@ -1,7 +1,7 @@
-"""CORS headers (Fetch standard, section 3.3.3) on what the sidecar answers itself.
+"""CORS headers (Fetch standard, section 3.3.3) on the sidecar's own responses.
 
-For a mesh whose Envoy has no CORS filter before ext_authz. What the upstream answers needs CORS
-headers of its own.
+For a mesh whose Envoy has no CORS filter before ext_authz. The upstream's responses need CORS
+headers of their own.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from sidecar.core.request import Request
 
 
 class Cors(NamedTuple):
-    """Which pages may read answers; ``origins`` are compared byte by byte, ``max_age`` is seconds.
+    """Which pages may read responses; ``origins`` are compared byte by byte.
 
-    ``methods`` and ``headers`` are what such a page may send.
+    ``methods`` and ``headers`` are what such a page may send; ``max_age`` is in seconds.
     """
 
     origins: frozenset[str]
@@ -22,22 +22,22 @@ class Cors(NamedTuple):
     max_age: int
 
     def listed_origin(self, request: Request) -> str:
-        """Return the request's origin where it is one of these, else an empty text."""
+        """Return the request's origin if it is listed, else an empty text."""
         values = request.headers.get("origin", ())
         origin = values[0].decode("latin-1") if len(values) == 1 else ""
         return origin if origin in self.origins else ""
 
     def answer_headers(self, origin: str, *, preflight: bool) -> dict[str, str]:
-        """Return the headers of an answer to a page of this listed origin, empty for any other."""
-        told = {"vary": "Origin"}  # for caches: another origin gets another answer
+        """Return the headers for a listed origin; ``origin`` is empty if it is not listed."""
+        headers = {"vary": "Origin"}  # for caches: another origin gets another answer
         if not origin:
-            return told
-        told["access-control-allow-origin"] = origin
+            return headers
+        headers["access-control-allow-origin"] = origin
         if self.credentials:
-            told["access-control-allow-credentials"] = "true"
+            headers["access-control-allow-credentials"] = "true"
         if preflight:
-            told["access-control-allow-methods"] = ", ".join(self.methods)
+            headers["access-control-allow-methods"] = ", ".join(self.methods)
             if self.headers:
-                told["access-control-allow-headers"] = ", ".join(self.headers)
-            told["access-control-max-age"] = str(self.max_age)
-        return told
+                headers["access-control-allow-headers"] = ", ".join(self.headers)
+            headers["access-control-max-age"] = str(self.max_age)
+        return headers

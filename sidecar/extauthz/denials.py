@@ -1,4 +1,4 @@
-"""Denials that were built before: one differs from the next by its decision id alone."""
+"""A cache of denials: equal ones differ only in their decision id."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.memory import DENIALS, PLACE
 from sidecar.extauthz.messages import prefers_chinese
 
-# Stands for the decision id while a denial is built. No id holds it, nor does anything that an
-# operator would write; should it be elsewhere in the answer, that answer is not kept.
+# Replaces the decision id while a denial is built. No id contains it; an answer that has it
+# elsewhere is not cached.
 _HOLE = "\x7f"
 
 _Build = Callable[[Deny, Envelope | None, str], bytes]
 
 
 class Denials:
-    """Answers denials; ``build`` builds one that was not built before.
+    """Answers denials; ``build`` builds those that are not in the cache.
 
-    ``listed_origin`` returns what of a request's origin an answer depends on.
+    ``listed_origin`` returns the part of a request's origin on which an answer depends.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Denials:
         self._built: LRUCache[tuple[object, ...], list[bytes]] = LRUCache(DENIALS, _size_of)
 
     def answer(self, decision: Deny, envelope: Envelope | None, decision_id: str) -> bytes:
-        """Return what ``build`` would; ``decision_id`` is ASCII."""
+        """Return the same as ``build``; ``decision_id`` is ASCII."""
         if envelope is None or not decision_id:
             return self._build(decision, envelope, decision_id)
         route, verified = decision.route, decision.verified
@@ -50,7 +50,7 @@ class Denials:
         if pieces is None:
             hole = _HOLE * len(decision_id)
             pieces = self._build(decision, envelope, hole).split(hole.encode())
-            # The metadata has one, and so has the body where there is one.
+            # The id is in the metadata, and in the body if there is one.
             if len(pieces) != (2 if decision.reason is Reason.PREFLIGHT_ANSWERED else 3):
                 return self._build(decision, envelope, decision_id)
             if _size_of(pieces) <= DENIALS:
@@ -59,5 +59,5 @@ class Denials:
 
 
 def _size_of(pieces: list[bytes]) -> int:
-    """Return what a denial takes; what it needs is in its key as it is in its body."""
+    """Return the bytes of an entry: ``needs`` are in its key and in its body."""
     return 2 * (PLACE + sum(map(len, pieces)))

@@ -1,4 +1,4 @@
-"""CheckRequest bytes to a request, and what else the answer and the log need of them."""
+"""Read a CheckRequest: the request, and what else the answer and the log need."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,14 +26,14 @@ _MAX_ID = 64  # characters
 
 
 class Envelope(NamedTuple):
-    """A request as Envoy sent it; its ``x-request-id``, which is Envoy's own, stands apart."""
+    """A request as Envoy sent it; ``x-request-id`` is separate because it is Envoy's own."""
 
     request: Request
     request_ids: Sequence[bytes]
 
     @property
     def request_id(self) -> str:
-        """Envoy's id, empty where it is not fit to be shown: a client may send it."""
+        """Envoy's id, empty if it is not safe to show: a client may have sent it."""
         return sane_id(self.request_ids[0]) if len(self.request_ids) == 1 else ""
 
     @property
@@ -42,13 +42,13 @@ class Envelope(NamedTuple):
         return self.first("content-type").startswith("application/grpc")
 
     def first(self, name: str) -> str:
-        """Return a header's first value as text, empty where there is none."""
+        """Return a header's first value as text, empty if there is none."""
         values = self.request.headers.get(name)
         return values[0].decode("latin-1") if values else ""
 
 
 def sane_id(value: bytes) -> str:
-    """Return an id as text, empty where it is not fit to be shown: then it is a client's play."""
+    """Return an id as text, empty if it is not safe to show: a client may have sent it."""
     sane = value[:1].isalnum() and value.translate(None, b"._-").isalnum() and len(value) <= _MAX_ID
     return value.decode("ascii") if sane else ""
 
@@ -65,17 +65,16 @@ def read_outline(message: bytes) -> AttributeContextOutline:
 def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     """Read the request that a CheckRequest is about.
 
-    Raises MalformedCheckError; what the request itself says wrongly is for the decision to judge.
+    Raises MalformedCheckError; ``decide`` checks the request itself.
     """
     http = attributes.request.http
-    # Envoy fills one of the two. Were both filled, a name in both would count as repeated.
+    # Envoy fills one of the two. If both are filled, a name in both counts as repeated.
     headers = {name.lower(): [text.encode()] for name, text in http.headers.items()}
     header_maps = http.header_map
     raw_headers = len(header_maps) == 1
     if raw_headers:
         _add_raw(header_maps[0], headers)
-        # `http.path` has Envoy's `!` for bytes that are not UTF-8; `:path` is what the upstream
-        # will get.
+        # In `http.path` Envoy replaces bytes that are not UTF-8 by `!`; the upstream gets `:path`.
         targets = headers.pop(":path", [])
         if len(targets) != 1:
             raise MalformedCheckError(CheckProblem.NO_SINGLE_PATH)
@@ -93,7 +92,7 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
 
 
 def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
-    """Add what a HeaderMap's bytes hold to headers by lower-case name.
+    """Add the headers of an encoded HeaderMap by lower-case name.
 
     Raises MalformedCheckError.
     """
@@ -111,7 +110,7 @@ def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
 
 
 def peer_info(message: bytes) -> PeerInfo:
-    """Return what only the decision log wants of the bytes of a CheckRequest."""
+    """Return the parts of a CheckRequest that only the decision log needs."""
     try:
         attributes = read_outline(message)
     except MalformedCheckError:
@@ -124,8 +123,8 @@ def peer_info(message: bytes) -> PeerInfo:
 
 
 def address_of(message: bytes) -> str:
-    """Return a Peer's address as ``host:port`` or ``unix:path``, empty where it names none."""
-    # With the peer's certificate in it, it is neither small nor likely to come again.
+    """Return a Peer's address as ``host:port`` or ``unix:path``, empty if it has none."""
+    # With the peer's certificate it is neither small nor likely to be repeated.
     return _short_address_of(message) if len(message) <= MAX_SHORT else _address_of(message)
 
 
@@ -144,5 +143,5 @@ def _address_of(message: bytes) -> str:
     return ""
 
 
-MAX_SHORT = 256  # bytes of a Peer that is remembered: a connection has many requests
+MAX_SHORT = 256  # bytes of a Peer whose address is cached: a connection has many requests
 _short_address_of = lru_cache(maxsize=256)(_address_of)

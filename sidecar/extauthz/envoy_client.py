@@ -1,6 +1,6 @@
-"""The other end of a Check: the message that Envoy would send, and what it reads of the answer.
+"""Envoy's side of a Check: the message that it sends, and how it reads the answer.
 
-For tools that ask and tests. A sidecar that serves needs none of it.
+For tools and tests; ``serve`` does not import it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,9 @@ _OK = 0
 class EnvoyAnswer(NamedTuple):
     """What Envoy does with a request.
 
-    ``headers`` are set on the request where it is allowed, and on the response where it is denied;
-    ``removed`` are taken off the request, ``removed_queries`` off its query. ``status`` is the
-    response's own where it is denied, else 200.
+    ``headers`` are set on the request if it is allowed, and on the response if it is denied;
+    ``removed`` are removed from the request, ``removed_queries`` from its query. ``status`` is that
+    of the denial, else 200.
     """
 
     allowed: bool
@@ -42,7 +42,7 @@ def check_message(request: Request) -> bytes:
 
 
 def read_answer(message: bytes) -> EnvoyAnswer:
-    """Read a CheckResponse as Envoy does: it allows what has status OK."""
+    """Read a CheckResponse as Envoy does: status OK allows."""
     response = CheckResponse.FromString(message)
     metadata = {
         name: value.string_value for name, value in response.dynamic_metadata.fields.items()

@@ -1,4 +1,4 @@
-"""The last thing between the Check service and a transport: whatever comes, bytes that deny."""
+"""Wraps the Check service: whatever it does, the transport gets bytes, a denial in doubt."""
 
 import asyncio
 import logging
@@ -9,16 +9,16 @@ from sidecar.transport.interface import Unary
 
 _log = logging.getLogger(__name__)
 
-# Less than the service's own margin, so that its better answer comes first.
+# Less than the service's own margin, so that its more precise answer is first.
 MARGIN_SECONDS = 0.015
 MAX_SECONDS = 10.0  # for a caller that names no deadline
 
 
 class Guard:
-    """A Check method that always answers, and never with nothing: to Envoy that is an allow.
+    """A Check method that always answers, never with empty bytes: to Envoy those are an allow.
 
-    An error, an answer that is no bytes, none at all, or one that is not there shortly before the
-    deadline becomes ``denial``. It calls nothing of the project beside ``check``.
+    An error, an answer that is empty or not bytes, or one that is not ready shortly before the
+    deadline becomes ``denial``. It calls no function of the project except ``check``.
     """
 
     def __init__(self, check: Unary, denial: bytes) -> None:

@@ -1,13 +1,13 @@
-"""One header of an answer, on the request or on the denial."""
+"""Set one header, on the request or on the denial."""
 
 from sidecar.pb.ext_authz_pb2 import DeniedHttpResponse, HeaderValueOption, OkHttpResponse
 
 
 def set_header(answer: OkHttpResponse | DeniedHttpResponse, name: str, value: str) -> None:
-    """Let Envoy set a header, in place of any that are there. Raises TypeError."""
+    """Let Envoy set a header, replacing any of that name. Raises TypeError."""
     if not isinstance(value, str) or not value:
-        raise TypeError("a header's value is text, and some")
-    option = answer.headers.add()  # in place: a message of its own would be copied
+        raise TypeError("header value must be a non-empty string")
+    option = answer.headers.add()  # in place: a separate message would be copied
     header = option.header
     header.key = name
     header.value = value

@@ -1,6 +1,6 @@
-"""What remembered things take: estimates in bytes, made once for each, when it is added.
+"""Estimates of the memory of cache entries, in bytes, made once per entry when it is added.
 
-Sizes are CPython's own (``sys.getsizeof``); a test holds what is counted against what is taken.
+Sizes are CPython's own (``sys.getsizeof``); a test compares the estimates with the real use.
 """
 
 from sys import getsizeof
@@ -10,8 +10,8 @@ from sidecar.core.tokens.verify import Verified
 
 _MIB: Final = 1024 * 1024
 
-# What is remembered for callers beside their tokens, and its shares: ten thousand answers of usual
-# size, five hundred requests, some thousand denials, lists of header names (which rarely differ).
+# The caches beside that of tokens, and their shares: ten thousand answers of usual size, five
+# hundred requests, some thousand denials, lists of header names (which rarely differ).
 MAX_ANSWER_BYTES: Final = 16 * _MIB
 ANSWERS: Final = 8 * _MIB
 REPEATS: Final = 6 * _MIB
@@ -28,9 +28,10 @@ Part = tuple[str, ...] | str
 
 
 def of_token(verified: Verified) -> tuple[int, list[Part]]:
-    """Return what a verified token takes, less the parts that others may have too: those as well.
+    """Return the size of a verified token without its shared parts, and those parts.
 
-    Such parts are lists of roles and permissions, and headers of them: the very same objects.
+    Shared parts are lists of roles and permissions, and headers of them: the same objects in many
+    tokens.
     """
     principal, size = verified.principal, _TOKEN
     parts: list[Part] = [items for items in (principal.roles, principal.permissions) if items]
@@ -44,7 +45,7 @@ def of_token(verified: Verified) -> tuple[int, list[Part]]:
 
 
 def of_part(part: Part, verified: Verified) -> int:
-    """Return what one of those parts takes."""
+    """Return the size of a shared part."""
     if isinstance(part, str):
         return PLACE + getsizeof(part)
     permissions, granted = verified.principal.permissions, verified.principal.granted

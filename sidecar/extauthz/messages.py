@@ -128,8 +128,8 @@ ANSWERS = {
     ),
 }
 
-# What is wrong with a request: the English and the Chinese sentence. A message that cannot be read
-# has no Accept-Language, so that clients read the sentences of `CheckProblem` in English only.
+# Per problem of a request, the sentence in English and Chinese. A CheckRequest that cannot be read
+# has no Accept-Language, so clients read the sentences of `CheckProblem` only in English.
 MALFORMED: Mapping[str, tuple[str, str]] = {
     RequestProblem.INVALID_METHOD: ("invalid HTTP method", "请求方法无效"),
     RequestProblem.TOO_MANY_PARAMETERS: (
@@ -235,7 +235,7 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-# Instead of `token_malformed`'s own sentence where the token's place names another scheme.
+# For `token_malformed` if the header has another scheme than the configured one.
 _OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
 
 # Chinese for several permissions or roles: all of them, any one of them.
@@ -249,7 +249,7 @@ _MAX_LANGUAGES = 256  # characters of Accept-Language that are read: a person's 
 
 
 def sentence(decision: Deny, *, chinese: bool) -> str:
-    """Return what the client reads: what is missing, or what is wrong with the request."""
+    """Return the sentence for the client, with what is missing or the request's problem."""
     reason, needs = decision.reason, decision.needs
     text = ANSWERS[reason]
     sentences = (text.english, text.chinese)
@@ -276,7 +276,7 @@ def _chinese(decision: Deny, template: str, needs: tuple[str, ...]) -> str:
 
 
 def prefers_chinese(accept_language: str) -> bool:
-    """Say whether Chinese is wanted before English (RFC 9110 section 12.5.4), the default."""
+    """Say whether Accept-Language prefers Chinese to English (RFC 9110 section 12.5.4)."""
     best, chinese = 0.0, False
     for item in accept_language[:_MAX_LANGUAGES].split(","):
         tag, _, parameter = item.partition(";")

@@ -1,7 +1,7 @@
-"""Checks that repeat one that was allowed: the same bytes, but for what differs in each of Envoy's.
+"""Checks that repeat an allowed one: the same bytes except for the fields that always differ.
 
-Clients ask for the same thing again and again. What they may is decided by the request, the
-snapshot and, for a token, the time: where none of these differs, nothing has to be decided again.
+Clients send the same request again and again. The decision depends only on the request, the
+snapshot and, with a token, the time: if none of these differs, it need not be made again.
 A snapshot has its own ``Repeats``; core checks every time whether an allow
 is ``still_valid``.
 """
@@ -21,10 +21,10 @@ from sidecar.extauthz.envelope import (
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerationCache
 
 MAX_REMEMBERED = 500  # requests
-MAX_BYTES = 4096  # of at most so many bytes each
+MAX_BYTES = 4096  # of one CheckRequest
 
-# What a CheckRequest of Envoy's begins with, in this order: fields of one message that are entered,
-# and those that are left out, since they differ each time and nothing is decided by them.
+# The beginning of Envoy's CheckRequest, in this order: fields that are entered, and fields that are
+# skipped, since they differ each time and no decision depends on them.
 _BEGINNING = (
     (0x0A, True),  # attributes
     (0x0A, False),  # source
@@ -34,7 +34,7 @@ _BEGINNING = (
     (0x12, True),  # http
     (0x0A, False),  # id, of Envoy's stream
 )
-_SHORT = 0x7F  # the most that a varint's byte can hold; above it another one follows
+_SHORT = 0x7F  # the largest varint of one byte
 
 _HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
 
@@ -43,13 +43,13 @@ _ID_BYTES = 36  # a UUID, as Envoy makes them for x-request-id
 _BEFORE_ID = b"\x0a\x34\x0a\x0cx-request-id\x1a\x24"
 
 RepeatKey = tuple[bytes, bytes, tuple[int, ...]]
-"""All of a message before and after the id but its beginning, and where what was entered ends."""
+"""The bytes before the id (without the beginning), those after it, and the entered fields' ends."""
 
 
 def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
-    """Return what a request is known by, and its id: what follows the last thing like its entry.
+    """Return the key of a request, and its id: the bytes after the last match of its entry's start.
 
-    None for a request without one, for a large one, and for a message that Envoy would not send.
+    None without an id, for a large request, and for a message that Envoy would not send.
     """
     size = len(message)
     if size > MAX_BYTES:
@@ -92,9 +92,9 @@ class Repeat:
 
 
 def _size_of(key: RepeatKey, repeat: Repeat) -> int:
-    """Return what a request takes: its message, what was read of it, its token and its answer.
+    """Return the size of an entry: the message, what was read of it, its token and its answer.
 
-    The token and what it shares with others may be held for this alone.
+    The token counts in full: this may be the only reference to it.
     """
     before, after, _ = key
     read = len(before) + len(after) + _HEADER_BYTES * len(repeat.request.headers)
@@ -119,19 +119,18 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
     def note(
         self, key: RepeatKey, message: bytes, envelope: Envelope, decision: Allow, answer: bytes
     ) -> None:
-        """Remember a request that was allowed, when it comes for the second time.
+        """Remember an allowed request when it is seen for the second time.
 
-        For the bytes that were cut out to be the id, whatever they are, they must be the value of
-        the one x-request-id. So the message is read with another id there, which no client can
-        know: it must come out as that, all of it and nothing more, and nothing else be changed.
+        The bytes that were cut out must be the whole value of the only x-request-id. So the message
+        is read again with another id there, which no client can guess: exactly the id must differ.
         """
         mark = hash(key)
         if self._met.get(mark) is None:
             self._met.put(mark, True)
             return
         _, after, ends = key
-        # The id lies within all that was entered. Otherwise what was left out may be more than
-        # that, for protobuf puts together what comes twice.
+        # The id is inside every entered field. Otherwise the skipped bytes may matter, for protobuf
+        # merges fields that are repeated.
         if not 0 <= ends[0] <= ends[1] <= ends[2] <= len(after):
             return
         end = len(message) - len(after)
@@ -143,5 +142,5 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
         if read != (envelope.request, [self._unguessable]):
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
-        if len(around) == 2:  # an id may stand elsewhere too, if a client wants it to
+        if len(around) == 2:  # a client may put the id elsewhere too
             self.put(key, Repeat(envelope.request, decision, *around))

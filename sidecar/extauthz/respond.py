@@ -1,8 +1,8 @@
-"""A decision to CheckResponse bytes: one function builds that message, and it starts from deny.
+"""A decision to CheckResponse bytes: one function builds that message, starting from a denial.
 
-What Envoy does with each field was tried on Envoy 1.40: an empty CheckResponse is an allow, removal
-runs after setting, `raw_value` arrives empty, and `append` is left unset because unset overwrites
-and collapses doubles.
+Envoy 1.40's behaviour, as tested: an empty CheckResponse is an allow, removal runs after setting,
+`raw_value` arrives empty, and `append` is left unset because unset overwrites and collapses
+doubles.
 """
 
 import json
@@ -30,7 +30,7 @@ from sidecar.pb.ext_authz_pb2 import (
     DeniedHttpResponse,
 )
 
-RETRY_AFTER_SECONDS = 1  # what can heal is retried by the sidecar within about that time
+RETRY_AFTER_SECONDS = 1  # the sidecar itself retries what failed within about that time
 
 # google.rpc.Code
 _OK = 0
@@ -38,8 +38,8 @@ _INVALID_ARGUMENT = 3
 _PERMISSION_DENIED = 7
 _UNIMPLEMENTED = 12
 
-# Envoy would tell a gRPC client INTERNAL for 400 and UNKNOWN for 405; a `grpc-status` header
-# overrides it.
+# Envoy would translate 400 to INTERNAL and 405 to UNKNOWN for gRPC clients; a `grpc-status` header
+# overrides that.
 _GRPC_STATUS = {400: _INVALID_ARGUMENT, 405: _UNIMPLEMENTED}
 
 _UNCOMMON = re.compile(
@@ -47,7 +47,7 @@ _UNCOMMON = re.compile(
 )  # in names joined by \n; `:` begins Envoy's pseudo-headers
 _SEPARATOR = re.compile(r"[^a-z0-9]")
 
-# Sets of header names that are remembered, and the letters of one: clients of a kind send the same.
+# Cached sets of header names, and the characters of one: similar clients send the same names.
 _MAX_REMOVALS = 256
 _MAX_NAMES = 1024
 
@@ -63,10 +63,10 @@ _STRING_VALUE = b"\x1a"
 
 
 class AnswerSettings(NamedTuple):
-    """What an allowed request is stripped of, and how answers are told to pages of other origins.
+    """What is removed from allowed requests, and the CORS headers of responses.
 
-    The names of headers are lower-case; ``remove_with_hosts`` is for a policy that names hosts.
-    ``cors`` is None where Envoy or the upstream tells them.
+    Header names are lower-case; ``remove_with_hosts`` is for a policy that names hosts.
+    ``cors`` is None where Envoy or the upstream sets those headers.
     """
 
     identity_headers: IdentityHeaders = IdentityHeaders()
@@ -95,7 +95,7 @@ class Responder:
         )
 
     def under(self, policy: Policy) -> "Responder":
-        """Return what builds the answers under this policy."""
+        """Return the responder for this policy."""
         if policy.names_hosts is self._names_hosts:
             return self
         return Responder(self._settings, names_hosts=policy.names_hosts)
@@ -103,11 +103,11 @@ class Responder:
     def build(
         self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""
     ) -> bytes:
-        """Return a whole denial, or the part of an allow that principal and route alone decide.
+        """Return a whole denial, or the part of an allow that depends only on principal and route.
 
-        To the latter append ``addendum``: protobuf merges messages that follow each other.
-        ``envelope`` is None where the message could not be read. Raises TypeError for an identity
-        that is none.
+        Append ``addendum`` to the latter: protobuf merges messages that follow each other.
+        ``envelope`` is None where the message could not be read. Raises TypeError for an invalid
+        identity.
         """
         response = CheckResponse()
         response.status.code = _PERMISSION_DENIED
@@ -123,17 +123,16 @@ class Responder:
         return response.SerializeToString()
 
     def listed_origin(self, envelope: Envelope | None) -> str:
-        """Return the request's origin where ``cors`` lists it: then a denial names it."""
+        """Return the request's origin if ``cors`` lists it: denials name it."""
         cors = self._settings.cors
         return "" if cors is None or envelope is None else cors.listed_origin(envelope.request)
 
     def addendum(self, request: Request, decision_id: str) -> bytes:
-        """Return what one request adds to an allow: its decision id, and what only it has removed.
+        """Return the part of an allow that is the request's own: its decision id and its removals.
 
-        That is odd spellings of removed headers, and tokens that are not to be forwarded.
-
-        Many upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule), Envoy removes only the
-        exact name. ``decision_id`` is ASCII.
+        It removes other spellings of removed headers, and tokens that are not forwarded. Many
+        upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule); Envoy removes only the exact
+        name. ``decision_id`` is ASCII.
         """
         encoded = decision_id.encode("ascii")
         names = tuple(request.headers)
@@ -147,7 +146,7 @@ class Responder:
         return _before_decision_id(len(encoded)) + encoded + removals
 
     def _removals_of(self, names: Sequence[str]) -> bytes:
-        """Return the part of an answer that removes the odd spellings among these names."""
+        """Return the part of an answer that removes other spellings among these names."""
         if not _UNCOMMON.search("\n".join(names)):
             return b""
         odd = [name for name in names if _SEPARATOR.sub("-", name) in self._protected]
@@ -162,12 +161,12 @@ class Responder:
         identity = decision.verified.identity if decision.verified is not None else ()
         names = self._settings.identity_headers
         if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
-            raise TypeError("an identity begins with whose it is")
+            raise TypeError("an identity must begin with the subject or the service")
         for name, value in identity:
             set_header(answer, name, value)
         if len(answer.headers) != len(identity):
-            raise TypeError("a part of the identity was lost")
-        # A name in both lists would be gone.
+            raise TypeError("the answer lacks a part of the identity")
+        # Envoy would remove a name that is in both lists.
         kept = {name for name, _ in identity}
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
 
@@ -197,46 +196,46 @@ def _refusal(
     denied: DeniedHttpResponse, decision: Deny, envelope: Envelope | None, decision_id: str
 ) -> dict[str, str]:
     """Write a denial's body; return its headers."""
-    told = ANSWERS[decision.reason]
+    text = ANSWERS[decision.reason]
     chinese = envelope is not None and prefers_chinese(envelope.first("accept-language"))
     headers = {"content-type": "application/json", "cache-control": "no-store"}
-    if told.status == 401:
+    if text.status == 401:
         error = "" if decision.reason is Reason.TOKEN_MISSING else ', error="invalid_token"'
         headers["www-authenticate"] = f'Bearer realm="zervi"{error}'  # RFC 6750 section 3
-    elif told.status == 405:
+    elif text.status == 405:
         headers["allow"] = ", ".join(decision.needs)
-    elif told.status == 503:
+    elif text.status == 503:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if envelope is not None and envelope.is_grpc and told.status in _GRPC_STATUS:
-        headers["grpc-status"] = str(_GRPC_STATUS[told.status])
+    if envelope is not None and envelope.is_grpc and text.status in _GRPC_STATUS:
+        headers["grpc-status"] = str(_GRPC_STATUS[text.status])
     body = {
-        "error": TITLES[told.code][chinese],
-        "code": told.code,
+        "error": TITLES[text.code][chinese],
+        "code": text.code,
         "message": sentence(decision, chinese=chinese),
         "reason": decision.reason,
         "decision_id": decision_id,
     }
-    # A gRPC client gets the body as its status message; in a terminal it is a line, ended as one.
+    # A gRPC client gets the body as its status message; for others it is a line, with a newline.
     end = "" if envelope is not None and envelope.is_grpc else "\n"
     denied.body = json.dumps(body, ensure_ascii=False) + end
     return headers
 
 
 def _metadata(decision: Decision, decision_id: str) -> dict[str, str]:
-    told: dict[str, str] = {"reason": decision.reason}
+    fields: dict[str, str] = {"reason": decision.reason}
     if decision.route is not None:
-        told["route"] = decision.route.name
-        told["target"] = decision.route.target
+        fields["route"] = decision.route.name
+        fields["target"] = decision.route.target
     if decision.verified is not None:
-        told["subject"] = decision.verified.principal.subject
+        fields["subject"] = decision.verified.principal.subject
     if decision_id:
-        told["decision_id"] = decision_id
-    return told
+        fields["decision_id"] = decision_id
+    return fields
 
 
-@lru_cache(maxsize=64)  # ids are mostly of one length
+@lru_cache(maxsize=64)  # most ids have the same length
 def _before_decision_id(length: int) -> bytes:
-    """Return the part of an answer that an id of that many bytes completes."""
+    """Return the part of an answer before an id of that many bytes."""
     value = _field(_STRING_VALUE, bytes(length))
     entry = _field(_KEY, b"decision_id") + _field(_VALUE, value)
     return _field(_DYNAMIC_METADATA, _field(_FIELDS, entry)).removesuffix(bytes(length))

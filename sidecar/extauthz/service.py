@@ -1,8 +1,7 @@
-"""The Check service: bytes in, bytes out, and never an error.
+"""The Check service: bytes in, bytes out, never an error.
 
 To Envoy an exception, an abort or a gRPC status is an error, which `failure_mode_allow` turns into
-an allow. So whatever happens here, the answer is a CheckResponse, and where anything went wrong a
-denial.
+an allow. So the answer is always a CheckResponse: a denial if anything fails.
 """
 
 import asyncio
@@ -48,26 +47,26 @@ from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 
-ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline: what an answer needs to arrive in time
+ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer arrives in time
 MAX_WAITING = (
-    1000  # Checks that wait for a key at once; past that they are denied, so memory stays bounded
+    1000  # Checks that wait for a key at a time; more are denied, so that memory stays bounded
 )
 
 _log = logging.getLogger(__name__)
 
 
 class KeySource(Protocol):
-    """Who can fetch a key set on demand."""
+    """Fetches a key set on demand."""
 
     def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
         """Refresh an issuer's keys.
 
-        True: a good set came for this or shortly before; False: none could be had.
+        True: a valid set was fetched now or shortly before; False: none could be fetched.
         """
 
 
 class ServiceSettings(NamedTuple):
-    """Tokens are kept up to so many, and so many bytes; ``unknown_key_wait`` is seconds."""
+    """Bounds of the token cache, in entries and bytes; ``unknown_key_wait`` is in seconds."""
 
     cached_tokens: int = 10_000
     unknown_key_wait: float = 0.25
@@ -75,7 +74,7 @@ class ServiceSettings(NamedTuple):
 
 
 class _Check:
-    """A Check that is to be judged; its times are seconds of ``time.monotonic()``."""
+    """A Check in progress; its times are seconds of ``time.monotonic()``."""
 
     __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
 
@@ -85,15 +84,15 @@ class _Check:
         self.deadline = deadline
         self.decision_id = ""
         self.envelope: Envelope | None = None
-        self.cached: bool | None = None  # whether its token was verified before
+        self.cached: bool | None = None  # whether its token was in the cache
 
 
 class CheckService:
-    """Answers Check from the snapshot of the moment.
+    """Answers Checks by the current snapshot.
 
-    ``record`` gets the decisions of one turn of the event loop at once, after their answers were
-    handed over; ``defer`` is what puts that off (the loop's ``call_soon``). ``shadow`` judges a
-    candidate policy by the same requests, after that.
+    ``record`` gets the decisions of one turn of the event loop together, after their answers were
+    handed over; ``defer`` (the loop's ``call_soon``) schedules that. ``shadow`` then compares the
+    decisions of a candidate policy.
     """
 
     def __init__(
@@ -125,16 +124,16 @@ class CheckService:
 
     @property
     def cached_token_bytes(self) -> int:
-        """What they take, in bytes."""
+        """Their size in bytes."""
         return self._verified.bytes
 
     @property
     def snapshot(self) -> Snapshot:
-        """What decisions rest on now."""
+        """The current snapshot."""
         return self._snapshot
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Decide by another snapshot from now on; the answers of the old one go with it."""
+        """Decide by another snapshot from now on; answers of the old one are dropped."""
         self._snapshot = snapshot
         self._responder = self._responder.under(snapshot.policy)
         self._answers: SizedTwoGenerationCache[tuple[object, ...], bytes] = SizedTwoGenerationCache(
@@ -144,12 +143,12 @@ class CheckService:
         self._repeats = Repeats(self._settings.cached_tokens)
 
     def forget_tokens(self) -> None:
-        """Verify every token afresh from now on: a shared secret was changed."""
+        """Drop all verified tokens: a shared secret was changed."""
         self._verified = TokenCache(self._settings.cached_tokens, self._settings.cached_bytes)
         self._repeats = Repeats(self._settings.cached_tokens)
 
     def methods(self) -> Methods:
-        """Return what a transport serves."""
+        """Return the methods for a transport."""
         too_large = Deny(Reason.MALFORMED_REQUEST, needs=(CheckProblem.TOO_LARGE,))
         guard = Guard(self.check, self._internal)
         return Methods({CHECK: guard.answer}, {}, {CHECK: self._responder.build(too_large)})
@@ -175,7 +174,7 @@ class CheckService:
     def _repeat(
         self, message: bytes, started: float, key: RepeatKey, own_id: bytes
     ) -> bytes | None:
-        """Answer what repeats a request that was allowed, None where it has to be judged."""
+        """Answer a repetition of an allowed request, None where a decision is needed."""
         repeat = self._repeats.get(key)
         if repeat is None or not (decision_id := sane_id(own_id)):
             return None
@@ -183,7 +182,7 @@ class CheckService:
         decision = repeat.decision
         if (
             still_valid(decision, self._snapshot, now, started + SINCE_EPOCH) is not True
-        ):  # only True is a yes
+        ):  # only True is valid
             self._repeats.drop(key)
             return None
         cached = None if decision.verified is None else True
@@ -232,7 +231,7 @@ class CheckService:
         fetched = self._keys.refresh_for(needs.key.issuer, needs.key.kid)
         if isinstance(fetched, Awaitable):
             return self._wait(check, envelope, fetched)
-        # Only True is a yes: whatever else a key source answers closes the door.
+        # Only True counts: for any other answer of the key source the request is denied.
         return self._answer(check, settle(needs, fetched=fetched is True))
 
     async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
@@ -276,7 +275,7 @@ class CheckService:
         return answer
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
-        """Deny, whatever else fails: the guard would too, but without a record."""
+        """Deny, whatever else fails; unlike the guard, with a record."""
         _log.error("a Check failed inside and was denied: %s", told(error))
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
@@ -315,7 +314,7 @@ class CheckService:
             decision_id,
             decision,
             request,
-            self._snapshot.policy.digest,  # another may be in force when it is recorded
+            self._snapshot.policy.digest,  # another one may be active when it is recorded
             cached,
             partial(peer_info, message),
         )

@@ -1,4 +1,4 @@
-"""The shadow: a candidate policy judged by real requests, once their answers are on their way."""
+"""The shadow: a candidate policy decides on real requests, after their answers were sent."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 
 class Shadow:
-    """Compares what a candidate would decide with what was decided, and tells the differences.
+    """Compares a candidate policy's decisions with those made, and logs the differences.
 
-    ``percent`` of the requests are looked at, the same ones by every sidecar: the decision id says
-    which. ``count`` gets the route's name (empty where none matched) and both reasons of each
-    difference. No answer depends on anything here.
+    ``percent`` of the requests are compared, chosen by decision id, so the same by every sidecar.
+    ``count`` gets the route's name (empty where none matched) and both reasons of each difference.
+    No answer depends on it.
     """
 
     def __init__(self, percent: int, count: Callable[[str, str, str], None]) -> None:
@@ -37,7 +37,7 @@ class Shadow:
         self.take(None)
 
     def take(self, candidate: Policy | None) -> None:
-        """Judge this candidate from now on, afresh; None: there is nothing to judge."""
+        """Compare this candidate from now on, with new counts; None: no candidate."""
         self._candidate = candidate
         self._kinds: set[_Kind] = set()
         self.compared = 0
@@ -46,9 +46,9 @@ class Shadow:
     def compare(
         self, records: Sequence[DecisionRecord], snapshot: Snapshot, verified: TokenCache
     ) -> None:
-        """Judge the candidate by what was decided; never raises.
+        """Compare the candidate with these decisions; never raises.
 
-        ``snapshot`` and ``verified`` are what decisions rest on now; neither is changed.
+        ``snapshot`` and ``verified`` are those of current decisions; neither is changed.
         """
         candidate = self._candidate
         if candidate is None:
@@ -58,16 +58,16 @@ class Shadow:
         for record in records:
             if record.request is None or record.decision.reason.is_failure:
                 continue
-            if record.policy_digest != snapshot.policy.digest:  # replaced since it decided
+            if record.policy_digest != snapshot.policy.digest:  # replaced since the decision
                 continue
             if crc32(record.decision_id.encode()) % 100 >= self._percent:
                 continue
             try:
                 known = _Known(record.decision, verified)
                 decision = decide(record.request, shadow, known, record.time, now)
-                if not isinstance(decision, Needs):  # no key is fetched for a candidate's sake
+                if not isinstance(decision, Needs):  # no key is fetched for a candidate
                     self._note(record, decision)
-            except Exception as error:  # noqa: BLE001 -- a candidate's fault is no one else's
+            except Exception as error:  # noqa: BLE001 -- must not disturb the service
                 self._fail(record, error)
 
     def _note(self, record: DecisionRecord, decision: Decision) -> None:
@@ -88,16 +88,16 @@ class Shadow:
         )
 
     def _fail(self, record: DecisionRecord, error: Exception) -> None:
-        """Count a fault; the log shows the same warning once a minute."""
+        """Count a failure; the log shows the same warning once a minute."""
         _log.warning("the shadow failed inside: %s", told(error))
         self._count(_route(record.decision), record.decision.reason, Reason.INTERNAL)
 
 
 class _Known(dict[bytes, Verified]):
-    """What the decision found out of its token, so that no signature is verified a second time.
+    """The decision's result for its token, so that no signature is verified a second time.
 
-    Where it did not look at the token, those that were verified before are looked up. What a
-    candidate adds goes with this.
+    If the decision did not read the token, the cache of verified tokens is searched. Tokens that
+    the candidate verifies are dropped with this object.
     """
 
     def __init__(self, decision: Decision, verified: TokenCache) -> None:
@@ -106,7 +106,7 @@ class _Known(dict[bytes, Verified]):
         self._verified = verified
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
-        """Return what is known of a token. Raises TokenError where the decision refused it."""
+        """Return the verified token. Raises TokenError if the decision refused it."""
         decision = self._decision
         if decision.reason.refuses_token:
             raise TokenError(decision.reason, "refused before")

@@ -1,4 +1,4 @@
-"""Tokens that were verified before."""
+"""A cache of verified tokens."""
 
 from typing import TypeVar
 
@@ -13,9 +13,9 @@ _Default = TypeVar("_Default")
 class TokenCache(LRUCache[bytes, Verified]):
     """Verified tokens by the SHA-256 of the whole token, with their hits and misses counted.
 
-    At most ``max_entries``, and at most ``max_bytes`` of them; ``bytes`` is what they take, by an
-    estimate that counts a list of permissions once however many hold it. How long an entry may be
-    relied on is checked at each hit by ``core.tokens.recheck``, not here.
+    At most ``max_entries`` and ``max_bytes``; ``bytes`` is their estimated size, in which a list of
+    permissions that many entries share counts once. ``core.tokens.verify.recheck`` checks at each
+    hit whether an entry is still valid.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
@@ -24,7 +24,7 @@ class TokenCache(LRUCache[bytes, Verified]):
         self.bytes = 0
         self.hits = 0
         self.misses = 0
-        # By the identity of a part: how many entries have it, and what it takes.
+        # By the identity of a shared part: how many entries have it, and its size.
         self._parts: dict[int, tuple[int, int]] = {}
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
@@ -38,7 +38,7 @@ class TokenCache(LRUCache[bytes, Verified]):
         return found
 
     def peek(self, digest: bytes) -> Verified | None:
-        """Look a token up, neither counting it nor keeping it for longer."""
+        """Look a token up without counting it or marking it as used."""
         try:
             return Cache.__getitem__(self, digest)
         except KeyError:

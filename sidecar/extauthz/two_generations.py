@@ -1,4 +1,4 @@
-"""A bounded memory at the price of a dict's lookup."""
+"""A bounded cache whose look-up costs no more than a dict's."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,19 +8,19 @@ _Value = TypeVar("_Value")
 
 
 class TwoGenerationCache(Generic[_Key, _Value]):
-    """Holds what was used lately: half of ``capacity`` entries at least, all of it at most.
+    """Holds recently used entries: at least half of ``capacity``, at most all of it.
 
-    In two generations: when the young one is full it becomes the old one, and what was old and
-    nobody asked for meanwhile is gone. No order is kept, so nothing is moved when one is found.
+    There are two generations: when the young one is full it becomes the old one, and old entries
+    that were not used meanwhile are dropped. So a look-up need not keep entries in order.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._half = max(1, capacity // 2)  # a capacity of one is one of two
+        self._half = max(1, capacity // 2)  # at least one entry per generation
         self._young: dict[_Key, _Value] = {}
         self._old: dict[_Key, _Value] = {}
 
     def get(self, key: _Key) -> _Value | None:
-        """Return what is held for a key, None where nothing is."""
+        """Return the value of a key, None if there is none."""
         value = self._young.get(key)
         if value is None:
             value = self._old.get(key)
@@ -29,21 +29,21 @@ class TwoGenerationCache(Generic[_Key, _Value]):
         return value
 
     def put(self, key: _Key, value: _Value) -> None:
-        """Hold a value, which is not None."""
+        """Add a value, which is not None."""
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
         self._young[key] = value
 
     def drop(self, key: _Key) -> None:
-        """Hold nothing for a key any more."""
+        """Remove a key."""
         self._young.pop(key, None)
         self._old.pop(key, None)
 
 
 class SizedTwoGenerationCache(TwoGenerationCache[_Key, _Value]):
-    """Likewise, and in the same way at most ``max_bytes``: ``size_of`` says what an entry takes.
+    """Likewise, with at most ``max_bytes``: ``size_of`` returns the size of an entry.
 
-    What would take more than half of them is not held.
+    An entry of more than half of them is not added.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SizedTwoGenerationCache(TwoGenerationCache[_Key, _Value]):
         self._young_bytes = 0
 
     def put(self, key: _Key, value: _Value) -> None:
-        """Hold a value, which is not None, unless it is too large."""
+        """Add a value, which is not None, unless it is too large."""
         size = self._size_of(key, value)
         if size > self._half_bytes:
             self.drop(key)
@@ -69,7 +69,7 @@ class SizedTwoGenerationCache(TwoGenerationCache[_Key, _Value]):
         self._young_bytes += size
 
     def drop(self, key: _Key) -> None:
-        """Hold nothing for a key any more."""
+        """Remove a key."""
         self._take_out(key)
         self._old.pop(key, None)
 

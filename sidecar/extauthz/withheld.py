@@ -1,7 +1,7 @@
-"""Tokens that the upstream must not get, taken out of a request's cookies and query.
+"""Remove tokens that the upstream must not get from a request's cookies and query.
 
-Everything else of both stays as the client sent it, but for what Envoy does to a query that it
-takes a parameter out of: it sorts the rest.
+The rest of both stays as the client sent it, except that Envoy sorts the parameters of a query from
+which it removes one.
 """
 
 import re
@@ -14,13 +14,13 @@ from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource, cookie_val
 from sidecar.extauthz.header import set_header
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 
-# `,` is where Envoy joined several headers, or a part of a value: it stays what it is.
+# `,` is where Envoy joined several headers, or a part of a value: it is kept.
 _SEPARATOR = re.compile(rb"([;,])")
 _NOT_IN_A_HEADER = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Withheld:
-    """Takes out what stands in ``sources``; headers are not its business."""
+    """Removes the tokens of ``sources`` that are cookies or query parameters."""
 
     def __init__(self, sources: Iterable[TokenSource]) -> None:
         sources = tuple(sources)
@@ -28,7 +28,7 @@ class Withheld:
         self._queries = tuple(each.name for each in sources if each.kind == "query")
 
     def of(self, request: Request) -> bytes:
-        """Return the part of an allow that does so, empty for a request that holds none."""
+        """Return the part of an allow that removes them, empty for a request that has none."""
         left = None
         if self._cookies and "cookie" in request.headers:
             left = _without(b"; ".join(request.headers["cookie"]), self._cookies)
@@ -37,20 +37,21 @@ class Withheld:
         if left is None and not names:
             return b""
         answer = CheckResponse()
-        told = answer.ok_response
+        ok = answer.ok_response
         if left == "":
-            told.headers_to_remove.append("cookie")
+            ok.headers_to_remove.append("cookie")
         elif left is not None:
-            set_header(told, "cookie", left)
-        told.query_parameters_to_remove.extend(sorted(names))
+            set_header(ok, "cookie", left)
+        ok.query_parameters_to_remove.extend(sorted(names))
         return answer.SerializeToString()
 
 
 def _without(cookies: bytes, names: tuple[str, ...]) -> str | None:
-    """Return a Cookie header without the cookies of these names, None where it has none of them.
+    """Return a Cookie header without the cookies of these names, None if it has none of them.
 
-    A cookie that no header can carry is left out too: what Envoy cannot read of an answer is an
-    error, and may be an allow with nothing taken out. So are all of more than ``MAX_COOKIES``.
+    A cookie with characters that are invalid in a header is removed too: an answer that Envoy
+    cannot read is an error, which may be an allow that removes nothing. More than ``MAX_COOKIES``
+    are all removed.
     """
     if all(may_be_in(cookies, name) is False for name in names):
         return None
@@ -72,11 +73,11 @@ def _without(cookies: bytes, names: tuple[str, ...]) -> str | None:
 
 
 def _spellings(query: bytes, name: str) -> list[str]:
-    """Return how a query spells a parameter: Envoy takes out what is spelt the same."""
+    """Return the spellings of a parameter in a query: Envoy removes exactly these names."""
     try:
         found = parameters(query, name)
     except QueryError:
         return [name]
-    # After a NUL or a `[` there may be bytes that no answer can hold: only a client that hides its
-    # token from itself writes those.
+    # After a NUL or a `[` there may be bytes that are invalid in an answer. Only a client that
+    # hides its own token sends those.
     return [each.name.decode("ascii") for each in found if each.name.isascii()]

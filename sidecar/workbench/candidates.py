@@ -1,7 +1,7 @@
-"""Which routes a request could have had, and why each but one lost: for people who ask why.
+"""The routes that match a request's path, and why each of them except one does not apply.
 
-Whether a path matches is asked of tables of one route each, so that the matcher alone knows. It
-costs as much as compiling the whole table: nothing for the way of a Check.
+Each route is compiled as a table of its own, so that only the matcher decides what matches. That
+costs as much as compiling the whole table: too much for a Check.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of, normalise_host
 from sidecar.core.routes.table import Policy, compile_policy
 
-MAX_NEAR = 3  # routes that are named because they nearly match
+MAX_NEAR = 3  # routes that are listed because they nearly match
 
 
 class Candidate(NamedTuple):
-    """A route whose path matches; ``lost`` says why it is not the one, empty for the one."""
+    """A route whose path matches; ``lost`` says why it does not apply, empty if it does."""
 
     route: Route
     lost: str
@@ -35,31 +35,31 @@ def candidates(
 
 
 def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
-    """Yield routes that a path nearly matches, and what it lacks; for one that matches none."""
-    told: list[Route] = []
+    """Yield routes that a path without a route nearly matches, and the difference."""
+    listed: list[Route] = []
     for route in policy.routes:
-        if len(told) == MAX_NEAR:
+        if len(listed) == MAX_NEAR:
             return
         if _matches(policy, route, (*segments, "x")) and parse_pattern(route.path).tail:
-            told.append(route)
+            listed.append(route)
             yield Candidate(route, "its trailing * needs one more segment")
         elif not policy.ignore_case and _matches(policy, route, segments, ignore_case=True):
-            told.append(route)
+            listed.append(route)
             yield Candidate(route, "it differs in upper and lower case")
-    by_path = {route.path: route for route in policy.routes if route not in told}
-    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(told)):
-        yield Candidate(by_path[path], "its path is another, though alike")
+    by_path = {route.path: route for route in policy.routes if route not in listed}
+    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(listed)):
+        yield Candidate(by_path[path], "similar path")
 
 
 def _matches(
     policy: Policy, route: Route, segments: Sequence[str], *, ignore_case: bool = False
 ) -> bool:
-    alone = compile_policy(
+    single = compile_policy(
         (replace(route, methods=frozenset(), hosts=frozenset()),),
         digest="",
         ignore_case=ignore_case or policy.ignore_case,
     )
-    return alone.match("", "GET", tuple(segments)) is not None
+    return single.match("", "GET", tuple(segments)) is not None
 
 
 def _lost(
@@ -72,10 +72,10 @@ def _lost(
     name = normalise_host(host)
     if route is winner:
         if isinstance(found, NotAllowed):
-            return f"it wins by its path, and does not take {method}"
+            return f"its path is the most specific, but it does not allow {method}"
         return ""
     if name is None:
-        return f"{host!r} is no host, and this table has routes that name hosts"
+        return f"{host!r} is not a valid host, and this table has routes for hosts"
     if route.hosts and name not in hosts_of(route):
         return f"it is for {', '.join(sorted(route.hosts))}, not for {host}"
     if winner is None:
@@ -84,10 +84,10 @@ def _lost(
     if ours[:2] != theirs[:2]:
         return _wider(ours.segments, theirs.segments, winner)
     if winner.hosts and not route.hosts:
-        return f"{winner.name} has the same path for this very host"
+        return f"{winner.name} has the same path for this host"
     methods = methods_of(route)
     if methods and method not in methods:
-        return f"it takes {', '.join(sorted(methods))}, not {method}"
+        return f"it allows {', '.join(sorted(methods))}, not {method}"
     return f"{winner.name} has the same path and names {method}"
 
 
@@ -96,7 +96,7 @@ def _wider(
     theirs: Sequence[str | None],
     winner: Route,
 ) -> str:
-    """Say where the winner's path is the more specific one."""
+    """Say where the winner's path is more specific."""
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
         if our is None and their is not None:
             return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"

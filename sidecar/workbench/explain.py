@@ -1,7 +1,7 @@
-"""The way of one request, step by step, as the functions that decide see it.
+"""Trace one request, step by step.
 
-Each step asks the very function of ``core`` that ``decide`` asks, in ``decide``'s order; the answer
-itself is the engine's. A test holds both against the service.
+Each step calls the same function of ``core`` as ``decide``, in the same order; the decision itself
+is the engine's. A test compares both with the service.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from sidecar.workbench.logs import Part
 from sidecar.workbench.principals import Claims, TakenAsVerified, Who
 
 _ANY_KIND = frozenset(Kind)
-_PART_OF = {  # what a requirement turns on; roles and permissions only ever open
+_PART_OF = {  # what a requirement depends on; roles and permissions can only allow
     "principals": Part.KIND,
     "issuers": Part.ISSUER,
     "permissions": Part.HELD,
@@ -48,7 +48,7 @@ _PART_OF = {  # what a requirement turns on; roles and permissions only ever ope
 
 
 class Step(NamedTuple):
-    """One step; ``held`` is None for what is only told."""
+    """One step; ``held`` is None for information only."""
 
     name: str
     held: bool | None
@@ -59,9 +59,9 @@ _ANSWERED = Step("preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no upstream 
 
 
 class Explanation(NamedTuple):
-    """What was decided on a request, and the way there.
+    """The decision on a request, and its steps.
 
-    Without ``verdict`` the request comes from a log that does not hold what a decision takes.
+    Without ``verdict`` the request is from a log that lacks what a decision needs.
     """
 
     judged: Judged
@@ -80,13 +80,13 @@ class Explainer:
         self._lines = lines
 
     def place(self, route: Route) -> str:
-        """Return where a route stands."""
+        """Return the file and line of a route."""
         return f"{self._file}:{self._lines[route.index]}"
 
     def explain(
         self, request: Request, who: Who, lacks: frozenset[Part] = frozenset()
     ) -> Explanation:
-        """Explain one request; ``lacks`` is what is not known of who asks.
+        """Explain one request; ``lacks`` is what is not known of the caller.
 
         Raises UnknownIssuerError.
         """
@@ -113,7 +113,7 @@ class Explainer:
             return
         yield from self._readings(request.method, request, path, verified, who, lacks)
         for method in named:
-            text = f"judged too under {method!r}, which _method in the query names"
+            text = f"also decided as {method!r}, the value of _method in the query"
             yield Step("method", None, one_line(text))
             yield from self._readings(method, request, path, verified, who, lacks)
 
@@ -147,7 +147,7 @@ class Explainer:
         who: Who,
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
-        """Yield what other readings of the path ask for, where its own lets it pass."""
+        """Yield the requirements of the path's other readings, where its own allow it."""
         policy = self._snapshot.policy
         routes = [policy.match(request.host, method, segments) for segments in path.readings]
         own = [route for route in routes if isinstance(route, Route)]
@@ -212,14 +212,14 @@ class Explainer:
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
         if found.public:
-            yield Step("public", True, "the route is public: no token is looked at")
+            yield Step("public", True, "the route is public: no token is read")
             return
         entry = yield from self._token(request, verified, who, lacks)
         if entry is not None:
             yield from requirements(entry.principal, found, segments, lacks)
 
     def _preflight(self, request: Request) -> Generator[Step, None, str | None]:
-        """Yield what there is to say of a CORS preflight; return the method that it asks for."""
+        """Yield the steps of a CORS preflight; return the method that it asks for."""
         mode = self._snapshot.policy.cors_preflight
         asked = None if mode == "off" else preflight_method(request)
         if not asked:
@@ -241,7 +241,7 @@ class Explainer:
         policy = self._snapshot.policy
         listed = candidates(policy, host, method, segments)
         if found is None:
-            yield Step("route", False, "no route matches; what no route matches is denied")
+            yield Step("route", False, "no route matches, so the request is denied")
             for near in () if listed else near_misses(policy, segments):
                 yield Step("nearly", None, f"{self._named(near.route)}: {near.lost}")
         for route, lost in listed:
@@ -262,7 +262,7 @@ class Explainer:
     def _token(
         self, request: Request, verified: TakenAsVerified, who: Who, lacks: frozenset[Part]
     ) -> Generator[Step, None, Verified | None]:
-        """Yield the steps from the request to a verified token; return it where there is one."""
+        """Yield the steps from the request to a verified token; return it if there is one."""
         sources = self._snapshot.token_sources
         try:
             token = find_token(request, sources)
@@ -307,12 +307,12 @@ class Explainer:
         return None
 
     def _limited(self, claims: Mapping[str, Any], entry: Verified) -> Iterator[Step]:
-        """Tell what the claims say and their issuer cannot grant."""
+        """Yield what the claims contain and their issuer cannot grant."""
         issuer = self._snapshot.issuers[entry.issuer]
         unlimited = issuer._replace(grantable=None, grantable_roles=None)
         try:
             said = principal_from_claims(claims, unlimited)
-        except TokenError:  # more than the upstream could be told, before most of it was cut off
+        except TokenError:  # too much for the headers, before the limit removed most of it
             yield Step("grantable", None, f"{issuer.name} can grant a part of what the token names")
             return
         held = entry.principal
@@ -334,9 +334,9 @@ def requirements(
     segments: tuple[str, ...],
     lacks: frozenset[Part] = frozenset(),
 ) -> Iterator[Step]:
-    """Yield each requirement of a route, held or not: each is asked of ``permits`` by itself.
+    """Yield each requirement of a route, met or not: ``permits`` checks each by itself.
 
-    What turns on something that ``lacks`` names is only told.
+    A requirement that depends on something in ``lacks`` is not decided.
     """
     nothing = replace(
         route,
@@ -378,7 +378,7 @@ def requirements(
 
 
 def describe(principal: Principal, lacks: frozenset[Part] = frozenset()) -> str:
-    """Return who a principal is, and what it holds."""
+    """Describe a principal: who it is and what it has."""
     kind = "" if Part.KIND in lacks else f"{principal.kind} "
     parts = [f"{kind}{principal.subject}"]
     if principal.username:
@@ -400,7 +400,7 @@ def _holds(request: Request, source: TokenSource) -> bool:
 
 
 def _told(token: jws.UnverifiedToken) -> dict[str, str]:
-    """Return what there is to say of each check of a token."""
+    """Return a description of each check of a token."""
     claims = token.claims
     times = [f"{name} {_moment(claims[name])}" for name in ("nbf", "exp") if name in claims]
     return {
@@ -418,5 +418,5 @@ def _told(token: jws.UnverifiedToken) -> dict[str, str]:
 
 def _moment(seconds: object) -> str:
     if not isinstance(seconds, int | float):
-        return "that is no number"
+        return "that is not a number"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -39,7 +39,7 @@ _NUL = "a NUL ended the path for one reader and not for the other"
 _DOTS = "dot segments were resolved behind the checker"
 _ESCAPED_SLASH = "an escaped slash or backslash was decoded behind the checker"
 _SLASHES = "doubled slashes were merged behind the checker"
-_FRAGMENT = "a fragment was part of the path for the checker alone"
+_FRAGMENT = "only the checker took a fragment for a part of the path"
 _AUTHORITY = "what follows // was dropped as a URL's authority"
 _QUERY = "Envoy sends the query as part of the path"
 _PARAMETERS = "path parameters were stripped behind the checker"
@@ -67,7 +67,7 @@ CASES = (
     Case("CVE-2021-31920", _SLASHES, b"//admin"),
     Case("CVE-2021-31920", _SLASHES, b"/admin//keys"),
     Case("CVE-2021-31920", _SLASHES, b"/%2Fadmin"),
-    # Envoy: ext_authz was sent the last of several values alone.
+    # Envoy: ext_authz received only the last of several values.
     Case(
         "CVE-2021-32777",
         "of a repeated header one value was checked and another obeyed",
@@ -129,7 +129,7 @@ CASES = (
     Case("CVE-2026-42274", _DOTS, b"/open/%2e%2e/user/anyone"),
     Case("CVE-2026-42274", _DOTS, b"/open/%2E./user/anyone"),
     Case("CVE-2026-42274", _DOTS, b"/open/%2e%2e%2fuser/anyone"),
-    # Envoy: normalize_path left /..; alone.
+    # Envoy: normalize_path did not resolve /..; segments.
     Case("CVE-2026-73551", _DOTS_WITH_PARAMETERS, b"/..;/admin"),
     Case("CVE-2026-73551", _DOTS_WITH_PARAMETERS, b"/open/..;x=1/admin"),
     Case("CVE-2026-73551", _DOTS_WITH_PARAMETERS, b"/.;/admin"),

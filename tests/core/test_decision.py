@@ -230,7 +230,7 @@ def test_forward_judges_a_preflight_that_no_browser_sends_as_an_ordinary_request
 
 @pytest.mark.parametrize("mode", ["answer", "forward"])
 def test_a_preflight_gets_the_strictest_decision_of_its_readings(mode: str) -> None:
-    """``/admin;x`` is public as it stands, and protected to a server that strips parameters."""
+    """``/admin;x`` is public unchanged, and protected for a server that strips parameters."""
     asked = request(b"/admin;x", "OPTIONS", {**PREFLIGHT, "content-length": (b"9",)})
     seen = snapshot(AMBIGUOUS, allow_paths=frozenset({"semicolon"}), cors_preflight=mode)
     decision = decide(asked, seen, {}, NOW)
@@ -265,7 +265,7 @@ def test_a_known_key_decides() -> None:
 
 
 def test_a_remembered_token_dies_with_its_key() -> None:
-    """A key that a good answer no longer lists stops working at once, cached tokens too."""
+    """A key that a valid answer no longer lists is refused immediately, also for cached tokens."""
     verified: dict[bytes, Verified] = {}
     asked = request(headers=signed_by(KEY))
     decide(asked, snapshot(issuers=(JWKS_ISSUER,)), verified, NOW)
@@ -288,7 +288,7 @@ AMBIGUOUS = (
 
 
 def test_a_path_with_several_readings_gets_the_strictest_decision() -> None:
-    """``/admin;x`` is public as it stands, and protected to a server that strips parameters."""
+    """``/admin;x`` is public unchanged, and protected for a server that strips parameters."""
     allow = frozenset({"semicolon"})
     asked = request(b"/admin;x")
     assert reason_of(asked, routes=AMBIGUOUS, allow_paths=allow) is Reason.TOKEN_MISSING

@@ -11,7 +11,7 @@ from sidecar.core.paths.fold import fold
 
 EVERY = [chr(code) for code in chain(range(0xD800), range(0xE000, sys.maxunicode + 1))]
 CHARACTERS = [c for c in EVERY if not c == c.upper() == c.lower() == c.casefold()]
-"""The code points that have another case; surrogates are no text."""
+"""The code points that have another case; surrogates are not text."""
 
 
 def simple(text: str) -> str:
@@ -72,6 +72,6 @@ def test_a_fold_of_a_fold_is_itself_and_ascii_stays_ascii() -> None:
 
 
 def test_letters_that_differ_by_more_than_case_have_different_folds() -> None:
-    """An accent is no case, and no two letters of ASCII are one."""
+    """An accent is kept, and two letters of ASCII never have the same fold."""
     assert fold("caf\u00e9") != fold("cafe")
     assert len({fold(c) for c in "abcdefghijklmnopqrstuvwxyz"}) == 26

@@ -73,7 +73,7 @@ def test_the_reason_never_shows_the_secret(secret: bytes) -> None:
 
 @pytest.mark.parametrize("secret", [b"a" * 44, b"password" * 4, b"0123456" * 5])
 def test_a_secret_of_few_different_characters_is_doubted(secret: bytes) -> None:
-    """It may be used; who chose it is told."""
+    """It may be used; the operator gets a warning."""
     assert check_secret(secret) is None
     assert "different characters" in (doubt_secret(secret) or "")
 

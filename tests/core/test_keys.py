@@ -220,7 +220,7 @@ DROPPED = [
 
 @pytest.mark.parametrize(("entry", "cause"), DROPPED)
 def test_a_key_that_must_not_verify_is_dropped(entry: Any, cause: str) -> None:
-    """The good key beside it stays, and the operator is told the cause."""
+    """The valid key beside it stays, and the operator learns the cause."""
     found = parse(entry, GOOD)
     assert [key.kid for key in found.keys] == ["good"]
     assert cause in found.dropped
@@ -265,7 +265,7 @@ def test_a_kid_may_be_that_of_a_dropped_key_too() -> None:
 
 
 def test_several_keys_may_have_no_kid() -> None:
-    """They are told apart by what they fit."""
+    """They are distinguished by their types."""
     assert len(parse(jwk(rsa_key()), jwk(ec_key())).keys) == 2
 
 
@@ -298,7 +298,7 @@ def test_several_keys_may_have_no_kid() -> None:
     ],
 )
 def test_a_document_that_is_no_key_set_is_refused(document: bytes, cause: str) -> None:
-    """The message names what is wrong."""
+    """The message names the problem."""
     assert cause in refusal(document)
 
 

@@ -157,7 +157,7 @@ def test_more_methods_than_any_client_names_are_refused() -> None:
 
 
 def test_more_parameters_than_servers_read_are_refused_beside_a_method() -> None:
-    """Which of them they read is unknown. Without ``_method`` nobody counts them."""
+    """Which of them they read is unknown. Without ``_method`` they are not counted."""
     many = b"&".join([b"a=1"] * MAX_PARAMETERS)
     assert reason_of(many + b"&_method=DELETE") is Reason.MALFORMED_REQUEST
     assert reason_of(many + b"&b=1") is Reason.OK

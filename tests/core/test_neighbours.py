@@ -101,7 +101,7 @@ ITEMS = table(public("/items/@me"), user("/items/{id}"))
         (table(public("/items/@me"), admin("/items/{id}")), b"/items/%40me"),
         (table(public("/docs/open"), admin("/docs/{name}")), b"/docs/%6fpen"),
         (table(public("/caf\u00e9"), admin("/{name}")), b"/caf%c3%a9"),
-        # several at once
+        # several together
         (table(user("/api/*"), admin("/api/admin")), b"/api/ADMIN.json/"),
         (table(user("/api/*"), admin("/api/admin/*")), b"/api/ADMIN.json/"),
         (table(user("/{a}/{b}"), admin("/api/admin")), b"/%41PI/%61dmin.json"),
@@ -163,7 +163,7 @@ def test_a_capture_is_compared_as_it_is_spelt(subject: str, upstream: str) -> No
 
 
 def test_an_allow_names_the_canonical_route_and_its_target() -> None:
-    """Whatever the neighbours are; their requirements are held, and the identity is told."""
+    """The neighbours' requirements are checked too, and the upstream gets the identity."""
     routes = table(public("/api/*", target="weak"), user("/api/admin/*", target="strict"))
     decision = decide(request(b"/api/Admin/x", headers=bearer()), snapshot(routes), {}, NOW)
     assert isinstance(decision, Allow)
@@ -173,7 +173,7 @@ def test_an_allow_names_the_canonical_route_and_its_target() -> None:
 
 
 def test_the_canonical_denial_is_reported_first() -> None:
-    """A client is told of the route that the path names."""
+    """The client reads about the route that the path names."""
     routes = table(user("/api/*", roles=("auditor",)), admin("/api/admin/*"))
     decision = decide(request(b"/api/Admin/x", headers=bearer()), snapshot(routes), {}, NOW)
     assert isinstance(decision, Deny)
@@ -181,7 +181,7 @@ def test_the_canonical_denial_is_reported_first() -> None:
 
 
 def test_a_neighbours_denial_names_its_route_and_tells_the_operator_why() -> None:
-    """Without the detail nobody would find out why this path needs that permission."""
+    """Without the detail an operator could not find out why this path needs that permission."""
     decision = decide(request(b"/api/Admin/x", headers=bearer()), snapshot(OVER), {}, NOW)
     assert isinstance(decision, Deny)
     assert (decision.reason, decision.route) == (Reason.PERMISSION_DENIED, OVER[1])
@@ -315,7 +315,7 @@ def test_ignore_case_is_no_wider_than_the_narrowest_upstream() -> None:
 
 
 def test_ignore_case_takes_a_literal_beyond_ascii_as_it_is_written() -> None:
-    """An ordinary request is no spelling of anything else."""
+    """An ordinary request is not a spelling of another path."""
     routes = table(public("/caf\u00e9"), public("/\u7528\u6237"), admin("/{name}"))
     assert reason(routes, b"/caf%C3%A9", ignore_case=True) is Reason.PUBLIC
     assert reason(routes, b"/%E7%94%A8%E6%88%B7", ignore_case=True) is Reason.PUBLIC

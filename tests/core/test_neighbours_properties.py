@@ -1,4 +1,4 @@
-"""Neighbour readings held against models of upstreams, each of which tries every route."""
+"""Neighbour readings compared with models of upstreams, each of which tries every route."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -298,7 +298,7 @@ def test_every_reading_has_a_case_that_tells() -> None:
 
 
 def test_rails_takes_a_capture_with_a_dot_for_none() -> None:
-    """``/users/7.json/keys`` is its wider route's; to nobody else, so mail addresses are ids."""
+    """``/users/7.json/keys`` is its wider route's only for Rails, so mail addresses are ids."""
     routes = [Route(0, "keys", "/users/{id}/keys", public=True), Route(1, "rest", "/users/*")]
     table = compile_policy(routes, digest="")
     assert required(table, b"/users/a@b.com/keys") == (0, 0)

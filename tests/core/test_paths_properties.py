@@ -214,7 +214,7 @@ AT_THE_START = [b"", b"", b"/", b"//h", b"http://h", b"/.", b"/x/..", b"/%2e", b
 
 
 def _spell(data: st.DataObject, path: bytes, ignore_case: bool) -> bytes:
-    """Spell a path in one to four ways at once that some server takes for the plain one."""
+    """Combine one to four changes of a path that some server takes for the plain one."""
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(path) - 1))
         match data.draw(st.integers(0, 4)):

@@ -10,7 +10,7 @@ from sidecar.core.paths.canonical import ALLOWABLE, MAX_PATH, PathError, PathPro
 from sidecar.core.paths.readings import MAX_WORK
 from sidecar.core.routes.table import Route, compile_policy
 
-# One piece each that some reading treats in a way of its own, and what comes before it.
+# Per reading, a piece that it treats specially, and the piece before it.
 PIECES = [
     b";", b";a", b"%3b", b"%25", b"%252f", b"%2f", b"%2e", b"%2e%2e/", b"%23", b"%3f", b"//", b"/",
     b"a/", b"a", b"%61", b"%c3%a9", b"%", b"..", b"/..", b";/", b"\\", b"#", b" ", b"!", b"\xff",

@@ -189,7 +189,7 @@ def test_a_service_without_a_proper_id_is_refused(value: object) -> None:
 def test_roles_are_the_union_of_role_and_roles(
     claims: dict[str, Any], roles: tuple[str, ...]
 ) -> None:
-    """Each once, in order; what is no text counts for nothing."""
+    """Each once, in order; what is not text is ignored."""
     assert principal(**claims).roles == roles
 
 
@@ -205,7 +205,7 @@ def test_those_who_hold_the_same_share_it() -> None:
     "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1, ["*"], {}]]
 )
 def test_permissions_that_are_no_list_of_text_are_none(value: object) -> None:
-    """Above all, text is no list of one."""
+    """In particular, text is not a list of one."""
     found = principal(permissions=value)
     assert (found.permissions, found.granted) == ((), frozenset())
 
@@ -219,13 +219,13 @@ def test_permissions_are_the_token_s_own_and_those_of_its_roles() -> None:
 
 @pytest.mark.parametrize("value", [5, True, [], {}, ["alice"]])
 def test_a_name_that_is_no_text_is_none(value: object) -> None:
-    """It is no reason to refuse the token."""
+    """The token is not refused."""
     found = principal(username=value, email=value)
     assert (found.username, found.email) == (None, None)
 
 
 def test_roles_that_grant_100_000_permissions_are_refused() -> None:
-    """No header could hold them; counting stops at once."""
+    """No header could hold them; counting stops early."""
     many = Issuer("big", frozenset(), role_permissions={"all": tuple(map(str, range(100_000)))})
     with pytest.raises(TokenError) as caught:
         principal(many, role="all")

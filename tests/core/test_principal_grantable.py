@@ -84,7 +84,7 @@ def test_what_is_missing_is_named_and_nothing_else() -> None:
 
 
 def test_a_pattern_in_a_token_is_text() -> None:
-    """``orders:*`` in a token is no pattern: it holds what is spelt so alone."""
+    """``orders:*`` in a token is not a pattern: it grants only the permission of that name."""
     who = principal(ORDERS, permissions=["orders:*"])
     assert who.permissions == ("orders:*",)
     assert may(who, permissions=("orders:*",))
@@ -100,7 +100,7 @@ def test_text_and_pattern_of_the_same_spelling_are_told_once() -> None:
 
 
 def test_the_star_is_grantable_where_it_is_listed() -> None:
-    """``["*"]`` is no limit."""
+    """``["*"]`` does not limit."""
     who = principal({"grantable": ("*",)}, permissions=["*", "x"])
     assert who.permissions == ("*", "x")
     assert may(who, permissions=("anything",))

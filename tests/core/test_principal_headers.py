@@ -1,4 +1,4 @@
-"""What the upstream is told of the principal."""
+"""The principal's headers for the upstream."""
 
 import re
 from urllib.parse import unquote

@@ -1,4 +1,4 @@
-"""Route tables: what is wrong with one, found at load."""
+"""Problems of route tables, found at load."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Matching held against a linear scan over tables that are drawn at random."""
+"""Matching compared with a linear scan over random tables."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -85,7 +85,7 @@ def test_a_token_is_cached_no_longer_than_it_is_good() -> None:
 
 
 def test_a_token_of_another_issuer_is_refused() -> None:
-    """Names are compared exactly, and what is no text is no name."""
+    """Names are compared exactly, and must be text."""
     one = secret_issuer()
     others = ["other", "Zervi", "zervi ", "zervi/", "", 1, True, ["zervi"], {"zervi": 1}]
     for name in others:

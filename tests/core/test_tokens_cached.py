@@ -63,7 +63,7 @@ def test_it_counts_no_longer_than_the_cache_may_hold_it() -> None:
 
 
 def test_its_key_must_still_be_in_the_key_set() -> None:
-    """A withdrawn key stops at once, though its kid be used again."""
+    """A withdrawn key is refused immediately, even if its kid is used again."""
     entry = verified()
     withdrawn = key_set(jwk(ec_key(name="other"), kid="other"))
     reused = key_set(jwk(ec_key(name="other"), kid="k"))
@@ -83,7 +83,7 @@ def test_its_key_set_must_not_be_stale() -> None:
 
 
 def test_a_token_of_a_secret_needs_no_key_set() -> None:
-    """It counts by its times alone."""
+    """Only its times count."""
     raw = token(claims(), SECRET, "HS256")
     now_on = snapshot(secret_issuer(), max_stale=1.0)
     entry = verify(raw, now_on, NOW)

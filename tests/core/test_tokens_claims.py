@@ -86,14 +86,14 @@ def test_a_token_for_one_of_the_audiences_is_good(aud: object) -> None:
     ids=repr,
 )
 def test_a_token_for_another_audience_is_refused(aud: object) -> None:
-    """And what is neither text nor a list of text names nobody."""
+    """And what is neither text nor a list of text names no audience."""
     one = secret_issuer(audiences=frozenset({"jobfirst"}))
     assert verdict(hs256(aud=aud), one) is Reason.TOKEN_AUDIENCE
 
 
 def test_without_audiences_any_token_of_the_issuer_will_do() -> None:
     """That is what leaving them out means."""
-    assert verdict(hs256(aud="whoever"), secret_issuer()) is Reason.OK
+    assert verdict(hs256(aud="any"), secret_issuer()) is Reason.OK
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is told of a refused token holds nothing of it."""
+"""The detail about a refused token quotes nothing of it."""
 
 import json
 from itertools import product

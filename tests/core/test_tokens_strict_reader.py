@@ -309,6 +309,6 @@ def test_an_access_token_may_say_that_it_is_one(typ: str) -> None:
     ],
 )
 def test_a_token_of_another_type_is_of_the_wrong_kind(typ: object) -> None:
-    """RFC 8725, section 3.11: what was issued for another purpose is no access token."""
+    """RFC 8725, section 3.11: a token for another purpose is not an access token."""
     raw = token(header=json.dumps({"alg": "RS256", "typ": typ}).encode())
     assert refusal(raw) is Reason.TOKEN_KIND

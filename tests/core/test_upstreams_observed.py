@@ -114,7 +114,7 @@ OPEN = (
     ),
     Open(
         "These compare before decoding (hapi refuses to register it): a literal that is not ASCII "
-        "never matches unless it is registered encoded, which its developer sees at once.",
+        "never matches unless it is registered encoded, which its developer sees immediately.",
         "express.*|go-fiber|hapi|koa|tornado",
         "generic|express",
         "/fold/(stra%C3%9Fe|caf%C3%A9)",
@@ -224,6 +224,6 @@ def test_what_is_named_as_open_is_open() -> None:
 
 @pytest.mark.parametrize("server", names())
 def test_no_method_reaches_a_protected_handler_of_a_real_server(server: str) -> None:
-    """HEAD for GET, OPTIONS and made-up preflights, methods that nobody knows, ``_method``."""
+    """HEAD for GET, OPTIONS and made-up preflights, unknown methods, ``_method``."""
     wrong = ways_in(read(server), profiles(server), of_methods)
     assert not wrong, "\n".join(map(str, wrong))

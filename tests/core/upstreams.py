@@ -1,6 +1,6 @@
 """How upstreams read a target: models of servers, written apart from the code under test.
 
-A model is a few steps on bytes, in the server's own order. Each is held against the table of what
+A model is a few steps on bytes, in the server's own order. Each is compared with the table of what
 that server was seen to do (test_upstreams_models.py): there is no model that nothing was observed
 of. None of them uses marks or looks for trouble.
 """

@@ -1,4 +1,4 @@
-"""Caches count bytes: what is remembered for callers stays within its bound, whoever they are."""
+"""Caches count bytes: their size stays within its bound, for any callers."""
 
 import gc
 import tracemalloc
@@ -48,7 +48,7 @@ def alike(number: int) -> Verified:
 
 
 def large(number: int) -> Verified:
-    """Return one who holds 500 permissions that nobody else does."""
+    """Return one who holds 500 permissions of its own."""
     return entry(number, permissions=[f"p-{number}-{n}" for n in range(500)])
 
 

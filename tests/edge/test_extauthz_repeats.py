@@ -68,7 +68,7 @@ def learn(checks: CheckService, ask_for: Callable[[], bytes] = question) -> Chec
 
 
 def test_a_request_that_is_repeated_is_not_decided_again(decided: list[object]) -> None:
-    """From the third time on, and is answered alike but for its own id."""
+    """From the third time on, and gets the same answer except for its id."""
     records: list[DecisionRecord] = []
     checks = service(snapshot(), records=records)
     before = learn(checks)
@@ -128,7 +128,7 @@ def test_a_token_that_has_expired_since_is_denied(monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_is_remembered_beyond_its_policy() -> None:
-    """A stricter policy counts at once."""
+    """A stricter policy applies immediately."""
     checks = service(snapshot())
     assert allowed(learn(checks))
     checks.swap(snapshot((PROTECTED.__class__(0, "no", PROTECTED.path, permissions=("x",)),)))
@@ -182,7 +182,7 @@ def test_no_more_is_remembered_than_may_be(
     monkeypatch.setattr(repeats_module, "MAX_REMEMBERED", 2)
     checks = service(snapshot())
     for number in range(9):
-        learn(checks, lambda number=number: question(b"/closed/%d" % number))  # type: ignore[misc]  # -- bound at once
+        learn(checks, lambda number=number: question(b"/closed/%d" % number))  # type: ignore[misc]  # -- bound here
     ask(checks, question(b"/closed/0"))
     assert len(decided) == 19
     large = {**GOOD, "a": [b"x" * repeats_module.MAX_BYTES]}

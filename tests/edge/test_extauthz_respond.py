@@ -113,7 +113,7 @@ def test_a_preflight_is_answered_with_nothing_where_no_origin_is_listed() -> Non
 
 
 def test_a_preflight_of_a_listed_origin_is_told_what_its_page_may_send() -> None:
-    """As the Fetch standard wants it."""
+    """As the Fetch standard requires."""
     assert preflight_answered(CORS, b"https://app.test") == TOLD
     with_cookies = CORS._replace(credentials=True, headers=())
     told = preflight_answered(with_cookies, b"https://app.test")
@@ -143,7 +143,7 @@ def test_a_preflight_of_any_other_origin_is_told_nothing_but_that_origins_differ
 
 
 def test_a_page_of_a_listed_origin_can_read_a_denial() -> None:
-    """Else its script is told of a network error instead of what is missing."""
+    """Else its script sees a network error instead of what is missing."""
     responder = Responder(SETTINGS._replace(cors=CORS))
     for origin, wanted in ((b"https://app.test", "https://app.test"), (b"https://b.test", None)):
         envelope = envelope_of(check_request(headers={"origin": [origin]}))
@@ -316,7 +316,7 @@ def allowed(
 
 
 def test_a_header_that_may_hold_the_token_stays_here() -> None:
-    """Where tokens are not to be forwarded, and there alone."""
+    """Only where tokens are not to be forwarded."""
     assert "authorization" in allowed().headers_to_remove
     assert "authorization" not in allowed(settings=SETTINGS).headers_to_remove
 

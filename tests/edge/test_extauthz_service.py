@@ -43,7 +43,7 @@ def test_headers_that_name_the_host_are_removed_as_long_as_the_policy_names_host
 
 
 def test_an_allowed_request_is_allowed_and_recorded() -> None:
-    """With what the decision log wants of it."""
+    """With what the decision log needs."""
     records: list[DecisionRecord] = []
     checks = service(snapshot(), records=records)
     message = check_request(headers={**live_bearer(**GOOD), "x-request-id": [b"an-id"]})
@@ -196,7 +196,7 @@ class Keys:
         self.was_asked = asyncio.Event()
 
     def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
-        """Note who asked."""
+        """Note the caller."""
         self.asked.append((issuer, kid))
         self.was_asked.set()
         return self.fetched if self.at_once is None else self.at_once
@@ -206,7 +206,7 @@ class Keys:
 def test_a_jump_of_the_wall_clock_stales_no_key_set_and_refreshes_none(
     jump: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New tokens, remembered ones and repeats alike; only tokens' own times are told by it."""
+    """New tokens, remembered ones and repeats alike; only tokens' own times depend on it."""
     fetched = clock.steady()
     keys = parse_key_set(minting.jwks(OLD), algorithms=ES256, fetched_at=fetched)
     issuer = Issuer(minting.JWKS_ISSUER, ES256, keys=keys)
@@ -267,7 +267,7 @@ async def test_a_restarted_sidecar_waits_for_its_first_key_set() -> None:
 
 
 async def test_a_key_is_waited_for_only_so_long() -> None:
-    """Until 30 ms before the caller's own deadline, and then it is no key set that came."""
+    """Until 30 ms before the caller's own deadline, and then without a key set."""
     checks = service(snapshot(issuers=(with_keys(OLD),)), Keys())
     deadline = time.monotonic() + service_module.ANSWER_MARGIN_SECONDS
     assert reason_of(await answer(checks, signed_by_fresh_key(), deadline)) == "not_ready"
@@ -336,7 +336,7 @@ async def test_a_request_that_waits_is_decided_by_one_policy() -> None:
 
 
 def test_decisions_are_recorded_after_the_answers_of_a_turn() -> None:
-    """All at once, off the way of the request."""
+    """Together, after the answers."""
     later: list[object] = []
     records: list[DecisionRecord] = []
     checks = service(snapshot(), records=records, defer=later.append)

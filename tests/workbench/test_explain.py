@@ -76,7 +76,7 @@ def test_a_path_that_nearly_matches_is_told_what_it_lacks(explain: Explain) -> N
     for path, lacks in (
         ("/closed", "its trailing * needs one more segment"),
         ("/READS", "it differs in upper and lower case"),
-        ("/todays", "its path is another, though alike"),
+        ("/todays", "similar path"),
     ):
         nearly = [text for name, _, text in explain.steps("--path", path) if name == "nearly"]
         assert any(text.endswith(lacks) for text in nearly), path
