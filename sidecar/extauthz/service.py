@@ -258,21 +258,24 @@ class CheckService:
 
     def _answer(self, check: _Check, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:
-            verified = decision.verified
-            key = (verified and verified.digest, decision.route.index, decision.reason)
-            constant = self._answers.get(key)
-            if constant is None:
-                constant = _something(self._responder.build(decision))
-                self._answers.put(key, constant)
             added = self._responder.addendum(check.envelope.request, check.decision_id)
-            answer = _something(constant) + _something(added)
+            answer = _joined(self._allow(decision), added)
         elif isinstance(decision, Deny):
-            answer = self._denials.answer(decision, check.envelope, check.decision_id)
+            answer = _joined(self._denials.answer(decision, check.envelope, check.decision_id))
         else:
-            answer = self._responder.build(decision, check.envelope, check.decision_id)
-        _something(answer)
+            answer = _joined(self._responder.build(decision, check.envelope, check.decision_id))
         self._remember(check, decision)
         return answer
+
+    def _allow(self, decision: Allow) -> bytes:
+        """Return the part of an allow that is the same for all requests."""
+        verified = decision.verified
+        key = (verified and verified.digest, decision.route.index, decision.reason)
+        constant = self._answers.get(key)
+        if constant is None:
+            constant = _joined(self._responder.build(decision))
+            self._answers.put(key, constant)
+        return constant
 
     def _fail(self, check: _Check, error: Exception) -> bytes:
         """Deny, whatever else fails; unlike the guard, with a record."""
@@ -281,7 +284,7 @@ class CheckService:
         check.decision_id = check.decision_id or uuid4().hex
         try:
             self._remember(check, denial)
-            return _something(self._responder.build(denial, check.envelope, check.decision_id))
+            return _joined(self._responder.build(denial, check.envelope, check.decision_id))
         except Exception:  # noqa: BLE001 -- what failed may be just these
             return self._internal
 
@@ -333,8 +336,9 @@ def _size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG
     return memory.PLACE + len(answer)
 
 
-def _something(answer: bytes) -> bytes:
-    """Return the answer, or a part of one. Raises TypeError: to Envoy nothing is an allow."""
-    if not isinstance(answer, bytes) or not answer:
-        raise TypeError("an answer is bytes, and some")
-    return answer
+def _joined(*parts: bytes) -> bytes:
+    """Join the parts of an answer. Raises TypeError: to Envoy an empty answer is an allow."""
+    for part in parts:
+        if not isinstance(part, bytes) or not part:
+            raise TypeError("each part of an answer must be non-empty bytes")
+    return b"".join(parts)
