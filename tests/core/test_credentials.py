@@ -91,7 +91,7 @@ def test_a_token_is_found_in_every_configured_place(
         (b"/?token=a", {"authorization": [b"Bearer b"]}, Reason.MULTIPLE_CREDENTIALS),
     ],
 )
-def test_what_is_no_single_token_is_refused(
+def test_anything_but_a_single_token_is_refused(
     target: bytes, headers: dict[str, list[bytes]], reason: Reason
 ) -> None:
     """Missing, empty, of another scheme, or more than one."""
@@ -139,7 +139,7 @@ def test_cookies_that_only_spaces_separate_are_refused_where_one_is_the_token(
 
 
 @pytest.mark.parametrize("cookies", [b"a=b c; token =abc ;d= e f", b"a=token b;token=abc"])
-def test_spaces_in_other_cookies_are_no_matter(cookies: bytes) -> None:
+def test_spaces_in_other_cookies_are_ignored(cookies: bytes) -> None:
     """Some sites have them."""
     assert find_token(request(headers={"cookie": [cookies]}), (COOKIE,)) == b"abc"
 

@@ -34,7 +34,7 @@ def reason_of(asked: Request, **settings: object) -> Reason:
 
 
 def test_a_public_route_needs_no_token_and_names_no_principal() -> None:
-    """Whatever token comes along is not even looked at."""
+    """A token is not read."""
     asked = request(b"/open/1", headers={"authorization": (b"Bearer rubbish",)})
     assert decide(asked, snapshot(), {}, NOW) == Allow(Reason.PUBLIC, PUBLIC)
 
@@ -158,7 +158,7 @@ def test_an_options_request_for_a_public_route_is_public(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["answer", "forward", "off"])
-def test_a_public_route_without_options_is_no_way_to_the_upstream(mode: str) -> None:
+def test_a_public_route_without_options_denies_options(mode: str) -> None:
     """Its own method is public, OPTIONS is not."""
     routes = (Route(0, "login", "/login", methods=frozenset({"POST"}), public=True),)
     dirty = {**PREFLIGHT, "access-control-request-method": (b"POST",), "content-length": (b"9",)}

@@ -35,7 +35,7 @@ def test_a_shorter_secret_is_refused(length: int) -> None:
         b"jobfirst_jwt_secret_2024",
     ],
 )
-def test_a_secret_that_stands_in_public_code_is_refused(secret: bytes) -> None:
+def test_a_secret_from_public_code_is_refused(secret: bytes) -> None:
     """However long it is, and with white space around it too."""
     for spelled in (secret, secret + b"\n", b" " + secret + b"\r\n"):
         why = check_secret(spelled)
@@ -56,7 +56,7 @@ def test_a_secret_that_stands_in_public_code_is_refused(secret: bytes) -> None:
         pytest.param(json.dumps({"keys": [jwk(ec_key())]}).encode(), id="JWKS"),
     ],
 )
-def test_a_public_key_is_no_secret(secret: bytes) -> None:
+def test_a_public_key_is_refused_as_a_secret(secret: bytes) -> None:
     """Everybody has it, so everybody could sign."""
     why = check_secret(secret)
     assert why is not None

@@ -69,7 +69,7 @@ def test_a_key_set_keeps_order_kids_and_time() -> None:
 
 
 def test_members_that_are_not_needed_are_ignored() -> None:
-    """Certificates and where they lie are never looked at (RFC 7517, section 4)."""
+    """Certificates and their URLs are ignored (RFC 7517, section 4)."""
     further = {"x5c": ["rubbish"], "x5u": "http://127.0.0.1:1/", "x5t": 5, "key_ops": ["verify"]}
     assert parse(jwk(rsa_key(), use="sig", **further), "ignored").thumbprints == (
         parse(jwk(rsa_key())).thumbprints
@@ -95,7 +95,7 @@ def test_the_thumbprint_is_that_of_rfc_7638() -> None:
 
 
 @pytest.mark.parametrize("key", [rsa_key(), ec_key("P-521"), ed_key("Ed448")])
-def test_the_thumbprint_depends_on_the_key_alone(key: signing.PrivateKey) -> None:
+def test_the_thumbprint_depends_only_on_the_key(key: signing.PrivateKey) -> None:
     """Another kid, alg or order of members makes no other key; another key does."""
     entry = jwk(key)
     again = dict(reversed(list(entry.items()))) | {"kid": "other", "use": "sig"}
@@ -297,7 +297,7 @@ def test_several_keys_may_have_no_kid() -> None:
         pytest.param(jwks(GOOD) + b" " * 256 * 1024, "larger than 256 KiB", id="large"),
     ],
 )
-def test_a_document_that_is_no_key_set_is_refused(document: bytes, cause: str) -> None:
+def test_a_document_that_is_not_a_key_set_is_refused(document: bytes, cause: str) -> None:
     """The message names the problem."""
     assert cause in refusal(document)
 

@@ -66,7 +66,7 @@ def test_every_real_key_is_sound(seed: bytes) -> None:
 
 
 @pytest.mark.parametrize("curve", [ED25519, ED448])
-def test_about_half_of_all_numbers_are_no_point(curve: Curve) -> None:
+def test_about_half_of_all_numbers_are_not_a_point(curve: Curve) -> None:
     """As many as x² has no root for."""
     sound = sum(is_sound(y.to_bytes(curve.key_bytes, "little"), curve) for y in range(2, 202))
     assert 0.3 < sound / 200 < 0.7

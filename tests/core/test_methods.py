@@ -1,4 +1,4 @@
-"""``_method`` in a query: a request is judged under each method that it names."""
+"""``_method`` in a query: a request is decided for each method that it names."""
 
 import time
 from contextlib import suppress
@@ -88,7 +88,7 @@ def test_a_public_method_does_not_hide_a_protected_one(query: bytes) -> None:
     ],
 )
 def test_any_other_query_changes_nothing(query: bytes) -> None:
-    """The name is the whole of it, and the request's own method is judged in any case."""
+    """The whole name must match, and the request's own method always counts."""
     assert reason_of(query) is Reason.OK
 
 
@@ -118,7 +118,7 @@ def test_what_names_no_known_method_is_judged_as_a_method_that_no_route_names(va
     "target", [b"/x%3F_method=DELETE", b"/x%3f_method%3DDELETE", b"/x%253F_method%253DDELETE?a=1"]
 )
 def test_a_query_that_appears_once_the_path_is_decoded_is_looked_through(target: bytes) -> None:
-    """Where such paths are let in at all."""
+    """If such paths are allowed."""
     allow = frozenset({"encoded_question", "encoded_percent"})
     table = (replace(TABLE[1], path="/*"), replace(TABLE[2], path="/*"))
     for headers, kind in ((WRITER, Deny), (BOTH, Allow)):

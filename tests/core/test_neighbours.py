@@ -208,7 +208,7 @@ A_TEST = frozenset({"a.test"})
 
 @pytest.mark.parametrize("path", ["/x", "/x/*"])
 @pytest.mark.parametrize("host", ["A.test", "a.test.", "A.TEST.:8443"])
-def test_a_host_in_another_spelling_is_no_way_round_the_route_for_every_host(
+def test_another_spelling_of_a_host_does_not_bypass_the_route_for_every_host(
     path: str, host: str
 ) -> None:
     """Go's ServeMux and Werkzeug take it for a host that no route names."""
@@ -304,7 +304,7 @@ def test_a_path_whose_readings_take_too_much_work_is_refused() -> None:
     assert isinstance(decide(request(b"/a" * 6, headers=bearer()), seen, {}, NOW), Allow)
 
 
-def test_ignore_case_is_no_wider_than_the_narrowest_upstream() -> None:
+def test_ignore_case_is_as_narrow_as_the_narrowest_upstream() -> None:
     """``ſ`` is an ``s`` to some, so the literal counts, and to others not, so the capture does."""
     routes = table(public("/status"), admin("/{name}"))
     assert reason(routes, b"/STATUS", ignore_case=True) is Reason.PUBLIC

@@ -1,4 +1,4 @@
-"""Canonical paths: what is accepted, what is refused, and the readings of what is let in."""
+"""Canonical paths: what is accepted, what is refused, and the readings of what is allowed."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_a_path_is_its_decoded_segments(target: bytes, segments: tuple[str, ...]
 
 
 @pytest.mark.parametrize("character", sorted(set(PLAIN) - set("#%/;?\\")))
-def test_every_visible_character_that_means_nothing_stands_for_itself(character: str) -> None:
+def test_every_visible_character_without_a_meaning_is_kept(character: str) -> None:
     raw, encoded = f"/a{character}/b".encode(), f"/a%{ord(character):02x}/b".encode()
     assert reading(raw) == (f"a{character}", "b")
     if character != ".":

@@ -204,7 +204,7 @@ def test_those_who_hold_the_same_share_it() -> None:
 @pytest.mark.parametrize(
     "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1, ["*"], {}]]
 )
-def test_permissions_that_are_no_list_of_text_are_none(value: object) -> None:
+def test_permissions_that_are_not_a_list_of_text_are_ignored(value: object) -> None:
     """In particular, text is not a list of one."""
     found = principal(permissions=value)
     assert (found.permissions, found.granted) == ((), frozenset())
@@ -218,7 +218,7 @@ def test_permissions_are_the_token_s_own_and_those_of_its_roles() -> None:
 
 
 @pytest.mark.parametrize("value", [5, True, [], {}, ["alice"]])
-def test_a_name_that_is_no_text_is_none(value: object) -> None:
+def test_a_name_that_is_not_text_is_ignored(value: object) -> None:
     """The token is not refused."""
     found = principal(username=value, email=value)
     assert (found.username, found.email) == (None, None)

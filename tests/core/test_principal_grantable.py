@@ -92,7 +92,7 @@ def test_a_pattern_in_a_token_is_text() -> None:
     assert header(who, "x-user-permissions") == "orders:*"
 
 
-def test_text_and_pattern_of_the_same_spelling_are_told_once() -> None:
+def test_text_and_pattern_of_the_same_spelling_are_listed_once() -> None:
     """The upstream's header has each name once, text first."""
     who = principal(ORDERS, permissions=["orders:*", "*"])
     assert header(who, "x-user-permissions") == "orders:*,profile"
@@ -126,7 +126,7 @@ def test_a_role_that_is_not_grantable_is_not_held_and_grants_nothing() -> None:
     assert header(who, "x-user-role") == "team-a,team-,user"
 
 
-def test_a_role_of_a_star_is_no_role_but_itself() -> None:
+def test_a_role_named_star_is_not_every_role() -> None:
     """Roles have no star."""
     who = principal({"grantable_roles": ("team-*",)}, roles=["*"])
     assert who.roles == ()

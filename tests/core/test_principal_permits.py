@@ -94,7 +94,7 @@ def test_the_star_grants_every_permission() -> None:
     assert reason(user("*"), permissions=("a", "b"), any_permissions=("c",)) is None
 
 
-def test_the_star_is_no_role() -> None:
+def test_the_star_does_not_grant_roles() -> None:
     """Neither as a permission, nor as a role."""
     assert reason(user("*"), roles=("admin",)) is Reason.ROLE_DENIED
     assert reason(user(roles=("*",)), roles=("admin",)) is Reason.ROLE_DENIED

@@ -159,11 +159,11 @@ def test_hosts_ignore_case_and_port_and_one_trailing_dot(host: str) -> None:
         ("[::1", None),
     ],
 )
-def test_what_is_no_host_is_none(host: str, normal: str | None) -> None:
+def test_an_invalid_host_is_none(host: str, normal: str | None) -> None:
     assert normalise_host(host) == normal
 
 
-def test_what_is_no_host_matches_nothing_where_a_route_names_hosts() -> None:
+def test_an_invalid_host_matches_nothing_if_a_route_names_hosts() -> None:
     routes = [
         Route(0, "any", "/*", public=True),
         Route(1, "api", "/*", hosts=frozenset({API}), permissions=("p",)),

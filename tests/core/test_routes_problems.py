@@ -73,7 +73,7 @@ def test_a_route_that_makes_no_sense_is_a_problem_under_its_key(
     assert problem.help or key == "path"
 
 
-def test_every_problem_of_every_route_is_reported_at_once_in_order() -> None:
+def test_every_problem_of_every_route_is_reported_in_order() -> None:
     found = problems(
         Route(0, "a", "/a", methods=frozenset({"get"})),
         Route(1, "a", "b", public=True, roles=("r",), permissions=("p",)),
@@ -100,7 +100,7 @@ def test_a_policy_error_reads_as_its_problems() -> None:
         )
 
 
-def test_a_name_is_one_routes_alone() -> None:
+def test_two_routes_cannot_have_the_same_name() -> None:
     (problem,) = problems(Route(0, "a", "/a"), Route(1, "a", "/b"))
     assert (problem.route, problem.key, problem.other) == (1, "name", 0)
 
@@ -158,7 +158,7 @@ def test_two_routes_that_cannot_win_the_same_request_are_none(one: Route, two: R
     assert policy([one, two]).routes == (one, two)
 
 
-def test_paths_that_differ_in_case_alone_are_rivals_where_case_is_ignored() -> None:
+def test_paths_that_differ_only_in_case_are_rivals_if_case_is_ignored() -> None:
     (problem,) = problems(Route(0, "a", "/a"), Route(1, "b", "/A"), ignore_case=True)
     assert problem.other == 0
 

@@ -115,7 +115,7 @@ def compiled(routes: Sequence[Route], *, ignore_case: bool = False) -> Policy | 
 
 @settings(max_examples=300)
 @given(tables(), st.lists(requests, min_size=1, max_size=4), st.booleans())
-def test_a_table_is_refused_for_rivals_alone_and_else_matches_as_a_scan_does(
+def test_a_table_is_refused_only_for_rivals_and_matches_like_a_scan(
     routes: tuple[Route, ...],
     asked: list[tuple[str, str, tuple[str, ...]]],
     ignore_case: bool,

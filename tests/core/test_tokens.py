@@ -55,7 +55,7 @@ def test_a_token_signed_with_a_secret_is_verified() -> None:
     assert verdict(token(claims(), b"x" * 40, "HS256"), one) is Reason.TOKEN_SIGNATURE
 
 
-def test_what_was_verified_says_whom_and_how_long() -> None:
+def test_a_verified_token_has_its_principal_and_its_lifetime() -> None:
     """Principal, digest, issuer, key, times and the headers for the upstream."""
     one = issuer(jwk(ec_key(), kid="k"))
     raw = token(claims(nbf=NOW - 5, username="张三"), ec_key(), "ES256", kid="k")
@@ -145,8 +145,8 @@ def test_keys_that_are_too_old_are_not_ready() -> None:
     assert verdict(raw, issuer(keys=fresh), max_stale=100.0) is Reason.OK
 
 
-def test_without_keys_a_token_that_is_bad_anyway_is_told_so() -> None:
-    """What needs no key is judged without one."""
+def test_an_invalid_token_is_refused_also_without_keys() -> None:
+    """Checks that need no key are made without one."""
     cases: list[tuple[dict[str, Any], Reason | NeedsKey]] = [
         ({"exp": NOW - 100}, Reason.TOKEN_EXPIRED),
         ({"token": "refresh-1"}, Reason.TOKEN_KIND),
@@ -156,7 +156,7 @@ def test_without_keys_a_token_that_is_bad_anyway_is_told_so() -> None:
         assert verdict(token(claims(**others), ec_key(), "ES256"), issuer()) == reason
 
 
-def test_an_unknown_kid_asks_for_a_fresh_key_set() -> None:
+def test_an_unknown_kid_needs_a_fresh_key_set() -> None:
     """It says which issuer's."""
     one = issuer(jwk(ec_key(), kid="k"))
     for kid in ("new", "", "K", "k\0", "k" * 256):
@@ -206,8 +206,8 @@ def test_keys_named_by_the_token_itself_are_never_used() -> None:
     assert verdict(token(claims(), ec_key(), "ES256", kid="k", **header), one) is Reason.OK
 
 
-def test_claims_that_name_nobody_are_refused_after_the_signature() -> None:
-    """A forger is not told what would be missing."""
+def test_claims_without_a_subject_are_refused_after_the_signature() -> None:
+    """A forger does not learn what is missing."""
     assert verdict(hs256(sub=...), secret_issuer()) is Reason.TOKEN_CLAIMS
     forged = token(claims(sub=...), b"x" * 32, "HS256")
     assert verdict(forged, secret_issuer()) is Reason.TOKEN_SIGNATURE

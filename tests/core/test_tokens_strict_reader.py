@@ -67,7 +67,7 @@ def test_what_is_not_three_parts_of_base64url_is_malformed(raw: bytes) -> None:
 
 
 def test_the_longest_token_is_8_kib() -> None:
-    """One byte more is refused before anything in it is looked at."""
+    """One byte more is refused before it is read."""
     filled = token(signature=b"x" * ((jws.MAX_TOKEN_BYTES - len(token(signature=b""))) * 3 // 4))
     assert len(filled) == jws.MAX_TOKEN_BYTES
     assert jws.read(filled).alg == "RS256"

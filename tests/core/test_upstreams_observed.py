@@ -187,7 +187,7 @@ def ways_in(
 
 
 def profiles(server: str) -> list[str]:
-    """Return the profiles under which a server is judged."""
+    """Return the profiles by which a server is compared."""
     return ["generic", *([PROFILES[server]] if server in PROFILES else [])]
 
 

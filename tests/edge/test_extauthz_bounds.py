@@ -124,12 +124,12 @@ def test_the_context_is_bounded() -> None:
         envelope_of(message(bounds.MAX_CONTEXT_BYTES))
 
 
-def test_a_body_that_fits_into_the_message_is_no_obstacle() -> None:
+def test_a_body_that_fits_into_the_message_is_accepted() -> None:
     message = about(header_map() + field(BODY, bytes(MAX_MESSAGE_BYTES - 1000)))
     assert envelope_of(message).request.target == b"/open/1"
 
 
-def test_a_field_that_ends_beyond_its_message_is_no_check_request() -> None:
+def test_a_field_that_ends_beyond_its_message_is_refused() -> None:
     whole = about(header_map() + field(BODY, bytes(20_000)))
     for message in (whole[:-1], whole + b"\x0a\x05ab", whole + b"\x09", whole + b"\xff" * 11):
         with pytest.raises(MalformedCheckError, match=CheckProblem.NOT_A_CHECK_REQUEST):

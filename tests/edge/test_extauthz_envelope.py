@@ -50,7 +50,7 @@ def test_a_name_in_both_representations_counts_as_repeated() -> None:
     ],
     ids=["empty", "noise", "no attributes", "empty http", "invalid text"],
 )
-def test_what_is_no_check_about_http_is_refused(message: bytes) -> None:
+def test_a_message_that_is_not_a_check_of_http_is_refused(message: bytes) -> None:
     """By an error that says so, never another one."""
     with pytest.raises(MalformedCheckError):
         envelope_of(message)

@@ -87,8 +87,8 @@ def test_a_request_that_is_repeated_is_not_decided_again(decided: list[object]) 
     assert last.peer_info().source == "10.0.0.9:4711"
 
 
-def test_what_asks_for_no_token_is_remembered_too(decided: list[object]) -> None:
-    """Its record says that none was looked at."""
+def test_requests_of_public_routes_are_remembered_too(decided: list[object]) -> None:
+    """Its record says that no token was read."""
     records: list[DecisionRecord] = []
     checks = service(snapshot((PUBLIC,)), records=records)
     for _ in range(3):
@@ -119,7 +119,7 @@ def test_one_difference_makes_another_request(other: bytes, decided: list[object
 
 
 def test_a_token_that_has_expired_since_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its time is looked at every time."""
+    """Its times are checked every time."""
     checks = service(snapshot())
     assert allowed(learn(checks))
     later = time.time() + 7200
@@ -224,7 +224,7 @@ def test_a_second_header_map_is_seen() -> None:
     assert reason_of(ask(checks, message.SerializeToString())) == "malformed_request"
 
 
-def test_an_id_that_is_in_the_answer_already_is_left_alone() -> None:
+def test_an_id_that_is_also_in_the_identity_changes_no_answer() -> None:
     """A client may choose its id to be its name, say."""
     checks = service(snapshot())
     own_id = an_id()

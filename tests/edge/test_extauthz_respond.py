@@ -112,7 +112,7 @@ def test_a_preflight_is_answered_with_nothing_where_no_origin_is_listed() -> Non
     assert preflight_answered(None, b"https://app.test") == {}
 
 
-def test_a_preflight_of_a_listed_origin_is_told_what_its_page_may_send() -> None:
+def test_the_answer_to_a_listed_origin_lists_what_its_page_may_send() -> None:
     """As the Fetch standard requires."""
     assert preflight_answered(CORS, b"https://app.test") == TOLD
     with_cookies = CORS._replace(credentials=True, headers=())
@@ -135,7 +135,7 @@ def test_a_preflight_of_a_listed_origin_is_told_what_its_page_may_send() -> None
         (),
     ],
 )
-def test_a_preflight_of_any_other_origin_is_told_nothing_but_that_origins_differ(
+def test_the_answer_to_any_other_origin_has_only_vary(
     origins: tuple[bytes, ...],
 ) -> None:
     """A cache must not give it the answer of a listed one, or the other way round."""
@@ -199,7 +199,7 @@ def test_the_methods_that_are_allowed_are_listed() -> None:
         (Reason.NO_ROUTE, None),
     ],
 )
-def test_a_grpc_client_is_told_what_envoy_would_translate_wrongly(
+def test_a_grpc_client_gets_the_status_that_envoy_would_translate_wrongly(
     reason: Reason, grpc_status: str | None
 ) -> None:
     """Only for gRPC requests; 401, 403 and 503 Envoy translates rightly."""
@@ -367,8 +367,8 @@ def test_a_query_parameter_that_may_hold_the_token_is_removed_where_it_is(
         (b"session=t;" + b"a=1;" * MAX_COOKIES, None),
     ],
 )
-def test_of_a_cookie_header_the_token_alone_is_taken(cookie: bytes, arrives: str | None) -> None:
-    """What is left stands as it stood, separators too; what no header can carry is left out."""
+def test_only_the_token_is_removed_from_a_cookie_header(cookie: bytes, arrives: str | None) -> None:
+    """The rest is unchanged, separators too, except values that are invalid in a header."""
     told = allowed(cookie=[cookie])
     assert ("cookie" in told.headers_to_remove) is (arrives is None)
     options = [(option.header.key, option.header.value) for option in told.headers]
@@ -437,11 +437,11 @@ def test_an_allow_for_a_denying_reason_is_a_denial(reason: Reason) -> None:
     ],
 )
 def test_the_language_is_the_one_preferred(accept_language: str, chinese: bool) -> None:
-    """RFC 9110 section 12.5.4; whatever is not understood counts as English."""
+    """RFC 9110 section 12.5.4; unknown values mean English."""
     assert prefers_chinese(accept_language) is chinese
 
 
-def test_the_upstream_is_told_what_the_issuer_can_grant_and_no_more() -> None:
+def test_the_upstream_gets_only_what_the_issuer_can_grant() -> None:
     """The filtered sets, through the whole service."""
     limited = HS256._replace(grantable=("closed:*",), grantable_roles=("user",))
     checks = service(snapshot(issuers=(limited,)))

@@ -114,7 +114,7 @@ def test_permissions_of_a_wrong_shape_grant_nothing(permissions: object) -> None
 def test_a_fault_inside_is_a_denial(
     name: str, result: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A step that raises or returns nonsense: 503, recorded as internal, nothing of it told."""
+    """A step that raises or returns nonsense: 503, recorded as internal, with no detail for the client."""
 
     def faulty(*_: object) -> object:
         if result is RuntimeError:
@@ -281,7 +281,7 @@ async def test_a_key_source_that_fails_is_a_denial() -> None:
     assert reason_of(await answer(checks, signed_by_fresh_key())) == "internal"
 
 
-async def test_only_so_many_requests_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_waiting_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past that they are denied, so that memory stays bounded; afterwards all is as before."""
     monkeypatch.setattr(service_module, "MAX_WAITING", 1)
     keys = Keys()

@@ -47,7 +47,7 @@ def test_a_missing_permission_is_named(explain: Explain) -> None:
     assert steps[-1] == ("permissions", False, lacking)
 
 
-def test_what_comes_after_the_first_failure_is_told_too(explain: Explain) -> None:
+def test_explain_shows_later_requirements_after_a_failure(explain: Explain) -> None:
     """Each requirement by itself: who lacks two things learns of both."""
     claims = '{"service_id": "7"}'
     steps = explain.steps("--path", "/users/7/orders", "--claims", claims)
@@ -63,7 +63,7 @@ def test_the_answer_is_what_envoy_gets(explain: Explain) -> None:
     assert told["answer"]["headers"]["www-authenticate"] == 'Bearer realm="zervi"'
 
 
-def test_each_check_of_a_token_is_told(explain: Explain) -> None:
+def test_explain_shows_each_check_of_a_token(explain: Explain) -> None:
     expired = explain.steps("--path", "/closed/1", "--as", "expired", "--fixtures", TOKEN_FILE)
     assert [(name, held) for name, held, _ in expired[2:]] == [
         ("credential", True), ("form", True), ("issuer", True), ("times", False),
@@ -72,7 +72,7 @@ def test_each_check_of_a_token_is_told(explain: Explain) -> None:
     assert malformed[-1] == ("form", False, "token_malformed: not three parts")
 
 
-def test_a_path_that_nearly_matches_is_told_what_it_lacks(explain: Explain) -> None:
+def test_explain_shows_which_routes_a_path_nearly_matches(explain: Explain) -> None:
     for path, lacks in (
         ("/closed", "its trailing * needs one more segment"),
         ("/READS", "it differs in upper and lower case"),
@@ -97,7 +97,7 @@ def test_why_a_route_is_not_the_one(
     assert any(step == name and why in text for step, _, text in explain.steps(*arguments))
 
 
-def test_a_preflight_is_explained_by_what_it_asks_for(explain: Explain) -> None:
+def test_a_preflight_is_explained_by_the_method_that_it_asks_for(explain: Explain) -> None:
     steps = explain.steps(
         "--path", "/reads", "--method", "OPTIONS",
         "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
@@ -106,7 +106,7 @@ def test_a_preflight_is_explained_by_what_it_asks_for(explain: Explain) -> None:
     assert steps[-1] == ("preflight", False, "preflight_answered: no upstream gets it")
 
 
-def test_why_a_preflight_is_not_forwarded_is_told(explain: Explain) -> None:
+def test_explain_says_why_a_preflight_is_not_forwarded(explain: Explain) -> None:
     forwarding = str(CASES / "config" / "forwarding.yaml")
     preflight = (
         "--path", "/open/secret/1", "--method", "OPTIONS", "--json",
@@ -119,7 +119,7 @@ def test_why_a_preflight_is_not_forwarded_is_told(explain: Explain) -> None:
     assert told["steps"][2]["text"].startswith("not forwarded as one")
 
 
-def test_every_reading_of_a_path_is_told(explain: Explain) -> None:
+def test_explain_shows_every_reading_of_a_path(explain: Explain) -> None:
     elsewhere = str(CASES / "config" / "elsewhere.yaml")
     told = json.loads(explain("--path", "/open//secret/1", "--json", config=elsewhere))
     readings = [step["text"] for step in told["steps"] if step["name"] == "path"]
@@ -220,7 +220,7 @@ def test_a_logged_request_is_explained_afresh(
 
 
 @pytest.mark.parametrize("decision_id", ["a2", "a3", "a4", "a5"])
-def test_there_is_no_verdict_where_the_log_lacks_what_it_takes(
+def test_there_is_no_verdict_if_the_log_lacks_what_a_decision_needs(
     explain: Explain, tmp_path: Path, decision_id: str
 ) -> None:
     """Nothing is shown as decided, and no step as failed."""
@@ -262,11 +262,11 @@ def test_a_wrong_call_is_one_line(explain: Explain, arguments: tuple[str, ...], 
     assert len(err.splitlines()) == 1
 
 
-def test_an_error_in_the_configuration_is_told(explain: Explain, tmp_path: Path) -> None:
+def test_explain_reports_an_error_in_the_configuration(explain: Explain, tmp_path: Path) -> None:
     assert "cannot be read" in explain("--path", "/x", config=str(tmp_path / "none"), code=1)
 
 
-def test_what_an_issuer_cannot_grant_is_told(
+def test_explain_shows_what_an_issuer_cannot_grant(
     explain: Explain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its name, whether the claims are taken as verified or were verified."""
@@ -293,7 +293,7 @@ def test_what_an_issuer_cannot_grant_is_told(
         assert who_is.endswith("roles user; permissions orders:a, orders:*")
 
 
-def test_the_neighbour_reading_that_denies_is_told(explain: Explain) -> None:
+def test_explain_shows_the_neighbour_reading_that_denies(explain: Explain) -> None:
     """With the kind of upstream that reads the path so, and the requirement that fails."""
     elsewhere = str(CASES / "config" / "elsewhere.yaml")
     told = json.loads(explain("--path", "/open/secret", "--json", config=elsewhere))
@@ -306,7 +306,9 @@ def test_the_neighbour_reading_that_denies_is_told(explain: Explain) -> None:
     assert told["detail"].startswith("some upstreams route this path to /open/secret/*.")
 
 
-def test_the_reading_of_the_host_that_denies_is_told(explain: Explain, tmp_path: Path) -> None:
+def test_explain_shows_the_reading_of_the_host_that_denies(
+    explain: Explain, tmp_path: Path
+) -> None:
     """A host in another case has no routes of its own to some upstreams."""
     files = Files(tmp_path)
     files.write(

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from sidecar.core.methods import is_method
 from sidecar.core.routes.patterns import MAX_NAME, Pattern
 from sidecar.core.routes.route import Route, RouteProblem, hosts_of, methods_of, normalise_host
 
 KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 
@@ -20,7 +20,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
             route.index, "principals", f"unknown kind of principal {kind!r}", "user or service"
         )
     for method in sorted(route.methods):
-        if not _METHOD.fullmatch(method):
+        if not is_method(method) or method != method.upper():
             yield RouteProblem(
                 route.index, "methods", f"{method!r} is not a method", "upper-case, such as GET"
             )
