@@ -114,7 +114,7 @@ def test_permissions_of_a_wrong_shape_grant_nothing(permissions: object) -> None
 def test_a_fault_inside_is_a_denial(
     name: str, result: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A step that raises or returns nonsense: 503, recorded as internal, with no detail for the client."""
+    """A step raises or returns nonsense: 503, recorded as internal, no detail for the client."""
 
     def faulty(*_: object) -> object:
         if result is RuntimeError:
