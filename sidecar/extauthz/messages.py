@@ -218,8 +218,8 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
     ),
     CheckProblem.NO_HTTP_ATTRIBUTES: ("the message has no HTTP attributes", "消息没有 HTTP 属性"),
     CheckProblem.NO_SINGLE_PATH: (
-        "the request does not have exactly one :path",
-        "请求的 :path 不是恰好一个",
+        "the request must have exactly one :path",
+        "请求必须恰好有一个 :path",
     ),
     CheckProblem.TOO_LARGE: ("the request is too large", "请求过大"),
     CheckProblem.TOO_MANY_FIELDS: ("the message has too many fields", "消息的字段过多"),

@@ -13,11 +13,7 @@ from sidecar.core.decision import Allow
 from sidecar.core.request import Request
 from sidecar.extauthz import memory
 from sidecar.extauthz.bounds import MalformedCheckError
-from sidecar.extauthz.envelope import (
-    Envelope,
-    open_envelope,
-    read_outline,
-)
+from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerationCache
 
 MAX_REMEMBERED = 500  # requests

@@ -25,10 +25,7 @@ from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.extauthz.withheld import Withheld
-from sidecar.pb.ext_authz_pb2 import (
-    CheckResponse,
-    DeniedHttpResponse,
-)
+from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse
 
 RETRY_AFTER_SECONDS = 1  # the sidecar itself retries what failed within about that time
 
@@ -171,11 +168,7 @@ class Responder:
         answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
 
     def _deny(
-        self,
-        response: CheckResponse,
-        decision: Deny,
-        envelope: Envelope | None,
-        decision_id: str,
+        self, response: CheckResponse, decision: Deny, envelope: Envelope | None, decision_id: str
     ) -> None:
         denied = response.denied_response
         denied.status.code = ANSWERS[decision.reason].status

@@ -28,13 +28,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz import memory
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.envelope import (
-    Envelope,
-    open_envelope,
-    peer_info,
-    read_outline,
-    sane_id,
-)
+from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_outline, sane_id
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
