@@ -25,7 +25,7 @@ from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.extauthz.withheld import Withheld
-from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse
+from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 
 RETRY_AFTER_SECONDS = 1  # the sidecar itself retries what failed within about that time
 
@@ -85,6 +85,7 @@ class Responder:
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
         self._removed = sorted(removed)
+        self._removed_beside: dict[tuple[str, ...], bytes] = {}
         self._withheld = Withheld(withheld) if withheld else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
         self._removals: SizedTwoGenerationCache[tuple[str, ...], bytes] = SizedTwoGenerationCache(
@@ -163,9 +164,14 @@ class Responder:
             set_header(answer, name, value)
         if len(answer.headers) != len(identity):
             raise TypeError("the answer lacks a part of the identity")
-        # Envoy would remove a name that is in both lists.
-        kept = {name for name, _ in identity}
-        answer.headers_to_remove.extend(name for name in self._removed if name not in kept)
+        # Envoy would remove a name that is in both lists. There are few sets of identity headers.
+        kept = tuple([name for name, _ in identity])
+        removals = self._removed_beside.get(kept)
+        if removals is None:
+            others = [name for name in self._removed if name not in kept]
+            removals = OkHttpResponse(headers_to_remove=others).SerializeToString()
+            self._removed_beside[kept] = removals
+        answer.MergeFromString(removals)
 
     def _deny(
         self, response: CheckResponse, decision: Deny, envelope: Envelope | None, decision_id: str
