@@ -22,7 +22,7 @@ from sidecar.app import wiring
 from sidecar.app.promotion import Candidate
 from sidecar.app.registration import Node
 from sidecar.app.reload import Reloader
-from sidecar.config import Config, ConfigError, changed_keys, load
+from sidecar.config import Config, ConfigError, changed_keys, read_files
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
@@ -35,6 +35,7 @@ from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
 from sidecar.ops.routes import MOVED, OpsAnswer, ops_routes
 from sidecar.ops.server import OpsServer
+from sidecar.review import lint
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
 from sidecar.transport.sockets import listen
@@ -55,7 +56,8 @@ def serve(path: Path) -> int:
     after a clean end, with 1 where nothing could be started.
     """
     try:
-        config = load(path, os.environ)
+        files = read_files(path, os.environ)
+        config = files.config(lint.findings(files))
     except ConfigError as error:
         for finding in error.findings:
             print(finding, file=sys.stderr)  # noqa: T201 -- the log is not configured yet

@@ -33,12 +33,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print findings and a summary; return 1 for errors and, if strict, for warnings."""
-    from sidecar.config import ConfigError, Severity, load  # --help needs none of it
+    from sidecar.config import ConfigError, Severity, read_files  # --help needs none of it
+    from sidecar.review import advice
     from sidecar.workbench.formats import count, render
 
     holds = ""
     try:
-        config = load(args.config, os.environ, review=True)
+        files = read_files(args.config, os.environ)
+        config = files.config(advice.findings(files))
         findings = config.warnings
         if args.openapi is not None:
             findings = (*findings, *_drift(args.openapi, config))
@@ -54,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         print(told)
     if args.format == "text":
         state = ["good"] if good else []
-        files = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
-        print(f"{', '.join(files)}: {', '.join([*state, *count(findings)])}{holds}")
+        names = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
+        print(f"{', '.join(names)}: {', '.join([*state, *count(findings)])}{holds}")
     strictly = args.strict and any(finding.severity is Severity.WARNING for finding in findings)
     return 0 if good and not strictly else 1
 

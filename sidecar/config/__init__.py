@@ -1,7 +1,16 @@
 """YAML to validated configuration, with file:line:column in every error."""
 
 from sidecar.config.changes import changed_keys
-from sidecar.config.load import Config, load
+from sidecar.config.load import Config, ConfigFiles, load, read_files
 from sidecar.documents.findings import ConfigError, Finding, Severity
 
-__all__ = ["Config", "ConfigError", "Finding", "Severity", "changed_keys", "load"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ConfigFiles",
+    "Finding",
+    "Severity",
+    "changed_keys",
+    "load",
+    "read_files",
+]

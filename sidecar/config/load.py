@@ -1,17 +1,16 @@
 """Load ``sidecar.yaml`` and the policy it names, or say all that is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sidecar.config import files, rules
-from sidecar.config import warnings as cautions
+from sidecar.config import files, rules, warnings
 from sidecar.config.environment import expand_service
 from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
 from sidecar.config.model import Issuer as IssuerEntry
 from sidecar.config.policy_file import (
-    ROUTES,
+    CompiledPolicy,
     PolicySettings,
     PolicySource,
     compile_document,
@@ -35,7 +34,6 @@ from sidecar.documents.located import in_order, located
 from sidecar.documents.schema import read_section
 from sidecar.documents.untyped import at, mapping, sequence, texts
 from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
-from sidecar.review import lint
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +57,78 @@ class Config:
     shadow: Policy | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFiles:
+    """The files of a configuration as they were read, and every finding about them.
+
+    ``value`` is the untyped content of ``sidecar.yaml`` (``document``), with ``looma.service``
+    filled in. ``policy`` and ``shadow`` are None where no file is named or it cannot be read. A
+    review reads what is valid here, even where something else is not.
+    """
+
+    path: Path
+    document: Document
+    value: object
+    settings: Settings | None
+    secrets: Secrets
+    policy: CompiledPolicy | None
+    shadow: CompiledPolicy | None
+    findings: tuple[Finding, ...]
+
+    def config(self, reviewed: Iterable[Finding] = ()) -> Config:
+        """Return the configuration, whose warnings include what a review found.
+
+        Raises ConfigError with all findings where one of them is an error.
+        """
+        settings, policy = self.settings, self.policy and self.policy.policy
+        findings = in_order([*self.findings, *reviewed])
+        if (
+            settings is None
+            or policy is None
+            or any(f.severity is Severity.ERROR for f in findings)
+        ):
+            raise ConfigError(findings)
+        return Config(
+            settings=settings,
+            policy=policy,
+            issuers=_issuers(settings, self.secrets),
+            token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
+            identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
+            registry_secret=self.secrets.registry,
+            warnings=tuple(findings),
+            route_lines=self.policy.lines() if self.policy else (),
+            shadow=self.shadow and self.shadow.policy,
+        )
+
+
 def load(
     path: Path,
     environ: Mapping[str, str],
     *,
     offline: bool = False,
     policy_file: PolicySource | None = None,
-    review: bool = False,
 ) -> Config:
-    """Read, check and resolve a configuration with its policy.
-
-    ``offline`` is for tools that judge requests where no sidecar runs: what only a running one
-    needs (secrets, certificates, the registry) is used where it is there and not asked for; a
-    candidate (``policy.shadow``) is not read.
-    ``policy_file`` takes the place of ``policy.file``. ``review`` adds to the warnings what a
-    reviewer would say beside what every start says.
+    """Read, check and resolve a configuration with its policy; see ``read_files``.
 
     Raises ConfigError with every error of all files, and nothing else whatever the files hold.
+    """
+    return read_files(path, environ, offline=offline, policy_file=policy_file).config()
+
+
+def read_files(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    offline: bool = False,
+    policy_file: PolicySource | None = None,
+) -> ConfigFiles:
+    """Read and check a configuration with its policy.
+
+    ``offline`` is for tools that judge requests where no sidecar runs: what only a running one
+    needs (secrets, certificates, the registry) is optional; a candidate (``policy.shadow``) is not
+    read. ``policy_file`` replaces ``policy.file``.
+
+    Raises ConfigError where ``sidecar.yaml`` cannot be read to its end.
     """
     document = _read(path)
     base = path.parent
@@ -86,31 +139,14 @@ def load(
     if not offline:
         problems += [*files.problems(value, base), *secrets.problems]
     wrong = {problem.place for problem in problems}
-    problems += [caution for caution in cautions.problems(value) if caution.place not in wrong]
+    problems += [warning for warning in warnings.problems(value) if warning.place not in wrong]
     source = policy_file or _policy_source(value, base, ("policy",), problems)
     candidate = None if offline else _policy_source(value, base, ("policy", "shadow"), problems)
     policy_settings = _policy_settings(value, settings)
-    policy, lines, findings = _policy(source, policy_settings)
-    shadow, _, shadowed = _policy(candidate, policy_settings)
-    findings += shadowed
-    if review and source is not None:
-        found, reviewed = _review(path, value, source, policy)
-        problems += found
-        findings += reviewed
-    findings = located(path, document, problems) + findings
-    if settings is None or policy is None or any(f.severity is Severity.ERROR for f in findings):
-        raise ConfigError(in_order(findings))
-    return Config(
-        settings=settings,
-        policy=policy,
-        issuers=_issuers(settings, secrets),
-        token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
-        identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
-        registry_secret=secrets.registry,
-        warnings=tuple(in_order(findings)),
-        route_lines=lines,
-        shadow=shadow,
-    )
+    policy, found = _compiled(source, policy_settings)
+    shadow, shadow_found = _compiled(candidate, policy_settings)
+    findings = (*located(path, document, problems), *found, *shadow_found)
+    return ConfigFiles(path, document, value, settings, secrets, policy, shadow, findings)
 
 
 def read_policy(path: Path) -> PolicySource:
@@ -188,35 +224,16 @@ def _policy_source(
         return None
 
 
-def _policy(
+def _compiled(
     source: PolicySource | None, settings: PolicySettings
-) -> tuple[Policy | None, tuple[int, ...], list[Finding]]:
+) -> tuple[CompiledPolicy | None, list[Finding]]:
     if source is None:
-        return None, (), []
-    path, document, digest = source
-    if not document.complete:
-        return None, (), located(path, document, [])
-    policy, found = compile_document(document, settings, digest)
-    lines: tuple[int, ...] = ()
-    if policy is not None:
-        found += lint.problems(policy)
-        lines = tuple(document.mark((*ROUTES, route.index)).line for route in policy.routes)
-    return policy, lines, located(path, document, found)
-
-
-def _review(
-    path: Path, value: object, source: PolicySource, policy: Policy | None
-) -> tuple[list[Problem], list[Finding]]:
-    """Return what a reviewer says of the settings, and of everything else."""
-    from sidecar.review import reviewer as review
-    from sidecar.review import secret_scan as exposed  # no start needs them
-
-    problems = list(review.of_settings(value))
-    findings = list(exposed.findings(path, source.path))
-    if policy is not None:
-        problems += review.of_settings_and_policy(policy, value)
-        findings += located(source.path, source.document, review.of_policy(policy, value))
-    return problems, findings
+        return None, []
+    policy: Policy | None = None
+    problems: list[Problem] = []
+    if source.document.complete:
+        policy, problems = compile_document(source.document, settings, source.digest)
+    return CompiledPolicy(source, policy), located(source.path, source.document, problems)
 
 
 def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:

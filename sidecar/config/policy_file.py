@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from sidecar.core.routes.table import (
     parse_pattern,
 )
 from sidecar.documents.document import Document
-from sidecar.documents.findings import BadValueError, Place, Problem, quoted
+from sidecar.documents.findings import BadValueError, Finding, Place, Problem, quoted
 from sidecar.documents.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
+from sidecar.documents.located import located
 from sidecar.documents.schema import Section, read_section
 from sidecar.documents.untyped import at, mapping, sequence
 
@@ -125,6 +126,22 @@ class PolicySource(NamedTuple):
     path: Path
     document: Document
     digest: str
+
+
+class CompiledPolicy(NamedTuple):
+    """A policy's file with what was made of it; ``policy`` is None where it is invalid."""
+
+    source: PolicySource
+    policy: Policy | None
+
+    def lines(self) -> tuple[int, ...]:
+        """Return each route's line in the file."""
+        routes = self.policy.routes if self.policy else ()
+        return tuple(self.source.document.mark((*ROUTES, route.index)).line for route in routes)
+
+    def located(self, problems: Iterable[Problem]) -> list[Finding]:
+        """Return problems with the policy as findings in its file."""
+        return located(self.source.path, self.source.document, problems)
 
 
 def digest_of(content: bytes) -> str:

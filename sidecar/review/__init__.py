@@ -1,1 +1,1 @@
-"""What a careful reviewer says of a valid configuration and policy."""
+"""Warnings and advice about a configuration and its policy, beside what `config` finds wrong."""

@@ -1,15 +1,16 @@
-"""What a careful reviewer would say of a policy that compiles: warnings."""
+"""Warnings about a policy that compiles; `serve` logs them at each start."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.core.paths.fold import fold
 from sidecar.core.routes.patterns import Pattern, parse_pattern
 from sidecar.core.routes.route import Route, hosts_of, methods_of
 from sidecar.core.routes.table import Policy
-from sidecar.documents.findings import Place, Problem, Severity, quoted
+from sidecar.documents.findings import Finding, Place, Problem, Severity, quoted
 
 
 class _Read(NamedTuple):
@@ -29,6 +30,16 @@ class _Node:
         self.one: _Node | None = None
         self.ends: list[_Read] = []
         self.tails: list[_Read] = []
+
+
+def findings(files: ConfigFiles) -> list[Finding]:
+    """Return every warning about the routes of a policy and of its candidate."""
+    return [
+        finding
+        for compiled in (files.policy, files.shadow)
+        if compiled is not None and compiled.policy is not None
+        for finding in compiled.located(problems(compiled.policy))
+    ]
 
 
 def problems(policy: Policy) -> Iterator[Problem]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.config import Config, ConfigError, Finding, load
+from sidecar.config import Config, ConfigError, Finding, read_files
+from sidecar.review import lint
 
 SECRET = "a-secret-of-forty-bytes-0123456789abcdef"
 ENVIRON = {"ZERVI_JWT_SECRET": SECRET}
@@ -29,8 +30,9 @@ class Files:
             (self.directory / f"{name}.yaml").write_text(text, encoding="utf-8")
 
     def load(self) -> Config:
-        """Load what was written."""
-        return load(self.config, self.environ)
+        """Load what was written, as `serve` does."""
+        files = read_files(self.config, self.environ)
+        return files.config(lint.findings(files))
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what loading finds, errors or warnings."""

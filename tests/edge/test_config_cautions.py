@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import load
+from sidecar.config import read_files
+from sidecar.review import advice
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, ROUTES, Files
 
 
@@ -191,6 +192,6 @@ def test_a_candidate_that_nothing_can_promote_is_warned_of(
     files.write(next=ROUTES)
     shadow = "policy: {file: routes.yaml, shadow: {file: next.yaml, promotable: true}}\n"
     files.write(sidecar=listen + ISSUERS + shadow)
-    warnings = load(files.config, files.environ, review=True).warnings
+    warnings = advice.findings(read_files(files.config, files.environ))
     assert [warning.code for warning in warnings] == codes
     assert all("listen.admin" in str(warning) for warning in warnings)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.config import ConfigError, Finding, Severity, load
+from sidecar.config import ConfigError, Finding, Severity
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, ROUTES, SECRET, Files
 
 ONE_DIRECTORY = settings(
@@ -29,7 +29,7 @@ def ends_well(files: Files, sidecar: bytes, routes: bytes) -> None:
     files.config.write_bytes(sidecar)
     (files.directory / "routes.yaml").write_bytes(routes)
     try:
-        findings = load(files.config, files.environ).warnings
+        findings = files.load().warnings
     except ConfigError as error:
         findings = error.findings or (NOTHING,)
     for finding in findings:

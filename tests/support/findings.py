@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sidecar.config import ConfigError, Finding, load
+from sidecar.config import ConfigError, Finding, read_files
+from sidecar.review import advice
 from tests.edge.config_files import Files
 
 
@@ -15,7 +16,8 @@ def review(directory: Path, *texts: str) -> list[Finding]:
     for text in texts:
         files.write(**{"routes" if text.startswith("api_gateway") else "sidecar": text})
     try:
-        found = load(files.config, files.environ, review=True).warnings
+        read = read_files(files.config, files.environ)
+        found = read.config(advice.findings(read)).warnings
     except ConfigError as error:
         found = error.findings
     short = f"{directory}/"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import load
+from sidecar.config import read_files
 from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import compile_policy
 from sidecar.documents.findings import Severity
-from sidecar.review import overlap
+from sidecar.review import advice, overlap
 from tests.support.case_tokens import CASES
 from tests.support.findings import review
 
@@ -99,5 +99,6 @@ def test_a_table_that_is_not_compared_to_its_end_says_so(
 def test_the_projects_own_tables_have_no_gap(tmp_path: Path) -> None:
     found = review(tmp_path, (ROOT / "demo/routes.yaml").read_text(encoding="utf-8"))
     for name in ("sidecar.yaml", "elsewhere.yaml"):
-        found += load(CASES / "config" / name, {}, offline=True, review=True).warnings
+        files = read_files(CASES / "config" / name, {}, offline=True)
+        found += advice.findings(files)
     assert "method-gap" not in {each.code for each in found}

@@ -1,12 +1,13 @@
-"""What a careful reviewer would say beside what every start says: for ``check`` alone.
+"""Advice about a configuration and its policy: only ``check`` gives it, no start does.
 
-Nothing here stops a start: findings are warnings, or infos for what may well be meant.
+Findings are warnings, or infos for what is probably intended; none is an error.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from sidecar.config.addresses import is_loopback, split_address
+from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.routes.table import Policy
@@ -19,16 +20,34 @@ from sidecar.core.tokens.principal import (
     Principal,
     identity_values,
 )
-from sidecar.documents.findings import BadValueError, Place, Problem, Severity, quoted
+from sidecar.documents.findings import BadValueError, Finding, Place, Problem, Severity, quoted
+from sidecar.documents.located import located
 from sidecar.documents.spelling import misspelt
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
-from sidecar.review import method_override, overlap, readings
+from sidecar.review import lint, method_override, overlap, readings, secret_scan
 
 NAMED = 5  # headers that a message names
 LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
 
 _PERMISSION_KEYS = ("permissions", "any_permissions", "owner_unless")
 _GRANTS: Place = ("zervi", "role_permissions")
+
+
+def findings(files: ConfigFiles) -> list[Finding]:
+    """Return every warning and info about a configuration, those of ``lint`` included.
+
+    What is invalid is left out; ``files.findings`` has it.
+    """
+    compiled, value = files.policy, files.value
+    problems = list(of_settings(value))
+    found = lint.findings(files)
+    paths = [files.path]
+    if compiled is not None:
+        paths.append(compiled.source.path)
+        if (policy := compiled.policy) is not None:
+            problems += of_settings_and_policy(policy, value)
+            found += compiled.located(of_policy(policy, value))
+    return [*located(files.path, files.document, problems), *secret_scan.findings(*paths), *found]
 
 
 def of_settings(document: object) -> Iterator[Problem]:
