@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from sidecar.config import Config
-from sidecar.config.model import CorsSection, Issuer, Looma
+from sidecar.config.model import CorsSection, IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.cors import Cors
@@ -73,7 +73,7 @@ def key_sources(config: Config) -> tuple[Source | None, ...]:
     return tuple(map(_key_source, config.settings.zervi.issuers))
 
 
-def _key_source(issuer: Issuer) -> Source | None:
+def _key_source(issuer: IssuerSection) -> Source | None:
     algorithms = frozenset(issuer.algorithms)
     if issuer.jwks_url is not None:
         return JwksUrl(issuer.issuer, algorithms, issuer.jwks_url, issuer.ca_file)

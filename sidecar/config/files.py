@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config.model import Issuer
+from sidecar.config.model import IssuerSection
 from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
 from sidecar.documents.findings import BadValueError, Place, Problem, Severity, dotted
 from sidecar.documents.untyped import at, mapping, sequence, texts
@@ -143,7 +143,7 @@ def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Ite
 
 def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator[Problem]:
     named = frozenset(texts(issuer.get("algorithms"))) & frozenset(ALGORITHMS)
-    algorithms = named or frozenset(Issuer.algorithms)
+    algorithms = named or frozenset(IssuerSection.algorithms)
     for name in texts(issuer.get("jwks_file")):
         try:
             content = read_file(Path(base, name), MAX_KEY_SET_BYTES)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from sidecar.config import files, rules, warnings
 from sidecar.config.environment import expand_service
-from sidecar.config.model import Claims, IssuerClaims, Settings, TokenPlace
-from sidecar.config.model import Issuer as IssuerEntry
+from sidecar.config.model import ClaimsSection, IssuerClaims, IssuerSection, Settings, TokenPlace
 from sidecar.config.policy_file import (
     CompiledPolicy,
     PolicySettings,
@@ -258,11 +257,11 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
     )
 
 
-def _signs_by_secret(issuer: IssuerEntry) -> bool:
+def _signs_by_secret(issuer: IssuerSection) -> bool:
     return issuer.secret_env is not None or issuer.secret_file is not None
 
 
-def _claims(shared: Claims, own: IssuerClaims) -> ClaimNames:
+def _claims(shared: ClaimsSection, own: IssuerClaims) -> ClaimNames:
     """Return an issuer's claims; what its own leave out is as for every issuer."""
     given = {part: names for part, names in asdict(own).items() if names is not None}
     return ClaimNames(**{**asdict(shared), **given})

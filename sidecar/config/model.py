@@ -39,13 +39,13 @@ from sidecar.documents.kinds import (
     Duration,
     File,
     Flag,
+    Integer,
     Kind,
-    Listed,
+    List,
     Mapped,
     Optional,
     Size,
     Text,
-    Whole,
 )
 from sidecar.documents.schema import Section
 from sidecar.documents.values import (
@@ -59,9 +59,12 @@ from sidecar.documents.values import (
     subject_expression,
 )
 
-_TEXTS = Listed(Text(), least=1)
-_GRANTS = Mapped(Listed(Text()))
-_GRANTABLE = Optional(Listed(Text(grant_pattern), most=256, distinct=True))
+_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_HEADERS = ("authorization", "content-type")
+_TEXTS = List(Text(), min_items=1)
+_GRANTS = Mapped(List(Text()))
+_GRANTABLE = Optional(List(Text(grant_pattern), max_items=256, unique=True))
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
     former={
@@ -73,7 +76,7 @@ _PREFLIGHT = Choice(
 
 def _names(name: Kind) -> Optional:
     """Return up to three names, or one by itself: an old secret, a new one, and one to spare."""
-    return Optional(Listed(name, least=1, most=3, or_one=True, distinct=True))
+    return Optional(List(name, min_items=1, max_items=3, or_one=True, unique=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ class Tls:
     key_file: Annotated[Path, File(shown=False)]
     client_ca_file: Annotated[Path | None, Optional(File())] = None
     client_names: Annotated[
-        tuple[str, ...] | None, Optional(Listed(Text(client_name), least=1, distinct=True))
+        tuple[str, ...] | None, Optional(List(Text(client_name), min_items=1, unique=True))
     ] = None
 
 
@@ -105,7 +108,7 @@ class Listen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claims:
+class ClaimsSection:
     """``zervi.claims``: which claims hold what, in order of preference."""
 
     subject: Annotated[tuple[str, ...], _TEXTS] = ("user_id", "sub")
@@ -127,7 +130,7 @@ class IssuerClaims:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issuer:
+class IssuerSection:
     """One of ``zervi.issuers``: exactly one of the two ``jwks_*`` and ``secret_*`` is given."""
 
     issuer: Annotated[str, Text()]
@@ -138,10 +141,8 @@ class Issuer:
     )
     secret_file: Annotated[tuple[Path, ...] | None, _names(File(shown=False))] = None
     audiences: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-    algorithms: Annotated[tuple[str, ...], Listed(Text(algorithm), least=1, distinct=True)] = (
-        "RS256",
-        "ES256",
-        "EdDSA",
+    algorithms: Annotated[tuple[str, ...], List(Text(algorithm), min_items=1, unique=True)] = (
+        _ALGORITHMS
     )
     ca_file: Annotated[Path | None, Optional(File())] = None
     allow_missing_issuer: Annotated[bool, Flag()] = False
@@ -182,7 +183,7 @@ class TokenCache:
     ``max_ttl`` is in seconds.
     """
 
-    max_entries: Annotated[int, Whole(1, 1_000_000)] = 10_000
+    max_entries: Annotated[int, Integer(1, 1_000_000)] = 10_000
     max_bytes: Annotated[int, Size("1MiB", "4GiB")] = 32 * 1024 * 1024
     max_ttl: Annotated[float, Duration("1s", "24h")] = 300.0
 
@@ -191,14 +192,14 @@ class TokenCache:
 class Zervi:
     """``zervi``: who signs tokens, and how they are read. ``leeway`` in seconds."""
 
-    issuers: Annotated[tuple[Issuer, ...], Listed(Section(Issuer), least=1)]
+    issuers: Annotated[tuple[IssuerSection, ...], List(Section(IssuerSection), min_items=1)]
     leeway: Annotated[float, Duration("0s", "5m")] = 30.0
-    claims: Annotated[Claims, Section(Claims)] = Claims()
+    claims: Annotated[ClaimsSection, Section(ClaimsSection)] = ClaimsSection()
     role_permissions: Annotated[Mapping[str, tuple[str, ...]], _GRANTS] = field(
         default_factory=dict
     )
     token_sources: Annotated[
-        tuple[TokenPlace, ...], Listed(Section(TokenPlace), least=1, distinct=True)
+        tuple[TokenPlace, ...], List(Section(TokenPlace), min_items=1, unique=True)
     ] = (TokenPlace(header="authorization", scheme="Bearer"),)
     jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
     token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
@@ -222,7 +223,7 @@ class ShadowSection:
     """``policy.shadow``: a candidate that is evaluated beside the policy and answers nobody."""
 
     file: Annotated[Path, File()]
-    percent: Annotated[int, Whole(1, 100)] = 100
+    percent: Annotated[int, Integer(1, 100)] = 100
     promotable: Annotated[bool, Flag()] = False
 
 
@@ -230,19 +231,11 @@ class ShadowSection:
 class CorsSection:
     """``policy.cors``: which pages may read what the sidecar answers. ``max_age`` in seconds."""
 
-    origins: Annotated[tuple[str, ...], Listed(Text(origin), least=1, distinct=True)]
-    methods: Annotated[tuple[str, ...], Listed(Text(cors_method), least=1, distinct=True)] = (
-        "GET",
-        "HEAD",
-        "POST",
-        "PUT",
-        "PATCH",
-        "DELETE",
+    origins: Annotated[tuple[str, ...], List(Text(origin), min_items=1, unique=True)]
+    methods: Annotated[tuple[str, ...], List(Text(cors_method), min_items=1, unique=True)] = (
+        _METHODS
     )
-    headers: Annotated[tuple[str, ...], Listed(Text(cors_header), distinct=True)] = (
-        "authorization",
-        "content-type",
-    )
+    headers: Annotated[tuple[str, ...], List(Text(cors_header), unique=True)] = _HEADERS
     credentials: Annotated[bool, Flag()] = False
     max_age: Annotated[float, Duration("0s", "24h")] = 600.0
 
@@ -257,27 +250,25 @@ class PolicySection:
     ignore_case: Annotated[bool, Flag()] = False
     upstream: Annotated[str, Choice(tuple(UPSTREAMS))] = GENERIC
     allow_paths: Annotated[
-        tuple[str, ...], Listed(Choice(tuple(sorted(ALLOWABLE))), distinct=True)
+        tuple[str, ...], List(Choice(tuple(sorted(ALLOWABLE))), unique=True)
     ] = ()
     identity_headers: Annotated[IdentityHeaderNames, Section(IdentityHeaderNames)] = (
         IdentityHeaderNames()
     )
-    remove_headers: Annotated[tuple[str, ...], Listed(Text(changeable_header), distinct=True)] = (
-        REMOVED
-    )
+    remove_headers: Annotated[tuple[str, ...], List(Text(changeable_header), unique=True)] = REMOVED
     forward_authorization: Annotated[bool, Flag()] = True
     shadow: Annotated[ShadowSection | None, Optional(Section(ShadowSection))] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class ServiceSection:
     """``looma.service``: the upstream as the registry lists it, once ``${NAME}`` is filled in."""
 
     name: Annotated[str, Text()]
     type: Annotated[str, Text()] = "basic-server"
     id: Annotated[str, Text(id_template)] = "{name}-{host}-{port}"
     address: Annotated[str, Text(service_address)]
-    port: Annotated[int, Whole(1, 65535)]
+    port: Annotated[int, Integer(1, 65535)]
     node: Annotated[str, Text()] = ""
     cluster: Annotated[str, Text()] = ""
     version: Annotated[str, Text()] = ""
@@ -324,7 +315,7 @@ class Looma:
     ca_file: Annotated[Path | None, Optional(File())] = None
     cert_file: Annotated[Path | None, Optional(File())] = None
     key_file: Annotated[Path | None, Optional(File(shown=False))] = None
-    service: Annotated[Service, Section(Service)]
+    service: Annotated[ServiceSection, Section(ServiceSection)]
     probe: Annotated[Probe, Section(Probe)]
     heartbeat: Annotated[float, Duration("1s", "100s")] = 30.0
     token: Annotated[RegistryToken | None, Optional(Section(RegistryToken))] = None

@@ -24,7 +24,7 @@ from sidecar.core.routes.table import (
 )
 from sidecar.documents.document import Document
 from sidecar.documents.findings import BadValueError, Finding, Place, Problem, quoted
-from sidecar.documents.kinds import Choice, Flag, Listed, Notes, RefusedError, Text
+from sidecar.documents.kinds import Choice, Flag, List, Notes, RefusedError, Text
 from sidecar.documents.located import located
 from sidecar.documents.schema import Section, read_section
 from sidecar.documents.untyped import at, mapping, sequence
@@ -55,7 +55,7 @@ def _host(text: str) -> str:
     return text.lower()
 
 
-_TEXTS = Listed(Text(), least=1, distinct=True)
+_TEXTS = List(Text(), min_items=1, unique=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +67,14 @@ class RouteEntry:
     auth_required: Annotated[bool, Flag()] = True
     permissions: Annotated[tuple[str, ...], _TEXTS] = ()
     name: Annotated[str, Text(_name)] = ""
-    methods: Annotated[tuple[str, ...], Listed(Text(method), least=1, distinct=True)] = ()
-    hosts: Annotated[tuple[str, ...], Listed(Text(_host), least=1, distinct=True)] = ()
+    methods: Annotated[tuple[str, ...], List(Text(method), min_items=1, unique=True)] = ()
+    hosts: Annotated[tuple[str, ...], List(Text(_host), min_items=1, unique=True)] = ()
     any_permissions: Annotated[tuple[str, ...], _TEXTS] = ()
     roles: Annotated[tuple[str, ...], _TEXTS] = ()
     owner: Annotated[str, Text()] = ""
     owner_unless: Annotated[tuple[str, ...], _TEXTS] = ()
     principals: Annotated[
-        tuple[str, ...], Listed(Choice(("user", "service")), least=1, distinct=True)
+        tuple[str, ...], List(Choice(("user", "service")), min_items=1, unique=True)
     ] = ("user",)
     issuers: Annotated[tuple[str, ...], _TEXTS] = ()
 

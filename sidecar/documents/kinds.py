@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sidecar.documents.findings import BadValueError, Place, Problem, one_of, quoted
-from sidecar.documents.values import seconds, size, text_that_says_something
+from sidecar.documents.values import non_blank, seconds, size
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -60,7 +60,7 @@ class Kind(Protocol):
 class Text:
     """Text that ``check`` returns as the program uses it, or refuses with BadValueError."""
 
-    check: Callable[[str], Any] = text_that_says_something
+    check: Callable[[str], Any] = non_blank
     shown: bool = True  # whether a message may repeat it
 
     def read(self, value: object, place: Place, notes: Notes) -> Any:
@@ -108,11 +108,11 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """A whole number; both bounds belong to it."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
     def read(self, value: object, place: Place, notes: Notes) -> int:
         """Read a whole number."""
@@ -120,8 +120,8 @@ class Whole:
             digits = isinstance(value, str) and value.isdigit()
             hint = "write it without quotes" if digits else ""
             raise notes.wrong_type(value, place, "a whole number", hint)
-        if not self.least <= value <= self.most:
-            message = f"must be from {self.least} to {self.most}, not {quoted(str(value))}"
+        if not self.minimum <= value <= self.maximum:
+            message = f"must be from {self.minimum} to {self.maximum}, not {quoted(str(value))}"
             raise notes.refuse(place, "bad-value", message)
         return value
 
@@ -130,8 +130,8 @@ class Whole:
 class Duration:
     """A duration with its unit in the file, seconds in the program; both bounds belong to it."""
 
-    least: str
-    most: str
+    minimum: str
+    maximum: str
 
     def read(self, value: object, place: Place, notes: Notes) -> float:
         """Read a duration."""
@@ -144,8 +144,8 @@ class Duration:
             found = seconds(value)
         except BadValueError as error:
             raise notes.refuse(place, "bad-value", str(error), error.help) from None
-        if not seconds(self.least) <= found <= seconds(self.most):
-            message = f"must be from {self.least} to {self.most}, not {quoted(value)}"
+        if not seconds(self.minimum) <= found <= seconds(self.maximum):
+            message = f"must be from {self.minimum} to {self.maximum}, not {quoted(value)}"
             raise notes.refuse(place, "bad-value", message)
         return found
 
@@ -154,8 +154,8 @@ class Duration:
 class Size:
     """A size with its unit in the file, bytes in the program; both bounds belong to it."""
 
-    least: str
-    most: str
+    minimum: str
+    maximum: str
 
     def read(self, value: object, place: Place, notes: Notes) -> int:
         """Read a size."""
@@ -166,8 +166,8 @@ class Size:
             found = size(value)
         except BadValueError as error:
             raise notes.refuse(place, "bad-value", str(error), error.help) from None
-        if not size(self.least) <= found <= size(self.most):
-            message = f"must be from {self.least} to {self.most}, not {quoted(value)}"
+        if not size(self.minimum) <= found <= size(self.maximum):
+            message = f"must be from {self.minimum} to {self.maximum}, not {quoted(value)}"
             raise notes.refuse(place, "bad-value", message)
         return found
 
@@ -193,17 +193,17 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A list in the file, a tuple in the program. ``or_one``: a single text counts as a list of it.
+class List:
+    """A list in the file, a tuple in the program. ``or_one`` also accepts one item without a list.
 
-    ``distinct`` refuses what stands in it twice.
+    ``unique`` refuses repeated items.
     """
 
     of: Kind
-    least: int = 0
-    most: int | None = None
+    min_items: int = 0
+    max_items: int | None = None
     or_one: bool = False
-    distinct: bool = False
+    unique: bool = False
 
     def read(self, value: object, place: Place, notes: Notes) -> tuple[Any, ...]:
         """Read a list."""
@@ -213,10 +213,10 @@ class Listed:
             hint = f"write {_as_list(value)}" if isinstance(value, str) else ""
             wanted = "text or a list of texts" if self.or_one else "a list"
             raise notes.wrong_type(value, place, wanted, hint)
-        if len(value) < self.least:
+        if len(value) < self.min_items:
             raise notes.refuse(place, "bad-value", "is an empty list")
-        if self.most is not None and len(value) > self.most:
-            message = f"has {len(value)} items, at most {self.most} are taken"
+        if self.max_items is not None and len(value) > self.max_items:
+            message = f"has {len(value)} items, at most {self.max_items} are taken"
             raise notes.refuse(place, "bad-value", message)
         items: list[Any] = []
         refused = False
@@ -227,7 +227,7 @@ class Listed:
             except RefusedError:
                 refused = True
                 continue
-            if self.distinct and first.setdefault(item, index) != index:
+            if self.unique and first.setdefault(item, index) != index:
                 message = f"repeats item {first[item] + 1}"
                 notes.refuse((*place, index), "bad-value", message)
                 refused = True

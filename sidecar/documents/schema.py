@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from sidecar.documents.findings import Place, Problem, quoted
-from sidecar.documents.kinds import Kind, Listed, Notes, Optional, RefusedError, name_of
+from sidecar.documents.kinds import Kind, List, Notes, Optional, RefusedError, name_of
 
 LIKENESS = 0.7  # of two keys, so that one may be meant by the other: `port` is not `transport`
 
@@ -91,7 +91,7 @@ def places_of(section: type[Any], wanted: str) -> Iterator[str]:
 
 def section_in(kind: Kind) -> type[Any] | None:
     """Return the section that values of a kind are, or are lists of; None for other kinds."""
-    while isinstance(kind, Optional | Listed):
+    while isinstance(kind, Optional | List):
         kind = kind.of
     return kind.of if isinstance(kind, Section) else None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 MIN_LENGTH = 4  # shorter names are close to each other by chance
 
 
-def misspelt(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tuple[str, str]]:
+def likely_typos(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield names with the one that each is probably meant to be.
 
     ``used`` counts how often each name is used. A name is suspect where it is not ``known`` and

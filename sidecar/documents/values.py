@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"[*+]|(?<!\()\?|\{[0-9]*,[0-9]*\}")
 _PLACEHOLDER = re.compile(r"\{(name|host|port)\}")
 
 
-def text_that_says_something(text: str) -> str:
+def non_blank(text: str) -> str:
     """Return a text as it is. Raises BadValueError for blank, padded or overlong text."""
     if not text.strip():
         raise BadValueError("is empty")
@@ -84,7 +84,7 @@ def algorithm(text: str) -> str:
 
 def grant_pattern(text: str) -> str:
     """Return a name, or the beginning of names before a ``*``, as it is. Raises BadValueError."""
-    text_that_says_something(text)
+    non_blank(text)
     if "*" in text[:-1]:
         raise BadValueError(
             f"has a `*` that is not its end, in {quoted(text)}", "such as orders:read or orders:*"
@@ -99,7 +99,7 @@ def subject_expression(text: str) -> str:
     matched against may be an attacker's. So nothing that repeats is repeated, and repetitions are
     few; over the 128 characters that are matched at most, that is some milliseconds.
     """
-    text_that_says_something(text)
+    non_blank(text)
     try:
         re.compile(text, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
@@ -135,7 +135,7 @@ def node_path(text: str) -> str:
 
 def id_template(text: str) -> str:
     """Return a service id's template as it is. Raises BadValueError for another placeholder."""
-    text_that_says_something(text)
+    non_blank(text)
     if set(_PLACEHOLDER.sub("", text)) & set("{}"):
         raise BadValueError(
             f"has a placeholder that is not known, in {quoted(text)}",

@@ -22,7 +22,7 @@ from sidecar.core.tokens.principal import (
 )
 from sidecar.documents.findings import BadValueError, Finding, Place, Problem, Severity, quoted
 from sidecar.documents.located import located
-from sidecar.documents.spelling import misspelt
+from sidecar.documents.spelling import likely_typos
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 from sidecar.review import lint, method_override, overlap, readings, secret_scan
 
@@ -238,7 +238,7 @@ def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> I
     """Yield what is one letter from a name that is known, or used more often."""
     keys = tuple(keys)
     used = Counter(name for route in policy.routes for name in _permissions(route, keys))
-    meant = dict(misspelt(used, known))
+    meant = dict(likely_typos(used, known))
     for route in policy.routes if meant else ():
         for key in keys:
             for index, name in enumerate(getattr(route, key)):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from sidecar.core.reasons import Reason
 from sidecar.documents.findings import BadValueError, Place, quoted
-from sidecar.documents.kinds import Choice, File, Kind, Listed, Mapped, Notes, Optional, Text, Whole
+from sidecar.documents.kinds import Choice, File, Integer, Kind, List, Mapped, Notes, Optional, Text
 from sidecar.documents.schema import Section
 
 NOBODY = "nobody"  # who sends no token; there without being listed
@@ -108,7 +108,7 @@ class RequestEntry:
     method: Annotated[str, Text(_any_text)] = "GET"
     host: Annotated[str, Text(_any_text)] = "localhost"
     headers: Annotated[
-        Mapping[str, tuple[str, ...]], Mapped(Listed(Text(_any_text), or_one=True))
+        Mapping[str, tuple[str, ...]], Mapped(List(Text(_any_text), or_one=True))
     ] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ class Expectation:
 
     decision: Annotated[str | None, Optional(Choice(("allow", "deny")))] = None
     reason: Annotated[str | None, Optional(Choice(tuple(Reason)))] = None
-    status: Annotated[int | None, Optional(Whole(100, 599))] = None
+    status: Annotated[int | None, Optional(Integer(100, 599))] = None
     route: Annotated[str | None, Optional(Text())] = None
     message: Annotated[str | None, Optional(Text())] = None
     headers: Annotated[Mapping[str, str | None], Mapped(Optional(Text(_any_text)))] = field(

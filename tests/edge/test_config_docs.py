@@ -11,7 +11,7 @@ import pytest
 from sidecar.config.model import IssuerClaims, Settings
 from sidecar.config.policy_file import RouteEntry
 from sidecar.core.paths.canonical import ALLOWABLE
-from sidecar.documents.kinds import Duration, Kind, Listed, Notes, Whole
+from sidecar.documents.kinds import Duration, Integer, Kind, List, Notes
 from sidecar.documents.schema import Section, keys_of, section_in
 from sidecar.documents.yaml_source import read_yaml
 from tests.edge.config_files import ENVIRON
@@ -49,7 +49,7 @@ def keys(section: type[Any], prefix: str = "") -> Iterator[tuple[str, Kind, Any]
         if below in (None, IssuerClaims) or not isinstance(kind, Section):
             yield prefix + name, kind, default
         if below not in (None, IssuerClaims):
-            yield from keys(below, f"{prefix}{name}{'[]' if isinstance(kind, Listed) else ''}.")
+            yield from keys(below, f"{prefix}{name}{'[]' if isinstance(kind, List) else ''}.")
 
 
 SCHEMA = {name: (kind, default) for name, kind, default in keys(Settings)}
@@ -114,5 +114,5 @@ def test_a_bound_that_the_page_names_is_the_schemas() -> None:
     assert len(rows) == 12
     for name, least, most in rows:
         kind = SCHEMA[name][0]
-        assert isinstance(kind, Duration | Whole)
-        assert (str(kind.least), str(kind.most)) == (least, most), name
+        assert isinstance(kind, Duration | Integer)
+        assert (str(kind.minimum), str(kind.maximum)) == (least, most), name

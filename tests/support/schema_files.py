@@ -15,13 +15,13 @@ from sidecar.documents.kinds import (
     Duration,
     File,
     Flag,
+    Integer,
     Kind,
-    Listed,
+    List,
     Mapped,
     Optional,
     Size,
     Text,
-    Whole,
 )
 from sidecar.documents.schema import Section, keys_of
 from sidecar.documents.values import ALGORITHMS, algorithm
@@ -63,12 +63,12 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
     match kind:
         case Optional(of):
             return {"anyOf": [schema_of(of, name, page), {"type": "null"}]}
-        case Listed(of, least, most, or_one, distinct):
+        case List(of, min_items, max_items, or_one, unique):
             inner = of if not isinstance(of, Optional) else of.of
             listed: Schema = {"type": "array", "items": schema_of(inner, f"{name}[]", page)}
-            listed |= {"minItems": least} if least else {}
-            listed |= {"maxItems": most} if most is not None else {}
-            listed |= {"uniqueItems": True} if distinct else {}
+            listed |= {"minItems": min_items} if min_items else {}
+            listed |= {"maxItems": max_items} if max_items is not None else {}
+            listed |= {"uniqueItems": True} if unique else {}
             return {"anyOf": [listed["items"], listed]} if or_one else listed
         case Mapped(of):
             return {"type": "object", "additionalProperties": schema_of(of, name, page)}
@@ -78,12 +78,12 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
             return {"enum": list(words)}
         case Flag():
             return {"type": "boolean"}
-        case Whole(least, most):
-            return {"type": "integer", "minimum": least, "maximum": most}
-        case Duration(least, most):
-            return {"type": "string", "pattern": _DURATION, "examples": [least, most]}
-        case Size(least, most):
-            return {"type": "string", "pattern": _SIZE, "examples": [least, most]}
+        case Integer(minimum, maximum):
+            return {"type": "integer", "minimum": minimum, "maximum": maximum}
+        case Duration(minimum, maximum):
+            return {"type": "string", "pattern": _DURATION, "examples": [minimum, maximum]}
+        case Size(minimum, maximum):
+            return {"type": "string", "pattern": _SIZE, "examples": [minimum, maximum]}
         case Text(check):
             return {"enum": list(ALGORITHMS)} if check is algorithm else {"type": "string"}
         case File(_):

@@ -13,7 +13,7 @@ from sidecar.cli import main
 from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import Policy, PolicyError, compile_policy
 from sidecar.documents.findings import Finding, Severity
-from sidecar.documents.spelling import misspelt, one_apart
+from sidecar.documents.spelling import likely_typos, one_apart
 from sidecar.review import overlap
 from sidecar.workbench.formats import render
 from tests.edge.config_files import SECRET, Files
@@ -58,7 +58,7 @@ NAMES = st.lists(st.text("abcd", min_size=4, max_size=6), unique=True, max_size=
 @given(NAMES, NAMES)
 def test_misspelt_names_are_those_next_to_a_known_one(used: list[str], known: list[str]) -> None:
     """Found by what they share, as comparing each with each would."""
-    found = dict(misspelt(dict.fromkeys(used, 1), known))
+    found = dict(likely_typos(dict.fromkeys(used, 1), known))
     for name in used:
         near = [other for other in known if other != name and one_apart(name, other)]
         assert (name in found) is (bool(near) and name not in known)
