@@ -68,7 +68,7 @@ PHRASES = {
     r"(?:is|are|be|being|stays|words?) away(?! from)": "is down, is unavailable",
     r"(?:an?|one|each) (?:entry|line|fetch|file|token|module|pause|probe|check) an? \w+": "per",
     r"what is (?:bad|wrong|misspelt)|a bad one": "invalid; name it",
-    r"misspelt": "misspelled, or a typo",
+    r"misspelt(?!-)": "misspelled, or a typo",
     r"decides nothing|asks (?:for )?nothing|asks nobody": "say what it does",
     r"(?:came|come|comes|became|become|becomes) of": "name the result",
     r"hears? of": "learns of, receives",

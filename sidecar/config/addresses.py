@@ -1,4 +1,4 @@
-"""Addresses, hosts and URLs as a configuration names them."""
+"""Addresses, hosts and URLs in a configuration."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -7,33 +7,35 @@ from urllib.parse import SplitResult, urlsplit
 from sidecar.documents.findings import BadValueError, one_of, quoted
 
 _ADMIN = "unix:/run/zervi-admin/admin.sock"
-MAX_SOCKET_PATH = 90  # bytes: the kernel takes 107, and a temporary name beside it must fit too
+MAX_SOCKET_PATH = (
+    90  # bytes: the kernel's limit is 107, and a temporary name in the same directory must fit too
+)
 
 _NAME_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:-]+(/[A-Za-z0-9._~!$&'()+,;=:@%-]+)*")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 def check_host(host: str) -> None:
-    """Raise BadValueError for what is no host name, no IPv4 address and no IPv6 in brackets."""
+    """Raise BadValueError unless this is a host name, an IPv4 or a bracketed IPv6 address."""
     if not host:
-        raise BadValueError("lacks the host")
+        raise BadValueError("has no host")
     shown = quoted(host)
     if not host.isascii():
-        raise BadValueError(f"has a host that is not ASCII, {shown}", "write it in Punycode: xn--…")
+        raise BadValueError(f"has a non-ASCII host, {shown}", "write it in Punycode: xn--…")
     if host.startswith("[") or host.count(":") > 1:
         if not (host.startswith("[") and host.endswith("]")):
-            raise BadValueError(f"has an IPv6 address without its brackets, {shown}")
+            raise BadValueError(f"has an IPv6 address without brackets, {shown}")
         if not _is_address(IPv6Address, host[1:-1]):
-            raise BadValueError(f"has a host that is no IPv6 address, {shown}")
+            raise BadValueError(f"has an invalid IPv6 address, {shown}")
     elif re.fullmatch(r"[0-9.]+", host):
         if not _is_address(IPv4Address, host):
-            raise BadValueError(f"has a host that is no IPv4 address, {shown}")
+            raise BadValueError(f"has an invalid IPv4 address, {shown}")
     elif not _HOST_NAME.fullmatch(host):
-        raise BadValueError(f"has a host that is no host name, {shown}")
+        raise BadValueError(f"has an invalid host name, {shown}")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (IPv6 bare or in brackets) is this machine as seen from itself."""
+    """Return whether a host (IPv6 with or without brackets) is a loopback address or name."""
     bare = host.strip("[]").lower()
     if _is_address(IPv6Address, bare):
         return IPv6Address(bare).is_loopback
@@ -49,93 +51,95 @@ def split_address(address: str) -> tuple[str, int]:
         hint = "such as 127.0.0.1:9001 or [::1]:9001"
         raise BadValueError(f"must be host:port, not {quoted(address)}", hint)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise BadValueError(f"has the port {quoted(port)}", "a port is a number from 0 to 65535")
+        raise BadValueError(
+            f"has the invalid port {quoted(port)}", "a port is a number from 0 to 65535"
+        )
     if not host:
-        hint = f"0.0.0.0:{port} for every address, 127.0.0.1:{port} for this machine alone"
-        raise BadValueError("lacks the host", hint)
+        hint = f"0.0.0.0:{port} for every address, 127.0.0.1:{port} for this machine only"
+        raise BadValueError("has no host", hint)
     check_host(host)
     return host, int(port)
 
 
 def tcp_address(text: str) -> str:
-    """Return ``host:port`` as it is. Raises BadValueError."""
+    """Return ``host:port`` unchanged. Raises BadValueError."""
     if text.startswith("unix:"):
-        raise BadValueError("must be host:port, it is not served on a unix socket")
+        raise BadValueError("must be host:port: a unix socket is not supported here")
     split_address(text)
     return text
 
 
 def address(text: str, example: str = "unix:/run/zervi/authz.sock") -> str:
-    """Return ``host:port`` or ``unix:/path`` as it is. Raises BadValueError."""
+    """Return ``host:port`` or ``unix:/path`` unchanged. Raises BadValueError."""
     if not text.startswith("unix:"):
         return tcp_address(text)
     path = text.removeprefix("unix:")
     if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
         raise BadValueError(
-            f"must name a socket by its full path, not {quoted(path)}",
+            f"must be the absolute path of a socket, not {quoted(path)}",
             f"such as {example}",
         )
     size = len(path.encode())
     if size > MAX_SOCKET_PATH:
         raise BadValueError(
-            f"has a path of {size} bytes, at most {MAX_SOCKET_PATH} fit a unix socket"
+            f"has a path of {size} bytes; the maximum for a unix socket is {MAX_SOCKET_PATH}"
         )
     return text
 
 
 def unix_address(text: str) -> str:
-    """Return ``unix:/path`` as it is. Raises BadValueError."""
+    """Return ``unix:/path`` unchanged. Raises BadValueError."""
     if not text.startswith("unix:"):
         raise BadValueError(
             f"must be a unix socket, such as {_ADMIN}",
-            "a browser's pages and the upstream can reach a TCP address, on loopback too",
+            "web pages and the upstream can reach a TCP address, even on loopback",
         )
     return address(text, _ADMIN)
 
 
 def service_address(text: str) -> str:
-    """Return a host or an IP address, without port, as it is. Raises BadValueError."""
+    """Return a host or an IP address, without a port, unchanged. Raises BadValueError."""
     check_host(f"[{text}]" if ":" in text and not text.startswith("[") else text)
     return text
 
 
 def client_name(text: str) -> str:
-    """Return a pattern of names of certificates; DNS in lower case. Raises BadValueError.
+    """Return a pattern for names in certificates; DNS in lower case. Raises BadValueError.
 
-    It is a DNS name, whose first label may be ``*``, or a URI, whose end may be ``/*``.
+    It is a DNS name whose first label may be ``*``, or a URI that may end in ``/*``.
     """
     hint = "such as envoy.example, *.mesh.example, spiffe://td/ns/x or spiffe://td/ns/x/*"
     if "://" in text:
         if _NAME_URI.fullmatch(text.removesuffix("/*")) is None:
-            raise BadValueError(f"must be a URI without query, and {quoted(text)} is not", hint)
+            raise BadValueError(f"must be a URI without a query, not {quoted(text)}", hint)
         return text
     name = text.removeprefix("*.")
     if not _HOST_NAME.fullmatch(name) or re.fullmatch(r"[0-9.]+", name):
-        raise BadValueError(f"must be a DNS name or a URI, and {quoted(text)} is not", hint)
+        raise BadValueError(f"must be a DNS name or a URI, not {quoted(text)}", hint)
     return text.lower()
 
 
 def http_url(text: str) -> str:
-    """Return a URL of http or https as it is. Raises BadValueError."""
+    """Return an http or https URL unchanged. Raises BadValueError."""
     _split_url(text, "http", "https")
     return text
 
 
 def base_url(text: str) -> str:
-    """Return a URL that paths can be appended to as it is. Raises BadValueError."""
+    """Return a URL that paths can be appended to, unchanged. Raises BadValueError."""
     if _split_url(text, "http", "https").query or "?" in text:
-        raise BadValueError("must not have a query, what follows ?")
+        raise BadValueError("must not have a query", "remove the part from ? on")
     return text
 
 
 def probe_url(text: str) -> str:
-    """Return a URL that can be probed as it is. Raises BadValueError."""
+    """Return a URL that can be probed, unchanged. Raises BadValueError."""
     url = _split_url(text, "http", "https", "tcp", "grpc")
     bare = url.port is not None and "?" not in text
     if url.scheme == "tcp" and not (bare and not url.path):
-        raise BadValueError("must be of the form tcp://host:port")
+        raise BadValueError("must have the form tcp://host:port")
     if url.scheme == "grpc" and not (bare and url.path != "/" and url.path.count("/") <= 1):
-        raise BadValueError("must be of the form grpc://host:port or grpc://host:port/service")
+        raise BadValueError("must have the form grpc://host:port or grpc://host:port/service")
     return text
 
 
@@ -147,16 +151,16 @@ def _split_url(text: str, *schemes: str) -> SplitResult:
         host, port = url.hostname or "", url.port
     except ValueError:
         hint = f"such as {schemes[0]}://host:8080/path"
-        raise BadValueError("is no URL that can be read", hint) from None
+        raise BadValueError("is not a valid URL", hint) from None
     if url.scheme not in schemes:
         raise BadValueError(f"must begin with {one_of(f'{scheme}://' for scheme in schemes)}")
-    if "@" in url.netloc:  # not shown: it may be a password
-        raise BadValueError("must not hold a user name or password")
+    if "@" in url.netloc:  # the message leaves it out: it may be a password
+        raise BadValueError("must not contain a user name or password")
     check_host(f"[{host}]" if ":" in host else host)
     if port == 0:
-        raise BadValueError("has the port 0, where nothing can listen")
+        raise BadValueError("must not have port 0: nothing can listen on it")
     if "#" in text:
-        raise BadValueError("must not have a fragment, what follows #")
+        raise BadValueError("must not have a fragment", "remove the part from # on")
     return url
 
 

@@ -1,4 +1,4 @@
-"""In which keys one ``sidecar.yaml`` differs from another: for who changed it."""
+"""Which keys differ between two versions of ``sidecar.yaml``."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

@@ -1,4 +1,4 @@
-"""``${NAME}`` under ``looma.service``: one ConfigMap serves every pod."""
+"""``${NAME}`` under ``looma.service``, so that all pods can share one ConfigMap."""
 
 import re
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def expand_service(document: object, environ: Mapping[str, str]) -> tuple[object, list[Problem]]:
-    """Return the document with ``looma.service`` filled in, and what went wrong.
+    """Return the document with ``looma.service`` filled in, and the problems.
 
-    A value that could not be filled in is left as it stands.
+    A value that cannot be filled in stays unchanged.
     """
     service = mapping(at(document, *map(str, PLACE)))
     problems: list[Problem] = []
@@ -38,7 +38,7 @@ def expand_service(document: object, environ: Mapping[str, str]) -> tuple[object
 
 def _expand(key: str, value: str, environ: Mapping[str, str]) -> object:
     if "$" in _REFERENCE.sub("", value):
-        raise LookupError(f"`{key}` holds a $ that begins no ${{NAME}}")
+        raise LookupError(f"`{key}` has a $ that is not part of ${{NAME}}")
 
     def look_up(found: re.Match[str]) -> str:
         held = environ.get(found[1])
@@ -46,14 +46,14 @@ def _expand(key: str, value: str, environ: Mapping[str, str]) -> object:
             state = "is not set" if held is None else "is empty"
             raise LookupError(f"`{key}` needs the environment variable {found[1]}, which {state}")
         if not held.isprintable():
-            raise LookupError(f"the environment variable {found[1]} holds a control character")
+            raise LookupError(f"the environment variable {found[1]} contains a control character")
         return held
 
     text = _REFERENCE.sub(look_up, value)
     if key != "port":
         return text
     if not (text.isascii() and text.isdigit() and len(text) <= 5):
-        raise LookupError(f"`port` is filled in as {quoted(text)}, which is no port")
+        raise LookupError(f"`port` becomes {quoted(text)}, which is not a valid port")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The files that ``sidecar.yaml`` names: that they are there, and hold what they should."""
+"""Checks of the files that ``sidecar.yaml`` names: they exist, and their content is valid."""
 
 import ssl
 import stat
@@ -11,37 +11,37 @@ from sidecar.documents.findings import BadValueError, Place, Problem, Severity, 
 from sidecar.documents.untyped import at, mapping, sequence, texts
 from sidecar.documents.values import ALGORITHMS
 
-MAX_PEM_BYTES = 1024 * 1024  # a system's whole trust store has a quarter of it
-MAX_KEY_SET_BYTES = 256 * 1024  # as for one that is fetched
+MAX_PEM_BYTES = 1024 * 1024  # four times a system's whole trust store
+MAX_KEY_SET_BYTES = 256 * 1024  # the same limit as for key sets that are fetched
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return a file's content. Raises BadValueError, whose message follows what the file is for.
+    """Return a file's content.
 
-    Its help is the path. Where that may be a secret, written in place of the name of its file, the
-    caller says something else.
+    Raises BadValueError, whose message continues after the file's purpose ("the policy cannot be
+    read"). Its help is the path; callers replace it where the value may be a secret by mistake.
     """
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        reason = error.strerror or "it cannot be read"
+        reason = error.strerror or "unknown error"
         raise BadValueError(f"cannot be read: {reason}", _shown(path)) from None
     except ValueError:  # a NUL in the path
-        raise BadValueError("cannot be read: its name holds a NUL") from None
+        raise BadValueError("cannot be read: its name contains a NUL") from None
     if len(content) > limit:
         raise BadValueError(f"is larger than {limit // 1024} KiB", _shown(path))
     return content
 
 
 def _shown(path: Path) -> str:
-    """Return a path for a message, empty where a key's own text was written in place of it."""
+    """Return a path for a message; empty where a key's text was written instead of a path."""
     text = str(path)
     return text if text.isprintable() and "-----BEGIN" not in text else ""
 
 
 def problems(document: object, base: Path) -> Iterator[Problem]:
-    """Yield what is wrong with the certificates, keys and key sets that a configuration names."""
+    """Yield every problem with the certificates, keys and key sets that a configuration names."""
     yield from _admin_directory(at(document, "listen", "admin"))
     for above, authorities in ((("listen", "tls"), "client_ca_file"), (("looma",), "ca_file")):
         section = mapping(at(document, *above))
@@ -59,10 +59,10 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
 
 
 def _admin_directory(address: object) -> Iterator[Problem]:
-    """Warn of a directory whose other users could put a socket in the admin socket's place.
+    """Yield a warning if other users could replace the admin socket in its directory.
 
-    A volume that is mounted there is the sidecar's own, whatever its mode: Kubernetes makes an
-    emptyDir 0777. A sticky one is a machine's shared directory.
+    A volume mounted there belongs to the sidecar, whatever its mode: Kubernetes creates an
+    emptyDir with mode 0777. A directory with the sticky bit is shared by the whole machine.
     """
     if not isinstance(address, str) or not address.startswith("unix:/"):
         return
@@ -71,13 +71,13 @@ def _admin_directory(address: object) -> Iterator[Problem]:
         mode = directory.stat().st_mode
         own_volume = directory.is_mount() and not mode & stat.S_ISVTX
     except OSError:
-        return  # the start says so, where the sidecar runs
+        return  # a missing directory is an error when the sidecar listens
     if mode & (stat.S_IWGRP | stat.S_IWOTH) and not own_volume:
         yield Problem(
             ("listen", "admin"),
             "open-admin",
-            f"others can write to {directory}: they can put a socket of their own in this place",
-            "give it a directory of its own with the mode 0700",
+            f"other users can write to {directory} and can replace this socket with their own",
+            "use a separate directory with the mode 0700",
             Severity.WARNING,
         )
 
@@ -90,7 +90,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _pair(section: Mapping[str, object], above: Place, base: Path) -> Iterator[Problem]:
-    """Yield what is wrong with a section's ``cert_file`` and ``key_file``."""
+    """Yield every problem with a section's ``cert_file`` and ``key_file``."""
     readable: list[Path] = []
     for key in ("cert_file", "key_file"):
         name = section.get(key)
@@ -102,7 +102,7 @@ def _pair(section: Mapping[str, object], above: Place, base: Path) -> Iterator[P
                 place = (*above, key)
                 hint = wrong.help
                 if key == "key_file" and not name.endswith((".pem", ".key")):
-                    hint = f"`{dotted(place)}` names a file that holds the key"
+                    hint = f"`{dotted(place)}` must be the path of a file that contains the key"
                 yield Problem(place, "file", f"`{key}` {wrong}", hint)
     if len(readable) == 2:
         yield from _fitting(readable[0], readable[1], above)
@@ -110,7 +110,7 @@ def _pair(section: Mapping[str, object], above: Place, base: Path) -> Iterator[P
 
 def _fitting(certificate: Path, key: Path, above: Place) -> Iterator[Problem]:
     def refuse() -> str:
-        raise BadValueError("`key_file` is encrypted", "the sidecar asks nobody for a passphrase")
+        raise BadValueError("`key_file` is encrypted", "encrypted private keys are not supported")
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
@@ -118,10 +118,10 @@ def _fitting(certificate: Path, key: Path, above: Place) -> Iterator[Problem]:
         yield Problem((*above, "key_file"), "file", str(wrong), wrong.help)
     except OSError as error:  # ssl.SSLError among them
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            message = "the key in `key_file` is not that of the certificate in `cert_file`"
+            message = "the key in `key_file` does not match the certificate in `cert_file`"
             yield Problem((*above, "key_file"), "file", message)
         else:
-            message = "`cert_file` and `key_file` are not a certificate and its key in PEM form"
+            message = "`cert_file` and `key_file` are not a certificate and its key in PEM format"
             yield Problem((*above, "cert_file"), "file", message)
 
 
@@ -136,7 +136,7 @@ def _authorities(section: Mapping[str, object], place: Place, base: Path) -> Ite
             yield Problem(
                 place,
                 "file",
-                f"`{place[-1]}` holds no certificates in PEM form",
+                f"`{place[-1]}` contains no certificates in PEM format",
                 _shown(Path(base, name)),
             )
 
@@ -157,6 +157,6 @@ def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator
             yield Problem(
                 place,
                 "file",
-                f"`jwks_file` holds no usable key set: {error}",
+                f"`jwks_file` contains no usable key set: {error}",
                 _shown(Path(base, name)),
             )

@@ -1,4 +1,4 @@
-"""Load ``sidecar.yaml`` and the policy it names, or say all that is wrong with them."""
+"""Load ``sidecar.yaml`` and the policy that it names, or report every error in them."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -37,9 +37,9 @@ from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a sidecar is told: the settings as written, and what was made of them.
+    """A valid configuration: the settings as written, and the objects built from them.
 
-    ``issuers`` stand in the order of ``settings.zervi.issuers``; they hold secrets and no keys yet.
+    ``issuers`` are in the order of ``settings.zervi.issuers``, with secrets and without keys yet.
     ``registry_secret`` is what ``looma.token`` names in the environment: a token, or the secret for
     a login. ``route_lines`` has each route's line in the policy's file. ``shadow`` is the candidate
     of ``policy.shadow``.
@@ -149,7 +149,7 @@ def read_files(
 
 
 def read_policy(path: Path) -> PolicySource:
-    """Read a policy's file. Raises BadValueError, whose message follows what the file is for."""
+    """Read a policy's file. Raises BadValueError, whose message continues "the policy"."""
     content = files.read_file(path, MAX_BYTES)
     return PolicySource(path, read_yaml(content), digest_of(content))
 
@@ -172,25 +172,25 @@ def _read(path: Path) -> Document:
 
 
 def _settings(value: object, notes: Notes, problems: list[Problem]) -> Settings | None:
-    """Read the settings and add what is wrong with them, each thing once."""
+    """Read the settings and add their problems, without duplicates."""
     settings = None
     with suppress(RefusedError):
         settings = read_section(Settings, value, (), notes)
     unfilled = {problem.place for problem in problems}
     problems += [problem for problem in notes.problems if problem.place not in unfilled]
-    misspelt = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
+    typos = {problem.place[:-1] for problem in problems if problem.code == "misspelt-key"}
     problems += [
         problem
         for problem in rules.problems(value)
-        if problem.code != "missing-key" or problem.place not in misspelt
+        if problem.code != "missing-key" or problem.place not in typos
     ]
     return settings
 
 
 def _policy_settings(value: object, settings: Settings | None) -> PolicySettings:
-    """Return what the policy is compiled with.
+    """Return the settings for compiling the policy.
 
-    The defaults where the settings are wrong, so that the policy is checked all the same.
+    Defaults if the settings are invalid, so that the policy is checked anyway.
     """
     names = frozenset(
         name
@@ -212,10 +212,10 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
 def _policy_source(
     value: object, base: Path, section: tuple[str, ...], problems: list[Problem]
 ) -> PolicySource | None:
-    """Read the table that a section's ``file`` names, None where it names none that is good."""
+    """Read the table that a section's ``file`` names; None if there is none or it is unreadable."""
     name = at(value, *section, "file")
     if not isinstance(name, str) or not name.strip():
-        return None  # the schema says so
+        return None  # the schema reports it
     try:
         return read_policy(base / name)
     except BadValueError as wrong:
@@ -262,7 +262,7 @@ def _signs_by_secret(issuer: IssuerSection) -> bool:
 
 
 def _claims(shared: ClaimsSection, own: IssuerClaims) -> ClaimNames:
-    """Return an issuer's claims; what its own leave out is as for every issuer."""
+    """Return an issuer's claims; those that it leaves out are the same as for every issuer."""
     given = {part: names for part, names in asdict(own).items() if names is not None}
     return ClaimNames(**{**asdict(shared), **given})
 

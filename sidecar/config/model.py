@@ -1,8 +1,8 @@
 """The schema of ``sidecar.yaml``: every key with its kind and its default.
 
 What each key means is in docs/configuration.md. Durations are seconds here, files are relative to
-the configuration's directory, header names are lower-case. What concerns more than one key at a
-time is in ``rules``.
+the configuration's directory, header names are lower-case. Rules about more than one key
+are in ``rules``.
 """
 
 from collections.abc import Mapping
@@ -68,20 +68,20 @@ _GRANTABLE = Optional(List(Text(grant_pattern), max_items=256, unique=True))
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
     former={
-        True: "write answer: the sidecar answers them; what true did is forward",
+        True: "write forward for what true did, or answer to let the sidecar answer",
         False: "write off",
     },
 )
 
 
 def _names(name: Kind) -> Optional:
-    """Return up to three names, or one by itself: an old secret, a new one, and one to spare."""
+    """Up to three names, or one without a list: an old secret, a new one, and one in reserve."""
     return Optional(List(name, min_items=1, max_items=3, or_one=True, unique=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """``listen.tls``; with ``client_ca_file`` a client must show a certificate signed by it.
+    """``listen.tls``; with ``client_ca_file`` a client must send a certificate signed by it.
 
     With ``client_names`` it must have one of these names too.
     """
@@ -109,7 +109,7 @@ class Listen:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimsSection:
-    """``zervi.claims``: which claims hold what, in order of preference."""
+    """``zervi.claims``: which claims to read, in order of preference."""
 
     subject: Annotated[tuple[str, ...], _TEXTS] = ("user_id", "sub")
     username: Annotated[tuple[str, ...], _TEXTS] = ("username",)
@@ -207,7 +207,7 @@ class Zervi:
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityHeaderNames:
-    """``policy.identity_headers``: what carries each part of the principal to the upstream."""
+    """``policy.identity_headers``: the headers that carry the principal to the upstream."""
 
     subject: Annotated[str, Text(identity_header)] = "x-user-id"
     username: Annotated[str, Text(identity_header)] = "x-username"
@@ -220,7 +220,7 @@ class IdentityHeaderNames:
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowSection:
-    """``policy.shadow``: a candidate that is evaluated beside the policy and answers nobody."""
+    """``policy.shadow``: a candidate policy that is evaluated but answers no request."""
 
     file: Annotated[Path, File()]
     percent: Annotated[int, Integer(1, 100)] = 100
@@ -229,7 +229,7 @@ class ShadowSection:
 
 @dataclass(frozen=True, kw_only=True)
 class CorsSection:
-    """``policy.cors``: which pages may read what the sidecar answers. ``max_age`` in seconds."""
+    """``policy.cors``: which pages may read the sidecar's responses. ``max_age`` in seconds."""
 
     origins: Annotated[tuple[str, ...], List(Text(origin), min_items=1, unique=True)]
     methods: Annotated[tuple[str, ...], List(Text(cors_method), min_items=1, unique=True)] = (
@@ -242,7 +242,7 @@ class CorsSection:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySection:
-    """``policy``: the route table, and how requests are held against it."""
+    """``policy``: the route table, and how requests are matched with it."""
 
     file: Annotated[Path, File()]
     cors_preflight: Annotated[PreflightMode, _PREFLIGHT] = "answer"
@@ -277,7 +277,7 @@ class ServiceSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """``looma.probe``: how the upstream's health is found out. Seconds."""
+    """``looma.probe``: how the upstream's health is checked. Seconds."""
 
     url: Annotated[str, Text(probe_url)]
     interval: Annotated[float, Duration("1s", "1h")] = 10.0
@@ -308,7 +308,7 @@ class RegistryPaths:
 
 @dataclass(frozen=True, kw_only=True)
 class Looma:
-    """``looma``: whom to tell of the upstream's health. ``heartbeat`` in seconds."""
+    """``looma``: the registry that the upstream is reported to. ``heartbeat`` in seconds."""
 
     kind: Annotated[Literal["http", "etcd", "consul"], Choice(("http", "etcd", "consul"))] = "http"
     url: Annotated[str, Text(base_url)]
@@ -325,7 +325,7 @@ class Looma:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """``log``: what is written of operation (standard error) and decisions (standard output)."""
+    """``log``: the log of operation (standard error) and of decisions (standard output)."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Choice(("debug", "info", "warning", "error"))

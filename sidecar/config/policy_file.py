@@ -1,4 +1,4 @@
-"""``routes.yaml``: the customer's own format, extended, as the core's routes and policy."""
+"""``routes.yaml``: the customer's format, extended, read to the core's routes and policy."""
 
 import hashlib
 import re
@@ -38,19 +38,17 @@ _PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise BadValueError(
-            f"must be up to {MAX_NAME} letters, digits and . _ -, and {quoted(text)} is not",
-            "the first a letter or a digit",
+            f"must be up to {MAX_NAME} letters, digits and . _ -, not {quoted(text)}",
+            "it begins with a letter or a digit",
         )
     return text
 
 
 def _host(text: str) -> str:
     if _PORT.search(text):
-        raise BadValueError(
-            f"must not have a port, as {quoted(text)} has", "a host matches with every port"
-        )
+        raise BadValueError(f"has a port, {quoted(text)}", "a host matches requests to every port")
     if "*" in text:
-        raise BadValueError(f"must be a whole name, not {quoted(text)}", "list each host")
+        raise BadValueError(f"must be a complete host name, not {quoted(text)}", "list each host")
     check_host(text)
     return text.lower()
 
@@ -60,7 +58,7 @@ _TEXTS = List(Text(), min_items=1, unique=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteEntry:
-    """One of ``api_gateway.routes``. Empty is what is not given; nothing empty can be given."""
+    """One of ``api_gateway.routes``. Omitted keys are empty; no key can be given empty."""
 
     path: Annotated[str, Text()]
     target: Annotated[str, Text()] = ""
@@ -81,10 +79,10 @@ class RouteEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Each:
-    """Keeps the entries that are right, by their index, so that the others hide nothing."""
+    """Keeps the valid entries by their index, so that an invalid one hides no other problem."""
 
     def read(self, value: object, place: Place, notes: Notes) -> dict[int, RouteEntry]:
-        """Read what can be read."""
+        """Read every entry that is valid."""
         if not isinstance(value, list):
             raise notes.wrong_type(value, place, "a list")
         if not value:
@@ -98,7 +96,7 @@ class _Each:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """``api_gateway``: the routes that are right, by their index."""
+    """``api_gateway``: the valid routes, by their index."""
 
     routes: Annotated[Mapping[int, RouteEntry], _Each()]
 
@@ -111,7 +109,7 @@ class RouteFile:
 
 
 class PolicySettings(NamedTuple):
-    """What a policy is compiled with; ``issuers`` are the names that a route may give."""
+    """The settings for compiling a policy; ``issuers`` are the names that a route may list."""
 
     issuers: frozenset[str]
     cors_preflight: PreflightMode = "answer"
@@ -121,7 +119,7 @@ class PolicySettings(NamedTuple):
 
 
 class PolicySource(NamedTuple):
-    """A policy as it was read: the file, what stands in it, and the digest that names it."""
+    """A policy as it was read: the file, its content, and the digest that identifies it."""
 
     path: Path
     document: Document
@@ -129,7 +127,7 @@ class PolicySource(NamedTuple):
 
 
 class CompiledPolicy(NamedTuple):
-    """A policy's file with what was made of it; ``policy`` is None where it is invalid."""
+    """A policy's file and the compiled policy, which is None where the file is invalid."""
 
     source: PolicySource
     policy: Policy | None
@@ -145,14 +143,14 @@ class CompiledPolicy(NamedTuple):
 
 
 def digest_of(content: bytes) -> str:
-    """Name a policy by its file: the first 16 digits of what ``sha256sum`` prints."""
+    """Return a policy's identifier: the first 16 digits that ``sha256sum`` prints for its file."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def compile_document(
     document: Document, settings: PolicySettings, digest: str
 ) -> tuple[Policy | None, list[Problem]]:
-    """Compile the table in a document; where there is no policy, the problems say why."""
+    """Compile the table in a document. If it is invalid, return None and the problems."""
     notes = Notes(written=document.texts)
     entries: Mapping[int, RouteEntry] = {}
     with suppress(RefusedError):
@@ -189,13 +187,13 @@ def _unknown_issuers(
             yield Problem(
                 (*place, "issuers", index),
                 "unknown-issuer",
-                f"no issuer has the name {quoted(name)}",
+                f"unknown issuer {quoted(name)}",
                 f"`zervi.issuers` has {', '.join(map(quoted, sorted(known)))}" if known else "",
             )
 
 
 def _names(entries: Mapping[int, RouteEntry]) -> dict[int, str]:
-    """Name each route: its own name, or one from its path, and its methods where that is shared."""
+    """Name each route: its own name, else its path, with its methods if paths are shared."""
     names = {index: entry.name for index, entry in entries.items() if entry.name}
     taken = set(names.values())
     plain = {index: default_name(entry.path) for index, entry in entries.items() if not entry.name}
@@ -233,7 +231,7 @@ def _route(index: int, name: str, entry: RouteEntry) -> Route:
 
 
 def _owner(entry: RouteEntry) -> int | None:
-    """Return the index of the owner's segment; any where the path is wrong, as compiling tells."""
+    """Return the index of the owner's segment; 0 for an invalid path, which compiling reports."""
     if not entry.owner:
         return None
     try:
@@ -248,7 +246,7 @@ def _owner(entry: RouteEntry) -> int | None:
             else "such as /users/{user_id} and `owner: user_id`"
         )
         raise BadValueError(
-            f"`owner` is {quoted(entry.owner)}, which is no {{name}} of the path", hint
+            f"`owner` is {quoted(entry.owner)}, which is not a {{name}} in the path", hint
         )
     return names[entry.owner]
 

@@ -1,6 +1,6 @@
-"""Headers that no client may send on to the upstream, beside the identity headers.
+"""Headers of clients that must not reach the upstream, besides the identity headers.
 
-Envoy removes them too, and lets the sidecar remove them: a test holds ``envoy/`` against this.
+Envoy removes them too, and lets the sidecar remove them; a test compares ``envoy/`` with this.
 """
 
 REMOVED = (
@@ -22,10 +22,10 @@ REMOVED = (
     "x-script-name",
     "script-name",
     "path-info",
-    # another host, of which none is a standard
+    # another host; none of these is a standard
     "x-host",
     "x-original-host",
-    # a user: proxies that log in for Grafana, Jupyter, Jenkins, Trac and others
+    # a user: proxies that log users in for Grafana, Jupyter, Jenkins, Trac and others
     "remote-user",
     "x-remote-user",
     "x-forwarded-user",
@@ -37,10 +37,10 @@ REMOVED = (
     "x-auth-request-access-token",
     "x-auth-request-redirect",
     "x-webauth-user",
-    # CGI makes HTTP_PROXY of it, which programs obey ("httpoxy")
+    # CGI turns it into HTTP_PROXY, which programs obey ("httpoxy")
     "proxy",
 )
 """The default of ``policy.remove_headers``."""
 
 REMOVED_WITH_HOSTS = ("forwarded", "x-forwarded-host", "x-forwarded-prefix")
-"""Added to that default where the policy names hosts; proxies in front rightly send these too."""
+"""Added to that default if the policy names hosts; else, proxies in front may need to send them."""

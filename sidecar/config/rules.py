@@ -1,6 +1,6 @@
-"""What the schema cannot say: how keys of ``sidecar.yaml`` must fit each other.
+"""Rules about more than one key of ``sidecar.yaml``, which the schema cannot express.
 
-Rules read plain values, not the model, so that they speak even where some other key is wrong.
+Rules read untyped values, not the model, so that they apply even if another key is invalid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _LOGIN = ("login_url", "service_id", "secret_env")
 
 
 def problems(document: object) -> Iterator[Problem]:
-    """Yield every way in which the keys of a whole ``sidecar.yaml`` do not fit each other."""
+    """Yield every conflict between the keys of a whole ``sidecar.yaml``."""
     yield from _addresses(mapping(at(document, "listen")))
     tls = mapping(at(document, "listen", "tls"))
     if tls.get("client_names") is not None and tls.get("client_ca_file") is None:
@@ -29,7 +29,7 @@ def problems(document: object) -> Iterator[Problem]:
             ("listen", "tls", "client_names"),
             "missing-key",
             "`client_names` needs `client_ca_file`",
-            "without it, clients show no certificate",
+            "without it, clients do not send a certificate",
         )
     issuers = [mapping(issuer) for issuer in sequence(at(document, "zervi", "issuers"))]
     for index, issuer in enumerate(issuers):
@@ -53,7 +53,7 @@ def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
     taken: dict[str, str] = {}
     for key in ("authz", "health", "ops", "admin"):
         address = listen.get(key, getattr(Listen, key))
-        if not isinstance(address, str) or address.endswith(":0"):  # port 0: one that is free
+        if not isinstance(address, str) or address.endswith(":0"):  # port 0: any free port
             continue
         other = taken.setdefault(address.lower(), key)
         if other != key:
@@ -61,7 +61,7 @@ def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
             yield Problem(
                 place,
                 "same-address",
-                f"`{other}` and `{key}` have the same address, {quoted(address)}",
+                f"`{other}` and `{key}` use the same address, {quoted(address)}",
             )
 
 
@@ -78,30 +78,32 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
         yield Problem(
             (*place, key),
             "exclusive-keys",
-            f"`{key}` cannot stand beside `{given[0]}`",
-            "an issuer has one source; a second entry of its name may have keys or a secret too",
+            f"`{given[0]}` and `{key}` are mutually exclusive",
+            "for both keys and a secret, write two entries with the same `issuer`",
         )
     if given and given[0] in _SECRET_SOURCES:
         for key in _given(issuer, "algorithms", "ca_file"):
             hint = (
-                "with a secret it is HS256: leave the key out"
+                "a secret always means HS256"
                 if key == "algorithms"
                 else "it is for an https `jwks_url`"
             )
             yield Problem(
-                (*place, key), "no-effect", f"`{key}` cannot stand beside `{given[0]}`", hint
+                (*place, key), "no-effect", f"`{key}` has no effect with `{given[0]}`", hint
             )
     elif given:
         url = issuer.get("jwks_url")
         if issuer.get("ca_file") is not None and not str(url).lower().startswith("https:"):
             yield Problem(
-                (*place, "ca_file"), "no-effect", "`ca_file` is for an https `jwks_url` alone"
+                (*place, "ca_file"),
+                "no-effect",
+                "`ca_file` has no effect without an https `jwks_url`",
             )
         if issuer.get("unsafe_allow_weak_secret") is True:
             yield Problem(
                 (*place, "unsafe_allow_weak_secret"),
                 "no-effect",
-                "`unsafe_allow_weak_secret` is for secrets alone",
+                "`unsafe_allow_weak_secret` has no effect without a secret",
             )
 
 
@@ -117,8 +119,8 @@ def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
                 yield Problem(
                     (*place, "issuer"),
                     "duplicate-issuer",
-                    f"a second issuer {quoted(name)} with {'a secret' if has_secret else 'keys'}",
-                    "two entries may share a name where one has keys and the other a secret",
+                    f"duplicate issuer {quoted(name)} with {'a secret' if has_secret else 'keys'}",
+                    "two entries may share a name only if one has keys and the other a secret",
                     other=("zervi", "issuers", other),
                 )
         if issuer.get("allow_missing_issuer") is True:
@@ -126,8 +128,8 @@ def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
                 yield Problem(
                     (*place, "allow_missing_issuer"),
                     "duplicate-issuer",
-                    "`allow_missing_issuer` can be true for one issuer alone",
-                    "a token that names no issuer must belong to one",
+                    "`allow_missing_issuer` can be true for only one issuer",
+                    "a token without `iss` must belong to exactly one issuer",
                     other=("zervi", "issuers", without_name, "allow_missing_issuer"),
                 )
             else:
@@ -138,17 +140,17 @@ def _token_source(source: Mapping[str, object], place: Place) -> Iterator[Proble
     given = _given(source, "header", "cookie", "query")
     if not given:
         yield Problem(
-            place, "missing-key", "a token source is one of `header`, `cookie` and `query`"
+            place, "missing-key", "a token source needs one of `header`, `cookie` and `query`"
         )
     for key in given[1:]:
         yield Problem(
             (*place, key),
             "exclusive-keys",
-            f"`{key}` cannot stand beside `{given[0]}`",
-            "write each source as an item of its own",
+            f"`{given[0]}` and `{key}` are mutually exclusive",
+            "write each source as a separate item",
         )
     if source.get("scheme") is not None and given and "header" not in given:
-        yield Problem((*place, "scheme"), "no-effect", "`scheme` is for a header alone")
+        yield Problem((*place, "scheme"), "no-effect", "`scheme` has no effect without `header`")
 
 
 def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
@@ -160,7 +162,7 @@ def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
             ("zervi", "jwks", "max_stale" if "max_stale" in jwks else "refresh"),
             "bad-value",
             "`max_stale` must not be shorter than `refresh`",
-            "else every key set would be too old before the next is fetched",
+            "otherwise every key set would expire before the next fetch",
         )
     wait = duration(jwks.get("unknown_key_wait"), defaults.unknown_key_wait)
     timeout = duration(jwks.get("timeout"), defaults.timeout)
@@ -169,7 +171,7 @@ def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
             ("zervi", "jwks", "unknown_key_wait" if "unknown_key_wait" in jwks else "timeout"),
             "bad-value",
             "`unknown_key_wait` must not be longer than `timeout`",
-            "a fetch is over after `timeout`",
+            "a fetch ends after `timeout`",
         )
 
 
@@ -187,9 +189,9 @@ def _headers(document: object) -> Iterator[Problem]:
             yield Problem(
                 ("policy", "identity_headers", key),
                 "same-header",
-                f"`{other}` and `{part}` have the same header, {quoted(name)}",
+                f"`{other}` and `{part}` use the same header, {quoted(name)}",
             )
-    # The default may name one too: that is the sidecar's own then, and only a client's is removed.
+    # The default may contain one too; then only the client's header is removed.
     for index, name in enumerate(texts(at(document, "policy", "remove_headers"))):
         if name.lower().replace("_", "-") in first:
             part = first[name.lower().replace("_", "-")]
@@ -197,7 +199,7 @@ def _headers(document: object) -> Iterator[Problem]:
                 ("policy", "remove_headers", index),
                 "same-header",
                 f"{quoted(name)} is both removed and the identity header of `{part}`",
-                "a client's own identity headers are removed in any case",
+                "identity headers from clients are always removed",
             )
     for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
         header = mapping(source).get("header")
@@ -223,7 +225,7 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
         )
     yield from _looma_tls(looma)
     if looma.get("kind") in ("etcd", "consul") and looma.get("paths") is not None:
-        yield Problem(("looma", "paths"), "no-effect", "`paths` is for `kind: http` alone")
+        yield Problem(("looma", "paths"), "no-effect", "`paths` has no effect without `kind: http`")
     token = looma.get("token")
     if isinstance(token, dict):
         yield from _token(token)
@@ -233,11 +235,11 @@ def _looma_tls(looma: Mapping[str, object]) -> Iterator[Problem]:
     for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if looma.get(key) is not None and looma.get(other) is None:
             message = f"`{key}` needs `{other}`"
-            yield Problem(("looma", key), "missing-key", message, "they are given together")
+            yield Problem(("looma", key), "missing-key", message, "give both")
     urls = (looma.get("url"), mapping(looma.get("token")).get("login_url"))
     if not any(str(url).lower().startswith("https:") for url in urls):
         for key in _given(looma, "ca_file", "cert_file", "key_file"):
-            message = f"`{key}` is for an https `url` or `login_url`"
+            message = f"`{key}` has no effect without an https `url` or `login_url`"
             yield Problem(("looma", key), "no-effect", message)
 
 
@@ -249,23 +251,25 @@ def _token(token: Mapping[str, object]) -> Iterator[Problem]:
         yield Problem(
             place,
             "missing-key",
-            "`token` does not say where the token comes from",
+            "`token` has no source",
             "give `file`, or `env`, or `login_url`, `service_id` and `secret_env`",
         )
         return
     for way in begun[1:]:
         key = _given(token, *way)[0]
         first = _given(token, *begun[0])[0]
-        yield Problem((*place, key), "exclusive-keys", f"`{key}` cannot stand beside `{first}`")
+        yield Problem(
+            (*place, key), "exclusive-keys", f"`{first}` and `{key}` are mutually exclusive"
+        )
     if begun[0] is ways[-1]:
         if len(both := _given(token, *_SECRET_SOURCES)) == 2:
-            message = "`secret_file` cannot stand beside `secret_env`"
+            message = "`secret_env` and `secret_file` are mutually exclusive"
             yield Problem((*place, "secret_file"), "exclusive-keys", message)
         for key in _LOGIN:
             if token.get(key) is None and not (key == "secret_env" and both):
                 yield Problem(
                     place,
                     "missing-key",
-                    f"`token` lacks the key `{key}`",
+                    f"`token` requires the key `{key}`",
                     "a login needs all three keys",
                 )

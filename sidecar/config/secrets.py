@@ -1,4 +1,4 @@
-"""Secrets from the environment and from files. No message ever holds one."""
+"""Secrets from the environment and from files. No message ever contains one."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ MAX_SECRET_BYTES = (
     64 * 1024
 )  # far beyond any secret or token; keeps a wrong file from being read whole
 
-# What variables are called, and no secret is: words of letters, with a number at the end at most.
+# Names that cannot be secrets: words of letters, each with at most a number at its end.
 _PLAIN_NAME = re.compile(r"[A-Z]{1,16}[0-9]{0,2}(_[A-Z]{0,16}[0-9]{0,2}){0,7}")
 
-_MAKE_ONE = "make one with: openssl rand -base64 48"
+_GENERATE = "generate one with: openssl rand -base64 48"
 
 
 class Secrets:
-    """What the environment and the files hold for one configuration, and what is wrong with it.
+    """The secrets of one configuration, from the environment and from files, and their problems.
 
     ``issuers`` has each issuer's secrets in their order, none for an issuer with keys. ``registry``
-    is what ``looma.token`` names in the environment: a token, or a login's secret.
+    is what ``looma.token`` names in the environment: a token, or the secret for a login.
     """
 
     def __init__(self, document: object, base: Path, environ: Mapping[str, str]) -> None:
@@ -57,7 +57,9 @@ class Secrets:
     def _of_registry(self, token: Mapping[str, object]) -> str | None:
         place: Place = ("looma", "token")
         for where, name in _named(token.get("file"), (*place, "file")):
-            self._from_file(name, "token", where)  # it is read afresh later; now it must be there
+            self._from_file(
+                name, "token", where
+            )  # it is read again for each use; now it must exist
         for where, name in _named(token.get("secret_file"), (*place, "secret_file")):
             self._from_file(name, "secret", where)  # as above
         for where, name in _named(token.get("secret_env"), (*place, "secret_env")):
@@ -66,14 +68,14 @@ class Secrets:
         for where, name in _named(token.get("env"), (*place, "env")):
             held = self._from_environment(name, where) or b""
             if not (held.isascii() and held.decode("ascii").isprintable()):
-                message = f"{_variable(name)} holds what no header can carry"
+                message = f"{_variable(name)} contains characters that are invalid in a header"
                 self.problems.append(Problem(where, "secret", message))
             return held.decode("utf-8", "replace")
         return None
 
     def _from_environment(self, name: str, place: Place) -> bytes | None:
         if not ENVIRONMENT_NAME.fullmatch(name):
-            return None  # the schema says so
+            return None  # the schema reports it
         held = self._environ.get(name)
         if held is None:
             message = f"{_variable(name)} is not set"
@@ -85,7 +87,8 @@ class Secrets:
         try:
             content = read_file(Path(self._base, name), MAX_SECRET_BYTES)
         except BadValueError as wrong:
-            hint = f"`{dotted(place)}` names a file that holds the {what}"  # its value may be that
+            # The path is left out: it may be the secret itself.
+            hint = f"`{dotted(place)}` must be the path of a file that contains the {what}"
             self.problems.append(Problem(place, "file", f"the {what} file {wrong}", hint))
             return None
         end = b"\r\n" if content.endswith(b"\r\n") else b"\n"
@@ -107,23 +110,23 @@ def _named(value: object, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _variable(name: str) -> str:
-    """Return how a message calls a variable: not by a name that may be the secret itself."""
+    """Return how messages call a variable; a name that may be the secret itself is left out."""
     plain = _PLAIN_NAME.fullmatch(name)
     return f"the environment variable {name}" if plain else "this environment variable"
 
 
 def _weak(place: Place, why: str, allowed: bool) -> Problem:
     if allowed:
-        message = f"the secret is used although {why}"
+        message = f"a weak secret is accepted: {why}"
         return Problem(
             place,
             "weak-secret",
             message,
-            "`unsafe_allow_weak_secret` lifts the check",
+            "`unsafe_allow_weak_secret` disables the check",
             Severity.WARNING,
         )
-    return Problem(place, "weak-secret", f"the secret cannot be used: {why}", _MAKE_ONE)
+    return Problem(place, "weak-secret", f"the secret cannot be used: {why}", _GENERATE)
 
 
 def _doubtful(place: Place, why: str) -> Problem:
-    return Problem(place, "weak-secret", f"the secret is weak: {why}", _MAKE_ONE, Severity.WARNING)
+    return Problem(place, "weak-secret", f"the secret is weak: {why}", _GENERATE, Severity.WARNING)

@@ -1,4 +1,4 @@
-"""What may be set in ``sidecar.yaml``, and should be looked at twice: warnings."""
+"""Warnings about settings of ``sidecar.yaml`` that are valid but unsafe."""
 
 from collections.abc import Iterator, Mapping
 from os.path import normpath
@@ -16,29 +16,32 @@ def problems(document: object) -> Iterator[Problem]:
         yield _warning(
             ("listen", "authz"),
             "open-listener",
-            "whoever reaches this address can ask for decisions, and read tokens on their way",
+            "the network can reach this address, and tokens are sent to it in plain text",
             "listen on loopback or a unix socket, or set `listen.tls`",
         )
     yield from _admin_socket(listen)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         yield from _plain_http(
-            mapping(issuer), ("zervi", "issuers", index, "jwks_url"), "keys come", "forge tokens"
+            mapping(issuer),
+            ("zervi", "issuers", index, "jwks_url"),
+            "keys are fetched",
+            "forge tokens",
         )
     for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
         if mapping(source).get("query") is not None:
             yield _warning(
                 ("zervi", "token_sources", index, "query"),
                 "query-token",
-                "a token in the query ends up in access logs, histories and Referer headers",
+                "tokens in the query end up in access logs, browser histories and Referer headers",
                 "prefer a header or a cookie",
             )
     looma = mapping(at(document, "looma"))
     token = mapping(looma.get("token"))
     yield from _plain_http(
-        token, ("looma", "token", "login_url"), "the service's secret goes", "take it"
+        token, ("looma", "token", "login_url"), "the service's secret is sent", "steal it"
     )
     if token:
-        yield from _plain_http(looma, ("looma", "url"), "the service token goes", "take it")
+        yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
 
 
 def _is_open(address: object) -> bool:
@@ -57,8 +60,8 @@ def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:
             yield _warning(
                 ("listen", "admin"),
                 "shared-admin",
-                f"whoever mounts the directory of `{key}` has the admin socket in it too",
-                "give it a directory of its own that only the sidecar mounts",
+                f"what mounts the directory of `{key}` can reach the admin socket too",
+                "use a separate directory that only the sidecar mounts",
             )
             return
 
@@ -80,7 +83,7 @@ def _plain_http(
     except ValueError:
         return
     if host and not is_loopback(host):
-        message = f"{what} over the network in plain HTTP: whoever is in between can {harm}"
+        message = f"{what} over plain HTTP: a man in the middle can {harm}"
         yield _warning(place, "plain-http", message, "use https")
 
 

@@ -1,1 +1,1 @@
-"""YAML and JSON documents with line numbers, what is wrong with them, and their schema."""
+"""YAML and JSON documents with line numbers, findings about them, and their schema."""

@@ -1,4 +1,4 @@
-"""What a file holds: plain values, and where each of them stands."""
+"""The content of a file: plain values, and the position of each."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Mark(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What the reader refused, and where."""
+    """Something that the reader refused, and where."""
 
     mark: Mark
     code: str
@@ -26,9 +26,9 @@ class Fault(NamedTuple):
 class Document:
     """The one document of a file.
 
-    ``marks`` has the position of each key and of each list item; ``texts`` tells how what is no
-    text was written. ``refused`` are the places whose value the reader did not take. ``complete``
-    is False where the reader had to stop, so that ``value`` is not worth judging.
+    ``marks`` has the position of each key and of each list item; ``texts`` has the original text
+    of values that are not text. ``refused`` are the places whose value the reader refused.
+    ``complete`` is False if the reader had to stop; then ``value`` must not be used.
     """
 
     value: object = None
@@ -39,7 +39,7 @@ class Document:
     complete: bool = False
 
     def mark(self, place: Place) -> Mark:
-        """Return the position of a place, or of the nearest around it that stands in the file."""
+        """Return the position of a place, or of the nearest enclosing one that has a position."""
         while place and place not in self.marks:
             place = place[:-1]
         return self.marks.get(place, Mark(1, 1))

@@ -1,19 +1,19 @@
-"""What is wrong with a file, where, and what would be right."""
+"""Findings: a problem with a file, its position, and a correction."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-Place = tuple[str | int, ...]  # the way to a value in a document: keys and list indexes
+Place = tuple[str | int, ...]  # the path of a value in a document: keys and list indexes
 
 MAX_QUOTED = 80  # characters of an operator's own text that a message repeats
-MAX_MESSAGE = 500  # characters; a message of ours has half of it at most
+MAX_MESSAGE = 500  # characters; our own messages are at most half as long
 
 
 class Severity(StrEnum):
     """How much a finding weighs.
 
-    An error stops the start, a warning fails ``check --strict``, an info is to be read once.
+    An error prevents the start, a warning fails ``check --strict``, an info fails nothing.
     """
 
     ERROR = "error"
@@ -42,18 +42,18 @@ class Finding(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A finding before its place in the document is turned into a position in the file."""
+    """A finding whose place in the document is not yet a position in the file."""
 
     place: Place
     code: str
     message: str
     help: str = ""
     severity: Severity = Severity.ERROR
-    other: Place | None = None  # what it is at odds with, told by its line
+    other: Place | None = None  # the place that it conflicts with; the finding names its line
 
 
 class ConfigError(Exception):
-    """The configuration or the policy cannot be used; ``findings`` is all that was found."""
+    """The configuration or the policy is invalid; ``findings`` has every finding."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
@@ -61,9 +61,9 @@ class ConfigError(Exception):
 
 
 class BadValueError(ValueError):
-    """A value that cannot be used.
+    """An invalid value.
 
-    The message follows the key's name ("`refresh` must be …"); ``help`` says what would be right.
+    The message follows the key's name ("`refresh` must be …"); ``help`` is a correction.
     """
 
     def __init__(self, message: str, help: str = "") -> None:  # noqa: A002 -- the word that findings use
@@ -77,7 +77,7 @@ def quoted(text: str) -> str:
 
 
 def dotted(place: Place) -> str:
-    """Return the way to a value as an operator writes it: ``zervi.issuers[0].secret_file``."""
+    """Return the path of a value as an operator writes it: ``zervi.issuers[0].secret_file``."""
     way = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return way.removeprefix(".")
 

@@ -1,10 +1,10 @@
-"""Kinds of values: what is accepted, what it becomes in the program, and what is said of the rest.
+"""Kinds of values: what a file may contain, and what it becomes in the program.
 
-A kind reads a plain value as it stands in a file. What it cannot use it notes, with what is wrong
-and what would be right, and goes on, so that a file's every error is told at once.
+A kind reads a plain value from a file. It notes each problem, with a correction, and continues, so
+that all errors of a file are reported together.
 
-There is no library for this here: the one that would do it costs each sidecar 12 MB and 0.15 s of
-its start, and its errors would have to be reworded one by one.
+This is our own code because the library for it costs each sidecar 12 MB of memory and 0.15 s of
+its start, and each of its error messages would have to be rewritten.
 """
 
 import re
@@ -22,15 +22,15 @@ _TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false
 
 
 class RefusedError(Exception):
-    """A value cannot be used, and the reason is noted."""
+    """A value is invalid, and the reason is noted."""
 
 
 @dataclass(slots=True)
 class Notes:
-    """What reading needs to know, and what it found.
+    """The context of reading, and the problems found.
 
-    ``base`` is the directory that files are relative to; ``written`` tells how a value that is no
-    text stands in the file.
+    ``base`` is the directory that files are relative to; ``written`` has the original text of
+    values that are not text.
     """
 
     base: Path = Path()
@@ -38,27 +38,27 @@ class Notes:
     problems: list[Problem] = field(default_factory=list)
 
     def refuse(self, place: Place, code: str, message: str, hint: str = "") -> RefusedError:
-        """Note a problem; return what to raise."""
+        """Note a problem; return the exception to raise."""
         self.problems.append(Problem(place, code, f"{name_of(place)} {message}", hint))
         return RefusedError()
 
     def wrong_type(self, value: object, place: Place, wanted: str, hint: str = "") -> RefusedError:
-        """Note that a value is of another type than ``wanted``; return what to raise."""
+        """Note that a value is of another type than ``wanted``; return the exception to raise."""
         if value is None:
             return self.refuse(place, "wrong-type", "is empty", f"it must be {wanted}")
         return self.refuse(place, "wrong-type", f"must be {wanted}, not {_type(value)}", hint)
 
 
 class Kind(Protocol):
-    """What a key's value can be."""
+    """What the value of a key can be."""
 
     def read(self, value: object, place: Place, notes: Notes) -> Any:
-        """Return the value as the program uses it. Raises RefusedError after noting why not."""
+        """Return the value as the program uses it. Raises RefusedError after noting the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text that ``check`` returns as the program uses it, or refuses with BadValueError."""
+    """Text; ``check`` returns it as the program uses it, or raises BadValueError."""
 
     check: Callable[[str], Any] = non_blank
     shown: bool = True  # whether a message may repeat it
@@ -71,7 +71,7 @@ class Text:
                 raise notes.wrong_type(value, place, "text")
             try:
                 self.check(written)
-            except BadValueError as error:  # quotes alone would not help
+            except BadValueError as error:  # quotes would not make it valid
                 raise notes.refuse(place, "bad-value", str(error), error.help) from None
             raise notes.wrong_type(value, place, "text", f'put it in quotes: "{written}"')
         try:
@@ -84,7 +84,7 @@ class Text:
 class File:
     """A file's path, relative to the directory of the file that names it."""
 
-    shown: bool = True  # whether a message may repeat it: not what may be the secret itself
+    shown: bool = True  # whether a message may repeat it; False if it may be the secret itself
 
     def read(self, value: object, place: Place, notes: Notes) -> Path:
         """Read a path."""
@@ -109,17 +109,17 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number; both bounds belong to it."""
+    """An integer; both bounds are included."""
 
     minimum: int
     maximum: int
 
     def read(self, value: object, place: Place, notes: Notes) -> int:
-        """Read a whole number."""
+        """Read an integer."""
         if not isinstance(value, int) or isinstance(value, bool):
             digits = isinstance(value, str) and value.isdigit()
             hint = "write it without quotes" if digits else ""
-            raise notes.wrong_type(value, place, "a whole number", hint)
+            raise notes.wrong_type(value, place, "an integer", hint)
         if not self.minimum <= value <= self.maximum:
             message = f"must be from {self.minimum} to {self.maximum}, not {quoted(str(value))}"
             raise notes.refuse(place, "bad-value", message)
@@ -128,7 +128,7 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A duration with its unit in the file, seconds in the program; both bounds belong to it."""
+    """A duration with a unit in the file, seconds in the program; both bounds are included."""
 
     minimum: str
     maximum: str
@@ -138,8 +138,8 @@ class Duration:
         if not isinstance(value, str):
             hint = "such as 250ms, 30s, 5m or 1h"
             if isinstance(value, int) and not isinstance(value, bool):
-                hint = f"{value}s for seconds; the units are ms, s, m and h"
-            raise notes.wrong_type(value, place, "a duration with its unit", hint)
+                hint = f"such as {value}s; the units are ms, s, m and h"
+            raise notes.wrong_type(value, place, "a duration with a unit", hint)
         try:
             found = seconds(value)
         except BadValueError as error:
@@ -152,7 +152,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A size with its unit in the file, bytes in the program; both bounds belong to it."""
+    """A size with a unit in the file, bytes in the program; both bounds are included."""
 
     minimum: str
     maximum: str
@@ -161,7 +161,7 @@ class Size:
         """Read a size."""
         if not isinstance(value, str):
             hint = "such as 512KiB, 32MiB or 1GiB"
-            raise notes.wrong_type(value, place, "a size with its unit", hint)
+            raise notes.wrong_type(value, place, "a size with a unit", hint)
         try:
             found = size(value)
         except BadValueError as error:
@@ -174,7 +174,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several words; ``former`` says what to write now for ``true`` and ``false``."""
+    """One of several words; ``former`` is the help for the former values ``true`` and ``false``."""
 
     words: tuple[str, ...]
     former: Mapping[bool, str] = field(default_factory=dict)
@@ -214,9 +214,9 @@ class List:
             wanted = "text or a list of texts" if self.or_one else "a list"
             raise notes.wrong_type(value, place, wanted, hint)
         if len(value) < self.min_items:
-            raise notes.refuse(place, "bad-value", "is an empty list")
+            raise notes.refuse(place, "bad-value", "must not be an empty list")
         if self.max_items is not None and len(value) > self.max_items:
-            message = f"has {len(value)} items, at most {self.max_items} are taken"
+            message = f"has {len(value)} items; the maximum is {self.max_items}"
             raise notes.refuse(place, "bad-value", message)
         items: list[Any] = []
         refused = False
@@ -228,7 +228,7 @@ class List:
                 refused = True
                 continue
             if self.unique and first.setdefault(item, index) != index:
-                message = f"repeats item {first[item] + 1}"
+                message = f"is a duplicate of item {first[item] + 1}"
                 notes.refuse((*place, index), "bad-value", message)
                 refused = True
             items.append(item)
@@ -239,7 +239,7 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A mapping of names that an operator chooses."""
+    """A mapping whose keys the operator chooses."""
 
     of: Kind
 
@@ -263,7 +263,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """A value, or ``null`` for none."""
+    """A value, or ``null``."""
 
     of: Kind
 
@@ -273,7 +273,7 @@ class Optional:
 
 
 def name_of(place: Place) -> str:
-    """Return how a message calls a value: by its key, and an item by its number too."""
+    """Return how messages call a value: by its key, and a list item also by its number."""
     keys = [part for part in place if isinstance(part, str)]
     if not keys:
         return "the file"
@@ -288,7 +288,7 @@ def _as_list(text: str) -> str:
 
 def _type(value: object) -> str:
     if isinstance(value, bool):
-        return "true or false"
+        return "a boolean"
     if isinstance(value, int | float):
         return "a number"
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Problems at their places in a document, as findings at their positions in a file."""
+"""Turns problems at places in a document into findings at positions in a file."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +8,9 @@ from sidecar.documents.findings import Finding, Problem, Severity, one_line
 
 
 def located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Finding]:
-    """Turn what the reader refused and what was found afterwards into findings of one file.
+    """Return the reader's faults and the problems found afterwards as findings of one file.
 
-    Where the reader refused something, nothing more is said of the same place.
+    Problems at a place that the reader refused are left out.
     """
     faults = {fault.mark for fault in document.faults}
     findings = [
@@ -36,7 +36,7 @@ def _finding(
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings in the order of the files and their lines, each once."""
+    """Return findings in the order of files and lines, without duplicates."""
     unique = list(dict.fromkeys(findings))
     order = {file: number for number, file in enumerate(dict.fromkeys(f.file for f in unique))}
     return sorted(unique, key=lambda f: (order[f.file], f.line, f.column))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.documents.kinds import Kind, List, Notes, Optional, RefusedError, name_of
 
-LIKENESS = 0.7  # of two keys, so that one may be meant by the other: `port` is not `transport`
+LIKENESS = 0.7  # of two keys, so that one may be a typo of the other: `port` is not `transport`
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Section:
 
 
 def read_section(section: type[T], value: object, place: Place, notes: Notes) -> T:
-    """Read a mapping of known keys. Raises RefusedError after noting everything that is wrong."""
+    """Read a mapping of known keys. Raises RefusedError after noting every problem."""
     if not isinstance(value, dict):
         raise notes.wrong_type(value, place, "a mapping of keys")
     known, required = keys_of(section)
@@ -45,15 +45,15 @@ def read_section(section: type[T], value: object, place: Place, notes: Notes) ->
     for name in required:
         if name not in value:
             refused = True
-            if name not in meant:  # else the misspelt key is what is missing
-                notes.refuse(place, "missing-key", f"lacks the key `{name}`")
+            if name not in meant:  # otherwise a typo was reported, and it is the missing key
+                notes.refuse(place, "missing-key", f"requires the key `{name}`")
     if refused:
         raise RefusedError
     return section(**given)
 
 
 class Keys(NamedTuple):
-    """The keys of a section: what each takes, and which must be given."""
+    """The keys of a section: the kind of each, and which are required."""
 
     kinds: Mapping[str, Kind]
     required: tuple[str, ...]
@@ -97,7 +97,7 @@ def section_in(kind: Kind) -> type[Any] | None:
 
 
 def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> str | None:
-    """Note an unknown key; return which key was meant, where that can be told."""
+    """Note an unknown key; return the key that was probably meant, or None."""
     near = get_close_matches(name, keys_of(section).kinds, n=1, cutoff=LIKENESS)
     meant = near or list(places_of(section, name))
     message = f"unknown key {quoted(name)}"
@@ -105,6 +105,6 @@ def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> 
         message += f", did you mean `{meant[0]}`?"
         notes.problems.append(Problem((*place, name), "misspelt-key", message))
         return meant[0].partition(".")[0]
-    known = f"{name_of(place)} takes {', '.join(keys_of(section).kinds)}"
+    known = f"{name_of(place)} accepts {', '.join(keys_of(section).kinds)}"
     notes.problems.append(Problem((*place, name), "unknown-key", message, known))
     return None

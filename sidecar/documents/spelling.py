@@ -1,16 +1,16 @@
-"""Names that are one letter from another name, and so probably meant to be that one."""
+"""Finds names that differ by one letter from another name, and so are probably typos."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
-MIN_LENGTH = 4  # shorter names are close to each other by chance
+MIN_LENGTH = 4  # shorter names are similar by chance
 
 
 def likely_typos(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield names with the one that each is probably meant to be.
+    """Yield each probable typo with the name that was probably meant.
 
-    ``used`` counts how often each name is used. A name is suspect where it is not ``known`` and
-    one letter (more, less, another, or two swapped) from one that is, or that is used more often.
-    Digits tell names apart: ``v1`` is not a misspelt ``v2``.
+    ``used`` counts how often each name is used. A name is a probable typo if it is not ``known``
+    and differs by one letter (added, missing, changed, or two swapped) from a name that is known or
+    used more often. Digits distinguish names: ``v1`` is not a typo of ``v2``.
     """
     sure = set(known)
     by_key: dict[str, list[str]] = {}
@@ -35,7 +35,7 @@ def likely_typos(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tupl
 
 
 def one_apart(one: str, other: str) -> bool:
-    """Say whether two different names are one letter apart; a digit is no letter."""
+    """Return whether two different names differ by one letter; a digit is not a letter."""
     start = 0
     while start < min(len(one), len(other)) and one[start] == other[start]:
         start += 1
@@ -49,5 +49,5 @@ def one_apart(one: str, other: str) -> bool:
 
 
 def _shortened(name: str) -> set[str]:
-    """Return the name, and what is left of it without each of its letters."""
+    """Return the name, and the name without each one of its letters."""
     return {name, *(name[:index] + name[index + 1 :] for index in range(len(name)))}

@@ -1,6 +1,6 @@
-"""A document's plain values, read without trust: a value of another type counts as absent.
+"""Reads a document's untyped values; a value of another type counts as absent.
 
-For what must be said even where other keys are wrong; their types are the schema's business.
+For rules that apply even if other keys are invalid; the schema reports wrong types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def duration(value: object, default: float) -> float | None:
-    """Return a duration's seconds, ``default`` where it is absent, None where it is none."""
+    """Return a duration's seconds, ``default`` where it is absent, None if it is invalid."""
     if value is None:
         return default
     try:
@@ -36,7 +36,7 @@ def duration(value: object, default: float) -> float | None:
 
 
 def at(value: object, *keys: str) -> object:
-    """Return what lies at the end of these keys, None where the way breaks off."""
+    """Return the value under these keys, None if one of them is absent."""
     for key in keys:
         value = mapping(value).get(key)
     return value

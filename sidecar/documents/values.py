@@ -1,10 +1,10 @@
-"""Single values: what a text must look like, and what it becomes."""
+"""Single values: which text is valid, and what it becomes."""
 
 import re
 
 from sidecar.documents.findings import BadValueError, one_of, quoted
 
-MAX_TEXT = 512  # characters: longer names would only fill logs and metrics
+MAX_TEXT = 512  # characters: longer names would fill logs and metrics
 MAX_REPETITIONS = 3  # in a pattern for subjects; each multiplies the time of a match by its length
 
 # RFC 7518 and RFC 8037; those that a public key verifies.
@@ -26,13 +26,13 @@ _PLACEHOLDER = re.compile(r"\{(name|host|port)\}")
 
 
 def non_blank(text: str) -> str:
-    """Return a text as it is. Raises BadValueError for blank, padded or overlong text."""
+    """Return a text unchanged. Raises BadValueError for blank, padded or overlong text."""
     if not text.strip():
         raise BadValueError("is empty")
     if text != text.strip():
-        raise BadValueError("begins or ends with a space")
+        raise BadValueError("must not begin or end with a space")
     if len(text) > MAX_TEXT:
-        raise BadValueError(f"has {len(text)} characters, at most {MAX_TEXT} are taken")
+        raise BadValueError(f"has {len(text)} characters; the maximum is {MAX_TEXT}")
     return text
 
 
@@ -62,7 +62,7 @@ def file_mode(text: str) -> int:
 
 
 def environment_name(text: str) -> str:
-    """Return the name of an environment variable as it is. Raises BadValueError."""
+    """Return the name of an environment variable unchanged. Raises BadValueError."""
     if not ENVIRONMENT_NAME.fullmatch(text):  # it may be the secret itself, so it is not shown
         raise BadValueError(
             "must be the name of an environment variable", "such as ZERVI_JWT_SECRET"
@@ -75,29 +75,29 @@ def algorithm(text: str) -> str:
     if text in ALGORITHMS:
         return text
     if text.lower() == "none":
-        raise BadValueError("must never be none", "an unsigned token proves nothing")
+        raise BadValueError("must not be `none`", "unsigned tokens are never accepted")
     if text.upper().startswith("HS"):
-        hint = "with `secret_env` or `secret_file` it is HS256, and no key can serve as the secret"
+        hint = "HMAC needs a shared secret: use `secret_env` or `secret_file`"
         raise BadValueError(f"must not be {quoted(text)}", hint)
     raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
 
 
 def grant_pattern(text: str) -> str:
-    """Return a name, or the beginning of names before a ``*``, as it is. Raises BadValueError."""
+    """Return a name, or the beginning of names before a ``*``, unchanged. Raises BadValueError."""
     non_blank(text)
     if "*" in text[:-1]:
         raise BadValueError(
-            f"has a `*` that is not its end, in {quoted(text)}", "such as orders:read or orders:*"
+            f"can have a `*` only at the end, not {quoted(text)}", "such as orders:read or orders:*"
         )
     return text
 
 
 def subject_expression(text: str) -> str:
-    """Return a regular expression for subjects as it is.
+    """Return a regular expression for subjects unchanged.
 
-    Raises BadValueError where it is none, or where its time could explode: the text that it is
-    matched against may be an attacker's. So nothing that repeats is repeated, and repetitions are
-    few; over the 128 characters that are matched at most, that is some milliseconds.
+    Raises BadValueError if it is invalid, or if matching could take exponential time: the subject
+    may come from an attacker. So no repeated group is allowed, and few repetitions; on subjects,
+    which have at most 128 characters, a match takes a few milliseconds.
     """
     non_blank(text)
     try:
@@ -108,37 +108,39 @@ def subject_expression(text: str) -> str:
     plain = _CLASS.sub("c", _ESCAPED.sub("e", text))
     if _REPEATED_GROUP.search(plain):
         hint = "write [a-z][a-z-]* rather than [a-z]+(-[a-z]+)*"
-        raise BadValueError("must not repeat a group, which can take time without end", hint)
+        raise BadValueError("must not repeat a group: matching can take exponential time", hint)
     if len(_VARIABLE.findall(plain)) > MAX_REPETITIONS:
         message = f"must not have more than {MAX_REPETITIONS} repetitions of variable length"
-        raise BadValueError(message, "a fixed one, as in [0-9a-f]{12}, does not count")
+        raise BadValueError(message, "fixed repetitions such as [0-9a-f]{12} do not count")
     return text
 
 
 def registry_path(text: str) -> str:
-    """Return the path of a registry's operation as it is. Raises BadValueError."""
+    """Return the path of a registry's operation unchanged. Raises BadValueError."""
     rest = text.replace("{service_id}", "")
     if not text.startswith("/") or not text.isascii() or set(rest) & set(" ?#{}"):
         raise BadValueError(
-            f"must be a path, and {quoted(text)} is not",
-            "it begins with /, has no query, and {service_id} is all that is filled in",
+            f"must be a path, not {quoted(text)}",
+            "it begins with /, has no query, and may contain {service_id}",
         )
     return text
 
 
 def node_path(text: str) -> str:
-    """Return the path of an operation on one node as it is. Raises BadValueError."""
+    """Return the path of an operation on one node unchanged. Raises BadValueError."""
     if "{service_id}" not in registry_path(text):
-        raise BadValueError("must contain {service_id}", "the registry must know which node it is")
+        raise BadValueError(
+            "must contain {service_id}", "it tells the registry which node is meant"
+        )
     return text
 
 
 def id_template(text: str) -> str:
-    """Return a service id's template as it is. Raises BadValueError for another placeholder."""
+    """Return a service id's template unchanged. Raises BadValueError for another placeholder."""
     non_blank(text)
     if set(_PLACEHOLDER.sub("", text)) & set("{}"):
         raise BadValueError(
-            f"has a placeholder that is not known, in {quoted(text)}",
-            "{name}, {host} and {port} are filled in",
+            f"has an unknown placeholder, {quoted(text)}",
+            "the placeholders are {name}, {host} and {port}",
         )
     return text

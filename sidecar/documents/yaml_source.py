@@ -1,9 +1,9 @@
 """YAML as plain values with their positions, without YAML's surprises.
 
-Only what a configuration needs is read: mappings, lists, text, numbers, ``true``, ``false`` and
-``null``. What is not a number in JSON's grammar is text, so ``no``, ``on``, ``0660`` and
-``2026-01-01`` mean what they say. Anchors, aliases, merge keys, tags and a second document are
-refused: none is needed here, and each lets a short file mean something large or strange.
+Only what a configuration needs is supported: mappings, lists, text, numbers, ``true``, ``false``
+and ``null``. What is not a number in JSON's grammar is text, so ``no``, ``on``, ``0660`` and
+``2026-01-01`` are text. Anchors, aliases, merge keys, tags and a second document are refused: none
+is needed here, and each lets a short file have large or surprising content.
 """
 
 import re
@@ -18,9 +18,9 @@ from sidecar.documents.findings import Place, quoted
 
 MAX_BYTES = 8 * 1024 * 1024  # ten thousand routes with every key take about 4 MiB
 MAX_VALUES = 500_000  # twice those of such routes; each costs some 300 bytes while it is read
-MAX_DEPTH = 20  # the deepest value that means anything lies seven levels down
+MAX_DEPTH = 20  # the deepest valid value is seven levels down
 MAX_FOREIGN_DEPTH = 100  # of other programs' documents, whose schemas nest
-MAX_PROBLEMS = 100  # more would only bury the first
+MAX_PROBLEMS = 100  # more would hide the first ones
 
 # The C parser is ten times faster; a build of PyYAML without it has the same events.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -41,10 +41,10 @@ _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def read_yaml(data: bytes, *, foreign: bool = False) -> Document:
-    """Read the one YAML document in ``data``; what is wrong with it is in its faults.
+    """Read the one YAML document in ``data``; its ``faults`` are the problems.
 
     ``foreign`` is for other programs' documents: keys may look like numbers, values nest deeper,
-    and an alias is the very value that its anchor names, shared and not copied.
+    and an alias is the same object as the value of its anchor, not a copy.
     """
     document = Document()
     text = _decode(data, document.faults)
@@ -63,11 +63,16 @@ def _decode(data: bytes, faults: list[Fault]) -> str | None:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace")
         faults.append(
-            Fault(_position(before), "yaml-encoding", "this is not UTF-8", "save the file as UTF-8")
+            Fault(
+                _position(before),
+                "yaml-encoding",
+                "the file is not valid UTF-8",
+                "save the file as UTF-8",
+            )
         )
         return None
     if strange := _NOT_PRINTABLE.search(text):
-        message = f"the control character {quoted(strange[0])} cannot stand in YAML"
+        message = f"the control character {quoted(strange[0])} is not allowed in YAML"
         faults.append(Fault(_position(text[: strange.start()]), "yaml-encoding", message))
         return None
     return text
@@ -99,7 +104,7 @@ def _resolve(text: str) -> object:
 
 
 class _EnoughError(Exception):
-    """Enough is wrong."""
+    """The limit of faults is reached, or reading cannot continue."""
 
 
 class _Frame(NamedTuple):
@@ -157,14 +162,14 @@ class _Composer:
             self.documents += 1
             if self.documents > 1:
                 message = "a second document begins here"
-                self._fault(mark, "yaml-documents", message, "one file holds one document")
+                self._fault(mark, "yaml-documents", message, "a file has one document")
                 raise _EnoughError
 
     def _scalar(self, event: Any, mark: Mark) -> None:
         text: str = event.value
         accepted = self._accepts_extras(event, mark)
         if strange := _NOT_IN_A_VALUE.search(text):
-            message = f"the control character {quoted(strange[0])} cannot stand in a value"
+            message = f"the control character {quoted(strange[0])} is not allowed in a value"
             self._fault(mark, "yaml-value", message)
             accepted = False
         if not accepted:
@@ -178,7 +183,7 @@ class _Composer:
             elif not text:
                 self._fault(mark, "yaml-key", "a key is empty")
             elif not isinstance(value, str) and not self.foreign:
-                message = f"a key must be text, and {quoted(text)} is not"
+                message = f"a key must be text, not {quoted(text)}"
                 self._fault(mark, "yaml-key", message, f'put it in quotes: "{text}"')
             self._begin(text, mark)
             return
@@ -220,7 +225,7 @@ class _Composer:
                 self.frames[-1].key.append("")
 
     def _refuse(self, mark: Mark) -> None:
-        """Leave a key or a value out, whose fault is told."""
+        """Leave out a key or a value whose fault is noted."""
         if self._expects_key():
             self._begin("", mark)
         else:
@@ -236,18 +241,18 @@ class _Composer:
         place = (*frame.place, key)
         if isinstance(frame.into, dict) and key in frame.into:
             first = self.document.marks[place]
-            message = f"the key {quoted(key)} stands here again"
-            self._fault(mark, "duplicate-key", message, f"it stands first at line {first.line}")
-            key = ""  # what follows is read, and counts for nothing
+            message = f"duplicate key {quoted(key)}"
+            self._fault(mark, "duplicate-key", message, f"first defined at line {first.line}")
+            key = ""  # the value is read and ignored
         elif key:
             self.document.marks[place] = mark
         frame.key.append(key)
 
     def _put(self, value: object, mark: Mark) -> Place:
-        """Put a value where it belongs; under the empty key it counts for nothing."""
+        """Put a value where it belongs; under the empty key it is ignored."""
         self.values += 1
         if self.values > MAX_VALUES:
-            self._fault(mark, "yaml-size", f"the file holds more than {MAX_VALUES} values")
+            self._fault(mark, "yaml-size", f"the file has more than {MAX_VALUES} values")
             raise _EnoughError
         if not self.frames:
             self.document.value = value
@@ -276,7 +281,7 @@ class _Composer:
     def _syntax(self, error: Exception) -> None:
         position = getattr(error, "problem_mark", None)
         mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
-        problem = getattr(error, "problem", None) or "it cannot be read"
+        problem = getattr(error, "problem", None) or "unknown error"
         hint = "YAML indents with spaces, not tabs" if "start any token" in problem else ""
         self._fault(mark, "yaml-syntax", f"this is not valid YAML: {problem}", hint)
 

@@ -27,7 +27,7 @@ from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 from sidecar.review import lint, method_override, overlap, readings, secret_scan
 
 NAMED = 5  # headers that a message names
-LONG_LEEWAY = 60.0  # seconds; clocks that are kept by NTP differ by far less
+LONG_LEEWAY = 60.0  # seconds; clocks synchronised by NTP differ by far less
 
 _PERMISSION_KEYS = ("permissions", "any_permissions", "owner_unless")
 _GRANTS: Place = ("zervi", "role_permissions")
@@ -51,43 +51,45 @@ def findings(files: ConfigFiles) -> list[Finding]:
 
 
 def of_settings(document: object) -> Iterator[Problem]:
-    """Yield what is to be said of a whole ``sidecar.yaml``."""
+    """Yield advice on a whole ``sidecar.yaml``."""
     ops = at(document, "listen", "ops")
     if isinstance(ops, str) and not _is_loopback(ops):
-        message = "whoever reaches this address reads health and metrics: routes, load, key ages"
-        yield _info(("listen", "ops"), "open-ops", message, "keep it to the pod's network")
+        message = "any client on the network can read health and metrics: routes, load, key ages"
+        yield _info(("listen", "ops"), "open-ops", message, "restrict it to the pod's network")
     promotable = at(document, "policy", "shadow", "promotable")
     if promotable is True and at(document, "listen", "admin") is None:
         yield _warning(
             ("policy", "shadow", "promotable"),
             "no-admin",
-            "nothing can promote the candidate: `zervi-sidecar promote` needs `listen.admin`",
+            "the candidate cannot be promoted: `zervi-sidecar promote` needs `listen.admin`",
             "such as `admin: unix:/run/zervi-admin/admin.sock`",
         )
     for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
         issuer = mapping(entry)
         if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):
             place: Place = ("zervi", "issuers", index)
-            message = "tokens that this issuer made for other services are accepted here too"
+            message = "tokens that this issuer issued for other services are accepted here too"
             yield _info(place, "no-audience", message, "name this service in `audiences`")
     leeway = duration(at(document, "zervi", "leeway"), 0.0)
     if leeway is not None and leeway > LONG_LEEWAY:
-        message = f"a token is accepted until {leeway:g} s after it has expired"
-        yield _info(("zervi", "leeway"), "long-leeway", message, "30s is plenty for clocks")
+        message = f"tokens are accepted until {leeway:g} s after they expire"
+        yield _info(
+            ("zervi", "leeway"), "long-leeway", message, "30s is enough for clock differences"
+        )
     allowed = texts(at(document, "policy", "allow_paths"))
     if allowed:
         yield _warning(
             ("policy", "allow_paths"),
             "ambiguous-paths",
-            f"paths that servers read in several ways are let through: {', '.join(allowed)}",
-            "allow only what clients need; every reading of such a path must be permitted",
+            f"paths that servers read in several ways are accepted: {', '.join(allowed)}",
+            "allow only what clients need; the policy must allow every reading of such a path",
         )
     if at(document, "policy", "cors_preflight") == "forward":
         yield _warning(
             ("policy", "cors_preflight"),
             "forwarded-preflights",
-            "the upstream gets CORS preflights without a token: whatever runs on OPTIONS runs",
-            "answer them here, or at Envoy; forward is for an upstream that answers CORS itself",
+            "the upstream gets CORS preflights without a token and runs its OPTIONS handlers",
+            "answer them here or in Envoy; forward is for an upstream that answers CORS itself",
         )
     for place, grants in _role_permissions(document):
         yield from _wide_grants(place, grants)
@@ -95,7 +97,7 @@ def of_settings(document: object) -> Iterator[Problem]:
 
 
 def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
-    """Yield what is to be said of a policy, in its own file; ``document`` is the settings'."""
+    """Yield advice on a policy, located in its file; ``document`` is ``sidecar.yaml``."""
     yield from overlap.problems(policy)
     yield from readings.problems(policy)
     yield from method_override.problems(policy, policy.upstream)
@@ -106,8 +108,8 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
     for route in policy.routes:
         place: Place = (*ROUTES, route.index)
         if route.public and route.path == "/*":
-            message = "everything that no other route names is public"
-            yield _warning((*place, "path"), "public-everything", message, "name what is public")
+            message = "every path that no other route matches is public"
+            yield _warning((*place, "path"), "public-everything", message, "list the public paths")
         for key in _PERMISSION_KEYS:
             for index, name in enumerate(getattr(route, key)):
                 if "*" in name:
@@ -117,13 +119,13 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
     issuers = sorted(_issuer_names(document))
     for route in policy.routes if len(issuers) > 1 else ():
         if route.owner is not None and not route.issuers:
-            message = f"a user of any issuer with the owner's id owns this: {', '.join(issuers)}"
-            hint = "name in `issuers` whose users own it"
+            message = f"a user with the owner's id from any issuer owns this: {', '.join(issuers)}"
+            hint = "list in `issuers` the issuers whose users can own it"
             yield _warning((*ROUTES, route.index, "owner"), "owner-of-any-issuer", message, hint)
 
 
 def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem]:
-    """Yield what is to be said of a whole ``sidecar.yaml`` because of its policy."""
+    """Yield advice on ``sidecar.yaml`` that depends on its policy."""
     yield from _kept_headers(policy, document)
     yield from _unused_roles(policy, document)
     yield from _loose_subjects(policy, document)
@@ -141,9 +143,9 @@ def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:
         yield _warning(
             ("policy", "remove_headers"),
             "kept-headers",
-            f"clients may send these to the upstream: {', '.join(kept[:NAMED])}{more}",
-            "an upstream that obeys them does another thing than was permitted; "
-            "docs/configuration.md has the whole default",
+            f"clients can send these headers to the upstream: {', '.join(kept[:NAMED])}{more}",
+            "an upstream that obeys them does something other than what was allowed; "
+            "docs/configuration.md has the complete default",
         )
 
 
@@ -154,14 +156,14 @@ def _unused_roles(policy: Policy, document: object) -> Iterator[Problem]:
         for role, names in grants.items():
             granted = set(texts(names))
             if role not in roles and not granted & (wanted | {ALL_PERMISSIONS}):
-                message = f"no route asks for the role {quoted(role)}, or for what it grants"
+                message = f"no route requires the role {quoted(role)} or what it grants"
                 yield _info((*place, role), "unused-role", message)
 
 
 def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
-    """Yield the issuers, of several, whose subjects own something and may be any text.
+    """Yield the issuers whose subjects own paths and may be any text, if there are several issuers.
 
-    With one issuer alone, subjects are mostly made by the same people as the upstream.
+    With only one issuer, its subjects usually come from the same team as the upstream.
     """
     if len(_issuer_names(document)) < 2:
         return
@@ -172,9 +174,9 @@ def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
         if owns and issuer.get("subject_pattern") is None:
             place: Place = ("zervi", "issuers", index)
             message = (
-                "its subjects own paths, and `07`, `+7` and `7_0` are numbers to upstreams too"
+                "its subjects own paths, and upstreams may read `07`, `+7` and `7_0` as numbers too"
             )
-            hint = 'say how its subjects are spelt, as in `subject_pattern: "[1-9][0-9]*"`'
+            hint = 'define the form of its subjects, as in `subject_pattern: "[1-9][0-9]*"`'
             yield _warning(place, "loose-subject", message, hint)
 
 
@@ -199,7 +201,7 @@ def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem
         for index, name in enumerate(listed):
             if name == ALL_PERMISSIONS and len(listed) > 1:
                 message = f"`*` grants {quoted(role)} every permission, whatever else is listed"
-                hint = "list what the role needs, or `*` alone"
+                hint = "list what the role needs, or only `*`"
                 yield _warning((*place, role, index), "wildcard-grant", message, hint)
             elif "*" in name and name != ALL_PERMISSIONS:
                 yield _literal((*place, role, index), name)
@@ -208,7 +210,7 @@ def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem
 def _large_grants(
     place: Place, grants: Mapping[str, object], document: object
 ) -> Iterator[Problem]:
-    """Yield each role that no identity can hold, be the rest of it ever so small."""
+    """Yield each role that no identity can have, even if the rest of it is minimal."""
     names = mapping(at(document, "policy", "identity_headers"))
     shown = {key: name for key, name in names.items() if isinstance(name, str)}
     headers = IdentityHeaders()._replace(
@@ -228,14 +230,14 @@ def _large_grants(
 
 
 def _literal(place: Place, name: str) -> Problem:
-    message = f"{quoted(name)} is compared letter by letter: `*` is no wildcard here"
+    message = f"{quoted(name)} is matched literally: `*` is not a wildcard here"
     if name == ALL_PERMISSIONS:
-        message = "only who holds `*` itself may pass: no list of permissions is enough"
+        message = "only a principal with `*` itself is allowed: no list of permissions is enough"
     return _warning(place, "literal-wildcard", message, "list each permission")
 
 
 def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> Iterator[Problem]:
-    """Yield what is one letter from a name that is known, or used more often."""
+    """Yield names that differ by one letter from one that is known or used more often."""
     keys = tuple(keys)
     used = Counter(name for route in policy.routes for name in _permissions(route, keys))
     meant = dict(likely_typos(used, known))
@@ -245,7 +247,7 @@ def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> I
                 if name in meant:
                     message = f"{what} {quoted(name)}: did you mean {quoted(meant[name])}?"
                     place: Place = (*ROUTES, route.index, key, index)
-                    yield _warning(place, f"misspelt-{what}", message, "they are one letter apart")
+                    yield _warning(place, f"misspelt-{what}", message, "they differ by one letter")
 
 
 def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
@@ -254,18 +256,18 @@ def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
 
 
 def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
-    """Yield each permission that only tokens can bring, once."""
-    told = set(granted)
+    """Yield each permission that only tokens can contain, once."""
+    reported = set(granted)
     for route in policy.routes:
         for key in ("permissions", "any_permissions"):
             for index, name in enumerate(getattr(route, key)):
-                if name not in told:
-                    told.add(name)
+                if name not in reported:
+                    reported.add(name)
                     yield _info(
                         (*ROUTES, route.index, key, index),
                         "ungranted-permission",
-                        f"no role grants {quoted(name)}: tokens must carry it",
-                        "`role_permissions` says what roles grant",
+                        f"no role grants {quoted(name)}: tokens must contain it",
+                        "`role_permissions` defines what roles grant",
                     )
 
 
@@ -273,7 +275,7 @@ def _is_loopback(address: str) -> bool:
     try:
         return is_loopback(split_address(address)[0])
     except BadValueError:
-        return True  # the schema says what is wrong
+        return True  # the schema reports the error
 
 
 def _warning(place: Place, code: str, message: str, hint: str) -> Problem:

@@ -14,14 +14,14 @@ from sidecar.documents.findings import Finding, Place, Problem, Severity, quoted
 
 
 class _Read(NamedTuple):
-    """A route with its path, read."""
+    """A route with its parsed path."""
 
     route: Route
     pattern: Pattern
 
 
 class _Node:
-    """A prefix of public routes' paths, case aside; ``tails`` are those whose * begins here."""
+    """A prefix of public routes' paths, ignoring case; a trailing * of ``tails`` begins here."""
 
     __slots__ = ("ends", "literals", "one", "tails")
 
@@ -79,7 +79,7 @@ def _insert(node: _Node, read: _Read) -> None:
 
 
 def _covering(root: _Node, pattern: Pattern) -> Iterator[_Read]:
-    """Yield the public routes whose paths match whatever ``pattern`` matches, case aside."""
+    """Yield the public routes that match every path of ``pattern``, ignoring case."""
     nodes = [root]
     for segment in pattern.segments:
         for node in nodes:
@@ -103,10 +103,10 @@ def _share_methods(one: Route, other: Route) -> bool:
 
 
 def _elsewhere(read: _Read, public: _Read, ignore_case: bool) -> str:
-    """Say where a protected path is public, empty where that is nowhere but under a wildcard."""
+    """Return where a protected path is public; empty if only under a wildcard."""
     pairs = zip(public.pattern.segments, read.pattern.segments, strict=False)
     if not ignore_case and any(literal not in (None, segment) for literal, segment in pairs):
-        return "in another case"
+        return "in another letter case"
     hosts, others = hosts_of(read.route), hosts_of(public.route)
     if public.pattern[:2] == read.pattern[:2] or (hosts and not (others and others <= hosts)):
         return "on another host"
@@ -117,19 +117,19 @@ def _public_elsewhere(route: Route, public: Route, where: str) -> Problem:
     return _warning(
         route,
         "public-elsewhere",
-        f"this path is protected here, and public {where} by {quoted(public.path)}",
-        "an upstream that does not tell them apart serves it to everybody",
+        f"this path is protected, but {quoted(public.path)} makes it public {where}",
+        "an upstream that treats both as the same path serves it without authentication",
         public,
     )
 
 
 def _public_over_protected(public: Route, protected: list[Route]) -> Problem:
-    more = f" and over {len(protected) - 1} more" if len(protected) > 1 else ""
+    more = f" and {len(protected) - 1} more" if len(protected) > 1 else ""
     return _warning(
         public,
         "public-over-protected",
-        f"this public wildcard lies over the protected {quoted(protected[0].path)}{more}",
-        "a path that is added there later is public; name what is public instead",
+        f"this public wildcard covers the protected {quoted(protected[0].path)}{more}",
+        "paths that are added there later are public; list the public paths instead",
         protected[0],
     )
 

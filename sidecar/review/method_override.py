@@ -1,6 +1,6 @@
-"""Paths where POST needs less than another method: a form may choose that one by ``_method``.
+"""Paths where POST requires less than another method, which a form may select by ``_method``.
 
-The sidecar sees ``_method`` in a query, and judges by it. In a body it cannot.
+The sidecar applies ``_method`` in a query. In a body it cannot see it.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ READS_BODY = frozenset({"generic", "rails", "laravel", "symfony", "express"})
 
 OVERRIDDEN = ("PUT", "PATCH", "DELETE")
 
-_ANY = "\x00"  # stands for any segment that no literal is: no path holds a NUL
-_ANY_HOST = "host.invalid"  # and for any host that no route names (RFC 2606)
+_ANY = "\x00"  # any segment that is not a literal: no path contains a NUL
+_ANY_HOST = "host.invalid"  # any host that no route names (RFC 2606)
 
 
 def problems(policy: Policy, upstream: str = "generic") -> Iterator[Problem]:
-    """Yield the routes whose requirements a POST to the same path goes around, each once."""
+    """Yield the routes whose requirements a POST to the same path bypasses, each once."""
     if upstream not in READS_BODY:
         return
     for route in policy.routes:
-        # A route that names no methods has the path to itself, POST included.
+        # A route without methods takes every method of its path, POST included.
         methods = [method for method in OVERRIDDEN if method in route.methods]
         post = _weaker_post(policy, route, methods[0]) if methods else None
         if post is not None:
@@ -34,7 +34,7 @@ def problems(policy: Policy, upstream: str = "generic") -> Iterator[Problem]:
 
 
 def _weaker_post(policy: Policy, route: Route, method: str) -> Route | None:
-    """Return the route that POST gets in the place of this one, where it needs less, else None."""
+    """Return the route that POST gets instead of this one if it requires less, else None."""
     pattern = parse_pattern(route.path)
     path = tuple(_ANY if segment is None else segment for segment in pattern.segments)
     path += (_ANY,) if pattern.tail else ()
@@ -51,10 +51,10 @@ def _around(route: Route, method: str, post: Route) -> Problem:
     return Problem(
         (*ROUTES, route.index, "methods"),
         "method-override",
-        f"POST {quoted(post.path)} needs less than {method}: "
-        f"a form with _method={method} in its body passes as POST",
-        "ask the same of POST, switch the override off in the upstream, or set `policy.upstream` "
-        "to one that has none",
+        f"POST {quoted(post.path)} requires less than {method}: "
+        f"a form with _method={method} in its body is checked as POST",
+        "require the same for POST, disable the override in the upstream, or set "
+        "`policy.upstream` to software without it",
         Severity.WARNING,
         (*ROUTES, post.index),
     )

@@ -1,4 +1,4 @@
-"""Routes that lie over each other: which wins, which can never win, and where methods get lost."""
+"""Routes that overlap: which wins, which never matches, and where methods are not allowed."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -11,11 +11,11 @@ from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Place, Problem, Severity, quoted
 
-MAX_PAIRS = 200_000  # routes compared with each other: some two seconds; real tables have hundreds
+MAX_PAIRS = 200_000  # compared routes: about two seconds; real tables have hundreds
 NAMED = 3  # overlapping routes that a message names
 
-_FRESH = "\x00"  # stands for any segment that no literal is: no path holds a NUL
-_FRESH_HOST = "host.invalid"  # and for any host that no route names (RFC 2606)
+_FRESH = "\x00"  # any segment that is not a literal: no path contains a NUL
+_FRESH_HOST = "host.invalid"  # any host that no route names (RFC 2606)
 
 
 class _Read(NamedTuple):
@@ -24,7 +24,7 @@ class _Read(NamedTuple):
 
 
 class _Meeting(NamedTuple):
-    """A request, but for its method, that two routes match."""
+    """A request, without its method, that two routes match."""
 
     host: str
     segments: tuple[str, ...]
@@ -42,9 +42,9 @@ class _Node:
 
 
 def problems(policy: Policy) -> Iterator[Problem]:
-    """Yield routes that can never match, and those that more specific ones take requests from.
+    """Yield routes that never match, and those from which more specific routes take requests.
 
-    Also where those leave out methods that the wider ones take.
+    Also where the more specific ones leave out methods that the wider ones allow.
     """
     reads = [_read(route, policy.ignore_case) for route in policy.routes]
     root = _Node()
@@ -55,7 +55,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
         (node.tails if read.pattern.tail else node.ends).append(read)
     longest = max((len(read.pattern.segments) for read in reads), default=0)
     pairs = 0
-    told: set[tuple[int, str]] = set()  # a narrower route and a method that it leaves out
+    reported: set[tuple[int, str]] = set()  # a narrower route, and a method that it leaves out
     for read in reads:
         if not _ever_wins(policy, read, longest):
             yield _never(read.route)
@@ -75,10 +75,10 @@ def problems(policy: Policy) -> Iterator[Problem]:
             lost = [
                 method
                 for method in _left_out(policy, other.route, read.route, meeting)
-                if (other.route.index, method) not in told
+                if (other.route.index, method) not in reported
             ]
             if lost:
-                told.update((other.route.index, method) for method in lost)
+                reported.update((other.route.index, method) for method in lost)
                 yield _gap(other.route, read.route, lost)
         if winners:
             yield _overlap(read.route, winners)
@@ -93,9 +93,9 @@ def _read(route: Route, ignore_case: bool) -> _Read:
 
 
 def _ever_wins(policy: Policy, read: _Read, longest: int) -> bool:
-    """Say whether the route wins some request: of those that no literal of another route fits."""
+    """Return whether the route wins any request, tried with segments that no literal matches."""
     fixed = tuple(_FRESH if segment is None else segment for segment in read.pattern.segments)
-    least = 1 if read.pattern.tail and fixed else 0  # `/*` matches `/` too
+    least = 1 if read.pattern.tail and fixed else 0  # `/*` also matches `/`
     most = longest - len(fixed) + 2 if read.pattern.tail else 1
     for host in sorted(hosts_of(read.route)) or [_FRESH_HOST]:
         for method in sorted(methods_of(read.route)) or [_FRESH]:
@@ -141,16 +141,18 @@ def _fitting(node: _Node, segment: str | None) -> Iterator[tuple[str | None, _No
 
 
 def _meeting(other: _Read, read: _Read) -> _Meeting | None:
-    """Return where both match: on a host that both take, and a path that both do."""
+    """Return a host and a path that both routes match, None if there are none."""
     hosts, others = hosts_of(read.route), hosts_of(other.route)
     shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
     if not shared or other.pattern[:2] == read.pattern[:2]:
-        return None  # beside each other, by hosts or methods
+        return None  # equal paths, told apart by hosts or methods
     both = zip_longest(read.pattern.segments, other.pattern.segments)
     segments = tuple(one or another or _FRESH for one, another in both)
     patterns = (read.pattern, other.pattern)
     if any(p.tail and p.segments and len(segments) <= len(p.segments) for p in patterns):
-        segments += (_FRESH,)  # a trailing * takes one more, but for `/*`, which matches `/` too
+        segments += (
+            _FRESH,
+        )  # a trailing * needs one more segment, except `/*`, which also matches `/`
     return _Meeting(min(shared), segments)
 
 
@@ -161,9 +163,9 @@ def _wins(policy: Policy, other: _Read, meeting: _Meeting) -> bool:
 
 
 def _left_out(policy: Policy, narrow: Route, wide: Route, meeting: _Meeting) -> Iterator[str]:
-    """Yield the methods that ``wide`` takes, and no route of the path of ``narrow``.
+    """Yield the methods that ``wide`` allows and no route with the path of ``narrow`` allows.
 
-    They are said of the first route of that path.
+    Only the first route with that path yields them.
     """
     for method in sorted(wide.methods):
         found = policy.match(meeting.host, method, meeting.segments)
@@ -172,7 +174,7 @@ def _left_out(policy: Policy, narrow: Route, wide: Route, meeting: _Meeting) -> 
 
 
 def _never(route: Route) -> Problem:
-    message = "this route can never match: others are more specific wherever its path matches"
+    message = "this route never matches: more specific routes match every path of it"
     place: Place = (*ROUTES, route.index, "path")
     return Problem(place, "never-matches", message, "remove it", Severity.WARNING)
 
@@ -183,8 +185,8 @@ def _overlap(route: Route, winners: list[Route]) -> Problem:
     return Problem(
         (*ROUTES, route.index, "path"),
         "overlap",
-        f"where they match too, more specific routes win over this one: {named}{more}",
-        "explain says which route a request gets",
+        f"more specific routes take requests from this one: {named}{more}",
+        "`explain` shows which route a request gets",
         Severity.INFO,
         (*ROUTES, winners[0].index),
     )
@@ -195,9 +197,9 @@ def _gap(narrow: Route, wide: Route, methods: list[str]) -> Problem:
     return Problem(
         (*ROUTES, narrow.index, "methods"),
         "method-gap",
-        f"{named} {quoted(narrow.path)} is 405 although {quoted(wide.path)} takes {named}: "
-        "the path is chosen first, then the method",
-        f"name {named} here or in a route of its own, if it should be allowed",
+        f"{named} {quoted(narrow.path)} gets 405 although {quoted(wide.path)} allows {named}: "
+        "the path is matched first, then the method",
+        f"add {named} here or in a separate route to allow it",
         Severity.WARNING,
         (*ROUTES, wide.index),
     )
@@ -207,8 +209,7 @@ def _cut(route: Route) -> Problem:
     return Problem(
         (*ROUTES, route.index),
         "not-compared",
-        f"from here on, routes are not compared with those that they overlap: {MAX_PAIRS:,} pairs "
-        "are compared",
-        "never-matches is said of all routes, overlap and method-gap only of those before",
+        f"overlaps are not checked from this route on: the limit of {MAX_PAIRS:,} pairs is reached",
+        "never-matches covers all routes, overlap and method-gap only those before",
         Severity.INFO,
     )

@@ -1,6 +1,6 @@
-"""What a reviewer says of paths that upstreams read in several ways: for ``check`` only.
+"""Findings about paths that upstreams read in several ways: only ``check`` reports them.
 
-Nothing here is wrong by itself: the strictest reading counts. It says where that matters.
+None of them is an error, since the strictest reading counts. They show where that matters.
 """
 
 from collections import defaultdict
@@ -18,10 +18,10 @@ from sidecar.documents.findings import Place, Problem, Severity, quoted
 from sidecar.review.strictness import is_as_strict
 
 MAX_PROBES = 20_000
-"""Paths that are tried to find what a profile leaves open: a second or two."""
+"""Paths that are tried to find what a profile leaves open: this takes a second or two."""
 
-_FRESH = "zzz-any"  # stands for a segment that is no literal
-_FRESH_HOST = "host.invalid"  # and for a host that no route names (RFC 2606)
+_FRESH = "zzz-any"  # a segment that is not a literal
+_FRESH_HOST = "host.invalid"  # a host that no route names (RFC 2606)
 
 
 READERS: Mapping[str, str] = {
@@ -36,11 +36,11 @@ READERS: Mapping[str, str] = {
     "dots_end_captures": "whose {name} takes no dot",
     "front_controller": "that drops index.php",
 }
-"""Of each field of ``Upstream``, how an upstream is that reads so."""
+"""For each field of ``Upstream``, a description of an upstream that has it."""
 
 
 def problems(policy: Policy) -> Iterator[Problem]:
-    """Yield where it matters that an upstream reads a path otherwise."""
+    """Yield where it matters that an upstream reads a path differently."""
     patterns = [parse_pattern(route.path) for route in policy.routes]
     yield from _weaker_over_stricter(policy, patterns)
     if UPSTREAMS[policy.upstream].ignores_case and not policy.ignore_case:
@@ -52,12 +52,12 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 
 def _request(route: Route) -> tuple[str, str]:
-    """Return a host and a method that a route takes."""
+    """Return a host and a method that a route matches."""
     return min(hosts_of(route), default=_FRESH_HOST), min(methods_of(route), default="GET")
 
 
 def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
-    """Yield each wildcard that takes what is not recognised as a stricter route."""
+    """Yield each wildcard that matches paths not recognised as a stricter route."""
     over: dict[int, list[Route]] = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         host, method = _request(route)
@@ -68,25 +68,25 @@ def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[P
                 continue
             probe = (*fixed[:index], _FRESH, *fixed[index + 1 :], *rest)
             found = policy.match(host, method, probe)
-            # Of public ones with a trailing * public-over-protected is said at each start.
+            # Public ones with a trailing * are public-over-protected, which each start reports.
             if isinstance(found, Route) and not is_as_strict(found, route):
-                said = found.public and patterns[found.index].tail
-                if not said and route not in over[found.index]:
+                reported = found.public and patterns[found.index].tail
+                if not reported and route not in over[found.index]:
                     over[found.index].append(route)
     for index, routes in sorted(over.items()):
         if routes:
             yield _info(
                 policy.routes[index],
                 "weaker-over-stricter",
-                f"this wildcard asks for less than {_named(routes)} under it",
-                "a path that is not recognised as that route is this one's; "
-                "ask for as much here where that would do harm",
+                f"this wildcard requires less than {_named(routes)} below it",
+                "a path that is not recognised as that route matches this one; "
+                "require the same here if that does harm",
                 routes[0],
             )
 
 
 def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
-    """Yield each route that asks for less than one of the same path in another case."""
+    """Yield each route that requires less than one with the same path in another letter case."""
     spelt: dict[tuple[str | None, ...], list[Route]] = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         if not pattern.tail:
@@ -96,13 +96,13 @@ def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[P
         for route in routes:
             for other in routes:
                 same = patterns[other.index].segments == patterns[route.index].segments
-                # Of public ones public-elsewhere is said at each start.
+                # Public ones are public-elsewhere, which each start reports.
                 if not same and not route.public and not is_as_strict(route, other):
                     yield Problem(
                         (*ROUTES, route.index, "path"),
                         "weaker-in-other-case",
-                        f"this route asks for less than {quoted(other.path)}",
-                        "an upstream that ignores case serves both alike",
+                        f"this route requires less than {quoted(other.path)}",
+                        "an upstream that ignores case treats both as the same path",
                         Severity.WARNING,
                         (*ROUTES, other.index),
                     )
@@ -110,7 +110,7 @@ def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[P
 
 
 def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
-    """Yield each ``/x/*`` that asks for other things than ``/x``."""
+    """Yield each ``/x/*`` whose requirements differ from those of ``/x``."""
     ends = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         if not pattern.tail:
@@ -127,18 +127,18 @@ def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Proble
                 yield _info(
                     route,
                     "slash-differs",
-                    f"{quoted(path + '/')} needs what this route asks for, and {quoted(path)} too",
-                    "upstreams differ about whose path that is; ask for the same in both, "
-                    "or name yours in `policy.upstream`",
+                    f"{quoted(path + '/')} must satisfy both this route and {quoted(path)}",
+                    "upstreams differ in which route serves it; require the same in both, "
+                    "or set `policy.upstream`",
                     end,
                 )
                 break
 
 
 def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
-    """Yield, once for each reading that the upstream is said not to have, what it would protect."""
+    """Yield, once for each reading that the profile excludes, a path that it would protect."""
     generic = policy.seen_by(UPSTREAMS[GENERIC])
-    told: set[str] = set()
+    reported: set[str] = set()
     tried = 0
     for route, pattern in zip(policy.routes, patterns, strict=True):
         host, method = _request(route)
@@ -148,17 +148,17 @@ def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
                 return
             path = canonicalise(target, raw_headers=True)
             own = policy.match(host, method, path.readings[0])
-            if reading in told or not isinstance(own, Route):
+            if reading in reported or not isinstance(own, Route):
                 continue
             stricter = _stricter(generic, path, own, host, method)
             if stricter and stricter not in _all(policy, path, own, host, method):
-                told.add(reading)
+                reported.add(reading)
                 yield _info(
                     stricter,
                     "upstream-leaves-open",
-                    f"{quoted(target.decode())} needs only what {quoted(own.path)} asks for",
-                    f"an upstream {READERS[reading]} takes it for this route; "
-                    f"`upstream: {policy.upstream}` says that yours does not",
+                    f"{quoted(target.decode())} requires only what {quoted(own.path)} requires",
+                    f"an upstream {READERS[reading]} serves it as this route; "
+                    f"`upstream: {policy.upstream}` declares that yours does not",
                     own,
                 )
 

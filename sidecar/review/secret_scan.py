@@ -1,4 +1,4 @@
-"""Secrets that stand in a file, in comments too; a file with routes or settings needs none."""
+"""Finds secrets in configuration files, in comments too; such files need none."""
 
 import re
 from collections.abc import Iterator
@@ -25,21 +25,19 @@ _SECRETS = (
 
 
 def findings(*paths: Path) -> Iterator[Finding]:
-    """Yield a warning for each secret in these files; who loads them says which cannot be read."""
+    """Yield a warning for each secret in these files; unreadable files are reported elsewhere."""
     for path in paths:
         text = ""
         with suppress(BadValueError):
             text = read_file(path, MAX_BYTES).decode("utf-8", "replace")
         for mark, what in secrets(text):
-            message = f"this looks like {what}, and a configuration is no place for it"
-            hint = (
-                "name a file or an environment variable that holds it, and change it: it is known"
-            )
+            message = f"this looks like {what}; secrets do not belong in a configuration file"
+            hint = "move it to a file or an environment variable, and replace it: it is exposed"
             yield Finding("secret-in-file", Severity.WARNING, str(path), *mark, message, hint)
 
 
 def secrets(text: str) -> Iterator[tuple[Mark, str]]:
-    """Yield where something stands that looks like a secret, and what it looks like."""
+    """Yield the position of each probable secret, and what it looks like."""
     for number, line in enumerate(text.splitlines(), 1):
         for pattern, what in _SECRETS:
             if found := pattern.search(line):

@@ -1,10 +1,10 @@
-"""Which of two routes asks for more."""
+"""Compares what two routes require."""
 
 from sidecar.core.routes.route import Route
 
 
 def is_as_strict(route: Route, other: Route) -> bool:
-    """Say whether whoever ``route`` lets in, ``other`` lets in too."""
+    """Return whether ``other`` allows every principal that ``route`` allows."""
     if other.public or route.public:
         return other.public
     held = {*route.permissions}
@@ -22,5 +22,5 @@ def is_as_strict(route: Route, other: Route) -> bool:
 
 
 def _narrows(names: tuple[str, ...], others: tuple[str, ...], held: set[str]) -> bool:
-    """Say whether one of ``others`` is held by whoever holds ``held`` and one of ``names``."""
+    """Return whether ``held`` and any one of ``names`` always include one of ``others``."""
     return not others or not held.isdisjoint(others) or (bool(names) and {*names} <= {*others})

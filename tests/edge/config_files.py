@@ -16,7 +16,7 @@ ROUTES = 'api_gateway: {routes: [{path: "/x"}]}\n'
 
 
 class Files:
-    """A directory with ``sidecar.yaml``, ``routes.yaml`` and whatever else a test puts there."""
+    """A directory with ``sidecar.yaml``, ``routes.yaml`` and the other files of a test."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,19 +35,19 @@ class Files:
         return files.config(lint.findings(files))
 
     def findings(self) -> tuple[Finding, ...]:
-        """Return what loading finds, errors or warnings."""
+        """Return the findings of loading, errors or warnings."""
         try:
             return self.load().warnings
         except ConfigError as error:
             return error.findings
 
     def lines(self) -> list[str]:
-        """Return what loading finds as an operator reads it, without the directory."""
+        """Return the findings as an operator reads them, without the directory."""
         return [str(finding).replace(f"{self.directory}/", "") for finding in self.findings()]
 
 
 class Case(NamedTuple):
-    """One file and what is said of it; written as ``## title``, the file, and ``> `` lines."""
+    """One file and its findings; written as ``## title``, the file, and ``> `` lines."""
 
     title: str
     text: str

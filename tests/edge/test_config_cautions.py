@@ -1,4 +1,4 @@
-"""Settings that work and should be looked at twice."""
+"""Warnings about settings that are valid but unsafe."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> Files:
         ("unix:/run/authz.sock", []),
     ],
 )
-def test_an_open_listener_without_tls_is_warned_of(
+def test_an_open_listener_without_tls_has_a_warning(
     files: Files, address: str, codes: list[str]
 ) -> None:
     files.write(sidecar=f"listen: {{authz: {address}}}\n" + ISSUERS + POLICY)
@@ -43,12 +43,12 @@ def test_an_open_listener_without_tls_is_warned_of(
         ("http://[::1]:8207/keys", []),
     ],
 )
-def test_keys_over_plain_http_are_warned_of(files: Files, url: str, codes: list[str]) -> None:
+def test_keys_over_plain_http_have_a_warning(files: Files, url: str, codes: list[str]) -> None:
     files.write(sidecar=f"zervi: {{issuers: [{{issuer: a, jwks_url: '{url}'}}]}}\n" + POLICY)
     assert [warning.code for warning in files.load().warnings] == codes
 
 
-def test_a_service_token_over_plain_http_is_warned_of(files: Files) -> None:
+def test_a_service_token_over_plain_http_has_a_warning(files: Files) -> None:
     files.environ = {**ENVIRON, "TOKEN": "a-token"}
     files.write(
         sidecar=ISSUERS
@@ -63,12 +63,12 @@ looma:
     )
     (line,) = files.lines()
     assert line == (
-        "sidecar.yaml:5:3: warning: the service token goes over the network in plain HTTP: "
-        "whoever is in between can take it (use https)"
+        "sidecar.yaml:5:3: warning: the service token is sent over plain HTTP: "
+        "a man in the middle can steal it (use https)"
     )
 
 
-def test_a_token_in_the_query_is_warned_of(files: Files) -> None:
+def test_a_token_in_the_query_has_a_warning(files: Files) -> None:
     files.write(
         sidecar=ISSUERS.replace("issuers:", "token_sources: [{query: token}], issuers:") + POLICY
     )
@@ -104,7 +104,7 @@ ELSEWHERE = "public-elsewhere"
         (["path: /Admin", "path: /admin"], []),
     ],
 )  # fmt: skip
-def test_a_policy_that_is_wider_than_it_looks_is_warned_of(
+def test_a_policy_that_is_wider_than_it_looks_has_a_warning(
     files: Files, entries: list[str], codes: list[tuple[int, str]]
 ) -> None:
     files.write(routes=routes(*entries))
@@ -112,7 +112,7 @@ def test_a_policy_that_is_wider_than_it_looks_is_warned_of(
     assert told == codes
 
 
-def test_case_is_no_difference_where_the_policy_ignores_it(files: Files) -> None:
+def test_case_makes_no_difference_if_the_policy_ignores_it(files: Files) -> None:
     files.write(
         sidecar=ISSUERS + "policy: {file: routes.yaml, ignore_case: true}\n",
         routes=routes("path: /A/b", "path: /a/*, auth_required: false"),
@@ -126,8 +126,8 @@ def test_a_warning_names_the_other_route_by_its_line(files: Files) -> None:
     )
     (line,) = files.lines()
     assert line == (
-        "routes.yaml:3:8: warning: this public wildcard lies over the protected `/x/a` and over 1 "
-        "more (a path that is added there later is public; name what is public instead; see line 4)"
+        "routes.yaml:3:8: warning: this public wildcard covers the protected `/x/a` and 1 more "
+        "(paths that are added there later are public; list the public paths instead; see line 4)"
     )
 
 
@@ -141,7 +141,7 @@ def test_a_warning_names_the_other_route_by_its_line(files: Files) -> None:
         ("admin: unix:/run/zervi-admin/admin.sock", []),
     ],
 )
-def test_an_admin_socket_beside_one_that_others_reach_is_warned_of(
+def test_an_admin_socket_beside_one_that_others_reach_has_a_warning(
     files: Files, listen: str, codes: list[str]
 ) -> None:
     files.write(sidecar=f"listen: {{{listen}}}\n" + ISSUERS + POLICY)
@@ -158,10 +158,10 @@ def test_an_admin_socket_beside_one_that_others_reach_is_warned_of(
         (0o1777, ["open-admin"]),
     ],
 )
-def test_a_directory_that_others_can_write_to_is_warned_of(
+def test_a_directory_that_others_can_write_to_has_a_warning(
     files: Files, mode: int, codes: list[str]
 ) -> None:
-    """They could put a socket of their own in the place of the admin socket."""
+    """They could replace the admin socket with their own."""
     directory = files.directory / "admin"
     directory.mkdir()
     directory.chmod(mode)
@@ -170,7 +170,7 @@ def test_a_directory_that_others_can_write_to_is_warned_of(
     assert [warning.code for warning in files.load().warnings] == codes
 
 
-def test_a_volume_that_is_mounted_for_the_socket_is_not_warned_of(
+def test_a_volume_that_is_mounted_for_the_socket_has_no_warning(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An emptyDir of Kubernetes is writable by everyone, and mounted by the sidecar only."""
@@ -186,7 +186,7 @@ def test_a_volume_that_is_mounted_for_the_socket_is_not_warned_of(
 @pytest.mark.parametrize(
     ("listen", "codes"), [("", ["no-admin"]), ("listen: {admin: unix:/run/a/b.sock}\n", [])]
 )
-def test_a_candidate_that_nothing_can_promote_is_warned_of(
+def test_a_candidate_that_nothing_can_promote_has_a_warning(
     files: Files, listen: str, codes: list[str]
 ) -> None:
     files.write(next=ROUTES)

@@ -1,4 +1,4 @@
-"""docs/configuration.md and the schema say the same."""
+"""docs/configuration.md and the schema agree."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.edge.config_files import ENVIRON
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 SIDECAR, ROUTES = PAGE.split("## `routes.yaml`")
 
-# What the page says where a default can be told only in words, and what it is.
+# Defaults that the page describes in words, and their values.
 WORDS = {
     "name": ("from the path", ""),
     "methods": ("every one", ()),
@@ -40,7 +40,7 @@ def documented(page: str) -> dict[str, str]:
 
 
 def keys(section: type[Any], prefix: str = "") -> Iterator[tuple[str, Kind, Any]]:
-    """Each key of the schema that can be given by itself, with its kind and default."""
+    """Each key of the schema that can be set by itself, with its kind and default."""
     defaults = {each.name: each for each in fields(section)}
     for name, kind in keys_of(section).kinds.items():
         own = defaults[name]
@@ -99,7 +99,7 @@ def test_every_allowable_path_is_documented() -> None:
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL))
-def test_an_example_of_the_page_is_good(block: str, tmp_path: Path) -> None:
+def test_an_example_of_the_page_is_valid(block: str, tmp_path: Path) -> None:
     from tests.edge.config_files import Files
 
     files = Files(tmp_path)

@@ -1,6 +1,6 @@
 """Errors in ``sidecar.yaml`` and ``routes.yaml``, each with its line and column.
 
-The files and what is said of them are in ``config_sidecar_errors.txt`` and
+The files and their findings are in ``config_sidecar_errors.txt`` and
 ``config_routes_errors.txt``.
 """
 
@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.mark.parametrize("case", SIDECAR, ids=lambda case: case.title)
-def test_an_error_in_the_configuration_is_told_at_its_key(files: Files, case: Case) -> None:
+def test_an_error_in_the_configuration_is_reported_at_its_key(files: Files, case: Case) -> None:
     rest = "" if case.text.startswith("zervi:") else ISSUERS
     rest += "" if case.text.startswith("policy:") else POLICY
     files.write(sidecar=case.text + rest)
@@ -32,12 +32,12 @@ def test_an_error_in_the_configuration_is_told_at_its_key(files: Files, case: Ca
 
 
 @pytest.mark.parametrize("case", ROUTES, ids=lambda case: case.title)
-def test_an_error_in_the_policy_is_told_at_its_key(files: Files, case: Case) -> None:
+def test_an_error_in_the_policy_is_reported_at_its_key(files: Files, case: Case) -> None:
     files.write(routes=case.text)
     assert files.lines() == case.lines
 
 
-def test_errors_of_both_files_are_told_at_once_in_their_order(files: Files) -> None:
+def test_errors_of_both_files_are_reported_together_in_their_order(files: Files) -> None:
     files.write(
         sidecar=f"drain: 1\n{ISSUERS}{POLICY}log: {{level: loud}}\n",
         routes='api_gateway:\n  routes:\n    - {path: "/x", role: a}\n    - {path: y}\n',
@@ -50,13 +50,13 @@ def test_errors_of_both_files_are_told_at_once_in_their_order(files: Files) -> N
     ]
 
 
-def test_a_policy_is_checked_even_where_the_configuration_is_wrong(files: Files) -> None:
+def test_a_policy_is_checked_even_if_the_configuration_is_invalid(files: Files) -> None:
     files.write(sidecar="zervi: {issuers: [{issuer: zervi}]}\n" + POLICY)
     files.write(routes='api_gateway: {routes: [{path: "/x", issuers: [zervi, other]}]}')
     assert [finding.code for finding in files.findings()] == ["missing-key", "unknown-issuer"]
 
 
-def test_a_configuration_that_is_not_there_is_one_line(files: Files) -> None:
+def test_a_missing_configuration_is_one_line(files: Files) -> None:
     files.config.unlink()
     assert files.lines() == [
         "sidecar.yaml: error: the file cannot be read: No such file or directory"

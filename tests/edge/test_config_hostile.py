@@ -1,4 +1,4 @@
-"""Whatever the files hold, loading ends with a configuration or with findings."""
+"""Loading any files ends with a configuration or with findings."""
 
 import json
 from pathlib import Path

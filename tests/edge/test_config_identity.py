@@ -1,4 +1,4 @@
-"""``check`` says which roles grant more than identity headers can hold."""
+"""``check`` reports roles that grant more than identity headers can contain."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_escapes_and_commas_count(tmp_path: Path) -> None:
     assert found(tmp_path, role_permissions={"many": [f"{n:08}" for n in range(1000)]})
 
 
-def test_an_issuers_own_grants_are_looked_at_too(tmp_path: Path) -> None:
+def test_an_issuers_own_grants_are_checked_too(tmp_path: Path) -> None:
     many = {"many": [f"permission:{number}" for number in range(1000)]}
     assert len(found(tmp_path, issuers=[{**ISSUER, "role_permissions": many}])) == 1
 
@@ -62,7 +62,7 @@ def test_names_of_identity_headers_count(tmp_path: Path) -> None:
     assert "identity-too-large" in [each.code for each in review(tmp_path, text)]
 
 
-def test_identity_alone_never_exceeds_what_envoy_admits() -> None:
+def test_identity_by_itself_never_exceeds_what_envoy_admits() -> None:
     """The rest is the client's: docs/operations.md says how much."""
     manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
     left = manager["max_request_headers_kb"] * 1024 - MAX_IDENTITY_BYTES

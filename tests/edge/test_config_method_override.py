@@ -1,4 +1,4 @@
-"""Where POST needs less than PUT, PATCH or DELETE of the same path."""
+"""Paths where POST requires less than PUT, PATCH or DELETE."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def found(post: Route, other: Route, upstream: str = "generic") -> int:
     return len(list(problems(policy((post, other)), upstream)))
 
 
-def test_what_asks_for_the_same_is_no_finding() -> None:
+def test_equal_requirements_have_no_finding() -> None:
     assert found(POST, OTHER) == 0
     assert found(replace(POST, permissions=("a", "b")), OTHER) == 0
 
@@ -39,18 +39,18 @@ def test_what_asks_for_the_same_is_no_finding() -> None:
     ids=lambda stricter: next(iter(stricter)),
 )
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_whatever_post_does_not_ask_for_is_found(method: str, stricter: dict[str, object]) -> None:
+def test_a_requirement_that_post_lacks_is_found(method: str, stricter: dict[str, object]) -> None:
     other = replace(OTHER, methods=frozenset({method}), **stricter)  # type: ignore[arg-type]  # -- fields of a route
     assert found(POST, other) == 1
     assert found(replace(POST, permissions=(), public=True), other) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "PURGE"])
-def test_a_method_that_no_form_gets_this_way_is_no_finding(method: str) -> None:
+def test_a_method_that_forms_cannot_select_has_no_finding(method: str) -> None:
     assert found(POST, replace(OTHER, methods=frozenset({method}), roles=("admin",))) == 0
 
 
-def test_a_route_of_every_method_has_its_path_to_itself() -> None:
+def test_a_route_of_every_method_has_no_finding() -> None:
     assert found(replace(POST, path="/other"), replace(OTHER, methods=frozenset())) == 0
 
 
@@ -99,10 +99,10 @@ _principals = st.builds(
 
 
 @given(_routes, _routes, st.lists(_principals, min_size=5, max_size=20))
-def test_where_nothing_is_found_post_lets_in_nobody_else(
+def test_without_a_finding_post_allows_no_other_principal(
     post: Route, other: Route, everybody: list[Principal]
 ) -> None:
-    """Said of real principals, by what decides on them."""
+    """Checked with real principals, by the engine's own decision."""
     other = replace(other, index=1, name="other", methods=frozenset({"DELETE"}))
     post, other = (
         replace(each, owner_unless=each.owner_unless if each.owner else ())
@@ -110,6 +110,6 @@ def test_where_nothing_is_found_post_lets_in_nobody_else(
     )
     if found(post, other):
         return
-    for who in everybody:
-        if permits(who, post, ("x", "7", "y")) is None:
-            assert permits(who, other, ("x", "7", "y")) is None
+    for principal in everybody:
+        if permits(principal, post, ("x", "7", "y")) is None:
+            assert permits(principal, other, ("x", "7", "y")) is None

@@ -1,4 +1,4 @@
-"""A good ``routes.yaml``: what its routes become."""
+"""A valid ``routes.yaml``: the routes that its entries become."""
 
 import hashlib
 from pathlib import Path
@@ -19,7 +19,7 @@ def table(*entries: str) -> str:
     return "api_gateway:\n  routes:\n" + "".join(f"    - {{{entry}}}\n" for entry in entries)
 
 
-def test_the_customers_own_table_is_taken_as_it_is(files: Files) -> None:
+def test_the_customers_own_table_is_accepted_unchanged(files: Files) -> None:
     files.write(routes=SEED)
     config = files.load()
     assert config.warnings == ()
@@ -80,7 +80,7 @@ api_gateway:
     )
 
 
-def test_a_route_without_a_name_is_called_by_its_path_and_where_shared_its_methods(
+def test_a_route_without_a_name_is_named_by_its_path_and_if_shared_its_methods(
     files: Files,
 ) -> None:
     files.write(
@@ -109,7 +109,7 @@ def test_a_route_without_a_name_is_called_by_its_path_and_where_shared_its_metho
     ]
 
 
-def test_a_policy_is_known_by_what_sha256sum_prints_of_its_file(files: Files) -> None:
+def test_a_policys_digest_is_the_sha256sum_of_its_file(files: Files) -> None:
     digest = hashlib.sha256((files.directory / "routes.yaml").read_bytes()).hexdigest()
     assert files.load().policy.digest == digest[:16]
 

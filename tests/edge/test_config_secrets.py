@@ -78,7 +78,7 @@ def test_a_secret_file_may_have_an_absolute_path(files: Files) -> None:
         ),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_told_at_its_key(
+def test_a_secret_that_cannot_be_used_is_reported_at_its_key(
     files: Files, keys: dict[str, str], line: str
 ) -> None:
     files.environ = {
@@ -105,7 +105,7 @@ def test_an_unsafe_key_turns_a_weak_secret_into_a_warning(files: Files) -> None:
     assert "too-short" not in str(warning)
 
 
-def test_a_long_secret_that_repeats_itself_is_warned_of(files: Files) -> None:
+def test_a_long_secret_that_repeats_itself_has_a_warning(files: Files) -> None:
     files.environ = {"REPEATED": "password" * 4}
     files.write(sidecar=issuer(secret_env="REPEATED"))
     (warning,) = files.load().warnings
@@ -114,8 +114,8 @@ def test_a_long_secret_that_repeats_itself_is_warned_of(files: Files) -> None:
     assert "password" not in str(warning)
 
 
-def test_a_file_that_may_not_be_read_is_told(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked of the system call, because the superuser may read everything."""
+def test_an_unreadable_file_is_reported(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system call is replaced, because the superuser may read every file."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -129,7 +129,7 @@ def test_a_file_that_may_not_be_read_is_told(files: Files, monkeypatch: pytest.M
     (line,) = files.lines()
     assert line == (
         "sidecar.yaml:4:7: error: the secret file cannot be read: Permission denied"
-        " (`zervi.issuers[0].secret_file` names a file that holds the secret)"
+        " (`zervi.issuers[0].secret_file` must be the path of a file that contains the secret)"
     )
 
 
@@ -140,7 +140,7 @@ KEY_SET = """{"keys": [
 ]}"""
 
 
-def test_a_key_set_in_a_file_is_read_and_what_is_dropped_is_told(files: Files) -> None:
+def test_a_key_set_in_a_file_is_read_and_unused_keys_are_reported(files: Files) -> None:
     (files.directory / "keys.json").write_text(KEY_SET)
     files.write(sidecar=issuer(jwks_file="keys.json"))
     (warning,) = files.load().warnings
@@ -149,18 +149,18 @@ def test_a_key_set_in_a_file_is_read_and_what_is_dropped_is_told(files: Files) -
 
 
 @pytest.mark.parametrize("content", ["", "<html>", '{"keys": []}', "[]", "x" * (256 * 1024 + 1)])
-def test_a_file_that_holds_no_key_set_is_told(files: Files, content: str) -> None:
+def test_a_file_without_a_key_set_is_reported(files: Files, content: str) -> None:
     (files.directory / "keys.json").write_text(content)
     files.write(sidecar=issuer(jwks_file="keys.json"))
     (line,) = files.lines()
     assert line.startswith("sidecar.yaml:4:7: error: `jwks_file` ")
 
 
-def test_keys_that_do_not_fit_the_issuers_algorithms_are_told(files: Files) -> None:
+def test_keys_that_do_not_fit_the_issuers_algorithms_are_reported(files: Files) -> None:
     (files.directory / "keys.json").write_text(KEY_SET)
     files.write(sidecar=issuer(jwks_file="keys.json", algorithms="[RS256]"))
     (line,) = files.lines()
-    assert line.startswith("sidecar.yaml:4:7: error: `jwks_file` holds no usable key set")
+    assert line.startswith("sidecar.yaml:4:7: error: `jwks_file` contains no usable key set")
 
 
 class Certificates:
@@ -197,7 +197,7 @@ def tls(cert: str, key: str, authorities: str = "cert.pem") -> str:
     return f"listen:\n  authz: 0.0.0.0:9001\n  tls: {{{keys}}}\n{ISSUERS}{POLICY}"
 
 
-def test_a_certificate_its_key_and_an_authority_are_taken(files: Files) -> None:
+def test_a_certificate_its_key_and_an_authority_are_accepted(files: Files) -> None:
     Certificates(files.directory)
     files.write(sidecar=tls("cert.pem", "key.pem"))
     config = files.load()
@@ -211,15 +211,15 @@ def test_a_certificate_its_key_and_an_authority_are_taken(files: Files) -> None:
     [
         (
             ("cert.pem", "other.pem"),
-            "the key in `key_file` is not that of the certificate in `cert_file`",
+            "the key in `key_file` does not match the certificate in `cert_file`",
         ),
         (
             ("cert.pem", "locked.pem"),
-            "`key_file` is encrypted (the sidecar asks nobody for a passphrase)",
+            "`key_file` is encrypted (encrypted private keys are not supported)",
         ),
         (
             ("key.pem", "key.pem"),
-            "`cert_file` and `key_file` are not a certificate and its key in PEM form",
+            "`cert_file` and `key_file` are not a certificate and its key in PEM format",
         ),
         (
             ("cert.pem", "absent.pem"),
@@ -227,11 +227,11 @@ def test_a_certificate_its_key_and_an_authority_are_taken(files: Files) -> None:
         ),
         (
             ("cert.pem", "key.pem", "key.pem"),
-            "`client_ca_file` holds no certificates in PEM form (key.pem)",
+            "`client_ca_file` contains no certificates in PEM format (key.pem)",
         ),
     ],
 )
-def test_certificates_and_keys_that_do_not_fit_are_told(
+def test_certificates_and_keys_that_do_not_fit_are_reported(
     files: Files, names: tuple[str, ...], told: str
 ) -> None:
     Certificates(files.directory)
@@ -245,7 +245,7 @@ def named(names: str, authorities: str = ", client_ca_file: cert.pem") -> str:
     return f"listen: {{tls: {tls}}}\n{ISSUERS}{POLICY}"
 
 
-def test_names_of_clients_are_taken(files: Files) -> None:
+def test_names_of_clients_are_accepted(files: Files) -> None:
     Certificates(files.directory)
     names = '[Envoy.example, "*.mesh.example", "spiffe://td/ns/x", "spiffe://td/ns/x/*"]'
     files.write(sidecar=named(names))
@@ -273,7 +273,7 @@ def test_names_of_clients_need_an_authority(files: Files) -> None:
         "spiffe://td/a?b", "SPIFFE://td/a", "名.example",
     ],
 )  # fmt: skip
-def test_what_is_no_name_of_a_client_is_refused(files: Files, name: str) -> None:
+def test_an_invalid_client_name_is_refused(files: Files, name: str) -> None:
     Certificates(files.directory)
     files.write(sidecar=named(f'["{name}"]'))
     (line,) = files.lines()

@@ -1,4 +1,4 @@
-"""A good ``sidecar.yaml``: what its values become."""
+"""A valid ``sidecar.yaml``: the settings that its values become."""
 
 from pathlib import Path
 
@@ -50,12 +50,12 @@ def test_a_file_mode_is_octal_however_it_is_written(files: Files, mode: str) -> 
     "address",
     ["0.0.0.0:0", "localhost:9001", "'[::1]:9001'", "authz.local:65535", "unix:/run/a.sock"],
 )
-def test_an_address_is_taken_as_it_is(files: Files, address: str) -> None:
+def test_an_address_stays_unchanged(files: Files, address: str) -> None:
     files.write(sidecar=f"listen: {{authz: {address}}}\n" + ISSUERS + POLICY)
     assert files.load().settings.listen.authz == address.strip("'")
 
 
-def test_an_issuer_with_a_secret_signs_with_hs256_alone(files: Files) -> None:
+def test_an_issuer_with_a_secret_signs_with_hs256_only(files: Files) -> None:
     (issuer,) = files.load().issuers
     assert issuer.algorithms == {"HS256"}
     assert issuer.secrets == (SECRET.encode(),)
@@ -82,7 +82,7 @@ def test_two_issuers_may_share_a_name_while_moving_from_a_secret_to_keys(files: 
     assert [issuer.name for issuer in files.load().issuers] == ["zervi", "zervi"]
 
 
-def test_an_issuers_own_claims_and_roles_count_for_it_alone(files: Files) -> None:
+def test_an_issuers_own_claims_and_roles_count_only_for_it(files: Files) -> None:
     files.write(
         sidecar="""
 zervi:
@@ -132,7 +132,7 @@ def test_an_identity_header_may_have_a_name_that_is_removed_by_default(files: Fi
     assert answers.remove_with_hosts
 
 
-def test_a_list_of_removed_headers_of_ones_own_is_the_whole_list(files: Files) -> None:
+def test_a_configured_list_of_removed_headers_replaces_the_default(files: Files) -> None:
     files.write(sidecar=ISSUERS + "policy: {file: routes.yaml, remove_headers: [x-a]}\n")
     answers = wiring.answers(files.load())
     assert (answers.remove_headers, answers.remove_with_hosts) == (("x-a",), ())
@@ -159,7 +159,7 @@ looma:
 """
 
 
-def test_what_the_registry_is_told_is_filled_in_from_the_environment(files: Files) -> None:
+def test_the_registered_service_is_filled_in_from_the_environment(files: Files) -> None:
     files.environ = {**ENVIRON, "POD_IP": "fd00::7", "PORT": "10000", "NODE": "七"}
     files.write(sidecar=ISSUERS + POLICY + LOOMA)
     looma = files.load().settings.looma
@@ -195,7 +195,7 @@ def test_no_secret_shows_in_a_configurations_repr(files: Files) -> None:
     assert SECRET not in repr(files.load())
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_taken(files: Files) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(files: Files) -> None:
     text = "\ufeff" + (ISSUERS + POLICY + "drain: 1s\n").replace("\n", "\r\n")
     files.config.write_bytes(text.encode())
     assert files.load().settings.drain == 1
@@ -232,7 +232,7 @@ zervi:
         r"\(\)*[)*]",
     ],
 )
-def test_a_pattern_for_subjects_is_taken_as_it_is(files: Files, pattern: str) -> None:
+def test_a_pattern_for_subjects_stays_unchanged(files: Files, pattern: str) -> None:
     issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, subject_pattern: '{pattern}'}}"
     files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
     assert files.load().issuers[0].subject_pattern == pattern
@@ -250,7 +250,7 @@ def test_a_pattern_for_subjects_is_taken_as_it_is(files: Files, pattern: str) ->
         ("a?a?a{1,}a{,3}", "must not have more than 3 repetitions"),
     ],
 )
-def test_a_pattern_whose_time_could_explode_is_refused(
+def test_a_pattern_that_could_take_exponential_time_is_refused(
     files: Files, pattern: str, said: str
 ) -> None:
     issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, subject_pattern: '{pattern}'}}"
@@ -260,7 +260,7 @@ def test_a_pattern_whose_time_could_explode_is_refused(
 
 
 @pytest.mark.parametrize("pattern", ["orders:*:read", "**", "*:read", "", " a"])
-def test_a_star_of_what_can_be_granted_is_its_end(files: Files, pattern: str) -> None:
+def test_a_star_is_only_allowed_at_the_end_of_a_grantable_name(files: Files, pattern: str) -> None:
     for key in ("grantable", "grantable_roles"):
         issuer = f"{{issuer: z, secret_env: ZERVI_JWT_SECRET, {key}: ['{pattern}']}}"
         files.write(sidecar=f"zervi: {{issuers: [{issuer}]}}\n" + POLICY)
@@ -271,7 +271,7 @@ def test_a_star_of_what_can_be_granted_is_its_end(files: Files, pattern: str) ->
 @pytest.mark.parametrize(
     ("written", "wanted"), [("1MiB", 2**20), ("32MiB", 2**25), ("2048KiB", 2**21), ("4GiB", 2**32)]
 )
-def test_a_size_has_its_unit(files: Files, written: str, wanted: int) -> None:
+def test_a_size_becomes_bytes(files: Files, written: str, wanted: int) -> None:
     cache = f"token_cache: {{max_bytes: {written}}}, "
     files.write(sidecar=ISSUERS.replace("issuers:", cache + "issuers:") + POLICY)
     config = files.load()
@@ -282,7 +282,7 @@ def test_a_size_has_its_unit(files: Files, written: str, wanted: int) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("33554432", "must be a size with its unit, not a number"),
+        ("33554432", "must be a size with a unit, not a number"),
         ("32MB", "must be a size, not `32MB`"),
         ("32 MiB", "must be a size, not `32 MiB`"),
         ("1.5MiB", "must be a size, not `1.5MiB`"),
@@ -291,7 +291,7 @@ def test_a_size_has_its_unit(files: Files, written: str, wanted: int) -> None:
         ("5GiB", "must be from 1MiB to 4GiB, not `5GiB`"),
     ],
 )
-def test_a_size_that_is_none_is_refused(files: Files, written: str, said: str) -> None:
+def test_an_invalid_size_is_refused(files: Files, written: str, said: str) -> None:
     cache = f"token_cache: {{max_bytes: {written}}}, "
     files.write(sidecar=ISSUERS.replace("issuers:", cache + "issuers:") + POLICY)
     (line,) = files.lines()

@@ -42,7 +42,7 @@ from sidecar.documents.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, re
         ("|-\n  a", "a"),
     ],
 )
-def test_a_scalar_means_what_it_says(written: str, value: object) -> None:
+def test_a_scalar_is_read_without_yaml_surprises(written: str, value: object) -> None:
     document = read_yaml(f"key: {written}".encode())
     assert document.faults == []
     assert document.value == {"key": value}
@@ -62,7 +62,7 @@ def test_positions_are_those_of_keys_and_items_in_characters() -> None:
     }
 
 
-def test_what_is_missing_is_told_where_it_should_stand() -> None:
+def test_a_missing_value_has_the_position_of_its_parent() -> None:
     document = read_yaml(b"a:\n  b: {c: 1}\n")
     assert document.mark(("a", "b", "d", 0)) == Mark(2, 3)
     assert document.mark(("z",)) == Mark(1, 1)
@@ -86,12 +86,12 @@ def test_what_is_missing_is_told_where_it_should_stand() -> None:
         (b"%TAG ! tag:x,2026:\n---\na: !b c", (3, 4), "yaml-tag"),
     ],
 )
-def test_what_cannot_be_read_is_one_fault(data: bytes, mark: tuple[int, int], code: str) -> None:
+def test_unreadable_input_is_one_fault(data: bytes, mark: tuple[int, int], code: str) -> None:
     (fault,) = read_yaml(data).faults
     assert (fault.mark, fault.code) == (mark, code)
 
 
-def test_what_is_refused_is_left_out_and_the_rest_is_read() -> None:
+def test_a_refused_value_is_left_out_and_the_rest_is_read() -> None:
     document = read_yaml(b"{a: *x, b: &y c, d: !!int '1', a: 2, 3: e, <<: f, '': g, h: i}")
     assert [fault.code for fault in document.faults] == [
         "yaml-alias",
@@ -115,7 +115,7 @@ def test_a_billion_laughs_are_a_few_faults() -> None:
     assert not document.complete
 
 
-def test_reading_goes_on_to_the_last_fault_that_is_told() -> None:
+def test_reading_continues_to_the_last_reported_fault() -> None:
     document = read_yaml(b"\n".join(b"- &a%d x" % i for i in range(MAX_PROBLEMS - 1)) + b"\n- [")
     assert [fault.code for fault in document.faults[-2:]] == ["yaml-alias", "yaml-syntax"]
 
@@ -130,7 +130,7 @@ def test_a_build_of_pyyaml_without_c_reads_the_same(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("escape", [r"\UFFFFFFFF", r"\U00110000", r"\ud800"])
-def test_an_escape_that_is_no_character_is_a_fault_without_c_too(
+def test_an_escape_that_is_not_a_character_is_a_fault_without_c_too(
     monkeypatch: pytest.MonkeyPatch, escape: str
 ) -> None:
     assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
@@ -138,7 +138,7 @@ def test_an_escape_that_is_no_character_is_a_fault_without_c_too(
     assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
 
 
-def test_a_file_of_too_many_values_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_stops_after_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_source, "MAX_VALUES", 10)
     document = read_yaml(b"- a\n" * 20)
     assert [(fault.mark, fault.code) for fault in document.faults] == [(Mark(10, 3), "yaml-size")]
@@ -158,7 +158,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(TEXT, VALUES, min_size=1))
 def test_json_is_read_as_json(value: object) -> None:
-    """Whatever a generator of configurations writes as JSON means the same as YAML."""
+    """JSON that a generator writes has the same meaning as YAML."""
     document = read_yaml(json.dumps(value, ensure_ascii=False).encode())
     assert document.faults == []
     assert document.value == value

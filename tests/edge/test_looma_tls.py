@@ -195,18 +195,22 @@ def test_the_files_come_from_the_configuration(pki: Pki) -> None:
     [
         ("cert_file: node.pem", "https://looma", "`cert_file` needs `key_file`"),
         ("key_file: node.key", "https://looma", "`key_file` needs `cert_file`"),
-        ("ca_file: ca.pem", "http://127.0.0.1", "`ca_file` is for an https `url` or `login_url`"),
+        (
+            "ca_file: ca.pem",
+            "http://127.0.0.1",
+            "`ca_file` has no effect without an https `url` or `login_url`",
+        ),
         (
             "cert_file: node.pem, key_file: server.key",
             "https://looma",
-            "the key in `key_file` is not that of the certificate in `cert_file`",
+            "the key in `key_file` does not match the certificate in `cert_file`",
         ),
         ("ca_file: none.pem", "https://looma", "`ca_file` cannot be read"),
-        ("ca_file: node.key", "https://looma", "`ca_file` holds no certificates"),
+        ("ca_file: node.key", "https://looma", "`ca_file` contains no certificates"),
         (
             "cert_file: node.pem, key_file: none",
             "https://looma",
-            "`key_file` cannot be read: No such file or directory (`looma.key_file` names a file",
+            "`key_file` cannot be read: No such file or directory (`looma.key_file` must be",
         ),
     ],
 )

@@ -51,7 +51,7 @@ async def test_a_bad_policy_changes_nothing_but_what_is_told_of_it(sidecar: Side
         "routes.yaml:4:1: error: this is not valid YAML": ROUTES[: len(ROUTES) // 2],
         "error: unknown key `permision`": ROUTES.replace("permissions", "permision"),
         "routes.yaml:5:": ROUTES + '    - {path: "/open/*"}\n',
-        "this is not UTF-8": b"\xff\xfe" * 99,
+        "the file is not valid UTF-8": b"\xff\xfe" * 99,
         "is larger than": b"#" * (32 * 1024 * 1024),
     }
     for why, content in bad.items():

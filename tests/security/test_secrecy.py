@@ -246,7 +246,8 @@ def test_a_secret_file_that_is_not_there_is_named_by_its_key(tmp_path: Path) -> 
     files.write(sidecar=issuing("secret_file: [a, b]"))
     assert files.lines() == [
         f"sidecar.yaml:1:{column}: error: the secret file cannot be read: No such file or directory"
-        f" (`zervi.issuers[0].secret_file[{index}]` names a file that holds the secret)"
+        f" (`zervi.issuers[0].secret_file[{index}]` must be the path of a file "
+        "that contains the secret)"
         for index, column in ((0, 45), (1, 48))
     ]
 

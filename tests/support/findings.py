@@ -1,4 +1,4 @@
-"""What a review finds in files that a test writes."""
+"""Findings of a review of files that a test writes."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from tests.edge.config_files import Files
 
 
 def review(directory: Path, *texts: str) -> list[Finding]:
-    """Write each text as ``routes.yaml`` or ``sidecar.yaml``, and return what is found in them.
+    """Write each text as ``routes.yaml`` or ``sidecar.yaml``, and return the findings.
 
-    The directory is left out of what is told.
+    Messages leave out the directory.
     """
     files = Files(directory)
     for text in texts:

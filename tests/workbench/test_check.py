@@ -1,4 +1,4 @@
-"""`check`: what a reviewer finds, and how it is told."""
+"""`check`: findings of a review, and their output formats."""
 
 import json
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from tests.support.findings import review
 from tests.support.jobfirst import SEED
 
 
-def test_the_customers_own_table_is_clean(tmp_path: Path) -> None:
+def test_the_customers_own_table_has_no_findings(tmp_path: Path) -> None:
     assert review(tmp_path, SEED) == []
 
 
-def test_with_roles_it_has_infos_alone(tmp_path: Path) -> None:
+def test_with_roles_it_has_only_infos(tmp_path: Path) -> None:
     sidecar = (
         "zervi: {role_permissions: {admin: [cluster:manage]}, issuers: [{issuer: zervi, "
         "secret_env: ZERVI_JWT_SECRET}]}\npolicy: {file: routes.yaml}\n"
@@ -56,8 +56,8 @@ NAMES = st.lists(st.text("abcd", min_size=4, max_size=6), unique=True, max_size=
 
 
 @given(NAMES, NAMES)
-def test_misspelt_names_are_those_next_to_a_known_one(used: list[str], known: list[str]) -> None:
-    """Found by what they share, as comparing each with each would."""
+def test_typos_are_the_names_next_to_a_known_one(used: list[str], known: list[str]) -> None:
+    """The index finds the same names as comparing each with each."""
     found = dict(likely_typos(dict.fromkeys(used, 1), known))
     for name in used:
         near = [other for other in known if other != name and one_apart(name, other)]
@@ -73,7 +73,7 @@ ROUTES = st.lists(
 
 
 def compiled(entries: Sequence[tuple[list[str], tuple[str, ...], tuple[str, ...]]]) -> Policy:
-    """Compile what can be compiled of these, leaving out what conflicts."""
+    """Compile these routes without those that conflict."""
     routes: list[Route] = []
     policy = compile_policy((), digest="")
     for segments, hosts, methods in entries:
@@ -107,8 +107,8 @@ ALL_REQUESTS = requests()
 
 
 @given(ROUTES)
-def test_a_route_never_matches_exactly_where_it_is_told_so(entries: list[Any]) -> None:
-    """Held against asking the matcher about every request there can be."""
+def test_never_matches_is_reported_exactly_for_routes_that_never_match(entries: list[Any]) -> None:
+    """Compared with the matcher's answer to every possible request."""
     policy = compiled(entries)
     found = {policy.match(*request) for request in ALL_REQUESTS}
     winning = {route.index for route in found if isinstance(route, Route)}
@@ -119,22 +119,22 @@ def test_a_route_never_matches_exactly_where_it_is_told_so(entries: list[Any]) -
 
 
 @given(ROUTES)
-def test_a_route_that_loses_requests_to_others_is_told_so(entries: list[Any]) -> None:
-    """Whatever it loses to a path that is not its own."""
+def test_a_route_that_loses_requests_to_others_is_reported(entries: list[Any]) -> None:
+    """Requests lost to a different path count."""
     policy = compiled(entries)
     told = {problem.place[2] for problem in overlap.problems(policy)}
     for route in policy.routes:
-        alone = compile_policy((route,), digest="")
+        single = compile_policy((route,), digest="")
         for request in ALL_REQUESTS:
             found = policy.match(*request)
             winner = found.route if isinstance(found, NotAllowed) else found
-            if alone.match(*request) is route and winner is not None and winner is not route:
+            if single.match(*request) is route and winner is not None and winner is not route:
                 same_path = winner.path == route.path or not _differ(winner.path, route.path)
                 assert same_path or route.index in told
 
 
 def _differ(one: str, other: str) -> bool:
-    """Say whether two paths differ in more than the names of their segments."""
+    """Return whether two paths differ in more than the names of their segments."""
     shapes = [
         ["*" if part.startswith("{") else part for part in path.split("/")] for path in (one, other)
     ]
@@ -180,7 +180,7 @@ def test_sarif_is_what_code_scanning_reads() -> None:
 
 @pytest.mark.parametrize("form", ["json", "sarif", "github"])
 @pytest.mark.parametrize(("routes", "code"), [("[]", 1), ("[{path: /x}]", 0)])
-def test_every_format_exits_alike(
+def test_every_format_has_the_same_exit_code(
     form: str,
     routes: str,
     code: int,

@@ -193,7 +193,7 @@ def test_nothing_to_test_is_an_error(cases: Cases) -> None:
     [
         ("policy: none.yaml", "case.yaml:1:1: error: the policy cannot be read"),
         ("config: none.yaml", "none.yaml: error: the file cannot be read"),
-        ("api_gateway: {}", "case.yaml:1:1: error: `api_gateway` lacks the key `routes`"),
+        ("api_gateway: {}", "case.yaml:1:1: error: `api_gateway` requires the key `routes`"),
         ("now: 2026-01-01T00:00:00Z", "case.yaml:1:1: error: the policy is missing"),
         (
             "fixtures: none.yaml\napi_gateway: {routes: [{path: /x}]}",

@@ -1,4 +1,4 @@
-"""docs/lint.md: every finding that there is, each example as it says."""
+"""docs/lint.md: every finding, each example with its actual output."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "lint.md").read_text(encoding="utf-8")
 _SECTION = re.compile(r"^### `([a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 SECTIONS: dict[str, str] = dict(_SECTION.findall(PAGE))
 
-# What a page cannot show: secrets of a certain kind, files of megabytes, bytes that are no text.
+# What a page cannot show: secrets of a certain kind, files of megabytes, bytes that are not text.
 # tests/edge/test_config_{secrets,hostile,yaml,identity}.py and test_overlap.py have them.
 WITHOUT_EXAMPLE = {
     "weak-secret",
@@ -29,7 +29,7 @@ WITHOUT_EXAMPLE = {
 
 
 def codes() -> Iterator[str]:
-    """Yield the codes in the source: the second argument of what makes a problem, and so on."""
+    """Yield the codes in the source, which are arguments of calls that create a problem."""
     calls = {"Problem": 1, "refuse": 1, "_warning": 1, "_info": 1, "_fault": 1, "Fault": 1,
              "Finding": 0}  # fmt: skip
     rooms = ("config", "documents", "review")
@@ -45,12 +45,12 @@ def codes() -> Iterator[str]:
 
 
 def test_every_code_is_documented_and_no_other() -> None:
-    made_up = {"misspelt-permission", "misspelt-role"}  # their names are put together
-    assert set(SECTIONS) == set(codes()) | made_up
+    composed = {"misspelt-permission", "misspelt-role"}  # names composed at run time
+    assert set(SECTIONS) == set(codes()) | composed
 
 
 @pytest.mark.parametrize("code", SECTIONS)
-def test_an_example_finds_what_it_says(code: str, tmp_path: Path) -> None:
+def test_an_example_has_the_shown_findings(code: str, tmp_path: Path) -> None:
     files = re.findall(r"```yaml\n(.*?)```", SECTIONS[code], re.DOTALL)
     wanted = re.findall(r"```text\n(.*?)\n```", SECTIONS[code], re.DOTALL)
     if code in WITHOUT_EXAMPLE:
@@ -60,7 +60,7 @@ def test_an_example_finds_what_it_says(code: str, tmp_path: Path) -> None:
     assert "\n".join(str(each) for each in found if each.code == code) == wanted[0]
 
 
-def test_what_the_page_leaves_out_is_clean(tmp_path: Path) -> None:
+def test_the_files_that_the_page_leaves_out_have_no_findings(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```yaml\n# sidecar.yaml\n(.*?)```", PAGE, re.DOTALL)
     assert shown == ISSUERS + POLICY
     assert review(tmp_path, shown) == []

@@ -1,4 +1,4 @@
-"""What `check` says of routes that lie over each other, beside what its own tests show."""
+"""Findings of `check` about overlapping routes, beyond those in test_check.py."""
 
 from pathlib import Path
 
@@ -58,19 +58,19 @@ def gaps(*entries: Entry, ignore_case: bool = False) -> list[tuple[str, str, str
         ([("/b/*", "GET"), ("/B/x", "PUT")], []),
     ],
 )
-def test_a_method_that_a_narrower_path_takes_away_is_said_once(
+def test_a_method_that_a_narrower_path_leaves_out_is_reported_once(
     entries: list[Entry], told: list[tuple[str, str, str]]
 ) -> None:
     assert gaps(*entries) == told
 
 
-def test_case_is_left_alone_where_the_policy_does() -> None:
+def test_case_is_ignored_only_if_the_policy_ignores_it() -> None:
     found = gaps(("/b/*", "GET"), ("/B/x", "PUT"), ignore_case=True)
     assert found == [("/B/x", "/b/*", "GET")]
 
 
-def test_what_is_said_is_what_is_answered() -> None:
-    """The example of the guide for findings, asked of the engine."""
+def test_the_reported_method_gets_405() -> None:
+    """The example of docs/lint.md, decided by the engine."""
     routes = [
         Route(0, "all", "/b/*", methods=frozenset({"GET"})),
         Route(1, "one", "/b/{id}", methods=frozenset({"PUT", "DELETE"})),
@@ -80,10 +80,10 @@ def test_what_is_said_is_what_is_answered() -> None:
     assert policy.match("", "GET", ("b", "1", "2")) is routes[0]
 
 
-def test_a_table_that_is_not_compared_to_its_end_says_so(
+def test_a_table_over_the_limit_of_pairs_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And routes that can never match are named to the end all the same."""
+    """Routes that never match are still reported for the whole table."""
     monkeypatch.setattr(overlap, "MAX_PAIRS", 3)
     table = "".join(f"    - path: /{letter}/*\n    - path: /{letter}/x\n" for letter in "abc")
     dead = "    - path: /n/*\n    - path: /n/{x}\n    - path: /n/{x}/*\n"

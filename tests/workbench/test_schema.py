@@ -1,4 +1,4 @@
-"""The JSON Schemas: they are the configuration's own, and fit what is in the repository."""
+"""The JSON Schemas match the configuration's kinds and accept the files of the repository."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def errors(schema: Draft7Validator, text: str) -> list[str]:
     return [error.message for error in schema.iter_errors(read_yaml(text.encode()).value)]
 
 
-def test_what_is_checked_in_is_what_the_kinds_and_the_page_say() -> None:
+def test_the_checked_in_schemas_are_generated_from_the_kinds_and_the_page() -> None:
     for path, text in files().items():
         assert path.read_text(encoding="utf-8") == text, "python -m tests.support.schema_files"
 
@@ -57,14 +57,16 @@ def test_the_examples_of_routes_fit(schema: Draft7Validator) -> None:
     "wrong",
     ["drian: 5s", "drain: 5", "listen: {transport: http}", "log: {level: loud}", "drain: soon"],
 )
-def test_what_the_sidecar_refuses_is_underlined(schema: Draft7Validator, wrong: str) -> None:
+def test_a_value_that_the_sidecar_refuses_is_underlined(
+    schema: Draft7Validator, wrong: str
+) -> None:
     good = "zervi: {issuers: [{issuer: z, jwks_url: https://z/k}]}\npolicy: {file: r.yaml}\n"
     assert errors(schema, good) == []
     assert len(errors(schema, good + wrong)) == 1
 
 
 @routes
-def test_a_misspelt_key_of_a_route_is_underlined(schema: Draft7Validator) -> None:
+def test_an_unknown_key_of_a_route_is_underlined(schema: Draft7Validator) -> None:
     assert errors(schema, "api_gateway: {routes: [{path: /x, permision: [a]}]}")
 
 
