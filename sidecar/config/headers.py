@@ -2,9 +2,10 @@
 
 import re
 
+from sidecar.core.methods import is_method
 from sidecar.documents.findings import BadValueError, quoted
 
-# RFC 9110, section 5.6.2: a token; header names, schemes and methods are tokens.
+# RFC 9110, section 5.6.2: a token; header names and schemes are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ORIGIN_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
@@ -120,8 +121,8 @@ def parameter_name(text: str) -> str:
 
 
 def method(text: str) -> str:
-    """Return a request's method unchanged. Raises BadValueError."""
-    if not _TOKEN.fullmatch(text):
+    """Return a method that a route can list unchanged. Raises BadValueError."""
+    if not is_method(text):
         raise BadValueError(f"must be an HTTP method, not {quoted(text)}", "such as GET")
     if text != text.upper():
         message = f"is {quoted(text)}, did you mean {text.upper()}?"

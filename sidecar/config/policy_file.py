@@ -1,7 +1,6 @@
 """``routes.yaml``: the customer's format, extended, read to the core's routes and policy."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from sidecar.config.addresses import check_host
 from sidecar.config.headers import method
 from sidecar.core.paths.upstreams import GENERIC
 from sidecar.core.routes.patterns import MAX_NAME, default_name
+from sidecar.core.routes.problems import NAME, PORT
 from sidecar.core.routes.table import (
     Policy,
     PolicyError,
@@ -31,12 +31,9 @@ from sidecar.documents.untyped import at, mapping, sequence
 
 ROUTES: Place = ("api_gateway", "routes")
 
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
-_PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
-
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise BadValueError(
             f"must be up to {MAX_NAME} letters, digits and . _ -, not {quoted(text)}",
             "it begins with a letter or a digit",
@@ -45,7 +42,7 @@ def _name(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    if _PORT.search(text):
+    if PORT.search(text):
         raise BadValueError(f"has a port, {quoted(text)}", "a host matches requests to every port")
     if "*" in text:
         raise BadValueError(f"must be a complete host name, not {quoted(text)}", "list each host")

@@ -8,8 +8,8 @@ from sidecar.core.routes.patterns import MAX_NAME, Pattern
 from sidecar.core.routes.route import Route, RouteProblem, hosts_of, methods_of, normalise_host
 
 KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
-_PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 
 
 def check_route(route: Route) -> Iterator[RouteProblem]:
@@ -25,7 +25,7 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
                 route.index, "methods", f"{method!r} is not a method", "upper-case, such as GET"
             )
     for host in sorted(route.hosts):
-        if _PORT.search(host):
+        if PORT.search(host):
             yield RouteProblem(
                 route.index,
                 "hosts",
@@ -81,7 +81,7 @@ def check_names(routes: Iterable[Route]) -> Iterator[RouteProblem]:
     """Yield the problems of the routes' names, which are label values of a metric."""
     first: dict[str, Route] = {}
     for route in routes:
-        if not _NAME.fullmatch(route.name):
+        if not NAME.fullmatch(route.name):
             yield RouteProblem(
                 route.index,
                 "name",
