@@ -44,6 +44,16 @@ def is_loopback(host: str) -> bool:
     return bare == "localhost" or bare.endswith(".localhost")
 
 
+def is_open(address: object) -> bool:
+    """Return whether this is a valid ``host:port`` that other machines may reach."""
+    if not isinstance(address, str) or address.startswith("unix:"):
+        return False
+    try:
+        return not is_loopback(split_address(address)[0])
+    except BadValueError:
+        return False
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Return host (IPv6 in brackets) and port of ``host:port``. Raises BadValueError."""
     host, colon, port = address.rpartition(":")

@@ -96,7 +96,7 @@ class Tls:
 
 @dataclass(frozen=True, kw_only=True)
 class Listen:
-    """``listen``: where the sidecar is reached. ``socket_mode`` is a file mode."""
+    """``listen``: the addresses of the sidecar. ``socket_mode`` is a file mode."""
 
     authz: Annotated[str, Text(address)] = "127.0.0.1:9001"
     transport: Annotated[Literal["grpcio", "h2"], Choice(("grpcio", "h2"))] = "h2"
@@ -298,7 +298,7 @@ class RegistryToken:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryPaths:
-    """``looma.paths``: where the registry's operations are, for ``kind: http``."""
+    """``looma.paths``: the paths of the registry's operations, for ``kind: http``."""
 
     register: Annotated[str, Text(registry_path)] = "/cluster/register"
     heartbeat: Annotated[str, Text(node_path)] = "/cluster/heartbeat/{service_id}"

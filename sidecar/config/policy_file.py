@@ -124,7 +124,7 @@ class PolicySource(NamedTuple):
 
 
 class CompiledPolicy(NamedTuple):
-    """A policy's file and the compiled policy, which is None where the file is invalid."""
+    """A policy's file and the compiled policy, which is None if the file is invalid."""
 
     source: PolicySource
     policy: Policy | None

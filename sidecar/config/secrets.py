@@ -10,9 +10,7 @@ from sidecar.documents.findings import BadValueError, Place, Problem, Severity, 
 from sidecar.documents.untyped import at, mapping, sequence
 from sidecar.documents.values import ENVIRONMENT_NAME
 
-MAX_SECRET_BYTES = (
-    64 * 1024
-)  # far beyond any secret or token; keeps a wrong file from being read whole
+MAX_SECRET_BYTES = 64 * 1024  # far more than any secret or token; bounds reading a wrong file
 
 # Names that cannot be secrets: words of letters, each with at most a number at its end.
 _PLAIN_NAME = re.compile(r"[A-Z]{1,16}[0-9]{0,2}(_[A-Z]{0,16}[0-9]{0,2}){0,7}")

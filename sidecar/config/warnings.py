@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from os.path import normpath
 from urllib.parse import urlsplit
 
-from sidecar.config.addresses import is_loopback, split_address
-from sidecar.documents.findings import BadValueError, Place, Problem, Severity
+from sidecar.config.addresses import is_loopback, is_open
+from sidecar.documents.findings import Place, Problem, Severity
 from sidecar.documents.untyped import at, mapping, sequence
 
 
 def problems(document: object) -> Iterator[Problem]:
     """Yield every warning about the settings of a whole ``sidecar.yaml``."""
     listen = mapping(at(document, "listen"))
-    if listen.get("tls") is None and _is_open(listen.get("authz")):
+    if listen.get("tls") is None and is_open(listen.get("authz")):
         yield _warning(
             ("listen", "authz"),
             "open-listener",
@@ -42,15 +42,6 @@ def problems(document: object) -> Iterator[Problem]:
     )
     if token:
         yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
-
-
-def _is_open(address: object) -> bool:
-    if not isinstance(address, str) or address.startswith("unix:"):
-        return False
-    try:
-        return not is_loopback(split_address(address)[0])
-    except BadValueError:
-        return False
 
 
 def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:

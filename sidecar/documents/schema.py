@@ -79,7 +79,7 @@ _keys: dict[type[Any], Keys] = {}  # reading annotations takes a while, and rout
 
 
 def places_of(section: type[Any], wanted: str) -> Iterator[str]:
-    """Yield where in and below a section a key is known, as ``a.b``."""
+    """Yield the places in and below a section that have a key, as ``a.b``."""
     for name, kind in keys_of(section).kinds.items():
         if name == wanted:
             yield name

@@ -26,7 +26,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def duration(value: object, default: float) -> float | None:
-    """Return a duration's seconds, ``default`` where it is absent, None if it is invalid."""
+    """Return a duration's seconds, ``default`` if it is absent, None if it is invalid."""
     if value is None:
         return default
     try:

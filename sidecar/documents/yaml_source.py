@@ -249,7 +249,7 @@ class _Composer:
         frame.key.append(key)
 
     def _put(self, value: object, mark: Mark) -> Place:
-        """Put a value where it belongs; under the empty key it is ignored."""
+        """Put a value in its place; under the empty key it is ignored."""
         self.values += 1
         if self.values > MAX_VALUES:
             self._fault(mark, "yaml-size", f"the file has more than {MAX_VALUES} values")

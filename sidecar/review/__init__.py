@@ -1,1 +1,1 @@
-"""Warnings and advice about a configuration and its policy, beside what `config` finds wrong."""
+"""Warnings and advice about a configuration and its policy; errors are found by `config`."""

@@ -6,7 +6,7 @@ Findings are warnings, or infos for what is probably intended; none is an error.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from sidecar.config.addresses import is_loopback, split_address
+from sidecar.config.addresses import is_open
 from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
@@ -20,7 +20,7 @@ from sidecar.core.tokens.principal import (
     Principal,
     identity_values,
 )
-from sidecar.documents.findings import BadValueError, Finding, Place, Problem, Severity, quoted
+from sidecar.documents.findings import Finding, Place, Problem, Severity, quoted
 from sidecar.documents.located import located
 from sidecar.documents.spelling import likely_typos
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
@@ -52,8 +52,7 @@ def findings(files: ConfigFiles) -> list[Finding]:
 
 def of_settings(document: object) -> Iterator[Problem]:
     """Yield advice on a whole ``sidecar.yaml``."""
-    ops = at(document, "listen", "ops")
-    if isinstance(ops, str) and not _is_loopback(ops):
+    if is_open(at(document, "listen", "ops")):
         message = "any client on the network can read health and metrics: routes, load, key ages"
         yield _info(("listen", "ops"), "open-ops", message, "restrict it to the pod's network")
     promotable = at(document, "policy", "shadow", "promotable")
@@ -269,13 +268,6 @@ def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
                         f"no role grants {quoted(name)}: tokens must contain it",
                         "`role_permissions` defines what roles grant",
                     )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return is_loopback(split_address(address)[0])
-    except BadValueError:
-        return True  # the schema reports the error
 
 
 def _warning(place: Place, code: str, message: str, hint: str) -> Problem:

@@ -145,7 +145,7 @@ def _meeting(other: _Read, read: _Read) -> _Meeting | None:
     hosts, others = hosts_of(read.route), hosts_of(other.route)
     shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
     if not shared or other.pattern[:2] == read.pattern[:2]:
-        return None  # equal paths, told apart by hosts or methods
+        return None  # equal paths, distinguished by hosts or methods
     both = zip_longest(read.pattern.segments, other.pattern.segments)
     segments = tuple(one or another or _FRESH for one, another in both)
     patterns = (read.pattern, other.pattern)

@@ -27,13 +27,13 @@ _FRESH_HOST = "host.invalid"  # a host that no route names (RFC 2606)
 READERS: Mapping[str, str] = {
     "ignores_case": "that ignores case",
     "compares_encoded": "that compares before it decodes",
-    "suffixes": "that takes a format after a dot",
+    "suffixes": "that accepts a format after a dot",
     "ignores_slash": "that ignores a trailing slash",
-    "keeps_slash": "that tells a trailing slash apart",
+    "keeps_slash": "that distinguishes a trailing slash",
     "empty_captures": "whose {name} may be empty",
     "slashed_captures": "whose {name} may end in a slash",
     "empty_tails": "whose trailing * may be empty",
-    "dots_end_captures": "whose {name} takes no dot",
+    "dots_end_captures": "whose {name} cannot contain a dot",
     "front_controller": "that drops index.php",
 }
 """For each field of ``Upstream``, a description of an upstream that has it."""

@@ -1,5 +1,7 @@
 """Warnings about settings that are valid but unsafe."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,9 @@ def test_a_candidate_that_nothing_can_promote_has_a_warning(
     warnings = advice.findings(read_files(files.config, files.environ))
     assert [warning.code for warning in warnings] == codes
     assert all("listen.admin" in str(warning) for warning in warnings)
+
+
+def test_a_start_imports_nothing_of_a_review_but_lint() -> None:
+    code = "import sys, sidecar.app.run; print(*(m for m in sys.modules if '.review.' in m))"
+    imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert imported.stdout.split() == [b"sidecar.review.lint"]
