@@ -49,6 +49,12 @@ def _given(section: Mapping[str, object], *keys: str) -> list[str]:
     return [key for key in keys if section.get(key) is not None]
 
 
+def _exclusive(place: Place, given: list[str], hint: str = "") -> Iterator[Problem]:
+    for key in given[1:]:
+        message = f"`{given[0]}` and `{key}` are mutually exclusive"
+        yield Problem((*place, key), "exclusive-keys", message, hint)
+
+
 def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
     taken: dict[str, str] = {}
     for key in ("authz", "health", "ops", "admin"):
@@ -74,13 +80,8 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
             "this issuer has neither keys nor a secret",
             "give one of `jwks_url`, `jwks_file`, `secret_env` and `secret_file`",
         )
-    for key in given[1:]:
-        yield Problem(
-            (*place, key),
-            "exclusive-keys",
-            f"`{given[0]}` and `{key}` are mutually exclusive",
-            "for both keys and a secret, write two entries with the same `issuer`",
-        )
+    hint = "for both keys and a secret, write two entries with the same `issuer`"
+    yield from _exclusive(place, given, hint)
     if given and given[0] in _SECRET_SOURCES:
         for key in _given(issuer, "algorithms", "ca_file"):
             hint = (
@@ -142,13 +143,7 @@ def _token_source(source: Mapping[str, object], place: Place) -> Iterator[Proble
         yield Problem(
             place, "missing-key", "a token source needs one of `header`, `cookie` and `query`"
         )
-    for key in given[1:]:
-        yield Problem(
-            (*place, key),
-            "exclusive-keys",
-            f"`{given[0]}` and `{key}` are mutually exclusive",
-            "write each source as a separate item",
-        )
+    yield from _exclusive(place, given, "write each source as a separate item")
     if source.get("scheme") is not None and given and "header" not in given:
         yield Problem((*place, "scheme"), "no-effect", "`scheme` has no effect without `header`")
 
@@ -255,16 +250,10 @@ def _token(token: Mapping[str, object]) -> Iterator[Problem]:
             "give `file`, or `env`, or `login_url`, `service_id` and `secret_env`",
         )
         return
-    for way in begun[1:]:
-        key = _given(token, *way)[0]
-        first = _given(token, *begun[0])[0]
-        yield Problem(
-            (*place, key), "exclusive-keys", f"`{first}` and `{key}` are mutually exclusive"
-        )
+    yield from _exclusive(place, [_given(token, *way)[0] for way in begun])
     if begun[0] is ways[-1]:
-        if len(both := _given(token, *_SECRET_SOURCES)) == 2:
-            message = "`secret_env` and `secret_file` are mutually exclusive"
-            yield Problem((*place, "secret_file"), "exclusive-keys", message)
+        both = _given(token, *_SECRET_SOURCES)
+        yield from _exclusive(place, both)
         for key in _LOGIN:
             if token.get(key) is None and not (key == "secret_env" and both):
                 yield Problem(

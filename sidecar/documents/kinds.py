@@ -140,10 +140,7 @@ class Duration:
             if isinstance(value, int) and not isinstance(value, bool):
                 hint = f"such as {value}s; the units are ms, s, m and h"
             raise notes.wrong_type(value, place, "a duration with a unit", hint)
-        try:
-            found = seconds(value)
-        except BadValueError as error:
-            raise notes.refuse(place, "bad-value", str(error), error.help) from None
+        found: float = Text(seconds).read(value, place, notes)
         if not seconds(self.minimum) <= found <= seconds(self.maximum):
             message = f"must be from {self.minimum} to {self.maximum}, not {quoted(value)}"
             raise notes.refuse(place, "bad-value", message)
@@ -162,10 +159,7 @@ class Size:
         if not isinstance(value, str):
             hint = "such as 512KiB, 32MiB or 1GiB"
             raise notes.wrong_type(value, place, "a size with a unit", hint)
-        try:
-            found = size(value)
-        except BadValueError as error:
-            raise notes.refuse(place, "bad-value", str(error), error.help) from None
+        found: int = Text(size).read(value, place, notes)
         if not size(self.minimum) <= found <= size(self.maximum):
             message = f"must be from {self.minimum} to {self.maximum}, not {quoted(value)}"
             raise notes.refuse(place, "bad-value", message)
