@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     holds = ""
     try:
-        files = read_files(args.config, os.environ)
-        config = files.config(advice.findings(files))
+        read = read_files(args.config, os.environ)
+        config = read.config(advice.findings(read))
         findings = config.warnings
         if args.openapi is not None:
             findings = (*findings, *_drift(args.openapi, config))
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         print(told)
     if args.format == "text":
         state = ["good"] if good else []
-        names = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
-        print(f"{', '.join(names)}: {', '.join([*state, *count(findings)])}{holds}")
+        files = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
+        print(f"{', '.join(files)}: {', '.join([*state, *count(findings)])}{holds}")
     strictly = args.strict and any(finding.severity is Severity.WARNING for finding in findings)
     return 0 if good and not strictly else 1
 

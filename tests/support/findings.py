@@ -10,7 +10,7 @@ from tests.edge.config_files import Files
 def review(directory: Path, *texts: str) -> list[Finding]:
     """Write each text as ``routes.yaml`` or ``sidecar.yaml``, and return the findings.
 
-    Messages leave out the directory.
+    The directory is removed from the output.
     """
     files = Files(directory)
     for text in texts:
