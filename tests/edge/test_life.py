@@ -67,6 +67,17 @@ async def starting(directory: Path) -> AsyncIterator[tuple[Sidecar, int]]:
         await process.stop()
 
 
+async def test_every_warning_of_the_configuration_is_logged_at_the_start(tmp_path: Path) -> None:
+    issuers = [{"issuer": f"issuer-{number}", "secret_file": "weak"} for number in range(25)]
+
+    def weak(sidecar: Sidecar) -> None:
+        sidecar.write("weak", 40 * "a")
+        sidecar.configure(zervi={"issuers": issuers})
+
+    async with running(tmp_path, weak) as sidecar:
+        assert len(sidecar.said("sidecar.yaml:")) == len(issuers)
+
+
 async def test_sigterm_ends_a_start(tmp_path: Path) -> None:
     async with starting(tmp_path) as (sidecar, pipe):
         sidecar.signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.net.logs import once_a_minute
 from sidecar.ops.logs import (
     MAX_ALIKE,
     PERIOD,
@@ -180,6 +181,24 @@ def test_a_flood_of_kinds_is_not_remembered_for_ever() -> None:
     for number in range(5_000):
         limited.filter(emitted(f"kind {number}"))
     assert len(limited._kinds) <= 1024
+
+
+def test_records_with_a_key_are_limited_by_it_alone_at_every_level() -> None:
+    clock = Clock()
+    limited = RateLimited(clock)
+
+    def passes(key: str, level: int = logging.WARNING) -> bool:
+        record = emitted("%s%s", "a message ", clock.now, level=level)
+        vars(record).update(once_a_minute(key))
+        return limited.filter(record)
+
+    assert all(passes(f"finding {number}") for number in range(10 * MAX_ALIKE))
+    assert passes("registered", logging.INFO)
+    clock.now += PERIOD / 2
+    assert not passes("registered", logging.INFO)
+    assert not passes("finding 1")
+    clock.now += PERIOD / 2
+    assert passes("registered", logging.INFO)
 
 
 def test_a_percent_sign_in_a_limited_message_is_no_template() -> None:

@@ -297,6 +297,14 @@ async def test_closing_ends_idle_connections_and_may_be_repeated() -> None:
         writer.close()
 
 
+def test_no_private_member_of_aiohttp_is_overridden() -> None:
+    for ours in vars(ops_server).values():
+        if isinstance(ours, type) and ours.__module__ == ops_server.__name__:
+            theirs = {name for base in ours.__mro__[1:] for name in vars(base)}
+            private = {name for name in vars(ours) if name[0] == "_" and not name.endswith("__")}
+            assert not theirs & private
+
+
 def test_prometheus_client_is_not_imported_before_somebody_scrapes() -> None:
     code = (
         "import sys, sidecar.ops.metrics, sidecar.ops.server;"
