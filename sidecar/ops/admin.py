@@ -34,7 +34,8 @@ class AdminServer:
         self._listening: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Start to answer."""
+        await self._http.start()
         loop = asyncio.get_running_loop()
         admit = partial(_Gate, self._http)
         for sock in self._sockets:

@@ -1,37 +1,37 @@
-"""The ops HTTP server: few connections, short requests, no bodies, nothing of a request in a log.
+"""The HTTP server of the ops address and the admin socket, on aiohttp.
 
-On aiohttp's low-level server. It says nothing of itself but what the routes say.
+It serves few connections and short requests, reads no body, logs nothing of a request and does not
+name its software.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.typedefs import Handler
 
 from sidecar.ops.routes import OpsAnswer, Routes
 
 _log = logging.getLogger(__name__)
 
-# A scraper or two, the kubelet's probes, a person with curl. When all are taken, the connection
-# without a request for the longest time is closed for the new one: nobody can keep a probe out.
+# A scraper or two, the kubelet's probes, a person with curl. When all are in use, the connection
+# without a request for the longest time is closed, so that no client can keep a probe out.
 MAX_CONNECTIONS = 64
-# Without a whole request. A probe is over in milliseconds; a scraper connects again.
+# Seconds without a complete request. A probe takes milliseconds; a scraper connects again.
 IDLE_SECONDS = 10.0
 MAX_LINE_BYTES = 4096
 MAX_HEADERS = 64
 
 
 class OpsServer:
-    """Serves ``routes`` over HTTP/1.1 on sockets that listen already.
+    """Serves ``routes`` over HTTP/1.1 on listening sockets.
 
-    ``moved`` has the paths that were served once, each with what its 404 says.
+    ``moved`` maps paths of earlier versions to the message of their 404.
     """
 
     def __init__(
@@ -48,46 +48,62 @@ class OpsServer:
             allowed = "GET, HEAD" if method == "GET" else method
             known = self._methods.get(path)
             self._methods[path] = f"{known}, {allowed}" if known else allowed
-        self._server = web.Server(self._answer, request_factory=self._request)
+
+        @web.middleware
+        async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+            del handler  # aiohttp's 404: its router knows no routes
+            return await self._handle(request)
+
+        app = web.Application(middlewares=[handle])
+        app.on_response_prepare.append(_set_headers)
+        self._runner = web.AppRunner(app)
         self._listening: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Start to answer."""
+        await self._runner.setup()
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
             self._listening.append(await loop.create_server(self.connection, sock=sock))
 
     async def close(self, grace: float = 1.0) -> None:
-        """Accept no more, let requests end for at most ``grace`` seconds, close all connections."""
+        """Stop accepting, give requests ``grace`` seconds to end, close all connections."""
         for server in self._listening:
             server.close()
-        self._server.pre_shutdown()
-        await self._server.shutdown(grace)
+        if (http := self._runner.server) is not None:
+            http.pre_shutdown()
+            await http.shutdown(grace)
+        await self._runner.cleanup()
 
     def connection(self) -> asyncio.BaseProtocol:
-        """Make the protocol of one more connection."""
-        return _Connection(self._server, self._admit)
+        """Return the protocol of one more connection; call ``start`` before."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the server is not started")
+        return _Connection(server, self._admit)
 
     def _admit(self) -> None:
-        """Make room for a connection that was just made."""
-        connections = cast("list[_Connection]", self._server.connections)
+        """Close the connection that is idle for the longest time if there are too many."""
+        connections = self.connections
         open_ones = [each for each in connections if each.transport is not None]
         if len(open_ones) > MAX_CONNECTIONS:
             min(open_ones, key=lambda each: each.idleness).dismiss()
 
-    def _request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> web.BaseRequest:
-        loop = asyncio.get_running_loop()
-        cast("_Connection", protocol).used = loop.time()
-        return _Request(message, payload, protocol, writer, task, loop)
+    @property
+    def connections(self) -> "list[_Connection]":
+        """Every connection of this server."""
+        server = self._runner.server
+        return [] if server is None else cast("list[_Connection]", server.connections)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        connection = cast("_Connection", request.protocol)
+        with connection.request():
+            response = await self._answer(request)
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
         path = request.raw_path.partition("?")[0]
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get((method, path))
@@ -101,27 +117,27 @@ class OpsServer:
             answer = _error(405, "method not allowed")
         else:
             answer = _error(404, self._moved.get(path, "not found"))
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Type": answer.content_type}
         if answer.status == 405:
             headers["Allow"] = self._methods[path]
-        headers["Content-Type"] = answer.content_type
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-class _Request(web.BaseRequest):
-    """A request whose answer does not name the server's software."""
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        del response.headers["Server"]
+async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Set what every answer has, and remove the name of the software."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    del response.headers["Server"]
 
 
 class _Connection(web.RequestHandler):
-    """A connection that repeats nothing of a malformed request."""
+    """A connection whose answer to a malformed request repeats nothing of it."""
 
     def __init__(self, server: web.Server, admit: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
         super().__init__(
             server,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             access_log=None,  # type: ignore[arg-type] # which aiohttp documents
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=0.0,  # a body is never read
@@ -130,37 +146,62 @@ class _Connection(web.RequestHandler):
             max_headers=MAX_HEADERS,
         )
         self._admit = admit
-        self.used = self._loop.time()  # when the last request came
+        self._now = loop.time
+        self._used = self._now()  # when the last request arrived
+        self._answering = False
 
     @property
     def idleness(self) -> tuple[bool, float]:
-        """Rank a connection, the first to go when there are too many: no request, for longest."""
-        return self._request_in_progress, self.used
+        """Return its rank: the lowest is closed first when there are too many connections."""
+        return self._answering, self._used
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Count as in use within this."""
+        self._used, self._answering = self._now(), True
+        try:
+            yield
+        finally:
+            self._answering = False
 
     def dismiss(self) -> None:
-        """Close at once, whatever is unsent."""
+        """Close immediately and drop what is unsent."""
         transport = self.transport
         self.force_close()
         if transport is not None:
             transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the server count it."""
+        """Keep the number of connections within its bound."""
         super().connection_made(transport)
         self._admit()
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature, and below
+        request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp calls it by these names
-        message: str | None = None,  # noqa: ARG002 -- aiohttp calls it by these names
+        exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp passes them by name
+        message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """Answer a request that could not be read."""
-        answer = _error(status, "bad request" if status < 500 else "internal error")
-        response = web.Response(status=status, body=answer.body, content_type=answer.content_type)
-        response.force_close()
-        return response
+        """Answer a request that cannot be parsed, or whose answer cannot be sent, and close.
+
+        Written here, because aiohttp sends no signal for such a response and would add ``Server``.
+        """
+        transport = request.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(_BAD_REQUEST if status < 500 else b"")
+            transport.close()
+        return web.Response(status=status)
+
+
+_BAD_REQUEST = b"""\
+HTTP/1.1 400 Bad Request\r
+Content-Type: application/json\r
+Content-Length: 24\r
+Connection: close\r
+\r
+{"error":"bad request"}
+"""
 
 
 def _error(status: int, message: str) -> OpsAnswer:

@@ -250,7 +250,7 @@ async def test_any_number_of_silent_clients_that_come_at_once_keep_no_probe_out(
         )
         closing = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         assert (await talk(ops, closing)).startswith(b"HTTP/1.1 200 ")
-        assert len(ops.server._server.connections) <= MAX_CONNECTIONS
+        assert len(ops.server.connections) <= MAX_CONNECTIONS
         for _, writer in silent:
             writer.close()
 
