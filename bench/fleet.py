@@ -19,7 +19,6 @@ from sidecar.looma.calls import Answer, Caller
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.identity import Service
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
@@ -124,10 +123,9 @@ def start_reporter(number: int, looma: Caller, random: Random) -> Reporter:
     """Start one node's reporter, configured as in the sidecar."""
     service = Service(f"node-{number}", "basic-server", "basic-server", "10.0.0.1", 10000)
     state = NodeState("sha256:0", 1, 1.0, ready=True)
-    log = QuietLog(logging.getLogger("bench.fleet"))
     reporter = Reporter(
         ReporterSettings(service, "fleet", HEARTBEAT),
-        HttpRegistry("http://looma:8888", Paths(), service.id, looma, log),
+        HttpRegistry("http://looma:8888", Paths(), service.id, looma),
         lambda: state,
         Events(lambda *_: None, lambda _: None),
         random=random,

@@ -6,7 +6,6 @@ product's client, over real sockets. It prints CPU time, which depends little on
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import sys
@@ -25,13 +24,11 @@ from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Ok, Outcome, Registry
 from sidecar.looma.report import NodeState, Report
 
 NODES = 10_000
 AT_ONCE = 32
-LOG = QuietLog(logging.getLogger(__name__))
 SERVE_LOOMA = """
 import asyncio, sys
 from demo.looma import start_looma
@@ -131,7 +128,7 @@ async def measure_looma(table: Table) -> str:
     url = f"http://127.0.0.1:{port}"
 
     def registry(service_id: str, call: HttpCaller) -> HttpRegistry:
-        return HttpRegistry(url, Paths(), service_id, call, LOG)
+        return HttpRegistry(url, Paths(), service_id, call)
 
     arguments = [sys.executable, "-c", SERVE_LOOMA, str(port)]
     async with process(arguments, f"{url}/cluster/status") as pid:
@@ -144,7 +141,7 @@ async def measure_etcd(table: Table) -> None:
     url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
 
     def registry(service_id: str, call: HttpCaller) -> EtcdRegistry:
-        return EtcdRegistry(url, service_id, 300.0, call, LOG)
+        return EtcdRegistry(url, service_id, 300.0, call)
 
     with tempfile.TemporaryDirectory() as directory:
         options = {

@@ -29,6 +29,7 @@ from sidecar.core.tokens.keys import KeySet
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
+from sidecar.net.logs import once_a_minute
 from sidecar.ops.decision_log import DecisionLog
 from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
@@ -64,7 +65,7 @@ def serve(path: Path) -> int:
         return 1
     log = configure_logging(config.settings.log.level)
     for warning in config.warnings:
-        _log.warning("%s", warning)
+        _log.warning("%s", warning, extra=once_a_minute(str(warning)))
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         code = 0
         try:
@@ -304,7 +305,7 @@ class Sidecar:
     def _refuse(self, error: ConfigError) -> None:
         """Keep the old policy, and say what is wrong with the new one."""
         for finding in error.findings[:MAX_FINDINGS]:
-            _log.error("not reloaded: %s", finding)
+            _log.error("not reloaded: %s", finding, extra=once_a_minute(str(finding)))
         if (more := len(error.findings) - MAX_FINDINGS) > 0:
             _log.error("not reloaded: %d more; zervi-sidecar check lists them all", more)
         self._metrics.policy_reload("failure")

@@ -36,7 +36,7 @@ from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.net.clock import SINCE_EPOCH, steady
-from sidecar.net.faults import told
+from sidecar.net.logs import told
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"

@@ -13,7 +13,7 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.net.clock import steady
-from sidecar.net.faults import told
+from sidecar.net.logs import told
 
 MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
 

@@ -8,16 +8,17 @@ written when what it says has changed, and every few minutes for its numbers.
 import asyncio
 import base64
 import json
+import logging
 import re
 from typing import Any
 
 from sidecar.looma import report as bodies
 from sidecar.looma.answers import bounded_seconds, refusal_of
 from sidecar.looma.calls import Answer, Caller
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Ok, Outcome, Unauthorized, Unregistered
 from sidecar.looma.report import Report
 from sidecar.looma.schedule import MAX_TTL, MIN_TTL
+from sidecar.net.logs import once_a_minute
 
 KEY_PREFIX = "/looma/services/"
 REWRITE_SECONDS = 300.0  # at 10,000 nodes: 33 writes a second
@@ -25,16 +26,17 @@ REWRITE_SECONDS = 300.0  # at 10,000 nodes: 33 writes a second
 _LEASE_ID = re.compile(r"-?[0-9]{1,19}")
 _TTL = re.compile(r"[0-9]{1,10}")
 
+_log = logging.getLogger(__name__)
+
 
 class EtcdRegistry:
     """One node's key and lease. ``ttl`` is the lease's in seconds; etcd may grant another."""
 
-    def __init__(self, url: str, service_id: str, ttl: float, call: Caller, log: QuietLog) -> None:
+    def __init__(self, url: str, service_id: str, ttl: float, call: Caller) -> None:
         self._url = url.rstrip("/")
         self._key = _base64(KEY_PREFIX + service_id)
         self._ttl = round(ttl)
         self._call = call
-        self._log = log
         self._lease: str | None = None
         self._written: dict[str, Any] = {}
         self._rewrite_at = 0.0
@@ -48,7 +50,7 @@ class EtcdRegistry:
         granted = await self._ask("/v3/lease/grant", {"TTL": str(self._ttl)})
         if not isinstance(granted, dict):
             return granted
-        lease, ttl = granted.get("ID"), self._seconds(granted.get("TTL"))
+        lease, ttl = granted.get("ID"), _seconds(granted.get("TTL"))
         if not isinstance(lease, str) or not _LEASE_ID.fullmatch(lease):
             return Failed("etcd granted a lease without a usable ID")
         self._lease = lease
@@ -65,7 +67,7 @@ class EtcdRegistry:
         if not isinstance(kept, dict):
             return kept
         result = kept.get("result")
-        ttl = self._seconds(result.get("TTL")) if isinstance(result, dict) else None
+        ttl = _seconds(result.get("TTL")) if isinstance(result, dict) else None
         if ttl is None:  # the lease ended, or etcd lost it
             return Unregistered()
         changed = bodies.standing(report) != self._written
@@ -110,14 +112,16 @@ class EtcdRegistry:
             return content
         return _refused(answer, content)
 
-    def _seconds(self, ttl: object) -> float | None:
-        """Read a TTL: the gateway writes a 64-bit integer as text, and leaves a zero out."""
-        if not isinstance(ttl, str) or not _TTL.fullmatch(ttl) or not int(ttl):
-            return None
-        return bounded_seconds(int(ttl), "TTL", MIN_TTL, MAX_TTL, self._complain)
 
-    def _complain(self, kind: str, text: str) -> None:
-        self._log.warning(kind, f"etcd: {text}")
+def _seconds(ttl: object) -> float | None:
+    """Read a TTL: the gateway writes a 64-bit integer as text, and leaves a zero out."""
+    if not isinstance(ttl, str) or not _TTL.fullmatch(ttl) or not int(ttl):
+        return None
+    return bounded_seconds(int(ttl), "TTL", MIN_TTL, MAX_TTL, _complain)
+
+
+def _complain(key: str, text: str) -> None:
+    _log.warning("etcd: %s", text, extra=once_a_minute(key))
 
 
 def _refused(answer: Answer, content: Any) -> Outcome:

@@ -1,14 +1,17 @@
 """Looma itself: its cluster API over HTTP (``docs/looma-registry.openapi.yaml``)."""
 
+import logging
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sidecar.looma import report as bodies
 from sidecar.looma.answers import outcome_of
 from sidecar.looma.calls import Caller
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Ok, Outcome, Unregistered
 from sidecar.looma.report import Report
+from sidecar.net.logs import once_a_minute
+
+_log = logging.getLogger(__name__)
 
 
 class Paths(NamedTuple):
@@ -23,15 +26,12 @@ class Paths(NamedTuple):
 class HttpRegistry:
     """Looma's cluster API for one node."""
 
-    def __init__(
-        self, url: str, paths: Paths, service_id: str, call: Caller, log: QuietLog
-    ) -> None:
+    def __init__(self, url: str, paths: Paths, service_id: str, call: Caller) -> None:
         escaped = quote(service_id, safe="")
         self._urls = Paths(
             *(url.rstrip("/") + path.replace("{service_id}", escaped) for path in paths)
         )
         self._call = call
-        self._log = log
 
     async def register(self, report: Report) -> Outcome:
         """Register; a 404 here means that the path is wrong."""
@@ -57,7 +57,8 @@ class HttpRegistry:
         answer = await self._call(method, url, body)
         if isinstance(answer, Failed):
             return answer
-        return outcome_of(answer, self._complain)
+        return outcome_of(answer, _complain)
 
-    def _complain(self, kind: str, text: str) -> None:
-        self._log.warning(kind, f"Looma: {text}")
+
+def _complain(key: str, text: str) -> None:
+    _log.warning("Looma: %s", text, extra=once_a_minute(key))

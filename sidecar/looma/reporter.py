@@ -10,7 +10,6 @@ from typing import NamedTuple
 from sidecar.looma.calls import CALL_SECONDS
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.identity import Service
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import (
     RESULTS,
     Failed,
@@ -24,6 +23,7 @@ from sidecar.looma.registry import (
 )
 from sidecar.looma.report import NodeState, Report
 from sidecar.looma.schedule import Pace
+from sidecar.net.logs import once_a_minute
 
 LEAVE_SECONDS = CALL_SECONDS  # a pod that ends has no more time for this
 
@@ -69,7 +69,6 @@ class Reporter:
         self._events = events
         self._random = random
         self._clock = clock
-        self._quiet = QuietLog(_log)
         self._upstream = UpstreamState.UNKNOWN
         self._told = UpstreamState.UNKNOWN
         self._changed = asyncio.Event()
@@ -185,18 +184,21 @@ class Reporter:
         now = asyncio.get_running_loop().time()
         if isinstance(outcome, Ok):
             if self._failing_since is not None:
-                lasted = now - self._failing_since
-                self._quiet.info("recovered", f"the registry accepts again, after {lasted:.0f} s")
+                text = "the registry accepts reports again, after %.0f s"
+                _log.info(text, now - self._failing_since, extra=once_a_minute("recovered"))
                 self._failing_since = None
             if operation is Operation.REGISTER:
-                self._quiet.info("registered", f"registered as {self._settings.service.id}")
+                extra = once_a_minute("registered")
+                _log.info("registered as %s", self._settings.service.id, extra=extra)
         elif isinstance(outcome, Unregistered):
-            self._quiet.warning("unknown", "the registry does not know this node: register again")
+            text = "the registry does not know this node: it registers again"
+            _log.warning(text, extra=once_a_minute("unknown"))
         else:
             if self._failing_since is None:
                 self._failing_since = now
-            text = f"no {operation} at the registry: {_because(outcome)}; again in {wait:.1f} s"
-            self._quiet.warning(f"failed {operation}", text)
+            text = "%s at the registry failed: %s; next attempt in %.1f s"
+            extra = once_a_minute(f"failed {operation}")
+            _log.warning(text, operation, _because(outcome), wait, extra=extra)
 
     def _set_registered(self, registered: bool) -> None:
         if registered is not self._registered:

@@ -1,6 +1,5 @@
 """The room's front door: from settings to a prober and a reporter that work together."""
 
-import logging
 import time
 from collections.abc import Callable
 from random import SystemRandom
@@ -10,7 +9,6 @@ from sidecar.looma.calls import Caller
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.probe import Prober, ProbeSettings
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Registry
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
@@ -28,8 +26,6 @@ TOKEN_HEADERS: dict[Kind, tuple[str, str]] = {
 
 # etcd's lease and Consul's check live for ten heartbeats, as Looma's 300 s are to its 30.
 HEARTBEATS_PER_OWN_TTL = 10
-
-_log = logging.getLogger(__name__)
 
 
 class RegistrySettings(NamedTuple):
@@ -100,11 +96,11 @@ class Reporting:
         service_id = reporter.service.id
         ttl = HEARTBEATS_PER_OWN_TTL * reporter.heartbeat
         if settings.kind == "http":
-            return HttpRegistry(settings.url, settings.paths, service_id, call, QuietLog(_log))
+            return HttpRegistry(settings.url, settings.paths, service_id, call)
         if settings.kind == "etcd":
             from sidecar.looma.etcd import EtcdRegistry
 
-            return EtcdRegistry(settings.url, service_id, ttl, call, QuietLog(_log))
+            return EtcdRegistry(settings.url, service_id, ttl, call)
         from sidecar.looma.consul import ConsulRegistry
 
         return ConsulRegistry(settings.url, service_id, ttl, call)
@@ -115,7 +111,7 @@ class Reporting:
         header, prefix = TOKEN_HEADERS[settings.kind]
         tokens: Tokens
         if isinstance(settings.token, Login):
-            tokens = self._login = LoginTokens(settings.token, self._http, QuietLog(_log))
+            tokens = self._login = LoginTokens(settings.token, self._http)
         else:
             tokens = settings.token
         return WithToken(self._http, tokens, header, prefix)

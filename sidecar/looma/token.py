@@ -1,6 +1,7 @@
 """The service token that a registry may demand: from a file, the environment, or Zervi's login."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from typing import Any, Protocol
 
 from sidecar.looma.answers import bounded_seconds
 from sidecar.looma.calls import Answer, Caller
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed
+from sidecar.net.logs import once_a_minute
 
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_SECRET_BYTES = 64 * 1024  # as for the secrets of issuers
@@ -18,6 +19,8 @@ RENEW_AT = 0.8  # of a token's life
 MIN_LIFE, MAX_LIFE = 10.0, 30 * 24 * 3600.0
 DEFAULT_LIFE = 300.0  # where the answer names none
 REFUSED_PAUSE = 60.0  # a registry that refuses fresh tokens too must not cost a login each time
+
+_log = logging.getLogger(__name__)
 
 
 class NoTokenError(Exception):
@@ -85,10 +88,9 @@ class Login:
 class LoginTokens:
     """Zervi's ``POST /api/v1/auth/service/login``: one login at a time, renewed before the end."""
 
-    def __init__(self, login: Login, call: Caller, log: QuietLog) -> None:
+    def __init__(self, login: Login, call: Caller) -> None:
         self._login = login
         self._call = call
-        self._log = log
         self._token: str | None = None
         self._renew_at = 0.0
         self._ends_at = 0.0
@@ -104,7 +106,8 @@ class LoginTokens:
         except NoTokenError as error:
             if self._token is None or now >= self._ends_at:
                 raise
-            self._log.warning("token renewal", f"{error}: the old service token is used on")
+            text = "%s: the former service token is still used"
+            _log.warning(text, error, extra=once_a_minute("token renewal"))
             return self._token
 
     async def other_than(self, rejected: str) -> str | None:
@@ -148,14 +151,9 @@ class LoginTokens:
         token = data.get("service_token")
         if not isinstance(token, str):
             raise NoTokenError("Zervi's service login: the answer holds no data.service_token")
-        life = bounded_seconds(
-            data.get("expires_in"), "expires_in", MIN_LIFE, MAX_LIFE, self._complain
-        )
+        life = bounded_seconds(data.get("expires_in"), "expires_in", MIN_LIFE, MAX_LIFE, _complain)
         checked = _checked(token.encode("utf-8", "surrogatepass"), "Zervi's service token")
         return checked, life or DEFAULT_LIFE
-
-    def _complain(self, kind: str, text: str) -> None:
-        self._log.warning(f"login {kind}", f"Zervi's service login: {text}")
 
 
 class WithToken:
@@ -198,6 +196,10 @@ class WithToken:
 
 def _refused(answer: Answer | Failed) -> bool:
     return isinstance(answer, Answer) and answer.status in (401, 403)
+
+
+def _complain(key: str, text: str) -> None:
+    _log.warning("Zervi's service login: %s", text, extra=once_a_minute(f"login {key}"))
 
 
 def _read_secret(path: Path) -> str:

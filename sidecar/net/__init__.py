@@ -1,1 +1,1 @@
-"""What the edges share: clocks, TLS trust, how a fault is logged."""
+"""What the edges share: a clock, TLS trust, how log lines are written."""

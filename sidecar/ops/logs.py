@@ -10,9 +10,9 @@ from sidecar.ops import redact
 from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
 
-PERIOD = 60.0  # seconds in which the same warning is shown once
-MAX_ALIKE = 10  # different messages of one kind shown in a period
-MAX_KINDS = 1024  # kinds remembered; our own code has far fewer
+PERIOD = 60.0  # seconds
+MAX_ALIKE = 10  # different messages of one template per PERIOD
+MAX_KINDS = 1024  # keys and templates remembered; more only where a start has many warnings
 MAX_MESSAGE = 4096  # characters
 MAX_TRACE = 16 * 1024  # characters
 
@@ -79,30 +79,32 @@ class TextFormatter(logging.Formatter):
 
 
 class RateLimited(logging.Filter):
-    """Lets the same warning through once a minute, saying then how many were left out.
+    """Writes the same line at most once per ``PERIOD``; the next one says how many were left out.
 
-    Of one kind (the same logger, the same message before its arguments are put in) at most
-    ``MAX_ALIKE`` different ones pass in that time. Records below WARNING all pass.
+    A record with a key (``once_a_minute``) is limited by its logger and key. Of other warnings and
+    errors with the same logger and template, ``MAX_ALIKE`` different ones pass per ``PERIOD``.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._kinds: dict[tuple[str, str, bool], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide whether a record passes."""
-        if record.levelno < logging.WARNING:
+        key: str | None = getattr(record, "limit_key", None)
+        if key is None and record.levelno < logging.WARNING:
             return True
         now = self._clock()
-        kind = self._kinds.get((record.name, str(record.msg)))
+        name = (record.name, str(record.msg) if key is None else key, key is None)
+        kind = self._kinds.get(name)
         if kind is None:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
-            kind = self._kinds[record.name, str(record.msg)] = _Kind()
+            kind = self._kinds[name] = _Kind()
         message = _message(record)
         kind.shown = {text: at for text, at in kind.shown.items() if now - at < PERIOD}
-        if message in kind.shown or len(kind.shown) >= MAX_ALIKE:
+        if message in kind.shown or len(kind.shown) >= (MAX_ALIKE if key is None else 1):
             kind.left_out += 1
             return False
         kind.shown[message] = now
@@ -113,7 +115,7 @@ class RateLimited(logging.Filter):
 
 
 class _Kind:
-    """What was shown of one kind of message, and when; how many were left out since one passed."""
+    """When each message of one key or template was written; how many were left out since."""
 
     __slots__ = ("left_out", "shown")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -12,7 +11,6 @@ from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Registry
 from sidecar.looma.report import NodeMetrics, NodeState, Report
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
@@ -67,7 +65,7 @@ class Node:
 
 
 def http_registry(url: str, call: Caller) -> HttpRegistry:
-    return HttpRegistry(url, Paths(), SERVICE.id, call, QuietLog(logging.getLogger("looma.test")))
+    return HttpRegistry(url, Paths(), SERVICE.id, call)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,6 @@
 """etcd as the registry, against a real etcd that is killed and started again."""
 
 import base64
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from sidecar.looma.calls import Answer
 from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http_calls import HttpCaller
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed, Ok, RetryAfter, Unauthorized, Unregistered
 from sidecar.looma.token import FileTokens, WithToken
 from tests.edge.etcd_server import Etcd, etcd_server
@@ -21,7 +19,6 @@ from tests.support.waiting import eventually
 
 KEY = f"/looma/services/{SERVICE.id}"
 TTL = 60.0
-LOG = QuietLog(logging.getLogger("looma.test"))
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ async def caller() -> AsyncIterator[HttpCaller]:
 
 @pytest.fixture
 def registry(etcd: Etcd, caller: HttpCaller) -> EtcdRegistry:
-    return EtcdRegistry(etcd.url, SERVICE.id, TTL, caller, LOG)
+    return EtcdRegistry(etcd.url, SERVICE.id, TTL, caller)
 
 
 async def lease_of(etcd: Etcd) -> str:
@@ -147,10 +144,10 @@ async def test_an_etcd_with_authentication_wants_its_token(
     token = (await etcd.ask("/v3/auth/authenticate", root))["token"]
     (tmp_path / "token").write_text(token)
     call = WithToken(caller, FileTokens(tmp_path / "token"), "Authorization", "")
-    assert isinstance(await EtcdRegistry(etcd.url, SERVICE.id, TTL, call, LOG).register(REPORT), Ok)
+    assert isinstance(await EtcdRegistry(etcd.url, SERVICE.id, TTL, call).register(REPORT), Ok)
     (tmp_path / "token").write_text("wrong")
     assert isinstance(
-        await EtcdRegistry(etcd.url, SERVICE.id, TTL, call, LOG).register(REPORT), Unauthorized
+        await EtcdRegistry(etcd.url, SERVICE.id, TTL, call).register(REPORT), Unauthorized
     )
 
 
@@ -158,7 +155,7 @@ def scripted(*answers: Any) -> EtcdRegistry:
     calls = ScriptedCalls(
         [a if isinstance(a, Answer | Failed) else Answer(200, a) for a in answers]
     )
-    return EtcdRegistry("http://e.test", SERVICE.id, TTL, calls, LOG)
+    return EtcdRegistry("http://e.test", SERVICE.id, TTL, calls)
 
 
 GRANTED = b'{"ID": "7", "TTL": "60"}'
@@ -199,7 +196,7 @@ async def test_a_lease_without_a_life_is_lost(kept: bytes) -> None:
 
 async def test_a_failed_write_is_repeated_with_the_same_lease() -> None:
     calls = ScriptedCalls([Answer(200, GRANTED), Failed("broken"), Answer(200, DONE)])
-    registry = EtcdRegistry("http://e.test", SERVICE.id, TTL, calls, LOG)
+    registry = EtcdRegistry("http://e.test", SERVICE.id, TTL, calls)
     assert await registry.register(REPORT) == Failed("broken")
     assert await registry.register(REPORT) == Ok()
     assert [url.rpartition("/")[2] for _, url, _, _ in calls.seen] == ["grant", "put", "put"]

@@ -21,7 +21,7 @@ from tests.edge.config_files import ISSUERS, POLICY, Files
 from tests.edge.consul_stand_in import Consul
 from tests.edge.etcd_server import etcd_server
 from tests.edge.looma_rig import REPORT, SERVICE, http_registry
-from tests.edge.test_looma_etcd import KEY, LOG, TTL
+from tests.edge.test_looma_etcd import KEY, TTL
 
 
 class Pki:
@@ -145,7 +145,7 @@ async def test_plain_http_needs_none_of_it(pki: Pki) -> None:
 async def test_a_login_goes_over_the_same_trust(pki: Pki) -> None:
     """With the client's certificate."""
     async with looma(pki.server(asks=True)) as url, calling(pki.files(shows=True)) as caller:
-        tokens = LoginTokens(Login(f"{url}/login", "a-service", "its secret"), caller, LOG)
+        tokens = LoginTokens(Login(f"{url}/login", "a-service", "its secret"), caller)
         assert await tokens.token() == "a-token"
         await tokens.close()
 
@@ -155,11 +155,11 @@ async def test_a_real_etcd_that_wants_a_certificate_has_the_node(pki: Pki) -> No
     server = TlsFiles(pki.ca_file, pki.directory / "server.pem", pki.directory / "server.key")
     async with etcd_server(pki.directory, tls=server) as etcd:
         async with calling(pki.files(shows=True)) as caller:
-            registry = EtcdRegistry(etcd.url, SERVICE.id, TTL, caller, LOG)
+            registry = EtcdRegistry(etcd.url, SERVICE.id, TTL, caller)
             assert await registry.register(REPORT) == Ok(ttl=TTL)
             assert (await etcd.value(KEY))["service_id"] == SERVICE.id
         async with calling(pki.files()) as caller:
-            registry = EtcdRegistry(etcd.url, SERVICE.id, TTL, caller, LOG)
+            registry = EtcdRegistry(etcd.url, SERVICE.id, TTL, caller)
             assert isinstance(await registry.register(REPORT), Failed)
 
 

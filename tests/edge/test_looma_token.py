@@ -16,7 +16,6 @@ from demo.looma import start_looma
 from demo.minting import SERVICES
 from demo.zervi import start_zervi
 from sidecar.looma.calls import Answer
-from sidecar.looma.quiet import QuietLog
 from sidecar.looma.registry import Failed
 from sidecar.looma.token import (
     EnvTokens,
@@ -31,7 +30,6 @@ from tests.support.waiting import eventually
 
 SECRET = "made-up-secret-of-at-least-32-bytes"
 LOGIN = Login("http://zervi.test/api/v1/auth/service/login", "basic-server", "hush-hush")
-QUIET = logging.getLogger("looma.test")
 
 T = TypeVar("T")
 
@@ -56,7 +54,7 @@ def in_virtual_time(story: Callable[[], Awaitable[T]]) -> T:
 
 def login_tokens(*answers: Answer | Failed) -> tuple[LoginTokens, ScriptedCalls]:
     calls = ScriptedCalls(answers)
-    return LoginTokens(LOGIN, calls, QuietLog(QUIET)), calls
+    return LoginTokens(LOGIN, calls), calls
 
 
 async def test_a_registry_that_demands_service_register_refuses_without_and_accepts_with_it(
@@ -93,7 +91,7 @@ async def test_a_token_from_zervis_login_is_accepted() -> None:
                 "basic-server",
                 SERVICES["basic-server"].secret,
             )
-            tokens = LoginTokens(login, http, QuietLog(QUIET))
+            tokens = LoginTokens(login, http)
             caller = WithToken(http, tokens, "Authorization", "Bearer ")
             async with running(node.reporter(http_registry(looma.url, caller))) as reporter:
                 await eventually(lambda: ("heartbeat", "ok") in node.requests, "a heartbeat")
@@ -109,7 +107,7 @@ async def test_a_logins_secret_in_a_file_is_read_for_each_login(tmp_path: Path) 
     """A secret that is changed needs no restart; a line break at the end is none of it."""
     file = tmp_path / "secret"
     calls = ScriptedCalls([logged_in("one"), logged_in("two")])
-    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls, QuietLog(QUIET))
+    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls)
     with pytest.raises(NoTokenError, match="secret file: No such file or directory"):
         await tokens.token()
     file.write_bytes(b"hush\n")
@@ -126,7 +124,7 @@ async def test_a_file_that_holds_no_secret_is_told_without_what_it_holds(
     file = tmp_path / "secret"
     file.write_bytes(content)
     calls = ScriptedCalls([logged_in("one")])
-    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls, QuietLog(QUIET))
+    tokens = LoginTokens(Login(LOGIN.url, LOGIN.service_id, file), calls)
     with pytest.raises(NoTokenError, match=r"^the login's secret file (is|holds)") as refused:
         await tokens.token()
     assert "xxx" not in str(refused.value)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
-from sidecar.net.faults import told
+from sidecar.net.logs import told
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.connection import Connection
