@@ -88,7 +88,6 @@ async def measure(
     registered = cpu_seconds(pid)
     await each(registries, lambda registry, report: registry.heartbeat(report))
     beaten = cpu_seconds(pid)
-    await call.close()
     table.add_row(
         name,
         f"{(registered - begin) / NODES * 1000:.2f} ms",

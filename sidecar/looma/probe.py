@@ -93,10 +93,11 @@ class Prober:
 
 def _probe_for(url: SplitResult) -> Probe:
     if url.scheme in ("http", "https") and url.hostname:
-        # aiohttp is for who needs it
-        from sidecar.looma.http_calls import probe_http
+        from sidecar.looma.http_calls import probe_http  # imports aiohttp
+        from sidecar.net.http_client import HttpClient
 
-        return lambda: probe_http(url.geturl())
+        client = HttpClient()
+        return lambda: probe_http(client, url.geturl())
     host, port = url.hostname, url.port
     if url.scheme in ("tcp", "grpc") and host and port:
         if url.scheme == "tcp":

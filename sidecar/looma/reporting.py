@@ -85,7 +85,6 @@ class Reporting:
         await self._reporter.close()
         if self._login is not None:
             await self._login.close()
-        await self._http.close()
 
     def _upstream_changed(self, state: UpstreamState) -> None:
         self._reporter.upstream(state)

@@ -70,11 +70,7 @@ def http_registry(url: str, call: Caller) -> HttpRegistry:
 
 @contextlib.asynccontextmanager
 async def http_caller() -> AsyncIterator[HttpCaller]:
-    caller = HttpCaller()
-    try:
-        yield caller
-    finally:
-        await caller.close()
+    yield HttpCaller()
 
 
 @contextlib.asynccontextmanager

@@ -161,13 +161,13 @@ def http(head: str, body: bytes = b"") -> bytes:
         (http("503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT"), Answer(503, b"", 0.0)),
         (http("503 Busy\r\nRetry-After: Fri, 31 Dec 99999 23:59:59"), Answer(503, b"")),
         (http("302 Found\r\nLocation: /"), Failed("a redirect (302), which is not followed")),
-        (b"220 smtp ESMTP\r\n", Failed("the answer is no HTTP")),
-        (b"", Failed("the connection ended without an answer")),
+        (b"220 smtp ESMTP\r\n", Failed("the answer is not valid HTTP")),
+        (b"", Failed("the connection was closed without an answer")),
         (
             http("200 OK\r\nContent-Length: 9", b"{"),
-            Failed("the connection ended within the answer"),
+            Failed("the body ended early"),
         ),
-        (http("200 OK\r\nX: " + "x" * 100_000), Failed("the answer is no HTTP")),
+        (http("200 OK\r\nX: " + "x" * 100_000), Failed("the answer is not valid HTTP")),
     ],
 )
 async def test_a_call_returns_an_answer_or_why_there_is_none(
@@ -184,7 +184,7 @@ async def test_a_connection_that_ends_unanswered_is_not_asked_again(
     """One call is one request: when to repeat it is the reporter's to say."""
     async with server(b"") as registry:
         unanswered = await caller(method, f"http://127.0.0.1:{registry.port}/")
-        assert unanswered == Failed("the connection ended without an answer")
+        assert unanswered == Failed("the connection was closed without an answer")
         assert registry.accepted == 1
 
 

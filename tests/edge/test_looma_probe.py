@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from sidecar.looma.health import UpstreamState
 from sidecar.looma.http_calls import probe_http
 from sidecar.looma.probe import Prober, ProbeSettings
+from sidecar.net.http_client import HttpClient
 from tests.edge.looma_rig import server
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -75,8 +76,8 @@ async def test_anything_else_is_a_failure(answer: bytes) -> None:
 
 async def test_a_probe_is_one_request() -> None:
     async with server(b"") as upstream:
-        problem = await probe_http(f"http://127.0.0.1:{upstream.port}/health")
-        assert problem == "the connection ended without an answer"
+        problem = await probe_http(HttpClient(), f"http://127.0.0.1:{upstream.port}/health")
+        assert problem == "the connection was closed without an answer"
         assert upstream.accepted == 1
 
 

@@ -64,11 +64,7 @@ def pki(tmp_path: Path) -> Pki:
 
 @contextlib.asynccontextmanager
 async def calling(files: TlsFiles | None) -> AsyncIterator[HttpCaller]:
-    caller = HttpCaller() if files is None else HttpCaller(files)
-    try:
-        yield caller
-    finally:
-        await caller.close()
+    yield HttpCaller() if files is None else HttpCaller(files)
 
 
 @contextlib.asynccontextmanager

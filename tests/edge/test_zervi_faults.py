@@ -122,7 +122,7 @@ async def test_a_url_that_cannot_be_asked_for_is_named_as_such(url: str) -> None
     """Such a URL does not end the engine."""
     async with running(source(url)) as rig:
         await rig.fetched("failure")
-        assert rig.last == ("failure", "it cannot be asked for")
+        assert rig.last == ("failure", "the URL is not valid")
 
 
 @pytest.mark.parametrize("fault", ["endless_body", "200_mb", "200_mb_unannounced"])
