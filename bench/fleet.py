@@ -15,17 +15,17 @@ from typing import Any
 from bench.fleet_report import Phase, Story, draw, show
 from bench.virtual_time import VirtualTimeLoop
 from demo.minting import jwks, new_key
-from sidecar.looma.calls import Answer, Caller
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import Answer, Caller
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.identity import Service
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
+from sidecar.looma.upstream import UpstreamState
 from sidecar.zervi.interface import Answer as KeysAnswer
 from sidecar.zervi.interface import FetchError, RefreshSettings
+from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.refresher import Refresher
-from sidecar.zervi.report import Report as KeysReport
 
 NODES = 10_000
 HEARTBEAT = 30.0  # looma.heartbeat
@@ -144,7 +144,7 @@ def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
         RefreshSettings(refresh=REFRESH),
         on_keys=lambda _: None,
         on_refresh=lambda *_: None,
-        report=KeysReport("fleet", zervi.where),
+        log=KeyLog("fleet", zervi.where),
         clock=epoch_now,
         random=random,
     )

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecar.looma.etcd import EtcdRegistry
-from sidecar.looma.health import UpstreamState
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
 from sidecar.looma.registry import Ok, Outcome, Registry
 from sidecar.looma.report import NodeState, Report
+from sidecar.looma.upstream import UpstreamState
 
 NODES = 10_000
 AT_ONCE = 32

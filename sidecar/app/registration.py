@@ -8,13 +8,13 @@ from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.model import Looma
 from sidecar.core.snapshot import Snapshot
-from sidecar.looma.health import UpstreamState
 from sidecar.looma.report import NodeMetrics, NodeState
 from sidecar.looma.reporter import Events
 from sidecar.looma.reporting import Reporting
+from sidecar.looma.upstream import UpstreamState
 from sidecar.net.clock import steady
-from sidecar.ops.health import Health, State
 from sidecar.ops.metrics import Metrics
+from sidecar.ops.readiness import Health, State
 
 _STATES = {
     UpstreamState.UNKNOWN: State.WAITING,

@@ -9,7 +9,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from sidecar.app import gc_tuning as pauses
+from sidecar.app import process
 from sidecar.config import Config, ConfigError, load
 from sidecar.core.routes.table import Policy
 
@@ -72,7 +72,7 @@ class Reloader:
         try:
             await self._renew()
             config = await _off_the_loop(load, self._path, self._environ)
-            pauses.exempt()
+            process.keep_objects()
             self._apply(config)
         except ConfigError as error:
             self._refuse(error)

@@ -7,18 +7,17 @@ draining.
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from sidecar.app import gc_tuning as pauses
-from sidecar.app import wiring
+from sidecar.app import process, wiring
+from sidecar.app.listeners import Listeners
 from sidecar.app.promotion import Candidate
 from sidecar.app.registration import Node
 from sidecar.app.reload import Reloader
@@ -31,22 +30,18 @@ from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
 from sidecar.ops.decision_log import DecisionLog
-from sidecar.ops.health import Health, State
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.metrics import Metrics
-from sidecar.ops.routes import MOVED, OpsAnswer, ops_routes
-from sidecar.ops.server import OpsServer
+from sidecar.ops.readiness import Health, State
+from sidecar.ops.routes import ops_routes
 from sidecar.review import lint
-from sidecar.transport.health import health_methods
-from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
-from sidecar.transport.sockets import listen
+from sidecar.transport.interface import ListenError
 from sidecar.zervi.keyring import KeyRing
 
 _log = logging.getLogger(__name__)
 
 VERSION = version("zervi-sidecar")
 MAX_FINDINGS = 10  # of a bad reload in the log: a broken table may have thousands
-STOP_SECONDS = 1.0  # for calls and connections that are left when the draining is over
 LOG_SECONDS = 0.5  # for each of the two logs, where nobody reads it any more
 
 
@@ -114,12 +109,10 @@ class Sidecar:
             wiring.service(config),
             self._candidate.shadow,
         )
+        self._listeners = Listeners(config)
         self._reloader = Reloader(
-            path, config, os.environ, self._apply, self._refuse, self._renew_certificates
+            path, config, os.environ, self._apply, self._refuse, self._listeners.renew_certificates
         )
-        self._certificates: Tls | None = None
-        self._servers: list[Transport] = []
-        self._stopping: list[Callable[[float], Awaitable[None]]] = []
         self._node: Node | None = None
         if settings.looma is not None:
             self._node = Node(
@@ -144,12 +137,13 @@ class Sidecar:
             if self._node is not None:
                 self._node.start()
                 stack.push_async_callback(self._node.close)
-            pauses.shorten()
+            process.shorten_pauses()
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
-            leaving = asyncio.create_task(self._leave(), name="leave")
+            leaving = None if self._node is None else asyncio.create_task(self._node.leave())
             await self._wait_for_envoy(signals)
-            await leaving
+            if leaving is not None:
+                await leaving
 
     async def _announce(self) -> None:
         """Say once that requests are served, and by which policy."""
@@ -160,122 +154,30 @@ class Sidecar:
             "ready: version %s, policy %s, %d routes", VERSION, policy.digest, len(policy.routes)
         )
 
-    async def _leave(self) -> bool:
-        return self._node is None or await self._node.leave()
-
-    async def _on_leave(self) -> OpsAnswer:
-        """Leave the registry and the load balancers, go on deciding."""
-        self._health.drain("told to leave")
-        left = await self._leave()
-        if self._node is None:
-            registry = "no registry is configured"
-        else:
-            registry = "left the registry" if left else "could not leave the registry, see the log"
-        body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
-        return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
-
-    async def _on_promote(self) -> OpsAnswer:
-        """Decide by the candidate from now on."""
-        if not self._candidate.promotable:
-            return OpsAnswer(409, b'{"error":"policy.shadow.promotable is not true"}\n')
-        promoted = self._candidate.promote()
-        if promoted is None:
-            return OpsAnswer(409, b'{"error":"there is no candidate that is not in force"}\n')
-        snapshot = self._service.snapshot
-        self._decide_by(snapshot._replace(policy=promoted.policy))
-        digests = {"policy": promoted.policy.digest, "was": snapshot.policy.digest}
-        body = {**digests, "compared": promoted.compared, "different": promoted.different}
-        return OpsAnswer(200, json.dumps(body).encode() + b"\n")
-
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
-        addresses = self._config.settings.listen
-        self._certificates = wiring.certificates(self._config)
-        stack.push_async_callback(self._stop)
-        health = health_methods(self._health)
-        checks = self._service.methods()
-        both = checks._replace(
-            unary={**checks.unary, **health.unary}, streams={**checks.streams, **health.streams}
-        )
-        await self._serve("authz", addresses.authz, both)
-        if addresses.health is not None:
-            await self._serve("health", addresses.health, health)
-        try:
-            ops = await listen(addresses.ops)
-        except ListenError as error:
-            raise ListenError(f"listen.ops: {error}") from None
-        stack.callback(ops.close)
-        server = OpsServer(ops.sockets, ops_routes(self._health, self._metrics), MOVED)
-        await server.start()
-        self._stopping.append(server.close)
-        _log.info("listen.ops: %s", ops.address)
-        if addresses.admin is not None:
-            await self._listen_for_commands(addresses.admin, stack)
+        routes = ops_routes(self._health, self._metrics)
+        await self._listeners.start(stack, self._service.methods(), self._health, routes)
+        if self._config.settings.listen.admin is not None:
+            from sidecar.app.admin import admin_routes  # where it is configured
 
-    async def _listen_for_commands(self, address: str, stack: contextlib.AsyncExitStack) -> None:
-        from sidecar.ops.admin import SOCKET_MODE, AdminServer  # where it is configured
-
-        try:
-            admin = await listen(address, socket_mode=SOCKET_MODE)
-        except ListenError as error:
-            raise ListenError(f"listen.admin: {error}") from None
-        stack.callback(admin.close)
-        routes = {
-            ("POST", "/leave"): self._on_leave,
-            ("POST", "/policy/promote"): self._on_promote,
-        }
-        server = AdminServer(admin.sockets, routes)
-        await server.start()
-        self._stopping.append(server.close)
-        _log.info("listen.admin: %s", admin.address)
-
-    async def _serve(self, key: str, address: str, methods: Methods) -> None:
-        settings = self._config.settings.listen
-        listener = Listener(
-            address, self._certificates, settings.socket_mode, probes=key == "health"
-        )
-        server = _transport(settings.transport, listener, methods)
-        try:
-            bound = await server.start()
-        except ListenError as error:
-            raise ListenError(f"listen.{key}: {error}") from None
-        self._stopping.append(server.drain)
-        self._servers.append(server)
-        _log.info("listen.%s: %s", key, bound)
-
-    async def _stop(self) -> None:
-        """Stop all servers at the same time, so that the end takes as long as one of them does."""
-        await asyncio.gather(*(stop(STOP_SECONDS) for stop in self._stopping))
+            commands = admin_routes(
+                self._health, self._node, self._service, self._candidate, self._decide_by
+            )
+            await self._listeners.start_admin(stack, commands)
 
     async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
         """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
         drain = self._config.settings.drain
         _log.info("draining for at most %g s; a second signal ends it now", drain)
 
-        async def all_idle() -> None:
-            await asyncio.gather(*(server.idle() for server in self._servers))
-
         async def signalled() -> None:
             await signals.get()
 
-        ends = [asyncio.create_task(all_idle()), asyncio.create_task(signalled())]
+        ends = [asyncio.create_task(self._listeners.idle()), asyncio.create_task(signalled())]
         _, pending = await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
         for end in pending:
             end.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-
-    async def _renew_certificates(self) -> None:
-        """Read what the listeners show and trust again; what is unfit changes nothing."""
-        try:
-            certificates = await asyncio.to_thread(wiring.certificates, self._config)
-            if certificates is None or certificates == self._certificates:
-                return
-            for server in self._servers:
-                await server.renew(certificates)
-        except ListenError as error:
-            _log.error("listen.tls: the former certificates are kept: %s", error)
-        else:
-            self._certificates = certificates
-            _log.info("listen.tls: new connections get the new certificates")
 
     def _apply(self, fresh: Config) -> None:
         """Take a reloaded policy and reloaded secrets over, whole."""
@@ -349,17 +251,6 @@ class Sidecar:
     def _record(self, records: Sequence[DecisionRecord]) -> None:
         self._metrics.records(records)
         self._decisions.records(records)
-
-
-def _transport(name: str, listener: Listener, methods: Methods) -> Transport:
-    """Return the transport of that name; each is imported where it is chosen."""
-    if name == "h2":
-        from sidecar.transport.h2 import Server as H2Server
-
-        return H2Server(listener, methods)
-    from sidecar.transport.grpcio import Server as GrpcioServer
-
-    return GrpcioServer(listener, methods)
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

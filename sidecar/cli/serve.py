@@ -20,8 +20,8 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # nothing was begun that has to be ended
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a policy that changes meanwhile is noticed later
-    from sidecar.app import dumps  # --help needs none of it
+    from sidecar.app import process  # --help needs none of it
     from sidecar.app.run import serve
 
-    dumps.forbid()
+    process.forbid_core_dumps()
     return serve(args.config)

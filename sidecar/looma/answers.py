@@ -1,12 +1,15 @@
-"""What an HTTP answer means, read as if a stranger had written it."""
+"""One HTTP call to a registry or to Zervi, and what its answer means. No answer is trusted."""
 
+import json
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from sidecar.looma.calls import MAX_BODY_BYTES, Answer
+from sidecar.looma.pace import MAX_INTERVAL, MAX_TTL, MIN_INTERVAL, MIN_TTL
 from sidecar.looma.registry import Failed, Ok, Outcome, RetryAfter, Unauthorized, Unregistered
-from sidecar.looma.schedule import MAX_INTERVAL, MAX_TTL, MIN_INTERVAL, MIN_TTL
+
+CALL_SECONDS = 2.0  # connecting, sending and the whole answer
+MAX_BODY_BYTES = 64 * 1024  # expected answers are smaller than 1 KiB
 
 # Nacos answers 200 with this code, or with words, where others answer 404.
 NACOS_UNKNOWN_INSTANCE = 20404
@@ -16,6 +19,33 @@ DEFAULT_RETRY_AFTER = 5.0  # for a 429 or 503 that names no time
 
 # Told of what is ignored: a short name for the kind, and a line for the operator.
 Complain = Callable[[str, str], None]
+
+
+class Answer(NamedTuple):
+    """An answer; ``body`` is None where it is longer than ``MAX_BODY_BYTES``.
+
+    ``retry_after`` is in seconds, None where the answer has no valid Retry-After.
+    """
+
+    status: int
+    body: bytes | None = b""
+    retry_after: float | None = None
+
+    def json(self) -> Any:
+        """Return the body as JSON, None where it is not JSON."""
+        try:
+            return json.loads(self.body or b"")
+        except (ValueError, RecursionError):
+            return None
+
+
+class Caller(Protocol):
+    """Makes a call: over a socket, or scripted in a test."""
+
+    async def __call__(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer | Failed:
+        """Send ``body`` as JSON unless it is None; return the answer, or why there is none."""
 
 
 def outcome_of(answer: Answer, complain: Complain) -> Outcome:

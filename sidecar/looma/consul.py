@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sidecar.looma import report as bodies
-from sidecar.looma.answers import refusal_of
-from sidecar.looma.calls import Answer, Caller
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import Answer, Caller, refusal_of
 from sidecar.looma.registry import Failed, Ok, Outcome, Unregistered
 from sidecar.looma.report import Report
+from sidecar.looma.upstream import UpstreamState
 
 # A node whose Basic Server is critical for long would be deregistered too, and register again; a
 # node that died is only clutter. So Consul may take its time.

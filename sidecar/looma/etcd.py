@@ -13,11 +13,10 @@ import re
 from typing import Any
 
 from sidecar.looma import report as bodies
-from sidecar.looma.answers import bounded_seconds, refusal_of
-from sidecar.looma.calls import Answer, Caller
+from sidecar.looma.answers import Answer, Caller, bounded_seconds, refusal_of
+from sidecar.looma.pace import MAX_TTL, MIN_TTL
 from sidecar.looma.registry import Failed, Ok, Outcome, Unauthorized, Unregistered
 from sidecar.looma.report import Report
-from sidecar.looma.schedule import MAX_TTL, MIN_TTL
 from sidecar.net.logs import once_a_minute
 
 KEY_PREFIX = "/looma/services/"

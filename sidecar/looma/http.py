@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sidecar.looma import report as bodies
-from sidecar.looma.answers import outcome_of
-from sidecar.looma.calls import Caller
+from sidecar.looma.answers import Caller, outcome_of
 from sidecar.looma.registry import Failed, Ok, Outcome, Unregistered
 from sidecar.looma.report import Report
 from sidecar.net.logs import once_a_minute

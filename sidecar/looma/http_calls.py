@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from sidecar.looma.calls import CALL_SECONDS, MAX_BODY_BYTES, Answer
+from sidecar.looma.answers import CALL_SECONDS, MAX_BODY_BYTES, Answer
 from sidecar.looma.registry import Failed
 from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.trust import TlsFiles, TrustError

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.looma.grpc_probe import probe_grpc
-from sidecar.looma.health import UpstreamHealth, UpstreamState, after_probe
+from sidecar.looma.upstream import UpstreamHealth, UpstreamState, after_probe
 
 JITTER = 0.1  # so that thousands of probers on one machine don't fall into step
 

@@ -1,11 +1,11 @@
 """What a node says of itself to a registry: no secret, no user's data."""
 
 import math
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sidecar.looma.health import UpstreamState
 from sidecar.looma.identity import Service
+from sidecar.looma.upstream import UpstreamState
+from sidecar.net.clock import rfc3339
 
 # What a node brings to the cluster beside its Basic Server, in Looma's column of that name.
 CAPABILITIES = ("zervi-authorization", "upstream-health")
@@ -71,7 +71,7 @@ def registration(report: Report) -> dict[str, Any]:
 def heartbeat(report: Report) -> dict[str, Any]:
     """Return what a heartbeat says."""
     return {
-        "timestamp": timestamp(report),
+        "timestamp": rfc3339(report.time, "milliseconds"),
         **standing(report),
         "key_set_age_seconds": _rounded(report.state.key_set_age, 1),
         "metrics": _numbers(report),
@@ -95,16 +95,10 @@ def standing(report: Report) -> dict[str, Any]:
 def metrics(report: Report) -> dict[str, Any]:
     """Return the body for the registry's metrics."""
     return {
-        "timestamp": timestamp(report),
+        "timestamp": rfc3339(report.time, "milliseconds"),
         "upstream_state": report.upstream.value,
         **_numbers(report),
     }
-
-
-def timestamp(report: Report) -> str:
-    """Return the report's time as RFC 3339 has it, in UTC."""
-    moment = datetime.fromtimestamp(report.time, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _numbers(report: Report) -> dict[str, Any]:

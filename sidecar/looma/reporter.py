@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
-from sidecar.looma.calls import CALL_SECONDS
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import CALL_SECONDS
 from sidecar.looma.identity import Service
+from sidecar.looma.pace import Pace
 from sidecar.looma.registry import (
     RESULTS,
     Failed,
@@ -22,7 +22,7 @@ from sidecar.looma.registry import (
     Unregistered,
 )
 from sidecar.looma.report import NodeState, Report
-from sidecar.looma.schedule import Pace
+from sidecar.looma.upstream import UpstreamState
 from sidecar.net.logs import once_a_minute
 
 LEAVE_SECONDS = CALL_SECONDS  # a pod that ends has no more time for this

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from random import SystemRandom
 from typing import Literal, NamedTuple
 
-from sidecar.looma.calls import Caller
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import Caller
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.probe import Prober, ProbeSettings
 from sidecar.looma.registry import Registry
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login, LoginTokens, Tokens, WithToken
+from sidecar.looma.upstream import UpstreamState
 from sidecar.net.trust import TlsFiles
 
 Kind = Literal["http", "etcd", "consul"]

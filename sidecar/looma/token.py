@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from sidecar.looma.answers import bounded_seconds
-from sidecar.looma.calls import Answer, Caller
+from sidecar.looma.answers import Answer, Caller, bounded_seconds
 from sidecar.looma.registry import Failed
 from sidecar.net.logs import once_a_minute
 

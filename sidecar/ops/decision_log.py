@@ -7,8 +7,8 @@ from typing import Literal
 
 from sidecar.core.decision import DecisionRecord, Deny, outcome
 from sidecar.core.tokens.principal import Principal, held_by
+from sidecar.net.clock import rfc3339
 from sidecar.ops import redact
-from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
 
 _log = logging.getLogger(__name__)

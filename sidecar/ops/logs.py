@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Callable
 
+from sidecar.net.clock import rfc3339
 from sidecar.ops import redact
-from sidecar.ops.times import rfc3339
 from sidecar.ops.writer import LineWriter
 
 PERIOD = 60.0  # seconds

@@ -5,10 +5,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from sidecar.net.clock import rfc3339
 from sidecar.ops import redact
-from sidecar.ops.health import Component, Health
 from sidecar.ops.metrics import Metrics, Values
-from sidecar.ops.times import rfc3339
+from sidecar.ops.readiness import Component, Health
 
 MAX_DETAIL = 512  # characters
 

@@ -8,9 +8,9 @@ from random import Random
 from sidecar.core.tokens.keys import KeySet
 from sidecar.net.clock import steady
 from sidecar.zervi.interface import Fetcher, JwksFile, JwksUrl, RefreshSettings, Source
+from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.local_file import FILE_REFRESH, FileFetcher
 from sidecar.zervi.refresher import Refresher
-from sidecar.zervi.report import Report
 from sidecar.zervi.snapshot_file import SnapshotFile
 
 OnKeys = Callable[[int, KeySet], None]
@@ -53,7 +53,7 @@ class KeyRing:
                 pace,
                 on_keys=partial(self._good_keys, index),
                 on_refresh=partial(on_refresh, index),
-                report=Report(source.issuer, fetcher.where),
+                log=KeyLog(source.issuer, fetcher.where),
                 clock=clock,
                 random=random or Random(),  # noqa: S311 -- jitter, no secret
             )

@@ -7,7 +7,7 @@ from random import Random
 from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi.interface import Fetcher, FetchError, RefreshSettings
-from sidecar.zervi.report import Report, counted
+from sidecar.zervi.key_log import KeyLog, counted
 from sidecar.zervi.schedule import DEMAND_BURST, RETRY_FLOOR, Ration, Schedule
 
 SUCCESS = "success"
@@ -31,7 +31,7 @@ class Refresher:
         *,
         on_keys: Callable[[KeySet], None],
         on_refresh: Callable[[str, str], None],
-        report: Report,
+        log: KeyLog,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
@@ -40,7 +40,7 @@ class Refresher:
         self._settings = settings
         self._on_keys = on_keys
         self._on_refresh = on_refresh
-        self._report = report
+        self._log = log
         self._clock = clock
         self._schedule = Schedule(settings.refresh, random)
         self._ration = Ration(DEMAND_BURST, settings.cooldown)
@@ -57,7 +57,7 @@ class Refresher:
     def restore(self, keys: KeySet) -> None:
         """Begin with a set that was good in an earlier run; call before ``start``."""
         self._keys = keys
-        self._report.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
+        self._log.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
 
     def start(self) -> None:
         """Fetch now, and from then on when it is due; returns at once."""
@@ -158,7 +158,7 @@ class Refresher:
         self._on_keys(keys)
         self._keys, self._validator = keys, answer.validator
         self._good, self._good_at, self._wanted = self._begun, began, False
-        self._report.good(keys, previous, began)
+        self._log.good(keys, previous, began)
         self._on_refresh(result, counted(keys))
         return answer.max_age
 
@@ -173,7 +173,7 @@ class Refresher:
 
     def _fail(self, error: FetchError) -> None:
         left = self._left()
-        self._report.bad(error, left, asyncio.get_running_loop().time())
+        self._log.bad(error, left, asyncio.get_running_loop().time())
         stale = "; its keys are older than max_stale" if left is not None and left <= 0 else ""
         self._on_refresh(FAILURE, error.cause + stale)
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from sidecar.looma.calls import Answer, Caller
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import Answer, Caller
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
 from sidecar.looma.registry import Failed, Registry
 from sidecar.looma.report import NodeMetrics, NodeState, Report
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
+from sidecar.looma.upstream import UpstreamState
 from tests.support.waiting import eventually
 
 SERVICE = Service(

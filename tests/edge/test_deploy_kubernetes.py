@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from demo.stack import BOOTSTRAPS
-from sidecar.app.run import LOG_SECONDS, STOP_SECONDS
+from sidecar.app.listeners import STOP_SECONDS
+from sidecar.app.run import LOG_SECONDS
 from sidecar.cli import admin_socket, leave
 from sidecar.config import Config, load
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.looma.answers import outcome_of
-from sidecar.looma.calls import MAX_BODY_BYTES, Answer
+from sidecar.looma.answers import MAX_BODY_BYTES, Answer, outcome_of
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok, Outcome, RetryAfter, Unauthorized, Unregistered
 from tests.edge.looma_rig import http_caller, server

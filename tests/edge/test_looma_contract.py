@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from demo.looma import Looma, start_looma
 from sidecar.looma import report as bodies
-from sidecar.looma.calls import Answer
-from sidecar.looma.health import UpstreamState
+from sidecar.looma.answers import Answer
 from sidecar.looma.identity import Service, service_id
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeMetrics, NodeState, Report
+from sidecar.looma.upstream import UpstreamState
 from tests.edge.looma_contract import Contract
 from tests.edge.looma_rig import REPORT, SERVICE, Node, http_caller, http_registry, running
 from tests.support.waiting import eventually

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.virtual_time import VirtualTimeLoop
-from sidecar.looma.calls import Answer
+from sidecar.looma.answers import Answer
 from sidecar.looma.registry import Failed
 from sidecar.ops.logs import RateLimited
 from tests.edge.looma_rig import Node, ScriptedCalls, http_caller, http_registry, running, server

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from demo.looma import Looma, SeenRequest, start_looma
-from sidecar.looma.health import UpstreamState
 from sidecar.looma.http_calls import HttpCaller
+from sidecar.looma.upstream import UpstreamState
 from tests.edge.looma_rig import SERVICE, Node, http_caller, http_registry, running
 from tests.support.waiting import eventually
 
@@ -139,7 +139,7 @@ async def test_a_registry_that_misbehaves_is_asked_again(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sidecar.looma.schedule.MAX_RETRY_AFTER", 0.01)
+    monkeypatch.setattr("sidecar.looma.pace.MAX_RETRY_AFTER", 0.01)
     node = Node()
     async with running(node.reporter(http_registry(looma.url, caller))):
         await beats(looma, 1)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.app import wiring
-from sidecar.looma.calls import Answer
+from sidecar.looma.answers import Answer
 from sidecar.looma.consul import ConsulRegistry
 from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.http_calls import HttpCaller

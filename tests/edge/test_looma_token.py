@@ -15,7 +15,7 @@ from bench.virtual_time import VirtualTimeLoop
 from demo.looma import start_looma
 from demo.minting import SERVICES
 from demo.zervi import start_zervi
-from sidecar.looma.calls import Answer
+from sidecar.looma.answers import Answer
 from sidecar.looma.registry import Failed
 from sidecar.looma.token import (
     EnvTokens,

@@ -11,8 +11,8 @@ from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
-from sidecar.ops.health import State
 from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
+from sidecar.ops.readiness import State
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 

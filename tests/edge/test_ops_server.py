@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.ops import server as ops_server
-from sidecar.ops.health import Health, State
 from sidecar.ops.metrics import Metrics
+from sidecar.ops.readiness import Health, State
 from sidecar.ops.routes import OpsAnswer, Route, ops_routes
 from sidecar.ops.server import MAX_CONNECTIONS, OpsServer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo.process import Process
-from sidecar.app import dumps
+from sidecar.app import process
 from tests.edge.sidecar_rig import Sidecar
 
 
@@ -39,6 +39,6 @@ def test_a_kernel_without_a_filter_keeps_no_sidecar_from_starting(
 ) -> None:
     limits: list[tuple[int, tuple[int, int]]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda *given: limits.append(given))
-    monkeypatch.setattr(dumps, "_FILTER", tmp_path / "not here" / "coredump_filter")
-    dumps.forbid()
+    monkeypatch.setattr(process, "_DUMP_FILTER", tmp_path / "not here" / "coredump_filter")
+    process.forbid_core_dumps()
     assert limits == [(resource.RLIMIT_CORE, (0, 0))]

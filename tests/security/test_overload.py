@@ -13,7 +13,7 @@ import pytest
 from sidecar.core.decision import DecisionRecord, decide
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.service import CHECK, CheckService
-from sidecar.ops.health import Health, State
+from sidecar.ops.readiness import Health, State
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from sidecar.transport.grpcio import Server as GrpcioServer
 from sidecar.transport.h2 import Server as H2Server

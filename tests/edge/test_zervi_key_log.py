@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.core.tokens.key_sets import parse_key_set
 from sidecar.zervi.interface import FetchError
-from sidecar.zervi.report import LINES_BURST, Report
+from sidecar.zervi.key_log import LINES_BURST, KeyLog
 from tests.edge import key_server
 from tests.edge.key_server import document, serving
 from tests.edge.zervi_rig import ALGORITHMS, ISSUER, SETTINGS, key_set, public, running, source
@@ -47,13 +47,13 @@ async def test_a_server_that_comes_and_goes_does_not_fill_the_log(
 ) -> None:
     """Changes without end are told up to a bound, and the latest state is told in the end."""
     caplog.set_level(logging.INFO, "sidecar.zervi")
-    report = Report(ISSUER, "http://zervi.test/jwks.json")
+    log = KeyLog(ISSUER, "http://zervi.test/jwks.json")
     keys = parse_key_set(key_set("a"), algorithms=ALGORITHMS, fetched_at=0)
     for second in range(50):
-        report.bad(FetchError("it flaps", "steady it"), 60.0, float(second))
-        report.good(keys, keys, float(second))
+        log.bad(FetchError("it flaps", "steady it"), 60.0, float(second))
+        log.good(keys, keys, float(second))
     assert len(caplog.records) <= LINES_BURST + 1
-    report.bad(FetchError("it stays away", "bring it back"), 60.0, 1000.0)
+    log.bad(FetchError("it stays away", "bring it back"), 60.0, 1000.0)
     assert "it stays away" in caplog.records[-1].getMessage()
 
 
@@ -61,10 +61,10 @@ async def test_the_operator_learns_what_the_age_of_keys_means(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No keys yet, keys still good and keys too old are three lines, the last one an error."""
-    report = Report(ISSUER, "http://zervi.test/jwks.json")
+    log = KeyLog(ISSUER, "http://zervi.test/jwks.json")
     error = FetchError("it is away", "bring it back")
     for left in (None, None, 60.0, 59.0, 0.0, -1.0):
-        report.bad(error, left, 1000.0)
+        log.bad(error, left, 1000.0)
     assert [record.levelno for record in caplog.records] == [
         logging.WARNING,
         logging.WARNING,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.looma.pace import MAX_RETRY_AFTER, Pace
 from sidecar.looma.registry import (
     Failed,
     Ok,
@@ -15,7 +16,6 @@ from sidecar.looma.registry import (
     Unauthorized,
     Unregistered,
 )
-from sidecar.looma.schedule import MAX_RETRY_AFTER, Pace
 
 HEARTBEAT = 30.0
 FAILURES: list[Outcome] = [Failed("x"), Unauthorized("x"), RetryAfter(0.0, "x")]

@@ -15,7 +15,7 @@ LINES_INTERVAL = 60.0
 _log = logging.getLogger("sidecar.zervi")
 
 
-class Report:
+class KeyLog:
     """One issuer's lines in the log; ``where`` is the document's address without any secret.
 
     ``now`` is a steady clock in seconds.

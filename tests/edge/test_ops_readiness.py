@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.ops.health import AUTHORIZATION, Health, State
+from sidecar.ops.readiness import AUTHORIZATION, Health, State
 
 
 class Clock:
