@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from sidecar.net.http2 import literal as literal
 from sidecar.transport.h2.limits import FIELD_BYTES, HUFFMAN_BYTES
 from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError
 
@@ -200,15 +201,3 @@ def _error(rule: str) -> H2ConnectionError:
 
 TABLE_OFF = b"\x20"  # 6.3: our encoder keeps no table
 STATUS_200 = b"\x88"  # 6.1: index 8
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """Encode a field as a literal that is not indexed (6.2.2): no block before or after matters."""
-    return b"\0" + _length(name) + name + _length(value) + value
-
-
-def _length(text: bytes) -> bytes:
-    rest = len(text) - 0x7F
-    if rest < 0:
-        return bytes((len(text),))
-    return bytes((0x7F, 0x80 | rest & 0x7F, 0x80 | rest >> 7 & 0x7F, rest >> 14))  # below 2 MiB

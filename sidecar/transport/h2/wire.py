@@ -1,29 +1,17 @@
 """Frames and error codes of HTTP/2 (RFC 9113, sections 4, 6 and 7)."""
 
 from enum import IntEnum
-from struct import Struct
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
-MAX_STREAM_ID = MAX_WINDOW = 2**31 - 1  # 5.1.1, 6.9.1
-DEFAULT_WINDOW = 65_535  # 6.9.2
-LEAST_MAX_FRAME, MOST_MAX_FRAME = 2**14, 2**24 - 1  # 6.5.2
-
-FRAME_HEADER = Struct(">IBI")  # 4.1: length (24 bits) and type (8), flags, stream
-FRAME_HEADER_BYTES = 9
-UINT32 = Struct(">I")
-SETTING = Struct(">HI")  # 6.5.1
-
-# Types, section 6. Plain integers: they are compared for every frame.
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
-PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
-
-# Flags.
-END_STREAM = ACK = 0x1
-END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
-
-# Settings, 6.5.2.
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
-INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
+from sidecar.net.http2 import *  # noqa: F403 -- wire is one name for all of it
+from sidecar.net.http2 import (
+    GOAWAY,
+    RST_STREAM,
+    SETTING,
+    SETTINGS,
+    UINT32,
+    WINDOW_UPDATE,
+    frame,
+)
 
 
 class ErrorCode(IntEnum):
@@ -55,11 +43,6 @@ class H2ConnectionError(H2Error):
 
 class H2StreamError(H2Error):
     """A stream error (5.4.2): only the stream ends."""
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
-    """Return a frame as it goes over the wire."""
-    return FRAME_HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
 
 
 def settings(values: dict[int, int]) -> bytes:
