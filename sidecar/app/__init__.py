@@ -1,1 +1,1 @@
-"""The one place where everything is wired together."""
+"""Wires the rooms together into one running sidecar."""

@@ -1,4 +1,4 @@
-"""The candidate of ``policy.shadow``, from being watched to being in force."""
+"""The candidate policy (``policy.shadow``): shadowed, then promoted."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from sidecar.extauthz.shadow import Shadow
 
 
 class Promoted(NamedTuple):
-    """A candidate that is to be in force, and the differences that its shadow had shown."""
+    """A promoted candidate, and how many decisions were compared and differed before."""
 
     policy: Policy
     compared: int
@@ -17,12 +17,11 @@ class Promoted(NamedTuple):
 
 
 class Candidate:
-    """Which policy is in force, and which is only watched.
+    """Which policy is in force, and which one is only evaluated in its shadow.
 
-    A promotion holds while the content of both files is what it was, whatever else is reloaded: a
-    new secret must not bring an old policy back. It is not written down: a restart reads
-    ``policy.file``. Whether there is a candidate, and whether it may be promoted, is as it was at
-    the start.
+    A promotion lasts until the content of one of both files changes: another reload, such as of a
+    secret, keeps it. It is not persisted: a restart reads ``policy.file``. Whether there is a
+    candidate, and whether it is promotable, is fixed at the start.
     """
 
     def __init__(self, config: Config, count: Callable[[str, str, str], None]) -> None:
@@ -33,7 +32,7 @@ class Candidate:
         self.take(config)
 
     def take(self, config: Config) -> Policy:
-        """Return which policy a configuration puts in force; the other one is watched."""
+        """Return the policy to put in force; the other one becomes the candidate."""
         self._file, self._candidate = config.policy, config.shadow
         if self.shadow is None:
             return config.policy
@@ -45,7 +44,7 @@ class Candidate:
         return config.policy
 
     def promote(self) -> Promoted | None:
-        """Give up watching the candidate, for it to decide; None where there is none (any more)."""
+        """Return the candidate to put it in force; None where there is none."""
         candidate, shadow = self._candidate, self.shadow
         if candidate is None or shadow is None or not self.promotable:
             return None

@@ -1,4 +1,4 @@
-"""This node and the registry: what it says of itself, wired to what the rooms know."""
+"""This node at the registry: wires the rooms' state to its reports."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _STATES = {
 
 
 class Node:
-    """Probes the upstream and keeps Looma informed; nothing on the path of a Check waits for it."""
+    """Probes the upstream and reports to the registry; no Check waits for it."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Node:
         self._on_registered(registered=False)
 
     def start(self) -> None:
-        """Probe from now on, and register once the sidecar is ready."""
+        """Start probing, and register when the sidecar is ready."""
         self._reporting.probe()
         self._joining = asyncio.create_task(self._join(), name="looma-join")
 
@@ -61,12 +61,12 @@ class Node:
         self._reporting.report()
 
     async def leave(self) -> bool:
-        """Deregister within two seconds; may be called again. Returns whether that is done."""
+        """Deregister within two seconds; return whether that succeeded. May be called again."""
         self._stop_joining()
         return await self._reporting.leave()
 
     async def close(self) -> None:
-        """Stop everything at once."""
+        """Stop immediately."""
         self._stop_joining()
         await self._reporting.close()
 

@@ -1,4 +1,4 @@
-"""Taking over changed files, without a restart and without a gap."""
+"""Reloads changed files, without a restart and without a gap."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from sidecar.app import process
 from sidecar.config import Config, ConfigError, load
 from sidecar.core.routes.table import Policy
 
-POLL_SECONDS = 2.0  # ConfigMaps and Secrets take a minute to reach a pod; a person at a file waits
-HANG_SECONDS = 60.0  # a file system that does not answer for so long is told of, each time anew
+POLL_SECONDS = 2.0  # short for a person who edits; ConfigMaps and Secrets take a minute anyway
+HANG_SECONDS = 60.0  # a warning each time a file system does not answer for so long
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 class Reloader:
     """Watches the content of ``sidecar.yaml`` and of the files that it names.
 
-    Content, not times: Kubernetes swaps a symlink, an editor replaces the file, rsync keeps its
-    time. ``apply`` gets a whole configuration that is valid, ``refuse`` the errors of one that is
-    not; reading and compiling happen off the event loop. Before that, ``renew`` reads certificates:
-    they have an end, which must not come while somebody looks for a mistake in the policy.
+    It compares content, not times: Kubernetes swaps a symlink, an editor replaces the file, rsync
+    keeps its time. ``apply`` gets a valid configuration, ``refuse`` the errors of an invalid one;
+    reading and compiling run in a thread. ``renew`` reads certificates first: they expire, and an
+    error in the policy must not delay that.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Reloader:
         self._seen = _digests(self._files)
         self._asked = asyncio.Event()
         if any(starmap(_has_changed, _policies(config))):
-            self._asked.set()  # while the sidecar started
+            self._asked.set()  # it changed during the start
 
     def now(self) -> None:
         """Reload without waiting for a change (SIGHUP)."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until the task is cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -77,21 +77,21 @@ class Reloader:
         except ConfigError as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
-            _log.error("reloading failed inside: %s", type(error).__name__)
+            _log.error("not reloaded: internal error %s", type(error).__name__)
 
 
 async def _off_the_loop(work: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
-    """Call what reads files in a thread; one that hangs is waited for, and not joined by more."""
+    """Call a function that reads files in a thread; while it is blocked, start no other."""
     reading = asyncio.create_task(asyncio.to_thread(work, *args))
     while not (await asyncio.wait([reading], timeout=HANG_SECONDS))[0]:
-        _log.warning("reading the configuration's files hangs; what was read before goes on")
+        _log.warning("reading the configuration is blocked; keeping the current one")
     return reading.result()
 
 
 def _named_in(config: Config) -> Iterable[Path]:
-    """Return what a configuration is loaded from beside its own file.
+    """Return the files that a configuration names.
 
-    The registry's token is not among it: it is read for each call.
+    The registry's token is not one of them: it is read for each call.
     """
     settings = config.settings
     for file, _ in _policies(config):
@@ -106,7 +106,7 @@ def _named_in(config: Config) -> Iterable[Path]:
 
 
 def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:
-    """Return the table and, where there is one, its candidate, each with its file."""
+    """Return the policy and the candidate, if any, each with its file."""
     section = config.settings.policy
     yield section.file, config.policy
     if section.shadow is not None and config.shadow is not None:
@@ -114,13 +114,13 @@ def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:
 
 
 def _has_changed(file: Path, policy: Policy) -> bool:
-    """Say whether a policy's file holds another one by now."""
+    """Return whether a policy's file has changed since it was read."""
     found = _digest(file)
     return found is not None and not found.hex().startswith(policy.digest)
 
 
 def _digests(files: Iterable[Path]) -> tuple[bytes | None, ...]:
-    """Return what each file holds, None for one that cannot be read."""
+    """Return a digest of each file's content, None for an unreadable one."""
     return tuple(map(_digest, files))
 
 

@@ -1,8 +1,8 @@
-"""Everything wired together: the only place that knows all the rooms.
+"""One running sidecar, from its start to its end.
 
-Start: policy, listen (health says not serving), first key sets, ready, register with Looma. SIGTERM
-or Ctrl-C: not serving, deregister, answer on while Envoy drains, stop. A second signal ends the
-draining.
+Start: read the policy, listen (not ready), fetch key sets, become ready, register with Looma.
+SIGTERM or Ctrl-C: become not ready, deregister, keep answering while Envoy drains, stop. A second
+signal ends the draining.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ from sidecar.zervi.keyring import KeyRing
 _log = logging.getLogger(__name__)
 
 VERSION = version("zervi-sidecar")
-MAX_FINDINGS = 10  # of a bad reload in the log: a broken table may have thousands
-LOG_SECONDS = 0.5  # for each of the two logs, where nobody reads it any more
+MAX_FINDINGS = 10  # of a failed reload in the log: a table may have thousands
+LOG_SECONDS = 0.5  # for each of the two logs if its reader has stopped
 
 
 def serve(path: Path) -> int:
     """Run the sidecar with the configuration at ``path``.
 
-    Returns 1 where it is wrong; why is on standard error. Otherwise the process ends here: with 0
-    after a clean end, with 1 where nothing could be started.
+    Returns 1 for an invalid configuration, after writing its errors to standard error. Otherwise
+    the process ends here: with 0 after a clean end, with 1 if it cannot start.
     """
     try:
         files = read_files(path, os.environ)
@@ -71,8 +71,8 @@ def serve(path: Path) -> int:
             code = 1
         finally:
             log.close(LOG_SECONDS)
-        # All is closed, in order. The runner and the interpreter would still wait for threads, and
-        # one that hangs in a file system or a resolver must not hold up the end of a pod.
+        # All is closed. The runner and the interpreter would still wait for threads, and one that
+        # is blocked in a file system or a resolver must not delay the end of a pod.
         os._exit(code)
 
 
@@ -120,7 +120,7 @@ class Sidecar:
             )
 
     async def run(self) -> None:
-        """Serve until a signal, drain, stop. Raises ListenError where nothing was started."""
+        """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
         signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,7 +146,7 @@ class Sidecar:
                 await leaving
 
     async def _announce(self) -> None:
-        """Say once that requests are served, and by which policy."""
+        """Log once that the sidecar is ready, and its policy."""
         while not self._health.ready:
             await self._health.changed()
         policy = self._service.snapshot.policy
@@ -166,7 +166,7 @@ class Sidecar:
             await self._listeners.start_admin(stack, commands)
 
     async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
-        """Answer on until Envoy's connections are closed, ``drain`` is over or a signal comes."""
+        """Wait until Envoy's connections are closed, ``drain`` is over or a signal arrives."""
         drain = self._config.settings.drain
         _log.info("draining for at most %g s; a second signal ends it now", drain)
 
@@ -180,10 +180,10 @@ class Sidecar:
         await asyncio.gather(*pending, return_exceptions=True)
 
     def _apply(self, fresh: Config) -> None:
-        """Take a reloaded policy and reloaded secrets over, whole."""
+        """Put a reloaded policy and reloaded secrets in force."""
         if keys := changed_keys(self._config.settings, fresh.settings):
-            told = "sidecar.yaml: %s changed, which takes a restart; the policy is taken now"
-            _log.warning(told, ", ".join(keys))
+            text = "sidecar.yaml: changes of %s need a restart; the policy is reloaded"
+            _log.warning(text, ", ".join(keys))
         snapshot = self._service.snapshot
         issuers = snapshot.issuers
         if fresh.settings.zervi == self._config.settings.zervi:
@@ -197,7 +197,7 @@ class Sidecar:
         self._decide_by(snapshot._replace(policy=policy, issuers=issuers))
 
     def _decide_by(self, snapshot: Snapshot) -> None:
-        """Decide by another policy, or the same one, and say which."""
+        """Put a snapshot in force and log its policy."""
         digest, former = snapshot.policy.digest, self._service.snapshot.policy.digest
         self._service.swap(snapshot)
         self._note_policy()
@@ -205,11 +205,11 @@ class Sidecar:
         _log.info("policy %s is in force (%s)", digest, was)
 
     def _refuse(self, error: ConfigError) -> None:
-        """Keep the old policy, and say what is wrong with the new one."""
+        """Keep the policy in force and report the errors of the new one."""
         for finding in error.findings[:MAX_FINDINGS]:
             _log.error("not reloaded: %s", finding, extra=once_a_minute(str(finding)))
         if (more := len(error.findings) - MAX_FINDINGS) > 0:
-            _log.error("not reloaded: %d more; zervi-sidecar check lists them all", more)
+            _log.error("not reloaded: %d more errors; zervi-sidecar check lists them all", more)
         self._metrics.policy_reload("failure")
         kept = self._service.snapshot.policy.digest
         detail = f"{kept} is kept; not reloaded: {error.findings[0]}"
@@ -228,7 +228,7 @@ class Sidecar:
         issuers = list(snapshot.issuers)
         issuers[index] = issuers[index]._replace(keys=keys)
         self._service.swap(snapshot._replace(issuers=tuple(issuers)))
-        fetched_at = time.time() - (steady() - keys.fetched_at)  # as a scraper's clock has it
+        fetched_at = time.time() - (steady() - keys.fetched_at)  # by the wall clock
         self._metrics.jwks_keys(self._issuers[index], len(keys.keys), fetched_at)
         self._health.set(self._health.issuers[index], State.READY, f"keys: {len(keys.keys)}")
 
@@ -254,7 +254,7 @@ class Sidecar:
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where there is one: it exists for CPython on Unix alone."""
+    """Return uvloop's event loop where it is installed: it exists only for CPython on Unix."""
     try:
         import uvloop
     except ImportError:

@@ -1,4 +1,4 @@
-"""The configuration as each room wants it: every room has small settings of its own."""
+"""Converts the configuration to the settings of each room."""
 
 import socket
 from pathlib import Path
@@ -22,7 +22,7 @@ from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
 
 def snapshot(config: Config) -> Snapshot:
-    """Return what decisions rest on at the start: no issuer has keys yet."""
+    """Return the snapshot at the start: no issuer has keys yet."""
     zervi = config.settings.zervi
     return Snapshot(
         policy=config.policy,
@@ -36,7 +36,7 @@ def snapshot(config: Config) -> Snapshot:
 
 
 def answers(config: Config) -> AnswerSettings:
-    """Return what an allowed request is stripped of."""
+    """Return which headers an allowed request loses and gets."""
     policy = config.settings.policy
     return AnswerSettings(
         identity_headers=config.identity_headers,
@@ -44,7 +44,7 @@ def answers(config: Config) -> AnswerSettings:
         forward_authorization=policy.forward_authorization,
         token_sources=config.token_sources,
         cors=_cors(policy.cors),
-        # Whoever writes a list of their own means that one.
+        # An explicit list in the configuration is used unchanged.
         remove_with_hosts=REMOVED_WITH_HOSTS if policy.remove_headers == REMOVED else (),
     )
 
@@ -69,7 +69,7 @@ def service(config: Config) -> ServiceSettings:
 
 
 def key_sources(config: Config) -> tuple[Source | None, ...]:
-    """Return where each issuer's keys come from; None where a secret signs."""
+    """Return the source of each issuer's keys; None for an issuer with a secret."""
     return tuple(map(_key_source, config.settings.zervi.issuers))
 
 
@@ -83,7 +83,7 @@ def _key_source(issuer: IssuerSection) -> Source | None:
 
 
 def key_refreshing(config: Config) -> RefreshSettings:
-    """Return how key sets are kept fresh."""
+    """Return how key sets are refreshed."""
     jwks = config.settings.zervi.jwks
     return RefreshSettings(
         jwks.refresh, jwks.timeout, jwks.max_stale, jwks.cooldown, jwks.snapshot_file
@@ -91,7 +91,7 @@ def key_refreshing(config: Config) -> RefreshSettings:
 
 
 def certificates(config: Config) -> Tls | None:
-    """Read what the listeners show and trust, None where they speak no TLS. Raises ListenError."""
+    """Read the files of ``listen.tls``; None without TLS. Raises ListenError."""
     tls = config.settings.listen.tls
     if tls is None:
         return None
@@ -107,12 +107,12 @@ def certificates(config: Config) -> Tls | None:
 def _read(key: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:  # not with the path, which may be a key that was written there
+    except OSError as error:  # without the path: it may be a key, pasted by mistake
         raise ListenError(f"listen.tls.{key}: {error.strerror}") from None
 
 
 def reporter(looma: Looma, version: str) -> ReporterSettings:
-    """Return what the registry is told, and how often."""
+    """Return what is reported to the registry, and how often."""
     service = looma.service
     identity = service_id(
         service.id, name=service.name, host=socket.gethostname(), port=service.port
@@ -132,7 +132,7 @@ def reporter(looma: Looma, version: str) -> ReporterSettings:
 
 
 def registry(looma: Looma, secret: str | None) -> RegistrySettings:
-    """Return which registry, and what it is asked with; ``secret`` is the one of a login."""
+    """Return the registry and its credentials; ``secret`` is that of a login."""
     paths = looma.paths
     return RegistrySettings(
         looma.kind,

@@ -11,13 +11,13 @@ from sidecar.looma.registry import Failed, Ok, Outcome, RetryAfter, Unauthorized
 CALL_SECONDS = 2.0  # connecting, sending and the whole answer
 MAX_BODY_BYTES = 64 * 1024  # expected answers are smaller than 1 KiB
 
-# Nacos answers 200 with this code, or with words, where others answer 404.
+# Nacos answers 200 with this code or one of these texts where other registries answer 404.
 NACOS_UNKNOWN_INSTANCE = 20404
 UNKNOWN_INSTANCE_WORDS = ("unknown instance", "instance not found", "not registered")
 
-DEFAULT_RETRY_AFTER = 5.0  # for a 429 or 503 that names no time
+DEFAULT_RETRY_AFTER = 5.0  # for a 429 or 503 without Retry-After
 
-# Told of what is ignored: a short name for the kind, and a line for the operator.
+# Logs an ignored part of an answer: a key that limits the line, and the line.
 Complain = Callable[[str, str], None]
 
 
@@ -49,7 +49,7 @@ class Caller(Protocol):
 
 
 def outcome_of(answer: Answer, complain: Complain) -> Outcome:
-    """Return what the answer means; what it holds of wrong type or size is ignored, and said."""
+    """Return what the answer means; parts of a wrong type or size are ignored and logged."""
     body = answer.json()
     if answer.status == 404 or _unknown_instance(body):
         return Unregistered()
@@ -59,7 +59,7 @@ def outcome_of(answer: Answer, complain: Complain) -> Outcome:
 
 
 def refusal_of(answer: Answer, body: Any) -> Outcome:
-    """Return what an answer other than 2xx and 404 means; ``body`` is its JSON, if it is one."""
+    """Return what an answer other than 2xx and 404 means; ``body`` is its JSON or None."""
     detail = f"HTTP status {answer.status}{_code(body)}"
     if answer.status in (401, 403):
         return Unauthorized(detail)
@@ -72,28 +72,28 @@ def refusal_of(answer: Answer, body: Any) -> Outcome:
 def bounded_seconds(
     value: object, name: str, minimum: float, maximum: float, complain: Complain
 ) -> float | None:
-    """Return a number of seconds within bounds, None where it is none."""
+    """Return a number of seconds within bounds, None for an invalid value."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        complain(f"{name} type", f"{name} is no number of seconds: it is ignored")
+        complain(f"{name} type", f"{name} is not a number of seconds: ignored")
         return None
     if value <= 0:
-        complain(f"{name} sign", f"{name} is not above 0: it is ignored")
+        complain(f"{name} sign", f"{name} is not greater than 0: ignored")
         return None
     bounded = min(max(float(value), minimum), maximum)
     if bounded != value:
-        complain(f"{name} bound", f"{name} is out of bounds: {bounded:g} s is used")
+        complain(f"{name} bound", f"{name} is out of range: {bounded:g} s is used")
     return bounded
 
 
 def _success(answer: Answer, body: Any, complain: Complain) -> Outcome:
     if answer.body is None:
-        complain("length", f"the answer is longer than {MAX_BODY_BYTES} bytes: it is ignored")
+        complain("length", f"the answer is longer than {MAX_BODY_BYTES} bytes: ignored")
         return Ok()
     if not isinstance(body, dict):
         if answer.body.strip():
-            complain("shape", "the answer is no JSON object: it is ignored")
+            complain("shape", "the answer is not a JSON object: ignored")
         return Ok()
     if body.get("success") is False:
         return Failed(f"HTTP status {answer.status} with success: false{_code(body)}")
@@ -114,15 +114,15 @@ def _unknown_instance(body: Any) -> bool:
         return False
     if body.get("code") == NACOS_UNKNOWN_INSTANCE:
         return True
-    told = [body.get("message"), body.get("error")]
-    words = " ".join(text.lower() for text in told if isinstance(text, str))
+    texts = [body.get("message"), body.get("error")]
+    words = " ".join(text.lower() for text in texts if isinstance(text, str))
     return any(phrase in words for phrase in UNKNOWN_INSTANCE_WORDS)
 
 
 def _code(body: Any) -> str:
-    """Return the answer's error code for a log line, where it is a plain short word.
+    """Return the answer's error code for a log line, if it is one short word or number.
 
-    Nothing longer: a registry may repeat in its message what we sent it, and that was a token.
+    Never its message: a registry may repeat the request in it, which had a token.
     """
     code = body.get("code") if isinstance(body, dict) else None
     if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 1_000_000:

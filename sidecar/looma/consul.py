@@ -1,6 +1,6 @@
-"""Consul as the registry: a service with a TTL check, at the agent of the node.
+"""Consul as the registry: a service with a TTL check at the node's agent.
 
-As https://developer.hashicorp.com/consul/api-docs/agent/service and .../agent/check document it.
+See https://developer.hashicorp.com/consul/api-docs/agent/service and .../agent/check.
 """
 
 import json
@@ -13,8 +13,8 @@ from sidecar.looma.registry import Failed, Ok, Outcome, Unregistered
 from sidecar.looma.report import Report
 from sidecar.looma.upstream import UpstreamState
 
-# A node whose Basic Server is critical for long would be deregistered too, and register again; a
-# node that died is only clutter. So Consul may take its time.
+# Long, because a node whose Basic Server is critical would be deregistered too, and register again.
+# A dead node in the list does no harm.
 DEREGISTER_CRITICAL_AFTER = "1h"
 MAX_META_CHARACTERS = 512  # Consul refuses a registration with a longer value
 
@@ -22,10 +22,10 @@ CHECK_STATUS = {
     UpstreamState.HEALTHY: "passing",
     UpstreamState.WARNING: "warning",
     UpstreamState.CRITICAL: "critical",
-    UpstreamState.UNKNOWN: "warning",  # Consul has no such word, and would take it for critical
+    UpstreamState.UNKNOWN: "warning",  # Consul has no such status
 }
 
-# How agents before Consul 1.13 put it, with status 500.
+# What agents before Consul 1.13 answer, with status 500.
 UNKNOWN_CHECK_WORDS = (b"Unknown check", b"does not have associated TTL")
 
 
@@ -42,26 +42,26 @@ class ConsulRegistry:
         self._call = call
 
     async def register(self, report: Report) -> Outcome:
-        """Register the service with its check, in the state in which it is."""
+        """Register the service with its check and its current state."""
         outcome = await self._put(self._register_url, self._service(report))
         if isinstance(outcome, Unregistered):
             return Failed("HTTP status 404: no Consul agent at looma.url")
         return Ok(ttl=self._ttl) if isinstance(outcome, Ok) else outcome
 
     async def heartbeat(self, report: Report) -> Outcome:
-        """Set the check's state, which starts its TTL anew."""
+        """Set the check's state, which restarts its TTL."""
         output = json.dumps(bodies.heartbeat(report), allow_nan=False)
         return await self._put(
             self._check_url, {"Status": CHECK_STATUS[report.upstream], "Output": output}
         )
 
     async def deregister(self) -> Outcome:
-        """Deregister the service, and the check with it; unknown already is as good."""
+        """Deregister the service and its check; an unknown service is a success."""
         outcome = await self._put(self._deregister_url, None)
         return Ok() if isinstance(outcome, Unregistered) else outcome
 
     async def metrics(self, report: Report) -> Outcome:  # noqa: ARG002 -- a protocol's method
-        """Do nothing: the check's output holds the metrics."""
+        """Do nothing: the check's output contains the metrics."""
         return Ok()
 
     def _service(self, report: Report) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ConsulRegistry:
             "Meta": {name: value[:MAX_META_CHARACTERS] for name, value in meta.items()},
             "Check": {
                 "CheckID": f"service:{service.id}",
-                "Name": "the upstream, as the Zervi sidecar probes it",
+                "Name": "the upstream, probed by the Zervi sidecar",
                 "TTL": f"{self._ttl:g}s",
                 "Status": CHECK_STATUS[report.upstream],
                 "DeregisterCriticalServiceAfter": DEREGISTER_CRITICAL_AFTER,

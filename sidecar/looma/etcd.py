@@ -1,8 +1,8 @@
-"""etcd as the registry: a key per node that lives as long as its lease.
+"""etcd as the registry: one key per node, with a lease.
 
-Over etcd's JSON gateway (https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/), which saves every
-pod a gRPC client. A heartbeat keeps the lease alive, which costs etcd no write; the value is
-written when what it says has changed, and every few minutes for its numbers.
+It uses etcd's JSON gateway (https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/), so that no pod
+needs a gRPC client. A heartbeat keeps the lease alive, which is not a write. The value is written
+when the node's state changes, and every few minutes for its numbers.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class EtcdRegistry:
-    """One node's key and lease. ``ttl`` is the lease's in seconds; etcd may grant another."""
+    """One node's key and lease. ``ttl`` is requested in seconds; etcd may grant another."""
 
     def __init__(self, url: str, service_id: str, ttl: float, call: Caller) -> None:
         self._url = url.rstrip("/")
@@ -41,7 +41,7 @@ class EtcdRegistry:
         self._rewrite_at = 0.0
 
     async def register(self, report: Report) -> Outcome:
-        """Write the key with a lease; one that an earlier attempt was granted is used on."""
+        """Write the key with a lease: that of an earlier attempt, or a new one."""
         if self._lease is not None:
             outcome = await self._write(report)
             if not isinstance(outcome, Unregistered):
@@ -55,11 +55,11 @@ class EtcdRegistry:
         self._lease = lease
         outcome = await self._write(report)
         if isinstance(outcome, Unregistered):
-            return Failed("etcd granted a lease and does not know it")
+            return Failed("etcd granted a lease but does not know it")
         return Ok(ttl=ttl) if isinstance(outcome, Ok) else outcome
 
     async def heartbeat(self, report: Report) -> Outcome:
-        """Keep the lease alive, and write the key again where it says something new."""
+        """Keep the lease alive, and write the key if the state has changed."""
         if self._lease is None:
             return Unregistered()
         kept = await self._ask("/v3/lease/keepalive", {"ID": self._lease})
@@ -77,7 +77,7 @@ class EtcdRegistry:
         return Ok(ttl=ttl)
 
     async def deregister(self) -> Outcome:
-        """Give the lease back, and the key goes with it."""
+        """Revoke the lease, which deletes the key."""
         if self._lease is None:
             return Ok()
         revoked = await self._ask("/v3/lease/revoke", {"ID": self._lease})
@@ -87,7 +87,7 @@ class EtcdRegistry:
         return revoked
 
     async def metrics(self, report: Report) -> Outcome:  # noqa: ARG002 -- a protocol's method
-        """Do nothing: the value itself holds the metrics."""
+        """Do nothing: the key's value contains the metrics."""
         return Ok()
 
     async def _write(self, report: Report) -> Outcome:
@@ -102,7 +102,7 @@ class EtcdRegistry:
         return Ok()
 
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Outcome:
-        """Return the answer's JSON object, or what went wrong."""
+        """Return the answer's JSON object, or the failure."""
         answer = await self._call("POST", self._url + path, body)
         if isinstance(answer, Failed):
             return answer
@@ -113,7 +113,7 @@ class EtcdRegistry:
 
 
 def _seconds(ttl: object) -> float | None:
-    """Read a TTL: the gateway writes a 64-bit integer as text, and leaves a zero out."""
+    """Return a TTL: the gateway writes a 64-bit integer as text, and omits a zero."""
     if not isinstance(ttl, str) or not _TTL.fullmatch(ttl) or not int(ttl):
         return None
     return bounded_seconds(int(ttl), "TTL", MIN_TTL, MAX_TTL, _complain)
@@ -126,11 +126,13 @@ def _complain(key: str, text: str) -> None:
 def _refused(answer: Answer, content: Any) -> Outcome:
     message = content.get("message") if isinstance(content, dict) else None
     if answer.status == 200:
-        return Failed("etcd answered no JSON object")
+        return Failed("etcd's answer is not a JSON object")
     if message == "etcdserver: requested lease not found":
         return Unregistered()
-    if message == "etcdserver: user name is empty":  # 400: authentication is on, no token came
-        return Unauthorized("etcd wants a token: see looma.token")
+    if (
+        message == "etcdserver: user name is empty"
+    ):  # 400: authentication is on, and the request had no token
+        return Unauthorized("etcd requires a token: see looma.token")
     return refusal_of(answer, content)
 
 

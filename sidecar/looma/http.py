@@ -1,4 +1,4 @@
-"""Looma itself: its cluster API over HTTP (``docs/looma-registry.openapi.yaml``)."""
+"""Looma as the registry: its cluster API over HTTP (``docs/looma-registry.openapi.yaml``)."""
 
 import logging
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Paths(NamedTuple):
-    """Where Looma serves its operations; ``{service_id}`` is filled in."""
+    """The paths of Looma's operations; ``{service_id}`` is replaced."""
 
     register: str = "/cluster/register"
     heartbeat: str = "/cluster/heartbeat/{service_id}"
@@ -33,7 +33,7 @@ class HttpRegistry:
         self._call = call
 
     async def register(self, report: Report) -> Outcome:
-        """Register; a 404 here means that the path is wrong."""
+        """Register; a 404 means that the path is wrong."""
         outcome = await self._ask("POST", self._urls.register, bodies.registration(report))
         if isinstance(outcome, Unregistered):
             return Failed("HTTP status 404: the registry has no such path, see looma.paths")
@@ -44,7 +44,7 @@ class HttpRegistry:
         return await self._ask("POST", self._urls.heartbeat, bodies.heartbeat(report))
 
     async def deregister(self) -> Outcome:
-        """Deregister; unknown already is as good."""
+        """Deregister; an unknown node is a success."""
         outcome = await self._ask("DELETE", self._urls.deregister, None)
         return Ok() if isinstance(outcome, Unregistered) else outcome
 

@@ -53,7 +53,7 @@ class HttpCaller:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read the header of RFC 9110 section 10.2.3: seconds, or a date."""
+    """Return the seconds of Retry-After (RFC 9110, 10.2.3), which has seconds or a date."""
     if value is None:
         return None
     try:

@@ -1,11 +1,11 @@
-"""Who a node is to the registry: a service id that is fit for a URL's path and for a key."""
+"""A node's identity at the registry: a service id that is valid in a URL path and a key."""
 
 import hashlib
 import logging
 import re
 from typing import NamedTuple
 
-MAX_ID_CHARACTERS = 128  # Looma's table, Consul and etcd all take more; a person reads no more
+MAX_ID_CHARACTERS = 128  # Looma's table, Consul and etcd accept more
 _DIGEST_CHARACTERS = 8
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 
 class Service(NamedTuple):
-    """What this node registers as; ``id`` comes from ``service_id``.
+    """This node's entry in the registry; ``id`` comes from ``service_id``.
 
-    ``address`` and ``port`` are Envoy's listener as others reach it.
+    ``address`` and ``port`` are Envoy's listener, as other services reach it.
     """
 
     id: str
@@ -31,10 +31,10 @@ class Service(NamedTuple):
 
 
 def service_id(template: str, *, name: str, host: str, port: int) -> str:
-    """Fill ``{name}``, ``{host}`` and ``{port}`` in, and make the result fit for a path.
+    """Replace ``{name}``, ``{host}`` and ``{port}``, and make the result valid in a path.
 
-    What is not a letter of ASCII, a digit, ``.``, ``_`` or ``-`` becomes ``-``. Two ids must not
-    become one by that, so a changed id ends with a digest of what it was. Raises ValueError for
+    Every character except ASCII letters, digits, ``.``, ``_`` and ``-`` becomes ``-``. A changed id
+    ends with a digest of the original, so that two ids stay different. Raises ValueError for
     another placeholder or an empty id.
     """
     values = {"name": name, "host": host, "port": str(port)}
@@ -53,5 +53,5 @@ def service_id(template: str, *, name: str, host: str, port: int) -> str:
     digest = hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()
     suffix = f"-{digest[:_DIGEST_CHARACTERS]}"
     fit = fit[: MAX_ID_CHARACTERS - len(suffix)] + suffix
-    _log.warning("looma.service.id: %a does not fit into a path, %s is used", wanted, fit)
+    _log.warning("looma.service.id: %a is not valid in a path, %s is used", wanted, fit)
     return fit

@@ -1,9 +1,9 @@
-"""When a node speaks to its registry: pure, with time and chance given.
+"""When a node calls its registry: pure, with the clock and the random source as arguments.
 
-Ten thousand nodes share one registry, and what happens to one of them often happens to all: they
-start together, their registry dies, it returns. So every moment is drawn at random, and the ranges
-are chosen so that no such event brings more than three times the steady rate. ``make fleet`` shows
-it, and ``docs/scale.md`` says how.
+Ten thousand nodes share one registry, and many events happen to all of them together: they start,
+their registry stops, it returns. Every time is therefore random, in ranges that keep the load below
+three times the steady rate at any such event. ``make fleet`` measures it, and ``docs/scale.md``
+explains it.
 """
 
 from random import Random
@@ -13,19 +13,19 @@ from sidecar.looma.registry import Ok, Operation, Outcome, RetryAfter, Unregiste
 DEFAULT_TTL = 300.0  # Looma's own
 MIN_TTL, MAX_TTL = 5.0, 86_400.0
 MIN_INTERVAL, MAX_INTERVAL = 1.0, 3_600.0
-MAX_RETRY_AFTER = 300.0  # longer would take a healthy node out of a registry with Looma's TTL
+MAX_RETRY_AFTER = 300.0  # a longer wait would exceed Looma's TTL and remove a healthy node
 JITTER = 0.1
-HEARTBEATS_PER_TTL = 3  # two may be lost before a node is taken for dead
-CHANGE_GAP = 1.0  # a state that flaps is reported once a second
+HEARTBEATS_PER_TTL = 3  # a node is removed after the loss of three
+CHANGE_GAP = 1.0  # seconds between reports of a state that flaps
 
-# Shares of the interval. Registering within a shorter time than this, or trying again sooner,
-# would add a steady rate or more to what the registry sees when the whole fleet does so.
+# Shares of the interval. With shorter ones, a whole fleet that registers or retries would add the
+# steady rate or more to the registry's load.
 START_SPREAD = 2 / 3
 FIRST_BACKOFF = 2 / 3
 
 
 class Pace:
-    """One node's schedule; times are seconds of a clock that never jumps."""
+    """One node's schedule; times are seconds of a monotonic clock."""
 
     def __init__(self, heartbeat: float, random: Random, now: float) -> None:
         self.registered = False
@@ -46,14 +46,13 @@ class Pace:
 
     @property
     def operation(self) -> Operation:
-        """What is to be asked next."""
+        """The next operation."""
         return Operation.HEARTBEAT if self.registered else Operation.REGISTER
 
     def change(self, now: float) -> None:
-        """Take note that the node's state is not what the registry knows.
+        """Make the next report due now, because the node's state has changed.
 
-        It is reported at once, but a registry that is failing is not asked sooner for it, and one
-        that does not know the node learns the state when the node registers.
+        Not so while the registry fails or does not know the node: the next attempt reports it.
         """
         if self.registered and not self._failures:
             due = max(now, self._changed_at + CHANGE_GAP)
@@ -61,12 +60,12 @@ class Pace:
                 self.due, self._for_change = due, True
 
     def sent(self, now: float) -> None:
-        """Take note that a report leaves now."""
+        """Note that a report is sent now."""
         if self._for_change:
             self._changed_at, self._for_change = now, False
 
     def done(self, outcome: Outcome, now: float) -> None:
-        """Take note of the outcome of what ``operation`` named, and decide when to speak again."""
+        """Note the outcome of ``operation``, and set the time of the next one."""
         if isinstance(outcome, Ok):
             self._accepted(outcome, now)
         elif isinstance(outcome, Unregistered) and self.registered:
@@ -87,7 +86,7 @@ class Pace:
             self.due = now + self._up_to(1.0)  # the heartbeats' phase
 
     def _forgotten(self, now: float) -> None:
-        """Register again: at once, but for a registry that came back or forgets each time."""
+        """Register again: immediately, or later at a registry that forgets each time."""
         at_once = self._confirmed and not self._failures
         self.registered = False
         self._failures = 0
@@ -99,7 +98,7 @@ class Pace:
         self._failures += 1
         self.due = now + wait + self._up_to(window)
         if now - self._heard_at >= self._ttl:
-            self.registered = False  # the registry has forgotten; asking would be one call more
+            self.registered = False  # the TTL is over: the registry has removed this node
 
     def _up_to(self, share: float) -> float:
         return self._random.uniform(0.0, share * self.interval)

@@ -1,4 +1,4 @@
-"""Probing the upstream: over HTTP, TCP or gRPC health, one probe at a time."""
+"""Probes the upstream over HTTP, TCP or gRPC health, one probe at a time."""
 
 import asyncio
 import logging
@@ -10,20 +10,20 @@ from urllib.parse import SplitResult, urlsplit
 from sidecar.looma.grpc_probe import probe_grpc
 from sidecar.looma.upstream import UpstreamHealth, UpstreamState, after_probe
 
-JITTER = 0.1  # so that thousands of probers on one machine don't fall into step
+JITTER = 0.1  # keeps thousands of probers on one machine from probing at the same instant
 
 _log = logging.getLogger(__name__)
 
 
-# Probes the upstream once; returns what is wrong, None where nothing is.
+# Probes the upstream once; returns the problem, None for a healthy upstream.
 Probe = Callable[[], Awaitable[str | None]]
 
 
 class ProbeSettings(NamedTuple):
-    """What is probed, and how often; times are seconds.
+    """What to probe, and how often; times are in seconds.
 
-    ``url`` is ``http(s)://…`` (a status of 2xx is good; the body is not read), ``tcp://host:port``
-    (a connection is good) or ``grpc://host:port[/service]`` (``grpc.health.v1`` says SERVING).
+    ``url`` is ``http(s)://…`` (healthy: status 2xx; the body is not read), ``tcp://host:port``
+    (healthy: a connection) or ``grpc://host:port[/service]`` (healthy: ``grpc.health.v1`` SERVING).
     """
 
     url: str
@@ -32,7 +32,7 @@ class ProbeSettings(NamedTuple):
 
 
 class Prober:
-    """Probes the upstream from ``start`` to ``close`` and tells each change of its state."""
+    """Probes the upstream from ``start`` to ``close`` and reports each change of its state."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Prober:
         on_change: Callable[[UpstreamState], None],
         random: Random,
     ) -> None:
-        """Raise ValueError where the URL is none of the kinds."""
+        """Raise ValueError for a URL of another kind."""
         self._settings = settings
         self._probe = _probe_for(urlsplit(settings.url))
         self._on_change = on_change
@@ -54,11 +54,11 @@ class Prober:
         return self._health.state
 
     def start(self) -> None:
-        """Probe from now on, the first time at once."""
+        """Start probing, the first time immediately."""
         self._task = asyncio.create_task(self._run(), name="looma-probe")
 
     async def close(self) -> None:
-        """Stop; a probe that runs is cut off."""
+        """Stop, and cancel a running probe."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -73,7 +73,7 @@ class Prober:
             await asyncio.sleep(self._settings.interval * jitter)
 
     async def _problem(self) -> str | None:
-        """Probe once; return what is wrong, None where nothing is."""
+        """Probe once; return the problem, None for a healthy upstream."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 return await self._probe()
@@ -104,7 +104,9 @@ def _probe_for(url: SplitResult) -> Probe:
             return lambda: _probe_tcp(host, port)
         service = url.path.strip("/")
         return lambda: _probe_grpc(host, port, service)
-    raise ValueError("a probe's URL is http(s)://…, tcp://host:port or grpc://host:port[/service]")
+    raise ValueError(
+        "the URL of a probe must be http(s)://…, tcp://host:port or grpc://host:port[/service]"
+    )
 
 
 async def _probe_tcp(host: str, port: int) -> None:
@@ -115,4 +117,4 @@ async def _probe_tcp(host: str, port: int) -> None:
 
 async def _probe_grpc(host: str, port: int, service: str) -> str | None:
     status = await probe_grpc(host, port, service)
-    return None if status == "SERVING" else f"gRPC health says {status}"
+    return None if status == "SERVING" else f"gRPC health status {status}"

@@ -1,4 +1,4 @@
-"""What the reporter knows of a registry: four operations, and their outcomes as values."""
+"""A registry as the reporter sees it: four operations, and their outcomes as values."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from sidecar.looma.report import Report
 
 
 class Operation(StrEnum):
-    """What is asked of a registry; the words of the metric's label."""
+    """An operation of a registry; the values of the metric's label."""
 
     REGISTER = "register"
     HEARTBEAT = "heartbeat"
@@ -16,38 +16,38 @@ class Operation(StrEnum):
 
 
 class Ok(NamedTuple):
-    """Done. ``ttl`` and ``interval`` are seconds that the registry asked for, within our bounds."""
+    """Success. ``ttl`` and ``interval`` are seconds that the registry asks for, within bounds."""
 
     ttl: float | None = None
     interval: float | None = None
 
 
 class Unregistered(NamedTuple):
-    """The registry does not know this node (any more)."""
+    """The registry does not know this node."""
 
 
 class Unauthorized(NamedTuple):
-    """The registry refuses this node's credentials, or there are none to send."""
+    """The registry refuses this node's credentials, or this node has none."""
 
     detail: str
 
 
 class RetryAfter(NamedTuple):
-    """The registry is busy, and wants to be left alone for so many seconds."""
+    """The registry is busy; do not call it for ``seconds``."""
 
     seconds: float
     detail: str
 
 
 class Failed(NamedTuple):
-    """Anything else; ``detail`` is for the operator."""
+    """Any other failure; ``detail`` is for the operator."""
 
     detail: str
 
 
 Outcome = Ok | Unregistered | Unauthorized | RetryAfter | Failed
 
-# The words of the metric's label.
+# The values of the metric's label.
 RESULTS: dict[type[Outcome], str] = {
     Ok: "ok",
     Unregistered: "unregistered",
@@ -61,13 +61,13 @@ class Registry(Protocol):
     """A registry of one kind, for one node. No method raises, and each ends within seconds."""
 
     async def register(self, report: Report) -> Outcome:
-        """Make the node known; repeatable, with the same service id."""
+        """Register the node; may be repeated with the same service id."""
 
     async def heartbeat(self, report: Report) -> Outcome:
-        """Say that the node lives, and how it is."""
+        """Report that the node is alive, and its state."""
 
     async def deregister(self) -> Outcome:
-        """Make the node unknown; a node that is unknown already is no failure."""
+        """Deregister the node; an unknown node is a success."""
 
     async def metrics(self, report: Report) -> Outcome:
-        """Hand over the node's metrics, where the kind has a place of its own for them."""
+        """Report the node's metrics, if this kind of registry has a separate operation for them."""

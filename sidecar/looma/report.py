@@ -1,4 +1,4 @@
-"""What a node says of itself to a registry: no secret, no user's data."""
+"""What a node reports to a registry: no secrets, no user data."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ from sidecar.looma.identity import Service
 from sidecar.looma.upstream import UpstreamState
 from sidecar.net.clock import rfc3339
 
-# What a node brings to the cluster beside its Basic Server, in Looma's column of that name.
+# What the sidecar adds to its Basic Server; Looma's column of that name.
 CAPABILITIES = ("zervi-authorization", "upstream-health")
 
 
 class NodeMetrics(NamedTuple):
-    """Counts since the sidecar started; ``p99_seconds`` is None until there was a Check."""
+    """Counts since the start; ``p99_seconds`` is None before the first Check."""
 
     checks: int = 0
     denials: int = 0
@@ -20,9 +20,9 @@ class NodeMetrics(NamedTuple):
 
 
 class NodeState(NamedTuple):
-    """What the sidecar knows of itself at one moment.
+    """The sidecar's state at one moment.
 
-    ``key_set_age`` is that of the oldest key set in seconds, None where no issuer has one.
+    ``key_set_age`` is the age of the oldest key set in seconds, None where no issuer has one.
     ``not_ready_reason`` is for people, and empty when ``ready``.
     """
 
@@ -35,7 +35,7 @@ class NodeState(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One report, whichever registry it goes to; ``time`` is in seconds since the epoch."""
+    """One report, for every kind of registry; ``time`` is in seconds since the epoch."""
 
     service: Service
     sidecar_version: str
@@ -45,7 +45,7 @@ class Report(NamedTuple):
 
 
 def registration(report: Report) -> dict[str, Any]:
-    """Return the node as Looma registers it, with the names of Looma's own table."""
+    """Return the body of a registration, with the names of Looma's table."""
     service = report.service
     return {
         "service_id": service.id,
@@ -69,7 +69,7 @@ def registration(report: Report) -> dict[str, Any]:
 
 
 def heartbeat(report: Report) -> dict[str, Any]:
-    """Return what a heartbeat says."""
+    """Return the body of a heartbeat."""
     return {
         "timestamp": rfc3339(report.time, "milliseconds"),
         **standing(report),
@@ -79,7 +79,7 @@ def heartbeat(report: Report) -> dict[str, Any]:
 
 
 def standing(report: Report) -> dict[str, Any]:
-    """Return the part of a heartbeat that stays the same until something happens."""
+    """Return the part of a heartbeat that changes only with the node's state."""
     state = report.state
     return {
         "status": "active" if state.ready else "inactive",
@@ -93,7 +93,7 @@ def standing(report: Report) -> dict[str, Any]:
 
 
 def metrics(report: Report) -> dict[str, Any]:
-    """Return the body for the registry's metrics."""
+    """Return the body of a metrics report."""
     return {
         "timestamp": rfc3339(report.time, "milliseconds"),
         "upstream_state": report.upstream.value,

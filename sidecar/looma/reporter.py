@@ -1,4 +1,4 @@
-"""The node's side of the registry: register, report, leave."""
+"""Keeps one node registered: register, send heartbeats, deregister."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from sidecar.looma.report import NodeState, Report
 from sidecar.looma.upstream import UpstreamState
 from sidecar.net.logs import once_a_minute
 
-LEAVE_SECONDS = CALL_SECONDS  # a pod that ends has no more time for this
+LEAVE_SECONDS = CALL_SECONDS  # an ending pod has no more time
 
 _log = logging.getLogger(__name__)
 
@@ -40,16 +40,16 @@ class ReporterSettings(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Whom to tell: each call's operation and result, and whether the node is registered."""
+    """Callbacks: each call's operation and result, and whether the node is registered."""
 
     on_request: Callable[[str, str], None]
     on_registered: Callable[[bool], None]
 
 
 class Reporter:
-    """Keeps one node registered, and the registry informed.
+    """Keeps one node registered and reports its state.
 
-    Nothing waits for it but ``leave``, and a registry that fails costs it one call at a time.
+    Only ``leave`` waits for it. There is one call at a time, also to a registry that fails.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reporter:
         random: Random,
         clock: Callable[[], float],
     ) -> None:
-        """``clock`` tells the time of day in seconds since the epoch, for timestamps alone."""
+        """``clock`` returns seconds since the epoch; it is used only for timestamps."""
         self._settings = settings
         self._registry = registry
         self._node_state = node_state
@@ -70,7 +70,7 @@ class Reporter:
         self._random = random
         self._clock = clock
         self._upstream = UpstreamState.UNKNOWN
-        self._told = UpstreamState.UNKNOWN
+        self._reported = UpstreamState.UNKNOWN
         self._changed = asyncio.Event()
         self._registered = False
         self._failing_since: float | None = None
@@ -79,27 +79,26 @@ class Reporter:
         self._left = False
 
     def start(self) -> None:
-        """Register, and report from then on; to be called once, when the sidecar is ready."""
+        """Register and send heartbeats from now on; call it once, when the sidecar is ready."""
         if self._leaving is None:
             self._task = asyncio.create_task(self._run(), name="looma-report")
 
     def upstream(self, state: UpstreamState) -> None:
-        """Take note of the upstream's state; a change is reported at once."""
+        """Set the upstream's state; a change is reported immediately."""
         self._upstream = state
         self._changed.set()
 
     async def leave(self) -> bool:
-        """Stop reporting and deregister, within ``LEAVE_SECONDS``; return whether that is done.
+        """Stop heartbeats and deregister within ``LEAVE_SECONDS``; return whether it succeeded.
 
-        May be called again: calls at the same time share one attempt, a later one tries again what
-        failed, and what is done is done.
+        Concurrent calls share one attempt. A later call repeats a failed attempt only.
         """
         if self._leaving is None or (self._leaving.done() and not self._left):
             self._leaving = asyncio.create_task(self._leave(), name="looma-leave")
         return await asyncio.shield(self._leaving)
 
     async def close(self) -> None:
-        """Stop at once, without deregistering."""
+        """Stop immediately, without deregistering."""
         for task in (self._task, self._leaving):
             if task is not None:
                 task.cancel()
@@ -123,7 +122,7 @@ class Reporter:
         now = asyncio.get_running_loop().time
         while True:
             self._changed.clear()
-            if self._upstream is not self._told:
+            if self._upstream is not self._reported:
                 pace.change(now())
             wait = pace.due - now()
             if wait <= 0:
@@ -137,7 +136,7 @@ class Reporter:
         try:
             outcome = await self._call(operation)
         except Exception as error:  # noqa: BLE001 -- a fault may cost a report, never the reporter
-            outcome = Failed(f"a fault in the sidecar: {type(error).__name__}: {error}")
+            outcome = Failed(f"internal error: {type(error).__name__}: {error}")
         self._events.on_request(operation.value, RESULTS[type(outcome)])
         return outcome
 
@@ -154,7 +153,7 @@ class Reporter:
         )
         if operation is Operation.METRICS:
             return await self._registry.metrics(report)
-        self._told = report.upstream
+        self._reported = report.upstream
         if operation is Operation.REGISTER:
             return await self._registry.register(report)
         return await self._registry.heartbeat(report)
@@ -180,7 +179,7 @@ class Reporter:
         return self._left
 
     def _note(self, operation: Operation, outcome: Outcome, wait: float) -> None:
-        """Log what an operator would ask about, each kind of line at most once a minute."""
+        """Log failures, recoveries and registrations, each at most once a minute."""
         now = asyncio.get_running_loop().time()
         if isinstance(outcome, Ok):
             if self._failing_since is not None:

@@ -1,4 +1,4 @@
-"""The room's front door: from settings to a prober and a reporter that work together."""
+"""The entry point of this room: makes a prober and a reporter from settings."""
 
 import time
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from sidecar.net.trust import TlsFiles
 
 Kind = Literal["http", "etcd", "consul"]
 
-# How a registry of each kind wants its token.
+# The header and prefix of the token for each kind of registry.
 TOKEN_HEADERS: dict[Kind, tuple[str, str]] = {
     "http": ("Authorization", "Bearer "),
     "etcd": ("Authorization", ""),
     "consul": ("X-Consul-Token", ""),
 }
 
-# etcd's lease and Consul's check live for ten heartbeats, as Looma's 300 s are to its 30.
+# The TTL of etcd's lease and Consul's check; Looma has the same ratio, 300 s to 30 s.
 HEARTBEATS_PER_OWN_TTL = 10
 
 
 class RegistrySettings(NamedTuple):
-    """Which registry, with which service token (None: none is sent), over which TLS."""
+    """The registry, the service token (None: not sent) and the TLS files."""
 
     kind: Kind
     url: str
@@ -39,7 +39,7 @@ class RegistrySettings(NamedTuple):
 
 
 class Reporting:
-    """Probes the upstream and keeps the registry informed, for one node."""
+    """Probes the upstream and reports to the registry, for one node."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Reporting:
         events: Events,
         on_upstream: Callable[[UpstreamState], None],
     ) -> None:
-        """Raise ValueError where the probe's URL is of no known kind."""
-        from sidecar.looma.http_calls import HttpCaller  # aiohttp is for who has a registry
+        """Raise ValueError for a probe URL of an unknown kind."""
+        from sidecar.looma.http_calls import HttpCaller  # imports aiohttp
 
         random = SystemRandom()
         self._http = HttpCaller(registry.tls)
@@ -68,19 +68,19 @@ class Reporting:
         )
 
     def probe(self) -> None:
-        """Probe the upstream from now on."""
+        """Start probing the upstream."""
         self._prober.start()
 
     def report(self) -> None:
-        """Register and report from now on; to be called once, when the sidecar is ready."""
+        """Register and report from now on; call it once, when the sidecar is ready."""
         self._reporter.start()
 
     async def leave(self) -> bool:
-        """Deregister, as ``Reporter.leave`` does; the upstream is probed on."""
+        """Deregister, as ``Reporter.leave`` does; the probes continue."""
         return await self._reporter.leave()
 
     async def close(self) -> None:
-        """Stop everything at once, without deregistering."""
+        """Stop everything immediately, without deregistering."""
         await self._prober.close()
         await self._reporter.close()
         if self._login is not None:

@@ -1,4 +1,4 @@
-"""The service token that a registry may demand: from a file, the environment, or Zervi's login."""
+"""The service token for a registry: from a file, the environment, or Zervi's service login."""
 
 import asyncio
 import logging
@@ -16,29 +16,29 @@ MAX_TOKEN_BYTES = 8 * 1024
 MAX_SECRET_BYTES = 64 * 1024  # as for the secrets of issuers
 RENEW_AT = 0.8  # of a token's life
 MIN_LIFE, MAX_LIFE = 10.0, 30 * 24 * 3600.0
-DEFAULT_LIFE = 300.0  # where the answer names none
-REFUSED_PAUSE = 60.0  # a registry that refuses fresh tokens too must not cost a login each time
+DEFAULT_LIFE = 300.0  # where the answer has no expires_in
+REFUSED_PAUSE = 60.0  # after a refused new token: not one login per call
 
 _log = logging.getLogger(__name__)
 
 
 class NoTokenError(Exception):
-    """There is no service token to send; the message is for the operator."""
+    """There is no usable service token; the message is for the operator."""
 
 
 class Tokens(Protocol):
-    """Where the service token comes from."""
+    """A source of the service token."""
 
     async def token(self) -> str:
         """Return the token to send now. Raises NoTokenError."""
 
     async def other_than(self, rejected: str) -> str | None:
-        """Return a token to try instead of one that was refused, None where there is none."""
+        """Return another token than a refused one, None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileTokens:
-    """A file that is read each time, so that a token that Kubernetes rotates is never stale."""
+    """A file that is read for each call, because Kubernetes rotates its token."""
 
     path: Path
 
@@ -51,7 +51,7 @@ class FileTokens:
         return _checked(content, "the service token's file")
 
     async def other_than(self, rejected: str) -> str | None:
-        """Return what the file holds by now, if that is another token."""
+        """Return the file's token, if it is another one."""
         token = await self.token()
         return None if token == rejected else token
 
@@ -71,13 +71,13 @@ class EnvTokens:
         return _checked(os.environb.get(self.name.encode(), b""), f"the variable {self.name}")
 
     async def other_than(self, rejected: str) -> str | None:  # noqa: ARG002 -- a protocol's method
-        """Return None: a process's environment does not change."""
+        """Return None: the environment of a process does not change."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What Zervi's service login is asked with."""
+    """The parameters of Zervi's service login."""
 
     url: str
     service_id: str
@@ -85,7 +85,7 @@ class Login:
 
 
 class LoginTokens:
-    """Zervi's ``POST /api/v1/auth/service/login``: one login at a time, renewed before the end."""
+    """Zervi's ``POST /api/v1/auth/service/login``: one at a time, renewed before it expires."""
 
     def __init__(self, login: Login, call: Caller) -> None:
         self._login = login
@@ -96,7 +96,7 @@ class LoginTokens:
         self._running: asyncio.Task[str] | None = None
 
     async def token(self) -> str:
-        """Return the token; log in where there is none or it ends soon."""
+        """Return the token; log in if there is none or it expires soon."""
         now = asyncio.get_running_loop().time()
         if self._token is not None and now < self._renew_at:
             return self._token
@@ -110,13 +110,13 @@ class LoginTokens:
             return self._token
 
     async def other_than(self, rejected: str) -> str | None:
-        """Log in again, unless that was done meanwhile."""
+        """Return a newer token, after another login if necessary."""
         if self._token is not None and self._token != rejected:
             return self._token
         return await self._fresh()
 
     async def close(self) -> None:
-        """End a login that runs."""
+        """Cancel a running login."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -124,7 +124,7 @@ class LoginTokens:
     async def _fresh(self) -> str:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._log_in(), name="looma-login")
-            # whoever waited may be gone by the time it fails
+            # retrieve the exception if no task waits any longer
             self._running.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._running)
 
@@ -143,20 +143,20 @@ class LoginTokens:
 
     def _read(self, answer: Answer) -> tuple[str, float]:
         body = answer.json()
-        told = isinstance(body, dict) and body.get("success") is not False
-        data = body.get("data") if told and answer.status == 200 else None
+        succeeded = isinstance(body, dict) and body.get("success") is not False
+        data = body.get("data") if succeeded and answer.status == 200 else None
         if not isinstance(data, dict):
             raise NoTokenError(f"Zervi's service login was refused: HTTP status {answer.status}")
         token = data.get("service_token")
         if not isinstance(token, str):
-            raise NoTokenError("Zervi's service login: the answer holds no data.service_token")
+            raise NoTokenError("Zervi's service login: the answer has no data.service_token")
         life = bounded_seconds(data.get("expires_in"), "expires_in", MIN_LIFE, MAX_LIFE, _complain)
         checked = _checked(token.encode("utf-8", "surrogatepass"), "Zervi's service token")
         return checked, life or DEFAULT_LIFE
 
 
 class WithToken:
-    """Adds the service token to each call, and repeats a refused one once with a fresh token."""
+    """Adds the service token to each call, and repeats a refused call once with another token."""
 
     def __init__(self, call: Caller, tokens: Tokens, header: str, prefix: str) -> None:
         self._call = call
@@ -168,7 +168,7 @@ class WithToken:
     async def __call__(
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer | Failed:
-        """Make the call, twice where the first token was refused and there is another."""
+        """Make the call, and repeat it if the token is refused and there is another one."""
         try:
             token = await self._tokens.token()
             answer = await self._with(token, method, url, body, headers)
@@ -202,7 +202,7 @@ def _complain(key: str, text: str) -> None:
 
 
 def _read_secret(path: Path) -> str:
-    """Return a login's secret, without the line break at its end. Raises NoTokenError."""
+    """Return the secret of a login without its final line break. Raises NoTokenError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
@@ -216,16 +216,16 @@ def _read_secret(path: Path) -> str:
     try:
         return secret.decode()
     except UnicodeDecodeError:
-        raise NoTokenError("the login's secret file holds what is not UTF-8") from None
+        raise NoTokenError("the login's secret file is not UTF-8") from None
 
 
 def _checked(content: bytes, source: str) -> str:
-    """Return the token as text that a header may carry. Raises NoTokenError."""
+    """Return the token as a valid header value. Raises NoTokenError."""
     token = content.strip()
     if not token:
         raise NoTokenError(f"{source} is empty")
     if len(token) > MAX_TOKEN_BYTES:
         raise NoTokenError(f"{source} is longer than {MAX_TOKEN_BYTES} bytes")
     if not all(0x21 <= byte <= 0x7E for byte in token):
-        raise NoTokenError(f"{source} holds characters that no header may carry")
+        raise NoTokenError(f"{source} contains characters that are invalid in a header")
     return token.decode("ascii")

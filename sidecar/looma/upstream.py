@@ -1,13 +1,13 @@
-"""The upstream's state, from one probe to the next."""
+"""The upstream's state, computed from its probes."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
-FAILURES_UNTIL_CRITICAL = 3  # one or two may be a restart or a full queue; three in a row are not
+FAILURES_UNTIL_CRITICAL = 3  # fewer may be a restart or a full queue
 
 
 class UpstreamState(StrEnum):
-    """Whether the upstream can work, in the words of Looma's ``health_status``."""
+    """The upstream's state, with the values of Looma's ``health_status``."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -16,14 +16,14 @@ class UpstreamState(StrEnum):
 
 
 class UpstreamHealth(NamedTuple):
-    """The state, and how many probes in a row have failed."""
+    """The state, and the number of consecutive failed probes."""
 
     state: UpstreamState = UpstreamState.UNKNOWN
     failures: int = 0
 
 
 def after_probe(health: UpstreamHealth, succeeded: bool) -> UpstreamHealth:
-    """Return the health after one more probe."""
+    """Return the health after another probe."""
     if succeeded:
         return UpstreamHealth(UpstreamState.HEALTHY)
     failures = min(health.failures + 1, FAILURES_UNTIL_CRITICAL)

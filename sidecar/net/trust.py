@@ -1,4 +1,4 @@
-"""TLS as a client: whom to trust, and what to show, read from files again when they change."""
+"""TLS as a client: trusted CAs and the own certificate, read again when their files change."""
 
 import ssl
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class TlsFiles(NamedTuple):
-    """PEM files: authorities that alone are trusted, and this client's certificate with its key.
+    """PEM files: the trusted CAs, and this client's certificate with its key.
 
-    None: what the system trusts, and no certificate. The last two are given together.
+    Without ``ca_file`` the system's CAs are trusted. The last two are given together.
     """
 
     ca_file: Path | None = None
@@ -17,7 +17,7 @@ class TlsFiles(NamedTuple):
 
 
 class TrustError(Exception):
-    """Files cannot be used; the message names them by their keys, ``reason`` says why."""
+    """Files are not usable; the message names their configuration keys, ``reason`` says why."""
 
     def __init__(self, keys: str, reason: str) -> None:
         super().__init__(f"{keys} cannot be used: {reason}")
@@ -25,7 +25,7 @@ class TrustError(Exception):
 
 
 class Trust:
-    """The TLS context of some files; reading them blocks, so it belongs into a thread."""
+    """The TLS context of some files; reading them blocks, so call it in a thread."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
@@ -33,7 +33,7 @@ class Trust:
         self._read_from: tuple[object, ...] = ()  # what _context was read from
 
     def context(self) -> ssl.SSLContext:
-        """Return the context: made once, and again after a file has changed. Raises TrustError."""
+        """Return the context, made again after a file has changed. Raises TrustError."""
         read_from = tuple(map(_state, self._files._fields, self._files))
         if self._context is None or read_from != self._read_from:
             self._context = self._made()
@@ -44,7 +44,7 @@ class Trust:
         ca_file, cert_file, key_file = self._files
         try:
             context = ssl.create_default_context(cafile=ca_file)
-        except OSError as error:  # ssl.SSLError too: the file holds no certificate
+        except OSError as error:  # ssl.SSLError too: a file without a certificate
             raise TrustError("ca_file", _reason(error)) from error
         if cert_file is not None:
             try:
@@ -55,7 +55,7 @@ class Trust:
 
 
 def _state(key: str, path: Path | None) -> tuple[int, ...] | None:
-    """Return what changes when a file does. Raises TrustError."""
+    """Return values that change when the file changes. Raises TrustError."""
     if path is None:
         return None
     try:
@@ -70,4 +70,4 @@ def _reason(error: Exception) -> str:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted")  # rather than asking a terminal for its password
+    raise ValueError("the key is encrypted")  # instead of a prompt on the terminal

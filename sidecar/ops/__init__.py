@@ -1,1 +1,1 @@
-"""What operators look at: health, metrics, the decision log, the ops HTTP server."""
+"""For operators: readiness, metrics, logs, the HTTP server of the ops and admin addresses."""

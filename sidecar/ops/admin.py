@@ -1,7 +1,7 @@
-"""The admin socket: what changes state, for the sidecar's own user and root.
+"""The admin socket: commands that change state, for the sidecar's own user and root.
 
-Loopback is no authentication: pages in a browser and an upstream that is made to send requests
-(SSRF) reach it. They do not reach a unix socket.
+Loopback does not authenticate: web pages in a browser and an upstream with an SSRF hole can reach
+it. They cannot reach a unix socket.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from sidecar.ops.server import OpsServer
 
 _log = logging.getLogger(__name__)
 
-SOCKET_MODE = 0o600  # whatever listen.socket_mode is: that one is for Envoy
+SOCKET_MODE = 0o600  # listen.socket_mode is for Envoy's socket
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
 
 
 class AdminServer:
-    """Serves ``routes`` on unix sockets that listen already, with the ops server's bounds.
+    """Serves ``routes`` on listening unix sockets, with the bounds of the ops server.
 
-    The kernel tells each peer's uid (SO_PEERCRED of unix(7), as it was at its connect); any other
-    than the sidecar's own and root's is sent away without an answer.
+    The kernel reports each peer's uid at its connect (SO_PEERCRED, unix(7)). The connection of any
+    uid except root's and the sidecar's own is closed without an answer.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], routes: Routes) -> None:
@@ -42,25 +42,25 @@ class AdminServer:
             self._listening.append(await loop.create_unix_server(admit, sock=sock))
 
     async def close(self, grace: float = 1.0) -> None:
-        """Accept no more, let requests end for at most ``grace`` seconds, close all connections."""
+        """Stop accepting, give requests ``grace`` seconds to end, close all connections."""
         for server in self._listening:
             server.close()
         await self._http.close(grace)
 
 
 class _Gate(asyncio.Protocol):
-    """A connection before it is known whose it is."""
+    """A connection whose peer is not checked yet."""
 
     def __init__(self, http: OpsServer) -> None:
         self._http = http
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand the connection on to the HTTP server, or end it."""
+        """Pass the connection to the HTTP server, or close it."""
         options = socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
         peer = transport.get_extra_info("socket").getsockopt(*options)
         _, uid, _ = _CREDENTIALS.unpack(peer)
         if uid not in (0, os.geteuid()):
-            _log.warning("listen.admin: a connection of uid %d is refused", uid)
+            _log.warning("listen.admin: refused a connection from uid %d", uid)
             transport.close()
             return
         protocol = self._http.connection()

@@ -1,4 +1,4 @@
-"""The decision log: one JSON line a decision on standard output."""
+"""The decision log: one JSON line per decision on standard output."""
 
 import json
 import logging
@@ -13,10 +13,10 @@ from sidecar.ops.writer import LineWriter
 
 _log = logging.getLogger(__name__)
 
-# ASCII alone: safe on any terminal.
+# Only ASCII: safe on any terminal.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-# Characters. A client chooses most of these values: a line is at most 64 KiB whatever it sends.
+# Characters. Clients control most of these values; with these bounds a line is at most 64 KiB.
 MAX_PATH = 1024
 MAX_TEXT = 256
 MAX_DETAIL = 512
@@ -27,10 +27,9 @@ Mode = Literal["all", "denied", "none"]
 
 
 class DecisionLog:
-    """Writes the decisions that ``mode`` asks for to ``fd``, never waiting for its reader.
+    """Writes the decisions that ``mode`` selects to ``fd`` and never waits for its reader.
 
-    ``replayable`` adds the principal's roles and permissions, so that a request can be judged
-    again.
+    ``replayable`` adds the principal's roles and permissions, which replay needs.
     """
 
     def __init__(self, mode: Mode, *, replayable: bool = False, fd: int = 1) -> None:
@@ -40,11 +39,11 @@ class DecisionLog:
 
     @property
     def dropped(self) -> int:
-        """The number of decisions that found no room, or whose writing failed."""
+        """The number of decisions that were not written."""
         return self._writer.dropped
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
-        """Log what was decided."""
+        """Log decisions."""
         if self._mode == "none":
             return
         lines = [
@@ -53,12 +52,12 @@ class DecisionLog:
             if self._mode == "all" or outcome(record.decision) == "deny"
         ]
         if lines and not self._writer.put(b"".join(lines), len(lines)):
-            _log.warning("decisions are not logged: standard output is not read fast enough")
+            _log.warning("decisions are dropped from the log: standard output is read too slowly")
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is left, for at most ``timeout`` seconds."""
+        """Write pending lines, for at most ``timeout`` seconds."""
         if not self._writer.close(timeout):
-            _log.warning("the decision log was not read to its end")
+            _log.warning("the end of the decision log is lost: standard output is not read")
 
 
 def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
@@ -104,7 +103,7 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
 
 
 def _fit_to_show(principal: Principal) -> bool:
-    """Say whether all that a principal holds may be logged: of a part another decision follows."""
+    """Return whether all roles and permissions can be logged: a part would replay differently."""
     held = (*principal.roles, *held_by(principal))
     short = sum(map(len, held)) <= MAX_HELD
     return short and all(redact.text(item, MAX_TEXT) == item for item in held)

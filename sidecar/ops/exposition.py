@@ -1,7 +1,6 @@
 """The metrics in Prometheus's text format.
 
-Imported when the first scraper comes, and run off the event loop: rendering thousands of series
-takes a while.
+Imported at the first scrape, and run in a thread: rendering thousands of series takes a while.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,36 +20,36 @@ from sidecar.ops.metrics import CHECK_BUCKETS, UPSTREAM_STATES, Values
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4  # which every scraper reads: no negotiation
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4  # every scraper accepts it: no negotiation
 
 
 def render(values: Values) -> bytes:
-    """Render every metric, those of the process included."""
+    """Render every metric, including those of the process."""
     return generate_latest(_Collector(values))
 
 
 class _Collector(Collector):
-    """Hands the numbers to prometheus_client under their names."""
+    """Passes the values to prometheus_client with names, help texts and labels."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
 
     def collect(self) -> Iterable[Metric]:
         values = self._values
-        yield _gauge("build_info", "The version that runs.", ["version"], {(values.version,): 1})
+        yield _gauge("build_info", "The running version.", ["version"], {(values.version,): 1})
         yield from _checks(values)
         yield from _jwks(values)
         yield from _policy(values)
         yield from _registry(values)
         yield _gauge(
             "ready",
-            "Whether a component does its work.",
+            "Whether a component is usable.",
             ["component"],
             {(name,): ready for name, ready in values.ready.items()},
         )
         yield _counter(
             "decision_log_dropped",
-            "Decisions that standard output did not take.",
+            "Decisions missing in the decision log: standard output was too slow.",
             [],
             {(): values.decision_log_dropped},
         )
@@ -60,29 +59,32 @@ class _Collector(Collector):
 def _checks(values: Values) -> Iterator[Metric]:
     yield _counter(
         "checks",
-        "Decisions, by what was decided, why, and the route.",
+        "Decisions, by decision, reason and route.",
         ["decision", "reason", "route"],
         values.checks,
     )
     bounds = [*(str(bound) for bound in CHECK_BUCKETS), "+Inf"]
     yield HistogramMetricFamily(
         "zervi_sidecar_check_seconds",
-        "What a Check took, from its message to its answer.",
+        "Duration of a Check, from message to response.",
         buckets=list(zip(bounds, accumulate(values.check_buckets), strict=True)),
         sum_value=values.check_seconds,
     )
     yield _counter(
         "token_cache_requests",
-        "Tokens looked up among those verified before.",
+        "Lookups in the cache of verified tokens, by result.",
         ["result"],
         {("hit",): values.token_cache_hits, ("miss",): values.token_cache_misses},
     )
     yield _gauge(
-        "token_cache_entries", "Verified tokens remembered.", [], {(): values.token_cache_entries}
+        "token_cache_entries",
+        "Tokens in the cache of verified tokens.",
+        [],
+        {(): values.token_cache_entries},
     )
     yield _gauge(
         "token_cache_bytes",
-        "What the remembered tokens take, estimated.",
+        "Estimated memory of the cache of verified tokens.",
         [],
         {(): values.token_cache_bytes},
     )
@@ -103,7 +105,7 @@ def _jwks(values: Values) -> Iterator[Metric]:
     )
     yield _gauge(
         "jwks_last_success_timestamp_seconds",
-        "When an issuer's key set was last fetched.",
+        "Time of the last successful fetch of an issuer's key set.",
         ["issuer"],
         {(issuer,): at for issuer, at in values.jwks_last_success.items()},
     )
@@ -112,22 +114,22 @@ def _jwks(values: Values) -> Iterator[Metric]:
 def _policy(values: Values) -> Iterator[Metric]:
     yield _counter(
         "policy_reloads",
-        "Loadings of the policy, by result.",
+        "Reloads of the policy, by result.",
         ["result"],
         {(result,): count for result, count in values.policy_reloads.items()},
     )
     if values.policy_digest is not None and values.policy_last_success is not None:
         yield _gauge(
             "policy_last_success_timestamp_seconds",
-            "When the policy was last loaded.",
+            "Time of the last successful load of the policy.",
             [],
             {(): values.policy_last_success},
         )
         digest = (values.policy_digest,)
-        yield _gauge("policy_info", "The policy that runs.", ["digest"], {digest: 1})
+        yield _gauge("policy_info", "The policy in force.", ["digest"], {digest: 1})
     yield _counter(
         "shadow_decisions",
-        "Requests for which a candidate policy decides otherwise, by route and both reasons.",
+        "Requests that a candidate policy decides differently, by route and both reasons.",
         ["route", "active", "shadow"],
         values.shadow_decisions,
     )
@@ -136,21 +138,21 @@ def _policy(values: Values) -> Iterator[Metric]:
 def _registry(values: Values) -> Iterator[Metric]:
     yield _counter(
         "looma_requests",
-        "Calls of the registry, by operation and result.",
+        "Calls to the registry, by operation and result.",
         ["operation", "result"],
         values.looma_requests,
     )
     if values.looma_registered is not None:
         yield _gauge(
             "looma_registered",
-            "Whether the registry has this instance.",
+            "Whether this instance is registered.",
             [],
             {(): values.looma_registered},
         )
     if values.upstream_state is not None:
         yield _gauge(
             "upstream_state",
-            "The Basic Server's state as probed: 1 for the one that holds.",
+            "State of the Basic Server as probed: 1 for the current state, 0 for the others.",
             ["state"],
             {(state,): state == values.upstream_state for state in UPSTREAM_STATES},
         )

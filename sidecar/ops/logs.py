@@ -1,4 +1,4 @@
-"""The operational log: readable text on a terminal, JSON lines otherwise, on standard error."""
+"""The operational log on standard error: text on a terminal, otherwise JSON lines."""
 
 import json
 import logging
@@ -18,18 +18,18 @@ MAX_TRACE = 16 * 1024  # characters
 
 
 class LogOutput:
-    """The configured log; ``close`` writes what is left."""
+    """The configured log; ``close`` writes pending lines."""
 
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
 
     @property
     def dropped(self) -> int:
-        """The number of lines that standard error did not take."""
+        """The number of lines that were not written."""
         return self._writer.dropped
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is left, for at most ``timeout`` seconds."""
+        """Write pending lines, for at most ``timeout`` seconds."""
         self._writer.close(timeout)
 
 
@@ -49,7 +49,7 @@ def configure_logging(level: str, *, fd: int = 2) -> LogOutput:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, ASCII alone."""
+    """One JSON object per line, only ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Render a record."""

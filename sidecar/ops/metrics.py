@@ -1,4 +1,4 @@
-"""Metrics: counted in plain dicts and lists on the event loop, rendered when somebody asks."""
+"""Metrics: counted in plain dicts and lists on the event loop, rendered at a scrape."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,14 @@ from typing import TypeVar
 from sidecar.core.decision import DecisionRecord, outcome
 from sidecar.core.reasons import Reason
 
-# Seconds. A cached Check takes some tens of microseconds, one that waits for a key up to a second.
+# Seconds. A cached Check takes tens of microseconds, one that waits for a key up to a second.
 CHECK_BUCKETS = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01),
     *(0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
-# A route's name is a label, and there may be 10,000 routes, with several reasons each, and others
-# after a reload. What comes after this many series is counted under one name.
+# A route's name is a label, and there may be 10,000 routes with several reasons each, and others
+# after a reload. Further series are counted under OTHER_ROUTES.
 MAX_CHECK_SERIES = 5000
 OTHER_ROUTES = "(other)"
 
@@ -26,7 +26,7 @@ _Key = TypeVar("_Key")
 
 @dataclass(slots=True)
 class Values:
-    """Every number at one instant; ``sidecar.ops.exposition`` gives them their names."""
+    """All values at one instant; ``sidecar.ops.exposition`` names them."""
 
     version: str
     checks: dict[tuple[str, Reason, str], int] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class Values:
 
 
 class Metrics:
-    """Counts what happens. Everything is called on the event loop, and nothing waits.
+    """Counts events. Call its methods on the event loop; none of them waits.
 
-    The callables give what others count, when somebody asks: the token cache's entries and bytes,
-    whether each component is ready, the decisions that were not logged.
+    The callables return values that other objects count, at each scrape: the token cache's entries
+    and bytes, whether each component is usable, the decisions that were not logged.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Metrics:
         self._decision_log_dropped = decision_log_dropped
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
-        """Count what was decided."""
+        """Count decisions."""
         values = self._values
         checks, buckets = values.checks, values.check_buckets
         for record in records:
@@ -98,26 +98,26 @@ class Metrics:
                 values.token_cache_misses += 1
 
     def jwks_refresh(self, issuer: str, result: str) -> None:
-        """Count a refresh of an issuer's keys by its result: success, not_modified, ..."""
+        """Count a fetch of an issuer's keys by its result: success, not_modified, failure."""
         _count(self._values.jwks_refreshes, (issuer, result))
 
     def jwks_keys(self, issuer: str, keys: int, fetched_at: float) -> None:
-        """Note an issuer's good key set: how many keys, fetched when (seconds since the epoch)."""
+        """Set an issuer's number of keys and when they were fetched (seconds since the epoch)."""
         self._values.jwks_keys[issuer] = keys
         self._values.jwks_last_success[issuer] = fetched_at
 
     def policy_reload(self, result: str) -> None:
-        """Count a loading of the policy by its result: success, failure, ..."""
+        """Count a reload of the policy by its result: success, failure."""
         _count(self._values.policy_reloads, result)
 
     def policy_loaded(self, digest: str, at: float) -> None:
-        """Note the policy that runs from now on (``at``, seconds since the epoch)."""
+        """Set the policy in force since ``at`` (seconds since the epoch)."""
         self._values.policy_generation += 1
         self._values.policy_digest = digest
         self._values.policy_last_success = at
 
     def shadow_decision(self, route: str, active: str, shadow: str) -> None:
-        """Count a request for which a candidate decides otherwise: the route, both reasons."""
+        """Count a request that a candidate decides differently: the route, both reasons."""
         counts = self._values.shadow_decisions
         key = (route, active, shadow)
         if key not in counts and len(counts) >= MAX_CHECK_SERIES and route:
@@ -125,30 +125,30 @@ class Metrics:
         _count(counts, key)
 
     def looma_request(self, operation: str, result: str) -> None:
-        """Count a call of the registry by operation and result."""
+        """Count a call to the registry by operation and result."""
         _count(self._values.looma_requests, (operation, result))
 
     def looma_registered(self, registered: bool) -> None:
-        """Note whether the registry has us."""
+        """Set whether this instance is registered."""
         self._values.looma_registered = registered
 
     def upstream_state(self, state: str) -> None:
-        """Note the probe's state: one of ``UPSTREAM_STATES``."""
+        """Set the upstream's state as probed, one of ``UPSTREAM_STATES``."""
         self._values.upstream_state = state
 
     @property
     def policy_generation(self) -> int:
-        """How many policies have run since the start."""
+        """The number of policies in force since the start."""
         return self._values.policy_generation
 
     def summary(self) -> tuple[int, int, float | None]:
-        """Sum up since the start: checks, denials, the 99th percentile of a Check in seconds."""
+        """Return checks, denials and the 99th percentile of a Check in seconds since the start."""
         denials = sum(count for key, count in self._values.checks.items() if key[0] == "deny")
         buckets = self._values.check_buckets
         return sum(buckets), denials, _quantile(0.99, buckets)
 
     def values(self) -> Values:
-        """Copy every number, for rendering them elsewhere."""
+        """Copy all values, for rendering in a thread."""
         now = self._values
         return Values(
             version=now.version,
@@ -180,7 +180,7 @@ def _count(counts: dict[_Key, int], key: _Key) -> None:
 
 
 def _quantile(share: float, buckets: Sequence[int]) -> float | None:
-    """Estimate a quantile within its bucket by a straight line, as Prometheus does."""
+    """Estimate a quantile by linear interpolation in its bucket, as Prometheus does."""
     rank = share * sum(buckets)
     if not rank:
         return None

@@ -1,4 +1,4 @@
-"""What works and what does not: one state a component, and what the services' health follows."""
+"""One state per component, and the health of the gRPC services that follows from them."""
 
 import asyncio
 import time
@@ -11,17 +11,17 @@ AUTHORIZATION = "envoy.service.auth.v3.Authorization"
 
 
 class State(StrEnum):
-    """How a component is."""
+    """State of a component."""
 
-    WAITING = "waiting"  # has not worked yet
+    WAITING = "waiting"  # not usable yet
     READY = "ready"
-    DEGRADED = "degraded"  # does its work on what it had before, or only in part
+    DEGRADED = "degraded"  # usable with older data, or only in part
     FAILED = "failed"
-    DRAINING = "draining"  # of the sidecar as a whole: about to end
+    DRAINING = "draining"  # only the sidecar as a whole: about to end
 
     @property
     def usable(self) -> bool:
-        """Whether the component does its work."""
+        """Whether the component is usable."""
         return self in _USABLE
 
 
@@ -29,7 +29,7 @@ _USABLE = frozenset({State.READY, State.DEGRADED})
 
 
 class Component(NamedTuple):
-    """A component's state, ``since`` in seconds since the epoch, what an operator should know."""
+    """A component's state, ``since`` in seconds since the epoch, and details for the operator."""
 
     state: State
     since: float
@@ -40,9 +40,9 @@ class Health:
     """The states of all components, and the services' health that follows from them.
 
     The components are ``policy``, ``issuer:<name>`` for each issuer and, where there is a registry,
-    ``looma`` and ``upstream``. The service is ready once a policy is loaded and one issuer has
-    usable keys; that is not lost again until ``drain``. Neither the registry nor the upstream
-    counts. Satisfies the transport's ``HealthSource``.
+    ``looma`` and ``upstream``. The service becomes ready when a policy is loaded and one issuer
+    has usable keys, and stays ready until ``drain``. The registry and the upstream do not count.
+    Implements the transport's ``HealthSource``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Health:
         self._components = {name: Component(State.WAITING, self._started) for name in names}
 
     def set(self, component: str, state: State, detail: str = "") -> None:
-        """Say how a component is; ``since`` moves only when the state does. Raises KeyError."""
+        """Set a component's state; ``since`` changes only with the state. Raises KeyError."""
         former = self._components[component]
         if former.state is state and former.detail == detail:
             return
@@ -74,7 +74,7 @@ class Health:
             self._notify()
 
     def drain(self, detail: str = "") -> None:
-        """Turn not ready for good, while the process goes on answering. May be called again."""
+        """Become not ready, for good; the process still answers. May be called again."""
         if self._draining is None:
             self._draining = Component(State.DRAINING, self._clock(), detail)
             self._notify()
@@ -91,7 +91,7 @@ class Health:
 
     @property
     def overall(self) -> Component:
-        """The sidecar's own state, with what it waits for."""
+        """The state of the sidecar as a whole; the detail says what it waits for."""
         if self._draining is not None:
             return self._draining
         if self._ready_since is None:
@@ -112,7 +112,7 @@ class Health:
         return MappingProxyType(self._components)
 
     def readiness(self) -> dict[str, bool]:
-        """Whether each component does its work; ``sidecar`` is all of it together."""
+        """Whether each component is usable; ``sidecar`` is the whole."""
         usable = {name: component.state.usable for name, component in self._components.items()}
         return {"sidecar": self.ready, **usable}
 
@@ -127,7 +127,7 @@ class Health:
         }
 
     def changed(self) -> Awaitable[None]:
-        """Wait for the next change after this call, whenever the result is awaited."""
+        """Return an awaitable for the next change after this call."""
         return _Change(self._change)
 
     def _can_serve(self) -> bool:
@@ -146,7 +146,7 @@ class Health:
 
 
 class _Change:
-    """Wakes who awaits it once the event is set; holds nothing before it is awaited."""
+    """Awaits an event; holds no task or future before it is awaited."""
 
     def __init__(self, event: asyncio.Event) -> None:
         self._event = event
@@ -156,7 +156,7 @@ class _Change:
 
 
 def _component_names(issuers: Sequence[str]) -> tuple[str, ...]:
-    """Name the issuers' components; two may share a name (one with keys, one with a secret)."""
+    """Name the issuers' components; two issuers may share a name (one with keys, one a secret)."""
     names: list[str] = []
     for issuer in issuers:
         name = f"issuer:{issuer}"

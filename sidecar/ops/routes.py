@@ -1,4 +1,4 @@
-"""What the ops address answers: /livez, /readyz and /metrics; the app may add more."""
+"""The answers of the ops address: /livez, /readyz and /metrics."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ from sidecar.ops.readiness import Component, Health
 MAX_DETAIL = 512  # characters
 
 
-MOVED = {  # what changes state, since it is no longer served over TCP
+MOVED = {  # earlier versions served these commands over TCP
     path: f"not served over TCP: use the command zervi-sidecar {command}, which needs listen.admin"
     for path, command in (("/leave", "leave"), ("/policy/promote", "promote"))
 }
 
 
 class OpsAnswer(NamedTuple):
-    """What a route answers."""
+    """The answer of a route."""
 
     status: int
     body: bytes
@@ -32,7 +32,7 @@ Routes = Mapping[tuple[str, str], Route]  # by method and path; GET includes HEA
 
 
 def ops_routes(health: Health, metrics: Metrics) -> dict[tuple[str, str], Route]:
-    """Give the routes that every sidecar has."""
+    """Return the routes of the ops address."""
     scraped = _Exposition(metrics)
 
     async def livez() -> OpsAnswer:
@@ -49,7 +49,7 @@ def ops_routes(health: Health, metrics: Metrics) -> dict[tuple[str, str], Route]
 
 
 class _Exposition:
-    """Renders the metrics in a thread, one rendering at a time whoever asks meanwhile."""
+    """Renders the metrics in a thread; concurrent scrapes share one rendering."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -63,7 +63,7 @@ class _Exposition:
 
 
 def _render(values: Values) -> OpsAnswer:
-    from sidecar.ops import exposition  # prometheus_client, once somebody scrapes
+    from sidecar.ops import exposition  # prometheus_client, at the first scrape
 
     return OpsAnswer(200, exposition.render(values), exposition.CONTENT_TYPE)
 

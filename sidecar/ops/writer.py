@@ -1,22 +1,21 @@
-"""Lines to a file descriptor from a thread: a full pipe never holds the event loop up."""
+"""Writes lines to a file descriptor in a thread: a full pipe does not block the event loop."""
 
 import os
 import select
 import threading
 from queue import Empty, SimpleQueue
 
-MAX_PENDING_BYTES = 2 * 1024 * 1024  # some 5,000 lines: how far a reader may be behind
-_BATCH_BYTES = 64 * 1024  # as much as a pipe holds
-# After a batch, unless another is full, more lines may gather: to wake a thread for each would cost
-# the event loop more than the writing does.
+MAX_PENDING_BYTES = 2 * 1024 * 1024  # about 5,000 lines that the reader has not read
+_BATCH_BYTES = 64 * 1024  # the capacity of a pipe
+# The wait for more lines after a batch, unless the next one is full: waking the thread for each
+# line costs the event loop more than the writing.
 _GATHER_SECONDS = 0.01
 
 
 class LineWriter:
-    """Writes lines to ``fd``, or drops and counts them while the reader is too far behind.
+    """Writes lines to ``fd``; drops and counts them while the reader is too slow.
 
-    Lines are bytes that end in a newline; ``put`` takes one or several at once and is for one
-    thread at a time.
+    Lines are bytes that end in a newline. ``put`` takes one or several; only one thread calls it.
     """
 
     def __init__(self, fd: int, *, max_pending: int = MAX_PENDING_BYTES) -> None:
@@ -24,7 +23,7 @@ class LineWriter:
         self._max_pending = max_pending
         self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        # Each counter is written by one thread alone: the caller's or the writer's.
+        # Each counter is written by one thread only: the caller's or the writer's.
         self._put_bytes = 0
         self._taken_bytes = 0
         self._refused_lines = 0
@@ -34,11 +33,11 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """The number of lines that were dropped: no room, or a write that failed."""
+        """The number of dropped lines: too many were pending, or a write failed."""
         return self._refused_lines + self._failed_lines
 
     def put(self, lines: bytes, count: int = 1) -> bool:
-        """Hand over ``count`` lines; False if they were dropped. Never waits."""
+        """Take ``count`` lines; return False if they are dropped. Never waits."""
         if (
             self._closed.is_set()
             or self._put_bytes - self._taken_bytes + len(lines) > self._max_pending
@@ -53,7 +52,7 @@ class LineWriter:
         return True
 
     def close(self, timeout: float) -> bool:
-        """Write what is left, for at most ``timeout`` seconds; False if some remains."""
+        """Write pending lines, for at most ``timeout`` seconds; return False if some remain."""
         self._closed.set()
         if self._thread is None:
             return True
@@ -94,11 +93,11 @@ class LineWriter:
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # another process that shares the pipe made it so
+            except BlockingIOError:  # another process made the shared pipe non-blocking
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 poll.poll()
-            except OSError:  # the reader is gone, or the disk is full: later lines may fare better
+            except OSError:  # no reader, or a full disk: later lines may succeed
                 self._torn = len(rest) < len(data)
                 return False
         return True

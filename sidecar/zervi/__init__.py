@@ -1,1 +1,1 @@
-"""Key sets over HTTP, and their refreshing."""
+"""Fetches the issuers' key sets and refreshes them."""

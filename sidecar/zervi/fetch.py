@@ -1,4 +1,4 @@
-"""One key set over HTTP, from a server that may be slow, wrong or hostile."""
+"""Fetches one key set over HTTP, from a server that may be slow, wrong or hostile."""
 
 import re
 from pathlib import Path
@@ -11,18 +11,18 @@ from sidecar.net.http_client import HttpClient, HttpError, HttpFault, read_body
 from sidecar.net.trust import TlsFiles, TrustError
 from sidecar.zervi.interface import Answer, FetchError
 
-# An entity tag that can be sent back as it came (RFC 9110, 8.8.3), without the obsolete bytes over
-# 0x7E. The length is ours: a longer one only costs the server its 304.
+# An entity tag that can be sent back unchanged (RFC 9110, 8.8.3), without obs-text. A tag that is
+# longer than this limit is ignored: the server then answers 200 instead of 304.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
-# Ten digits are three hundred years; longer numbers say no more than that.
+# Ten digits are three hundred years.
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"\d{1,10}", re.ASCII)
 
 _CHECK_ZERVI = "check that Zervi runs and that jwks_url is right"
-_CHECK_ANSWER = "jwks_url must name the JWKS document itself; look at what it answers"
+_CHECK_ANSWER = "jwks_url must be the URL of the JWKS document itself; check its answer"
 _ADVICE = {
     HttpFault.CERTIFICATE: (
-        "set ca_file to the CA that signed the certificate, and use the host name that it is for"
+        "set ca_file to the CA of the certificate, and use a host name that it contains"
     ),
     HttpFault.TLS: "check that the port speaks TLS",
     HttpFault.NOT_HTTP: _CHECK_ANSWER,
@@ -68,9 +68,9 @@ class HttpFetcher:
 
 
 def freshness(cache_control: str, age: str) -> float | None:
-    """Give for how many seconds an answer calls itself fresh: max-age less Age (RFC 9111, 4.2).
+    """Return the freshness lifetime in seconds: max-age less Age (RFC 9111, 4.2).
 
-    None where it does not say, or not in a form that can be read.
+    None where there is no valid max-age.
     """
     lifetimes = [int(seconds) for seconds in _MAX_AGE.findall(cache_control)]
     if not lifetimes:
@@ -79,18 +79,18 @@ def freshness(cache_control: str, age: str) -> float | None:
 
 
 def _require_document(response: aiohttp.ClientResponse) -> None:
-    """Refuse what its head shows to be no document; the body is judged, not its content-type."""
+    """Refuse an answer by its head. The content-type is not checked: the body is parsed."""
     status = response.status
     if 300 <= status < 400:
         raise FetchError(
-            f"status {status}: a redirect, and none is followed",
+            f"status {status}: redirects are not followed",
             "put the final address into jwks_url",
         )
     if status != 200:
         raise FetchError(f"status {status}", _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER)
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise FetchError("a compressed body that was not asked for", "have it served uncompressed")
+        raise FetchError("the body is compressed", "serve it uncompressed")
 
 
 def _too_large() -> FetchError:
-    return FetchError(f"a body of more than {MAX_DOCUMENT_BYTES // 1024} KiB", _CHECK_ANSWER)
+    return FetchError(f"the body is larger than {MAX_DOCUMENT_BYTES // 1024} KiB", _CHECK_ANSWER)

@@ -1,4 +1,4 @@
-"""What the parts of this room hand each other, and its settings."""
+"""The settings of this room, and the types that its modules share."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 class JwksUrl(NamedTuple):
     """An issuer whose key set is fetched over HTTP.
 
-    ``ca_file`` (PEM) is whom alone to trust for https; None trusts what the system trusts.
+    ``ca_file`` (PEM) has the only trusted CAs for https; None: the system's CAs.
     """
 
     issuer: str
@@ -17,7 +17,7 @@ class JwksUrl(NamedTuple):
 
 
 class JwksFile(NamedTuple):
-    """An issuer whose key set is a file that somebody else keeps up to date."""
+    """An issuer whose key set is a file that another process updates."""
 
     issuer: str
     algorithms: frozenset[str]
@@ -28,11 +28,11 @@ Source = JwksUrl | JwksFile
 
 
 class RefreshSettings(NamedTuple):
-    """How key sets are kept fresh; all times in seconds.
+    """How key sets are refreshed; all times are in seconds.
 
-    ``refresh`` lies between two fetches, ``timeout`` bounds one from name lookup to last byte, keys
-    older than ``max_stale`` count no longer, ``cooldown`` rations fetches for unknown keys.
-    ``snapshot_file`` keeps the last good sets over a restart; None keeps nothing.
+    ``refresh`` is the interval between fetches, ``timeout`` bounds one fetch from name lookup to
+    last byte, keys older than ``max_stale`` are not used, ``cooldown`` limits fetches for unknown
+    keys. ``snapshot_file`` keeps the last good sets over a restart; None: not kept.
     """
 
     refresh: float = 300.0
@@ -43,11 +43,11 @@ class RefreshSettings(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one fetch brought.
+    """The result of one fetch.
 
-    ``body`` None says that nothing changed since the ``validator`` that was sent. ``validator`` is
-    the document's own (an ETag, a digest), None where it has none. ``max_age`` is for how many
-    seconds the issuer calls it fresh, None where it does not say.
+    ``body`` is None if the document has not changed since the ``validator`` that was sent.
+    ``validator`` is the document's (an ETag, a digest) or None. ``max_age`` is its freshness
+    lifetime in seconds or None.
     """
 
     body: bytes | None
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 class FetchError(Exception):
-    """No key set could be had: the cause, and what an operator can do; both free of secrets."""
+    """A failed fetch: the cause, and advice for the operator; both without secrets."""
 
     def __init__(self, cause: str, advice: str) -> None:
         super().__init__(cause)
@@ -65,7 +65,7 @@ class FetchError(Exception):
 
 
 class Fetcher(Protocol):
-    """Where an issuer's document comes from; ``where`` tells an operator, without any secret."""
+    """A source of an issuer's document; ``where`` is its place, without secrets."""
 
     where: str
 

@@ -1,4 +1,4 @@
-"""What an operator is told of an issuer's keys: a line when something changes, none for repeats."""
+"""Log lines about an issuer's key set: one for each change, none for repeats."""
 
 import logging
 from datetime import timedelta
@@ -7,8 +7,8 @@ from sidecar.core.tokens.keys import KeySet
 from sidecar.zervi.interface import FetchError
 from sidecar.zervi.schedule import Ration
 
-# A Zervi that comes and goes all the time gets this many lines, then one in so many seconds. What
-# was left unsaid is said then, as far as it still holds.
+# For a Zervi that flaps: so many lines, then one per LINES_INTERVAL seconds. A state that was not
+# logged for this reason is logged by the next fetch.
 LINES_BURST = 10
 LINES_INTERVAL = 60.0
 
@@ -16,65 +16,65 @@ _log = logging.getLogger("sidecar.zervi")
 
 
 class KeyLog:
-    """One issuer's lines in the log; ``where`` is the document's address without any secret.
+    """One issuer's log lines; ``where`` is the document's place without secrets.
 
-    ``now`` is a steady clock in seconds.
+    ``now`` is in seconds of a monotonic clock.
     """
 
     def __init__(self, issuer: str, where: str) -> None:
         self._issuer = issuer
         self._where = where
         self._ration = Ration(LINES_BURST, LINES_INTERVAL)
-        self._said = ("", "")
+        self._logged = ("", "")
 
     def restored(self, keys: KeySet, left: float) -> None:
-        """Say that an earlier run's last good set is in use; it counts for ``left`` seconds."""
+        """Log the use of an earlier run's set, which remains usable for ``left`` seconds."""
         _log.info(
-            "issuer %s: %s from the snapshot file, good for another %s",
+            "issuer %s: %s from the snapshot file, usable for another %s",
             self._issuer,
             counted(keys),
             _duration(left),
         )
 
     def good(self, keys: KeySet, previous: KeySet | None, now: float) -> None:
-        """Say that fetching works (again), what a rotation changed and what was left out."""
+        """Log a first or recovered fetch, a rotation, and keys that were ignored."""
         changed = previous is not None and keys.thumbprints != previous.thumbprints
         what = ("good", keys.dropped)
-        if (what == self._said and not changed) or not self._ration.take(now):
+        if (what == self._logged and not changed) or not self._ration.take(now):
             return
-        self._said = what
-        new, withdrawn = len(keys.thumbprints), 0
+        self._logged = what
+        new, removed = len(keys.thumbprints), 0
         if previous is not None:
             new = len(keys.thumbprints - previous.thumbprints)
-            withdrawn = len(previous.thumbprints - keys.thumbprints)
+            removed = len(previous.thumbprints - keys.thumbprints)
         _log.log(
             logging.WARNING if keys.dropped else logging.INFO,
-            "issuer %s: %s from %s: %d new, %d withdrawn%s",
+            "issuer %s: %s from %s: %d new, %d removed%s",
             self._issuer,
             counted(keys),
             self._where,
             new,
-            withdrawn,
-            f"; left out: {keys.dropped}" if keys.dropped else "",
+            removed,
+            f"; ignored: {keys.dropped}" if keys.dropped else "",
         )
 
     def bad(self, error: FetchError, left: float | None, now: float) -> None:
-        """Say why no key set could be had, and what that means.
+        """Log a failed fetch and its effect.
 
-        ``left`` is for how many seconds the last good set still counts, None where there is none.
+        ``left`` is for how many seconds the last good set remains usable, None without a set.
         """
         if left is None:
-            state, level, effect = "none", logging.WARNING, "no keys yet, its tokens are not_ready"
+            state, level, effect = "none", logging.WARNING, "no keys yet, its tokens get not_ready"
         elif left <= 0:
             state, level = "stale", logging.ERROR
-            effect = "its keys are older than max_stale, its tokens are not_ready"
+            effect = "its keys are older than max_stale, its tokens get not_ready"
         else:
             state, level = "held", logging.WARNING
-            effect = f"the last good keys count for another {_duration(left)}"
+            effect = f"the last good keys are usable for another {_duration(left)}"
         what = (state, error.cause)
-        if what == self._said or not self._ration.take(now):
+        if what == self._logged or not self._ration.take(now):
             return
-        self._said = what
+        self._logged = what
         _log.log(
             level,
             "issuer %s: no key set from %s: %s; %s; %s",
@@ -87,7 +87,7 @@ class KeyLog:
 
 
 def counted(keys: KeySet) -> str:
-    """Give the number of keys as text."""
+    """Return the number of keys as text."""
     return "1 key" if len(keys.keys) == 1 else f"{len(keys.keys)} keys"
 
 

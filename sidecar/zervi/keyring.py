@@ -1,4 +1,4 @@
-"""The key sets of every issuer, kept fresh in the background."""
+"""The key sets of all issuers, refreshed in the background."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,13 +18,13 @@ OnRefresh = Callable[[int, str, str], None]
 
 
 class KeyRing:
-    """Keeps the key sets; ``sources`` stand in the order of the issuers, None where a secret signs.
+    """Keeps the key sets. ``sources`` are in the order of the issuers, None for a shared secret.
 
-    ``on_keys(index, key_set)`` is called with every good set, to swap it in whole.
+    ``on_keys(index, key_set)`` is called with every good set.
     ``on_refresh(index, result, detail)`` is called after every fetch, for metrics and health:
-    ``result`` is success, not_modified or failure, ``detail`` a short text free of secrets.
-    ``clock`` gives seconds since the epoch and never jumps, ``wall`` tells what time it is for
-    others (None: as ``clock``). Belongs to one running event loop.
+    ``result`` is success, not_modified or failure, ``detail`` a short text without secrets.
+    ``clock`` returns seconds since the epoch and never jumps; ``wall`` is the wall clock
+    (None: the same as ``clock``). It belongs to one event loop.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class KeyRing:
             )
 
     async def start(self) -> None:
-        """Take what the snapshot file holds and begin fetching; waits for no answer."""
+        """Load the snapshot file and start fetching; does not wait for an answer."""
         if self._snapshot_file is not None:
             for index, keys in (await self._snapshot_file.load(self._clock())).items():
                 self._on_keys(index, keys)
@@ -68,15 +68,15 @@ class KeyRing:
             refresher.start()
 
     async def close(self) -> None:
-        """End every fetch, leave no task, timer or socket; a second call does nothing."""
+        """Cancel every fetch and close all tasks, timers and sockets. May be called again."""
         await asyncio.gather(*(refresher.close() for refresher in self._refreshers.values()))
         if self._snapshot_file is not None:
             await self._snapshot_file.close()
 
     def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
-        """Look for a key that an issuer's set lacks; see ``Refresher.refresh_for``.
+        """Fetch for a key that is not in an issuer's set; see ``Refresher.refresh_for``.
 
-        False for an issuer without a key set.
+        False for an issuer with a shared secret.
         """
         refresher = self._refreshers.get(issuer)
         return False if refresher is None else refresher.refresh_for(kid)
@@ -104,7 +104,7 @@ def _fetcher(source: Source, settings: RefreshSettings) -> tuple[Fetcher, Refres
             pace = settings._replace(refresh=min(settings.refresh, FILE_REFRESH))
             return FileFetcher(path), pace
         case JwksUrl(url=url, ca_file=ca_file):
-            # aiohttp costs memory and start time that files and secrets alone need not pay.
+            # aiohttp costs memory and start time; files and secrets do not need it.
             from sidecar.zervi.fetch import HttpFetcher
 
             return HttpFetcher(url, ca_file), settings

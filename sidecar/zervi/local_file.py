@@ -1,4 +1,4 @@
-"""One key set from a file that somebody else keeps up to date."""
+"""Reads one key set from a file that another process updates."""
 
 import asyncio
 import hashlib
@@ -9,12 +9,12 @@ from pathlib import Path
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.zervi.interface import Answer, FetchError
 
-# How often the file is read again, in seconds: a change counts soon, and reading is cheap.
+# Seconds between reads: a change takes effect soon, and reading is cheap.
 FILE_REFRESH = 10.0
 
 
 class FileFetcher:
-    """Reads one file; its validator is the content's digest: rewriting the same is no change."""
+    """Reads one file; the validator is the digest of its content."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -26,15 +26,17 @@ class FileFetcher:
             body = await asyncio.to_thread(read_regular_file, self._path, MAX_DOCUMENT_BYTES)
         except OSError as error:
             cause = (error.strerror or type(error).__name__).lower()
-            raise FetchError(f"it cannot be read: {cause}", "make jwks_file readable") from error
+            raise FetchError(
+                f"the file cannot be read: {cause}", "make jwks_file readable"
+            ) from error
         digest = hashlib.sha256(body).hexdigest()
         return Answer(None if digest == validator else body, digest)
 
 
 def read_regular_file(path: Path, limit: int) -> bytes:
-    """Read at most ``limit`` bytes and one, so that the reader sees that there were more.
+    """Read at most ``limit`` + 1 bytes, so that the caller detects a larger file.
 
-    Raises OSError, for whatever is no regular file too: a pipe would never end.
+    Raises OSError, also for anything but a regular file: a pipe may never end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:

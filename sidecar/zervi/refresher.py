@@ -1,4 +1,4 @@
-"""One issuer's key set, kept fresh: one fetch at a time, in the background and on demand."""
+"""Refreshes one issuer's key set: one fetch at a time, in the background and on demand."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,11 +16,10 @@ FAILURE = "failure"
 
 
 class Refresher:
-    """Fetches one issuer's key set, hands each good one on, and keeps the last good one.
+    """Fetches one issuer's key set, passes each good one on, and keeps the last good one.
 
-    A fetch is a task of its own: who waits for it may go away without ending it. Fetches are
-    numbered, so that a waiter knows whether one began after its question: only such a fetch can
-    prove that a key does not exist.
+    A fetch is a task of its own, so that cancelling a waiter does not cancel it. Fetches are
+    numbered: only a fetch that began after a waiter's request can prove that a key does not exist.
     """
 
     def __init__(
@@ -47,24 +46,24 @@ class Refresher:
         self._keys: KeySet | None = None
         self._validator: str | None = None  # of the document that _keys came from
         self._begun = 0  # the number of the latest fetch
-        self._good = 0  # the number of the latest fetch that brought a good set
-        self._good_at = 0.0  # when that one began, by the loop's clock
-        self._wanted = False  # whether a key was asked for since then
+        self._good = 0  # the number of the latest successful fetch
+        self._good_at = 0.0  # when it began, by the loop's clock
+        self._wanted = False  # whether a request needed an unknown key since then
         self._flight: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def restore(self, keys: KeySet) -> None:
-        """Begin with a set that was good in an earlier run; call before ``start``."""
+        """Use a set from an earlier run; call it before ``start``."""
         self._keys = keys
         self._log.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
 
     def start(self) -> None:
-        """Fetch now, and from then on when it is due; returns at once."""
+        """Fetch now, and then on schedule; does not wait."""
         self._begin()
 
     async def close(self) -> None:
-        """End every fetch and plan no more; who waits gets False."""
+        """Cancel the running fetch and schedule no more; waiters get False."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -73,10 +72,10 @@ class Refresher:
             await asyncio.wait([self._flight])
 
     def refresh_for(self, kid: str | None) -> Awaitable[bool] | bool:
-        """Look for a key that the set lacks, with one fetch for all who ask.
+        """Fetch for a key that is not in the set, once for all concurrent requests.
 
         True: a good set was fetched for this, or within the cooldown; the key is in it or does not
-        exist. False: none could be had.
+        exist. False: no good set was fetched.
         """
         if self._closed:
             return False
@@ -89,14 +88,14 @@ class Refresher:
     async def _wait(
         self, flight: asyncio.Task[None], kid: str | None, wanted: int, joined: int
     ) -> bool:
-        await asyncio.wait([flight])  # cancelling the waiter leaves the fetch alone
+        await asyncio.wait([flight])  # cancelling the waiter does not cancel the fetch
         if self._good >= wanted:
             return True
         if self._good < joined:
             return False
         if self._keys is not None and kid in self._keys.by_kid:
             return True
-        # The fetch that was under way may have been answered before the key was published.
+        # The running fetch may have been answered before the key was published.
         later = self._flight or self._begin_on_demand()
         if later is None:
             return self._fetched_lately()
@@ -123,14 +122,14 @@ class Refresher:
         return self._flight
 
     async def _fly(self, *, on_demand: bool) -> None:
-        """Fetch once, whatever comes of it, and plan the next time."""
+        """Fetch once and schedule the next fetch."""
         number, known, max_age = self._begun, self._keys, None
         try:
             max_age = await self._fetch()
         except FetchError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 -- whatever went wrong, the next fetch must come
-            cause = f"{type(error).__name__} in the sidecar itself"
+            cause = f"internal error {type(error).__name__}"
             self._fail(FetchError(cause, "please report this as a bug"))
         finally:
             self._flight = None
@@ -138,18 +137,18 @@ class Refresher:
                 delay = self._delay(max_age, good=self._good == number)
                 self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
         if on_demand and self._good == number and self._has_new_key(known):
-            self._ration.give_back()  # it was a rotation that asked, no stray token
+            self._ration.give_back()  # the cause was a rotation, not a stray token
 
     async def _fetch(self) -> float | None:
-        """Fetch, read and hand on one key set; return its max-age. Raises FetchError."""
-        # The set is as old as the question: what changes while the answer travels is not in it.
+        """Fetch, parse and pass on one key set; return its max-age. Raises FetchError."""
+        # The set is as old as the request: later changes are not in it.
         fetched_at, began = self._clock(), asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._settings.timeout):
                 answer = await self._fetcher.fetch(self._validator)
         except TimeoutError:
-            cause = f"no whole answer within {self._settings.timeout:g} s"
-            raise FetchError(cause, "check that Zervi is well and near") from None
+            cause = f"no complete answer within {self._settings.timeout:g} s"
+            raise FetchError(cause, "check Zervi's load and the network") from None
         previous = self._keys
         if answer.body is None and previous is not None:
             keys, result = previous._replace(fetched_at=fetched_at), NOT_MODIFIED
@@ -168,8 +167,8 @@ class Refresher:
                 parse_key_set, document, algorithms=self._algorithms, fetched_at=fetched_at
             )
         except KeySetError as error:
-            advice = "look at what is served there; it must be a JWKS with keys for verifying"
-            raise FetchError(f"its document is refused: {error}", advice) from error
+            advice = "check the document; it must be a JWKS with keys for verification"
+            raise FetchError(f"invalid key set: {error}", advice) from error
 
     def _fail(self, error: FetchError) -> None:
         left = self._left()
@@ -178,7 +177,7 @@ class Refresher:
         self._on_refresh(FAILURE, error.cause + stale)
 
     def _left(self) -> float | None:
-        """For how many seconds the keys still count; None where there are none."""
+        """Return for how many seconds the keys remain usable; None without keys."""
         if self._keys is None:
             return None
         return self._keys.fetched_at + self._settings.max_stale - self._clock()
@@ -190,7 +189,7 @@ class Refresher:
             delay = self._schedule.after_success(max_age)
         else:
             delay = self._schedule.after_failure(urgent=not usable, wanted=self._wanted)
-        # A last try falls on the moment at which the keys stop counting, so that health knows it.
+        # The last attempt is at the moment when the keys expire, so that health changes then.
         return min(delay, max(left, RETRY_FLOOR)) if left is not None and usable else delay
 
     def _has_new_key(self, known: KeySet | None) -> bool:

@@ -1,56 +1,56 @@
-"""When to fetch: pure arithmetic over a clock and a random source that others hold.
+"""When to fetch: pure, with the clock and the random source as arguments.
 
-Kept apart from sockets and tasks so that a fleet of thousands can be simulated on a made-up clock.
+It has no sockets and tasks, so that a fleet of thousands can be simulated with a virtual clock.
 """
 
 from random import Random
 
-# A fetch falls this far around its interval, so that pods started by one rollout spread out
-# within a few rounds.
+# The random share of an interval, so that the fetches of pods that started together spread out
+# within a few intervals.
 JITTER = 0.15
 
-# The least that `max-age` may shorten the interval to: an issuer that says `max-age=0` by habit
-# (frameworks do) is not asked each second by thousands of pods. `refresh` itself may be shorter.
+# The minimum to which `max-age` can shorten the interval: an issuer that sends `max-age=0` by
+# default (some frameworks do) must not get a request each second from thousands of pods. `refresh`
+# itself may be shorter.
 MIN_MAX_AGE = 30.0
 
-# Back-off with full jitter: a try falls between RETRY_FLOOR and a ceiling that doubles from
-# RETRY_FIRST. Pods that lost Zervi at one instant must not all come back at one instant.
-RETRY_FLOOR = 0.1  # never a busy loop, even where the dice fall on nothing
-RETRY_FIRST = 0.5  # a Zervi that starts beside this pod is there in a second or so
+# Backoff with full jitter: a retry comes after RETRY_FLOOR to a ceiling that doubles from
+# RETRY_FIRST. Pods that lost Zervi at the same instant must not all retry at the same instant.
+RETRY_FLOOR = 0.1  # never a busy loop
+RETRY_FIRST = 0.5  # a Zervi that starts together with this pod is ready in about a second
 
-# Without usable keys every request is denied, so a try comes within this time of Zervi's return;
-# 10,000 pods in that state are some 1,300 small requests a second.
+# Without usable keys every request is denied, so a retry comes within this time; 10,000 pods in
+# this state send about 1,300 small requests per second.
 RETRY_CAP_URGENT = 15.0
 
-# With usable keys nothing hurts yet: the ceiling grows to the refresh interval, at most to this.
+# With usable keys: the ceiling grows to the refresh interval, at most to this.
 RETRY_CAP = 300.0
 
-# It begins at this share of that, since each try that comes before the next regular one would add a
-# fleet's whole steady rate. So an outage makes a fleet ask twice as often as usual, and never three
-# times (``make fleet`` shows it).
+# The first ceiling as a share of that. An earlier retry would add the whole steady rate of a fleet;
+# with this share an outage doubles the rate and never triples it (``make fleet`` measures it).
 RETRY_SHARE = 2 / 3
 
-# While a request may be waiting for a new key, the first tries after a failure are as quick as if
-# no key were left: a Zervi that restarts with a new key is back by then. Only the first ones:
-# made-up kids must not make a fleet hurry.
+# While a request may wait for a new key, the first retries are as quick as without usable keys: a
+# Zervi that restarts with a new key is up by then. Only the first ones: tokens with invented kids
+# must not speed up a fleet.
 QUICK_RETRIES = 4
 
-# How many fetches on demand that bring no new key may follow each other before `cooldown` counts:
-# one for a stray token, one for a rotation that comes right after it.
+# How many fetches on demand without a new key are possible before `cooldown` applies: one for a
+# stray token, one for a rotation right after it.
 DEMAND_BURST = 2
 
 
 class Schedule:
-    """When an issuer's next background fetch is due, told after each fetch how it went."""
+    """When an issuer's next background fetch is due; it learns the result of each fetch."""
 
     def __init__(self, refresh: float, random: Random) -> None:
-        """Take the wanted interval in seconds."""
+        """``refresh`` is the interval in seconds."""
         self._refresh = refresh
         self._random = random
         self._failures = 0
 
     def after_success(self, max_age: float | None) -> float:
-        """Give the seconds to the next fetch.
+        """Return the seconds to the next fetch.
 
         ``max_age`` (seconds) may shorten the interval, never lengthen it.
         """
@@ -61,10 +61,10 @@ class Schedule:
         return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     def after_failure(self, *, urgent: bool, wanted: bool = False) -> float:
-        """Give the seconds to the next try.
+        """Return the seconds to the next retry.
 
-        ``urgent`` says that no usable key is left, ``wanted`` that a key was asked for which the
-        last good set lacks.
+        ``urgent``: there are no usable keys. ``wanted``: a request needs a key that is not in the
+        last good set.
         """
         first, cap = RETRY_FIRST, RETRY_CAP_URGENT
         if not urgent and not (wanted and self._failures < QUICK_RETRIES):
@@ -76,7 +76,7 @@ class Schedule:
 
 
 class Ration:
-    """A token bucket: something may happen ``burst`` times, and once more each ``seconds``."""
+    """A token bucket: ``burst`` tokens, and one more every ``seconds``."""
 
     def __init__(self, burst: int, seconds: float) -> None:
         self._burst = float(burst)
@@ -85,7 +85,7 @@ class Ration:
         self._counted_at = 0.0
 
     def take(self, now: float) -> bool:
-        """Ask for one at ``now`` (a steady clock, in seconds); True grants it."""
+        """Take a token at ``now`` (seconds of a monotonic clock); False if there is none."""
         grown = (now - self._counted_at) / self._seconds
         self._level = min(self._burst, self._level + grown)
         self._counted_at = now
@@ -95,5 +95,5 @@ class Ration:
         return True
 
     def give_back(self) -> None:
-        """Return what was taken."""
+        """Return a token."""
         self._level = min(self._burst, self._level + 1.0)

@@ -1,8 +1,7 @@
-"""The last good key sets on disk, so that a restart while Zervi is away still serves.
+"""The last good key sets on disk, for a restart while Zervi is down.
 
-Written are the keys in force, not the documents they came from: nothing private can get there. What
-is read is trusted no more than an answer of Zervi's: it passes the same parser, and the file must
-be one that nobody else can have written.
+It contains the keys in force, not the fetched documents, so it cannot contain private keys. Its
+content passes the same parser as Zervi's answers, and no other user may be able to write the file.
 """
 
 import asyncio
@@ -28,14 +27,14 @@ _log = logging.getLogger("sidecar.zervi")
 
 
 class SnapshotFileError(Exception):
-    """The file, or an entry of it, is not used; the message says why and quotes nothing of it."""
+    """The file or an entry is not usable; the message says why and quotes nothing of it."""
 
 
 class SnapshotFile:
-    """One file for all issuers that are fetched over HTTP; read and written in threads.
+    """One file for all issuers with a jwks_url; read and written in threads.
 
-    Its times are the wall clock's, since another process reads it; ``ahead`` is by how many seconds
-    that is ahead of the clock that ``KeySet.fetched_at`` is of.
+    Its times are of the wall clock, because another process reads them; ``ahead`` returns how many
+    seconds the wall clock is ahead of the clock of ``KeySet.fetched_at``.
     """
 
     def __init__(
@@ -52,20 +51,20 @@ class SnapshotFile:
         self._sets: dict[int, KeySet] = {}
         self._changed = False
         self._writer: asyncio.Task[None] | None = None
-        self._complaint = ""
+        self._problem = ""
 
     async def load(self, now: float) -> Mapping[int, KeySet]:
-        """Read what still counts at ``now``, by the issuers' indices.
+        """Return the usable sets by the issuers' indices.
 
-        ``now`` is seconds since the epoch by the clock that ``KeySet.fetched_at`` is of.
-        What cannot be used is left out and logged.
+        ``now`` is in seconds since the epoch by the clock of ``KeySet.fetched_at``. Unusable
+        entries are ignored and logged.
         """
         try:
             entries = decode(await asyncio.to_thread(read, self._path, self._limit()))
         except FileNotFoundError:
             return {}
         except (OSError, SnapshotFileError) as error:
-            self._not_used("it", error)
+            self._not_used("the file", error)
             return {}
         ahead = self._ahead()
         for index, source in self.sources.items():
@@ -81,14 +80,14 @@ class SnapshotFile:
         return dict(self._sets)
 
     def put(self, index: int, keys: KeySet) -> None:
-        """Have an issuer's set written soon, the others' as they are."""
+        """Schedule the writing of an issuer's set; the other sets stay unchanged."""
         self._sets[index] = keys
         self._changed = True
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_while_changed())
 
     async def close(self) -> None:
-        """Wait for what is still to be written."""
+        """Wait until pending sets are written."""
         if self._writer is not None:
             await self._writer
 
@@ -97,30 +96,30 @@ class SnapshotFile:
             self._changed = False
             ahead = self._ahead()
             sets = {self.sources[index]: _moved(keys, ahead) for index, keys in self._sets.items()}
-            complaint = ""
+            problem = ""
             try:
                 await asyncio.to_thread(_write_sets, self._path, sets)
             except OSError as error:
-                complaint = _cause(error)
-            if complaint and complaint != self._complaint:
+                problem = _cause(error)
+            if problem and problem != self._problem:
                 _log.warning(
-                    "snapshot file %s cannot be written: %s; a restart while Zervi is away will"
+                    "snapshot file %s cannot be written: %s; a restart while Zervi is down will"
                     " deny requests; make its directory writable for this process",
                     self._path,
-                    complaint,
+                    problem,
                 )
-            self._complaint = complaint
+            self._problem = problem
         self._writer = None
 
     def _limit(self) -> int:
-        return 2 * MAX_DOCUMENT_BYTES * len(self.sources)  # written out, a set may have grown
+        return 2 * MAX_DOCUMENT_BYTES * len(self.sources)  # a set may be larger when written
 
     def _not_used(self, what: str, error: Exception) -> None:
         _log.warning("snapshot file %s: %s is not used: %s", self._path, what, _cause(error))
 
 
 def encode(sets: Mapping[JwksUrl, KeySet]) -> bytes:
-    """Write sets as the file's content."""
+    """Return the file's content for these sets."""
     entries = [
         {
             "issuer": source.issuer,
@@ -134,11 +133,11 @@ def encode(sets: Mapping[JwksUrl, KeySet]) -> bytes:
 
 
 def decode(content: bytes) -> list[Any]:
-    """Read the file's entries. Raises SnapshotFileError unless they are just what was written."""
+    """Parse the file's entries. Raises SnapshotFileError unless they are as written."""
     try:
         value = strict_json.loads(content)
     except strict_json.StrictJsonError as error:
-        raise SnapshotFileError(f"not readable as JSON: {error}") from None
+        raise SnapshotFileError(f"invalid JSON: {error}") from None
     if not (isinstance(value, dict) and isinstance(value.get("issuers"), list)):
         raise SnapshotFileError("not a snapshot file")
     entries: list[Any] = value["issuers"]
@@ -148,9 +147,9 @@ def decode(content: bytes) -> list[Any]:
 
 
 def keys_of(entries: list[Any], source: JwksUrl, now: float, max_stale: float) -> KeySet | None:
-    """Give a source's set; None where no entry is for this issuer and this very URL.
+    """Return a source's set; None without an entry for this issuer and URL.
 
-    Times are seconds. Raises SnapshotFileError or KeySetError for an entry that may not be used.
+    Times are in seconds. Raises SnapshotFileError or KeySetError for an unusable entry.
     """
     wanted = (source.issuer, _url_digest(source))
     for entry in entries:
@@ -158,9 +157,9 @@ def keys_of(entries: list[Any], source: JwksUrl, now: float, max_stale: float) -
             continue
         fetched_at = entry.get("fetched_at")
         if not isinstance(fetched_at, int | float) or not math.isfinite(fetched_at):
-            raise SnapshotFileError("its fetched_at is no time")
+            raise SnapshotFileError("its fetched_at is not a time")
         if fetched_at > now:
-            raise SnapshotFileError("it is from the future; check this machine's clock")
+            raise SnapshotFileError("its fetched_at is in the future; check this machine's clock")
         if fetched_at + max_stale <= now:
             raise SnapshotFileError("it is older than max_stale")
         document = json.dumps({"keys": entry.get("keys")}).encode()
@@ -169,14 +168,14 @@ def keys_of(entries: list[Any], source: JwksUrl, now: float, max_stale: float) -
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Read the file. Raises OSError, or SnapshotFileError where others could have written it."""
+    """Read the file. Raises OSError, or SnapshotFileError if another user can write it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SnapshotFileError("not a regular file")
         if status.st_uid != os.geteuid() or status.st_mode & WRITABLE_BY_OTHERS:
-            raise SnapshotFileError("others than this process's user can write it")
+            raise SnapshotFileError("users other than this process's can write it")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise SnapshotFileError(f"larger than {limit // 1024} KiB")
@@ -184,9 +183,9 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace the file at once and whole, readable for its owner alone. Raises OSError."""
+    """Replace the file atomically, readable only for its owner. Raises OSError."""
     beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)  # what a killed process left
+    beside.unlink(missing_ok=True)  # left by a killed process
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(beside, flags, MODE), "wb") as file:
@@ -199,13 +198,13 @@ def write(path: Path, content: bytes) -> None:
         raise
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)  # else a power cut may undo the renaming
+        os.fsync(directory)  # otherwise a power failure may undo the rename
     finally:
         os.close(directory)
 
 
 def _moved(keys: KeySet, seconds: float) -> KeySet:
-    """Return a set whose time is told by another clock."""
+    """Return a set with its time by another clock."""
     return keys._replace(fetched_at=keys.fetched_at + seconds)
 
 
@@ -216,7 +215,7 @@ def _write_sets(path: Path, sets: Mapping[JwksUrl, KeySet]) -> None:
 def _jwk(key: Key) -> dict[str, Any]:
     from jwt.algorithms import get_default_algorithms
 
-    family = get_default_algorithms()[min(key.algorithms)]  # the key's type decides, not which
+    family = get_default_algorithms()[min(key.algorithms)]  # any algorithm of the key's type
     jwk: dict[str, Any] = family.to_jwk(key.public_key, as_dict=True)
     if key.kid is not None:
         jwk["kid"] = key.kid

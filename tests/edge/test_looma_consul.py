@@ -54,7 +54,7 @@ async def test_a_service_is_registered_with_a_ttl_check(consul: Consul, caller: 
         },
         "Check": {
             "CheckID": CHECK,
-            "Name": "the upstream, as the Zervi sidecar probes it",
+            "Name": "the upstream, probed by the Zervi sidecar",
             "TTL": "300s",
             "Status": "passing",
             "DeregisterCriticalServiceAfter": "1h",

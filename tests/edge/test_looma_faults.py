@@ -84,7 +84,7 @@ def test_a_registry_that_fails_for_days_costs_no_memory(
     [
         (Failed("no answer within 2 s"), "at the registry failed: no answer within 2 s"),
         (Answer(401), "at the registry failed: refused, HTTP status 401"),
-        (Answer(200, b'{"ttl_seconds": "300"}'), "Looma: ttl_seconds is no number of seconds"),
+        (Answer(200, b'{"ttl_seconds": "300"}'), "Looma: ttl_seconds is not a number of seconds"),
         (
             Answer(200, b'{"heartbeat_interval_seconds": -1}'),
             "Looma: heartbeat_interval_seconds is",

@@ -29,7 +29,7 @@ def test_an_id_that_is_unfit_for_a_path_is_made_fit_and_that_is_said(
 ) -> None:
     made = service_id("{name}", name=name, host="h", port=1)
     (line,) = caplog.messages
-    assert line == f"looma.service.id: {name!a} does not fit into a path, {made} is used"
+    assert line == f"looma.service.id: {name!a} is not valid in a path, {made} is used"
     assert re.fullmatch(r"[A-Za-z0-9._-]+-[0-9a-f]{8}", made)
     assert made == service_id("{name}", name=name, host="h", port=1)
 

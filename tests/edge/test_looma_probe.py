@@ -173,7 +173,7 @@ async def test_a_grpc_answer_is_read_frame_by_frame(
 
 @pytest.mark.parametrize("url", ["", "ftp://h/", "tcp://h", "grpc://:50051", "http:///x", "h:80"])
 async def test_a_url_of_no_known_kind_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="a probe's URL is"):
+    with pytest.raises(ValueError, match="the URL of a probe must be"):
         Prober(ProbeSettings(url), lambda state: None, Random(7))
 
 

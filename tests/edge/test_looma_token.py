@@ -147,8 +147,8 @@ async def test_a_file_is_read_again_when_it_was_replaced(tmp_path: Path) -> None
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"a\r\nX-Admin: 1", "characters that no header may carry"),
-        ("é".encode(), "characters that no header may carry"),
+        (b"a\r\nX-Admin: 1", "characters that are invalid in a header"),
+        ("é".encode(), "characters that are invalid in a header"),
         (b"x" * 10_000, "is longer than"),
     ],
 )
@@ -218,10 +218,10 @@ async def test_logins_at_the_same_time_are_one() -> None:
         (Answer(200, b"[]"), "was refused"),
         (Answer(200, b"\xff"), "was refused"),
         (Answer(200, None), "was refused"),
-        (logged_in(17), "holds no data.service_token"),
+        (logged_in(17), "has no data.service_token"),
         (logged_in(""), "is empty"),
-        (logged_in("a\nb"), "characters that no header may carry"),
-        (logged_in("\ud800"), "characters that no header may carry"),
+        (logged_in("a\nb"), "characters that are invalid in a header"),
+        (logged_in("\ud800"), "characters that are invalid in a header"),
     ],
 )
 async def test_a_login_that_gives_no_token_is_an_error(answer: Answer, problem: str) -> None:

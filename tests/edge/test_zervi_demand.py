@@ -33,7 +33,7 @@ async def test_rotations_are_not_rationed() -> None:
 
 
 async def test_a_key_that_is_no_longer_listed_is_gone_with_the_next_good_set() -> None:
-    """A withdrawn key leaves with the set that lacks it: sets are swapped whole."""
+    """A removed key leaves with the set that lacks it: sets are swapped whole."""
     async with serving(document(key_set("a", "b"))) as server, running(source(server.url)) as rig:
         await rig.fetched()
         assert rig.kids == {"a", "b"}

@@ -17,20 +17,20 @@ PRIVATE = public("a", d=uint(ec_key(name="a").private_numbers().private_value))
 OCT = {"kty": "oct", "kid": "a", "k": b64(b"x" * 32).decode(), "alg": "HS256"}
 
 HANGS: dict[str, tuple[Answer, str]] = {
-    "never": (key_server.never, "no whole answer within 0.3 s"),
-    "drips_head": (key_server.drips_head, "no whole answer within 0.3 s"),
-    "drips_body": (key_server.drips_body, "no whole answer within 0.3 s"),
+    "never": (key_server.never, "no complete answer within 0.3 s"),
+    "drips_head": (key_server.drips_head, "no complete answer within 0.3 s"),
+    "drips_body": (key_server.drips_body, "no complete answer within 0.3 s"),
 }
 FAULTS: dict[str, tuple[Answer, str]] = {
     "reset": (key_server.reset, "connection"),
     "closes": (key_server.closes, "the connection was closed without an answer"),
     "reset_in_body": (key_server.reset_in_body, "the body ended early"),
     "ends_early": (key_server.ends_early, "the body ended early"),
-    "endless_body": (key_server.endless_body, "more than 256 KiB"),
+    "endless_body": (key_server.endless_body, "larger than 256 KiB"),
     "endless_headers": (key_server.endless_headers, "not valid HTTP"),
-    "200_mb": (key_server.two_hundred_megabytes, "more than 256 KiB"),
-    "200_mb_unannounced": (key_server.two_hundred_megabytes_unannounced, "more than 256 KiB"),
-    "redirect": (key_server.redirects, "status 302: a redirect"),
+    "200_mb": (key_server.two_hundred_megabytes, "larger than 256 KiB"),
+    "200_mb_unannounced": (key_server.two_hundred_megabytes_unannounced, "larger than 256 KiB"),
+    "redirect": (key_server.redirects, "status 302: redirects are"),
     "no_http": (key_server.no_http, "not valid HTTP"),
     "500": (document(b"sorry", status="500 Internal Server Error"), "status 500"),
     "404": (document(b"nobody", status="404 Not Found"), "status 404"),
@@ -56,7 +56,7 @@ FAULTS: dict[str, tuple[Answer, str]] = {
     "101_keys": (document(jwks(*({"kty": "oct"} for _ in range(101)))), "101 keys"),
     "10000_keys": (
         document(json.dumps({"keys": [public("b")] * 10_000}).encode()),
-        "more than 256 KiB",
+        "larger than 256 KiB",
     ),
     "deep_json": (document(b"[" * 100_000), "nested deeper"),
 }
@@ -211,7 +211,7 @@ async def test_a_body_that_announces_too_much_is_not_read_at_all() -> None:
 
     async with serving(announces) as server, running(source(server.url)) as rig:
         await rig.fetched("failure")
-        assert rig.last == ("failure", "a body of more than 256 KiB")
+        assert rig.last == ("failure", "the body is larger than 256 KiB")
 
 
 async def test_a_request_says_what_it_wants_and_nothing_of_the_machine() -> None:

@@ -32,13 +32,13 @@ async def test_an_operator_gets_a_line_for_each_change_and_none_for_repeats(
     lines = [record.getMessage() for record in caplog.records]
     where = server.url
     failed = (
-        f"issuer {ISSUER}: no key set from {where}: status 302: a redirect, and none is followed;"
-        " the last good keys count for another 1 day, 0:00:00; put the final address into jwks_url"
+        f"issuer {ISSUER}: no key set from {where}: status 302: redirects are"
+        " not followed; the last good keys are usable for another 1 day, 0:00:00; put the final address into jwks_url"
     )
     assert lines == [
-        f"issuer {ISSUER}: 1 key from {where}: 1 new, 0 withdrawn",
+        f"issuer {ISSUER}: 1 key from {where}: 1 new, 0 removed",
         failed,
-        f"issuer {ISSUER}: 2 keys from {where}: 2 new, 1 withdrawn",
+        f"issuer {ISSUER}: 2 keys from {where}: 2 new, 1 removed",
     ]
 
 
@@ -76,13 +76,13 @@ async def test_keys_that_were_left_out_are_told_with_their_cause(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A good set that lacks some of its keys is a warning, once, naming no key."""
-    left_out = "left out: 1 × use is not sig"
+    left_out = "ignored: 1 × use is not sig"
     answer = document(jwks(public("a"), {**public("b"), "use": "enc"}))
     async with serving(answer) as server, running(source(server.url), settings=FREQUENT) as rig:
         await rig.fetched()
         await rig.fetched()
     assert [record.getMessage() for record in caplog.records] == [
-        f"issuer {ISSUER}: 1 key from {server.url}: 1 new, 0 withdrawn; {left_out}"
+        f"issuer {ISSUER}: 1 key from {server.url}: 1 new, 0 removed; {left_out}"
     ]
 
 

@@ -144,7 +144,7 @@ async def test_a_file_is_read_instead_of_a_url_and_again_when_it_changes(
     path = tmp_path / "jwks.json"
     async with running(JwksFile(ISSUER, ALGORITHMS, path)) as rig:
         await rig.fetched("failure")
-        assert rig.last == ("failure", "it cannot be read: no such file or directory")
+        assert rig.last == ("failure", "the file cannot be read: no such file or directory")
         path.write_bytes(key_set("a"))
         await rig.fetched()
         assert rig.kids == {"a"}
@@ -215,4 +215,4 @@ async def test_an_error_in_a_callback_does_not_end_the_refreshing() -> None:
         await ring.start()
         await eventually(lambda: swapped, "the second fetch")
         await ring.close()
-    assert results[0] == "failure: RuntimeError in the sidecar itself"
+    assert results[0] == "failure: internal error RuntimeError"

@@ -1,4 +1,4 @@
-"""Rotation while tokens keep coming: no good token is denied, a withdrawn key stops."""
+"""Rotation while tokens keep coming: no good token is denied, a removed key stops."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The snapshot file: a restart while Zervi is away still serves, and nobody else can feed it."""
+"""The snapshot file: a restart while Zervi is down still serves, and nobody else can feed it."""
 
 import json
 import logging
