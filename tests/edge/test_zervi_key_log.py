@@ -32,8 +32,9 @@ async def test_an_operator_gets_a_line_for_each_change_and_none_for_repeats(
     lines = [record.getMessage() for record in caplog.records]
     where = server.url
     failed = (
-        f"issuer {ISSUER}: no key set from {where}: status 302: redirects are"
-        " not followed; the last good keys are usable for another 1 day, 0:00:00; put the final address into jwks_url"
+        f"issuer {ISSUER}: no key set from {where}: status 302: redirects are not followed;"
+        " the last good keys are usable for another 1 day, 0:00:00;"
+        " put the final address into jwks_url"
     )
     assert lines == [
         f"issuer {ISSUER}: 1 key from {where}: 1 new, 0 removed",
