@@ -120,7 +120,7 @@ async def test_what_is_in_the_way_is_left_alone_and_named(tmp_path: Path, kind: 
     await sidecar.start()
     assert await sidecar.ended() == 1
     (said,) = sidecar.said("cannot start: listen.admin: ")
-    assert ("No such file or directory" if kind == "no directory" else "no socket") in said
+    assert ("No such file or directory" if kind == "no directory" else "not a socket") in said
     if kind == "symlink":
         assert target.read_text() == "kept"
     elif kind == "dangling symlink":
