@@ -166,10 +166,10 @@ def test_more_parameters_than_servers_read_are_refused_beside_a_method() -> None
 def _seconds(target: bytes) -> float:
     taken = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         with suppress(QueryError):
             named_methods(target)
-        taken.append(time.perf_counter() - started)
+        taken.append(time.thread_time() - started)
     return min(taken)
 
 
