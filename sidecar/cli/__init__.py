@@ -1,4 +1,4 @@
-"""The ``zervi-sidecar`` command: one module a subcommand, imported when it is asked for."""
+"""The ``zervi-sidecar`` command: one module per subcommand, imported only when it is called."""
 
 import argparse
 import sys
@@ -11,23 +11,26 @@ import sidecar
 # --help.
 COMMANDS = {
     "serve": "run the sidecar",
-    "leave": "take a running sidecar out of the registry",
-    "promote": "let the candidate of a running sidecar decide",
+    "leave": "deregister a running sidecar",
+    "promote": "activate the candidate policy of a running sidecar",
     "check": "validate the configuration and the policy",
-    "test": "test a policy by cases",
-    "explain": "tell what is decided on a request, and why",
-    "replay": "hold logged decisions against another policy",
-    "import": "make a route table from an OpenAPI document",
-    "doctor": "examine an Envoy configuration",
+    "test": "run the test cases of a policy",
+    "explain": "show the decision on a request, and why",
+    "replay": "compare logged decisions with those of another policy",
+    "import": "create a route table from an OpenAPI document",
+    "doctor": "check an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",
     "version": "print the version",
 }
 
-_MODULES = {"import": "importing"}  # what Python does not let a module be called
+_MODULES = {"import": "importing"}  # a keyword cannot be a module's name
+
+REMOVED = {"demo": "use `make demo` in a checkout of the repository"}
+"""What replaces a command that an earlier version had."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code (0 good, 1 errors, 2 usage)."""
+    """Run one command; return its exit code (0 success, 1 errors, 2 usage)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog="zervi-sidecar",
@@ -36,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in argv if not word.startswith("-")), None)
+    if chosen in REMOVED:
+        parser.error(f"the command `{chosen}` was removed: {REMOVED[chosen]}")
     for name, summary in COMMANDS.items():
         if name != chosen:
             subparsers.add_parser(name, help=summary)

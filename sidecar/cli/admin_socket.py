@@ -24,10 +24,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help=f"the sidecar.yaml whose listen.admin is asked (default: {DEFAULT_CONFIG})",
+        help=f"the sidecar.yaml with the listen.admin to connect to (default: {DEFAULT_CONFIG})",
     )
     where.add_argument(
-        "--socket", metavar="PATH", help="the admin socket itself; no configuration is read then"
+        "--socket", metavar="PATH", help="the admin socket; no configuration is read"
     )
 
 
@@ -41,26 +41,26 @@ def post(args: argparse.Namespace, path: str) -> dict[str, Any]:
             body = _object(answer.read(MAX_ANSWER_BYTES))
     except FileNotFoundError:
         raise AdminError(
-            f"there is no socket {where}: is the sidecar running, with listen.admin set?"
+            f"the socket {where} does not exist: is the sidecar running with listen.admin set?"
         ) from None
     except PermissionError:
         raise AdminError(
-            f"{where}: permission denied: only the sidecar's own user and root may ask, "
+            f"{where}: permission denied: only the sidecar's user and root may use it, "
             f"not uid {os.geteuid()}"
         ) from None
     except ConnectionRefusedError:
-        raise AdminError(f"nobody listens on {where}: the sidecar has ended") from None
+        raise AdminError(f"no process listens on {where}: the sidecar has ended") from None
     except TimeoutError:
         raise AdminError(f"{where}: no answer within {SECONDS:g} s") from None
     except (http.client.RemoteDisconnected, ConnectionError):
         raise AdminError(
-            f"{where}: the sidecar closed the connection without an answer: it runs as another "
-            f"user than uid {os.geteuid()}, or it is just ending"
+            f"{where}: the sidecar closed the connection without an answer: it does not run as "
+            f"uid {os.geteuid()}, or it is shutting down"
         ) from None
     except OSError as error:
         raise AdminError(f"{where}: {error.strerror or error}") from None
     except (http.client.HTTPException, ValueError):
-        raise AdminError(f"what listens on {where} is not a zervi-sidecar") from None
+        raise AdminError(f"the process that listens on {where} is not a zervi-sidecar") from None
     finally:
         connection.close()
     if answer.status != 200:
@@ -90,14 +90,12 @@ def _configured(path: Path) -> str:
     try:
         document = read_yaml(read_file(path, MAX_BYTES))
     except BadValueError as wrong:
-        raise AdminError(
-            f"{path} {wrong}; name it with --config, or the socket with --socket"
-        ) from None
+        raise AdminError(f"{path} {wrong}; use --config or --socket") from None
     if not document.complete:
         raise AdminError(str(located(path, document, [])[0]))
     address = at(document.value, "listen", "admin")
     if address is None:
-        raise AdminError(f"{path} does not set listen.admin, where this command asks")
+        raise AdminError(f"{path} does not set listen.admin, which this command needs")
     try:
         return unix_address(str(address))
     except BadValueError as wrong:

@@ -19,15 +19,15 @@ EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Take the configuration's path, how strict to be, and how to tell."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
-    parser.add_argument("--strict", action="store_true", help="let warnings fail the check too")
+    parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     parser.add_argument(
-        "--openapi", type=Path, metavar="SPEC", help="list how far an OpenAPI document has drifted"
+        "--openapi", type=Path, metavar="SPEC", help="compare the routes with an OpenAPI document"
     )
     parser.add_argument(
         "--format",
         choices=("text", "json", "sarif", "github"),
         default="text",
-        help="how findings are told; default: text",
+        help="output format; default: text",
     )
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Print findings and a summary; return 1 for errors and, if strict, for warnings."""
     from sidecar.config import ConfigError, Severity, read_files  # --help needs none of it
     from sidecar.review import advice
-    from sidecar.workbench.formats import count, render
+    from sidecar.workbench.formats import count, counted, render
 
     holds = ""
     try:
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
         findings = error.findings
     else:
         issuers, routes = len(config.issuers), len(config.policy.routes)
-        holds = f"{_count(issuers, 'issuer')}, {_count(routes, 'route')}"
+        holds = f"{counted(issuers, 'issuer')}, {counted(routes, 'route')}"
         holds = f" ({holds}, policy {config.policy.digest})"
     good = not any(finding.severity is Severity.ERROR for finding in findings)
-    told = render(findings, args.format, version("zervi-sidecar"))
-    if told:
-        print(told)
+    rendered = render(findings, args.format, version("zervi-sidecar"))
+    if rendered:
+        print(rendered)
     if args.format == "text":
         state = ["good"] if good else []
         files = [str(args.config)] if good else dict.fromkeys(each.file for each in findings)
@@ -67,7 +67,3 @@ def _drift(spec: Path, config: "Config") -> "list[Finding]":
 
     policy_file = config.settings.policy.file
     return drift(read_spec(spec), config.policy, config.route_lines, policy_file)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

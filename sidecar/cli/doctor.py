@@ -20,13 +20,15 @@ EXAMPLE = "zervi-sidecar doctor --envoy envoy.yaml --config sidecar.yaml"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Take both configurations, and how to tell."""
     parser.add_argument("--envoy", type=Path, required=True, metavar="FILE", help="YAML or JSON")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="sidecar.yaml it must fit")
-    parser.add_argument("--strict", action="store_true", help="let warnings fail it too")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the sidecar.yaml that it must match"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     parser.add_argument(
         "--format",
         choices=("text", "json", "sarif", "github"),
         default="text",
-        help="how findings are told; default: text",
+        help="output format; default: text",
     )
 
 
@@ -39,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         findings = _examined(args.envoy, args.config)
     except ConfigError as error:
         findings = list(error.findings)
-    told = render(findings, args.format, version("zervi-sidecar"))
-    if told:
-        print(told)
+    rendered = render(findings, args.format, version("zervi-sidecar"))
+    if rendered:
+        print(rendered)
     if args.format == "text":
         print(f"{args.envoy}: {', '.join(count(findings)) or 'good'}")
     failing = {Severity.ERROR, Severity.WARNING} if args.strict else {Severity.ERROR}

@@ -41,18 +41,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--header", action="append", default=[], metavar="K:V", help="a header; may be repeated"
     )
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--token", help="a token as it stands; - reads it from standard input")
-    who.add_argument("--claims", metavar="FILE|JSON", help="claims, taken as verified")
-    who.add_argument("--as", dest="name", metavar="NAME", help="a principal of --fixtures")
-    who.add_argument("--decision-id", metavar="ID", help="a request that was logged (see --log)")
-    parser.add_argument("--fixtures", type=Path, metavar="FILE", help="principals for --as")
+    who.add_argument("--token", help="a complete token; - reads it from standard input")
+    who.add_argument("--claims", metavar="FILE|JSON", help="claims that count as verified")
+    who.add_argument("--as", dest="name", metavar="NAME", help="a principal in --fixtures")
+    who.add_argument("--decision-id", metavar="ID", help="a logged request (see --log)")
+    parser.add_argument(
+        "--fixtures", type=Path, metavar="FILE", help="the file with the principals for --as"
+    )
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="a decision log; default: standard input"
     )
     parser.add_argument(
-        "--jwks", type=Path, metavar="FILE", help="keys for issuers that have a jwks_url"
+        "--jwks", type=Path, metavar="FILE", help="key set for issuers with a jwks_url"
     )
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,8 +106,8 @@ def _warn_of_missing_secrets(config: "Config") -> None:
         if settings.secret_env is not None and not issuer.secrets:
             names = " and ".join(settings.secret_env)
             print(
-                f"warning: {names} is not set here: no token of {issuer.name} can be verified; "
-                "set it as the sidecar has it, or give --claims",
+                f"warning: {names} is not set, so tokens of {issuer.name} cannot be verified; "
+                "set it to the sidecar's value, or use --claims",
                 file=sys.stderr,
             )
 
@@ -115,7 +117,7 @@ def _asked(args: argparse.Namespace) -> "Request":
     from sidecar.workbench.engine import request_of
 
     if args.path is None:
-        raise _CallError("--path or --decision-id is needed")
+        raise _CallError("--path or --decision-id is required")
     headers: dict[str, list[str]] = {}
     for header in args.header:
         name, colon, value = header.partition(":")
@@ -138,10 +140,12 @@ def _who(args: argparse.Namespace) -> "Who":
     if args.name is None or args.name == "nobody":
         return None
     if args.fixtures is None:
-        raise _CallError("--as takes a principal from a file: name it with --fixtures")
+        raise _CallError("--as needs --fixtures, the file with the principals")
     principals = read_fixtures(args.fixtures)
     if args.name not in principals:
-        raise _CallError(f"{args.fixtures} has no principal {args.name!r}: {', '.join(principals)}")
+        raise _CallError(
+            f"{args.fixtures} has no principal {args.name!r}, only {', '.join(principals)}"
+        )
     return who(principals[args.name])
 
 
@@ -156,7 +160,7 @@ def _claims(text: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         raise _CallError("--claims is neither JSON nor a file that holds JSON") from None
     if not isinstance(claims, dict):
-        raise _CallError("--claims is no JSON object")
+        raise _CallError("--claims is not a JSON object")
     return claims
 
 
@@ -172,7 +176,7 @@ def _logged(args: argparse.Namespace) -> "Logged":
     except OSError as error:
         raise _CallError(f"--log: {args.log} cannot be read: {error.strerror}") from None
     if logged is None:
-        raise _CallError(f"no line that can be explained has the decision id {args.decision_id}")
+        raise _CallError(f"no usable log line has the decision id {args.decision_id}")
     return logged
 
 
@@ -190,6 +194,6 @@ def _with_keys(snapshot: "Snapshot", config: "Config", path: Path, now: float) -
         except OSError as error:
             raise _CallError(f"--jwks: {path} cannot be read: {error.strerror}") from None
         except KeySetError as error:
-            raise _CallError(f"--jwks: {path} is no usable key set: {error}") from None
+            raise _CallError(f"--jwks: {path} is not a usable key set: {error}") from None
         issuers[index] = issuers[index]._replace(keys=keys)
     return snapshot._replace(issuers=tuple(issuers))

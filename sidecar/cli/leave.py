@@ -23,8 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=_wait,
         default=0.0,
         metavar="DURATION",
-        help="wait so long before exiting, such as 10s, also after a failure: load balancers need "
-        "the time to take the pod off their lists",
+        help="wait before exiting, for example 10s, also after a failure, so that load balancers "
+        "can remove the pod first",
     )
     parser.add_argument("--ops", type=_gone, help=argparse.SUPPRESS)
 
@@ -49,13 +49,13 @@ def _wait(text: str) -> float:
     try:
         wait = seconds(text)
     except BadValueError as wrong:
-        raise argparse.ArgumentTypeError(f"it {wrong} ({wrong.help})") from None
+        raise argparse.ArgumentTypeError(f"{wrong} ({wrong.help})") from None
     if wait > seconds(MAX_WAIT):
-        raise argparse.ArgumentTypeError(f"it is longer than {MAX_WAIT}")
+        raise argparse.ArgumentTypeError(f"longer than {MAX_WAIT}")
     return wait
 
 
 def _gone(_text: str) -> str:
     raise argparse.ArgumentTypeError(
-        "nothing over TCP changes state: set listen.admin, and use --config or --socket"
+        "state is changed only over a unix socket: set listen.admin, and use --config or --socket"
     )

@@ -27,6 +27,6 @@ def run(args: argparse.Namespace) -> int:
     requests = "1 request" if compared == 1 else f"{compared} requests"
     print(
         f"policy {done.get('policy')} is in force (was {done.get('was')}); "
-        f"{requests} compared, {done.get('different')} decided otherwise"
+        f"{requests} compared, {done.get('different')} decided differently"
     )
     return 0

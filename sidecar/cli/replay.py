@@ -27,19 +27,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
     )
-    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the new one")
+    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the new policy")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="sidecar.yaml: issuers, paths, case"
+        "--config", type=Path, metavar="FILE", help="sidecar.yaml with issuers and policy settings"
     )
     parser.add_argument(
         "--max-unknown",
         type=percentage,
         default=100.0,
         metavar="PERCENT",
-        help="fail where more of the requests cannot be judged; default: 100",
+        help="exit 1 if more of the requests cannot be judged; default: 100",
     )
-    parser.add_argument("--accept", action="store_true", help="exit 0 whatever is newly allowed")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--accept", action="store_true", help="exit 0 even if requests are newly allowed"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,7 +92,7 @@ def percentage(text: str) -> float:
 def _too_little(replay: "Replay", max_unknown: float) -> str:
     """Say why the replay shows too little to rely on; empty where it does not."""
     if replay.requests == replay.unknown:
-        return "nothing could be judged, so this says nothing of the policy"
+        return "no request could be judged, so the result says nothing about the policy"
     share = 100 * replay.unknown / replay.requests
     if share > max_unknown:
         return f"{share:.1f} % of the requests cannot be judged, more than {max_unknown:g} %"
@@ -111,19 +113,21 @@ def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
 
 def _print(replay: "Replay") -> None:
     from sidecar.documents.findings import one_line
+    from sidecar.workbench.formats import counted
 
     heading = ""
     for group, changes in replay.sorted_groups():
         if group.kind != heading:
             heading = group.kind
             print(f"{heading}:")
-        print(f"  {one_line(group.route)}: {group.old} -> {group.new}, {changes.count} times")
+        times = counted(changes.count, "request")
+        print(f"  {one_line(group.route)}: {group.old} -> {group.new}, {times}")
         for (method, path, subject), count in changes.samples.most_common():
             by = f" by {subject}" if subject else ""
             print(one_line(f"    {count:>7} {method} {path}{by}"))
         others = changes.count - sum(changes.samples.values())
         if others:
-            print(f"    {others:>7} of other requests")
+            print(f"    {others:>7} other requests")
     for note in _notes(replay):
         print(f"note: {note}")
     print(_summary(replay))
@@ -131,23 +135,26 @@ def _print(replay: "Replay") -> None:
 
 def _summary(replay: "Replay") -> str:
     """Return one line for a pull request."""
+    from sidecar.workbench.formats import counted
     from sidecar.workbench.replay import Kind
 
     counts = ", ".join(f"{replay.count(kind):,} {kind}" for kind in Kind)
-    return f"replay: {replay.requests:,} requests; {counts}; {replay.unknown:,} unknown"
+    return f"replay: {counted(replay.requests, 'request')}; {counts}; {replay.unknown:,} unknown"
 
 
 def _notes(replay: "Replay") -> list[str]:
-    notes = [f"{count:,} lines are left out: {why}" for why, count in replay.unusable.items()]
+    from sidecar.workbench.formats import counted
+
+    notes = [f"{counted(count, 'line')} skipped: {why}" for why, count in replay.unusable.items()]
     if replay.requests and not replay.allowed:
         notes.append(
-            "the log holds denials only (log.decisions: denied), so what would be newly denied "
-            "cannot be seen; log.decisions: all shows it"
+            "the log contains only denials (log.decisions: denied), so newly denied requests "
+            "cannot be found; log.decisions: all logs the rest"
         )
     if replay.unknown:
         notes.append(
-            f"{replay.unknown:,} requests cannot be judged: the log lacks who asked, or their "
-            "roles and permissions (log.replayable: true adds those)"
+            f"{counted(replay.unknown, 'request')} cannot be judged: the log does not contain "
+            "the caller, or the caller's roles and permissions (log.replayable: true adds them)"
         )
     return notes
 
@@ -167,7 +174,7 @@ def _as_json(replay: "Replay") -> str:
         }
         for group, changes in replay.sorted_groups()
     ]
-    told = {
+    body = {
         "requests": replay.requests,
         "unknown": replay.unknown,
         "unusable": dict(replay.unusable),
@@ -175,4 +182,4 @@ def _as_json(replay: "Replay") -> str:
         "notes": _notes(replay),
         "summary": _summary(replay),
     }
-    return json.dumps(told)
+    return json.dumps(body)

@@ -40,10 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         f"Example: {EXAMPLE}\n\nA case file (docs/testing-policies.md has more):\n\n{indented}"
     )
     parser.add_argument("cases", type=Path, nargs="+", metavar="FILE|DIR", help="case files")
-    parser.add_argument("--json", action="store_true", help="results for machines")
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="results as JUnit XML")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML")
     parser.add_argument(
-        "--coverage", action="store_true", help="what of each route was shown both ways"
+        "--coverage",
+        action="store_true",
+        help="list which requirements of each route are not covered",
     )
     parser.add_argument(
         "--min-coverage", type=float, metavar="PERCENT", help="fail below this coverage"
@@ -84,7 +86,10 @@ def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
     for finding in dict.fromkeys(findings):
         print(finding, file=sys.stderr)
     if not paths:
-        print("no case files there: their names end in .yaml or .yml", file=sys.stderr)
+        print(
+            "no case files found: a case file ends in .yaml or .yml and has the key `requests`",
+            file=sys.stderr,
+        )
     if findings or not paths:
         return CASES_ERROR, [*files, *(Path(finding.file) for finding in findings)]
     results = [result for case in cases for result in run_case(case)]
@@ -98,7 +103,10 @@ def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
     else:
         _print(results, measured)
         for each in low:
-            print(f"{each.policy}: {each.percent:.0f} % shown, {args.min_coverage:g} % wanted")
+            print(
+                f"{each.policy}: {each.percent:.0f} % coverage, "
+                f"less than the required {args.min_coverage:g} %"
+            )
     return (0 if good and not low else 1), files
 
 
@@ -123,6 +131,8 @@ def _is_case(file: Path) -> bool:
 
 
 def _print(results: "Sequence[Result]", measured: "Sequence[PolicyCoverage]") -> None:
+    from sidecar.workbench.formats import counted
+
     for result in results:
         if not result.differences:
             continue
@@ -131,22 +141,21 @@ def _print(results: "Sequence[Result]", measured: "Sequence[PolicyCoverage]") ->
         asked = f"{request.method} {request.target.decode('ascii', 'replace')}"
         print(f"{case.path}:{cell.line}: {cell.request} ({asked}) by {cell.principal}")
         for difference in result.differences:
-            print(f"    {difference.what}: wanted {difference.wanted}, got {difference.got}")
-        told = result.judged.answer.metadata.get("reason", "")
+            print(f"    {difference.what}: expected {difference.wanted}, got {difference.got}")
+        reason = result.judged.answer.metadata.get("reason", "")
         detail = getattr(result.judged.decision, "detail", "")
-        if told and not any(difference.what == "reason" for difference in result.differences):
-            print(f"    because: {told}" + (f" ({detail})" if detail else ""))
+        if reason and not any(difference.what == "reason" for difference in result.differences):
+            print(f"    reason: {reason}" + (f" ({detail})" if detail else ""))
     for each in measured:
         policy = os.path.normpath(each.policy)  # a case in a directory says ../routes.yaml
-        print(f"{policy}: {each.percent:.0f} % of its {len(each.routes)} routes shown")
+        print(f"{policy}: {each.percent:.0f} % coverage of {counted(len(each.routes), 'route')}")
         for route in each.routes:
             if route.missing:
                 lacking = ", ".join(route.missing)
-                print(f"    {route.route.name} ({route.route.path}): not shown: {lacking}")
+                print(f"    {route.route.name} ({route.route.path}): not covered: {lacking}")
     failed = sum(bool(result.differences) for result in results)
-    files = len({result.case.path for result in results})
-    where = "1 file" if files == 1 else f"{files} files"
-    print(f"{len(results)} decisions in {where}: {failed or 'none'} not as expected")
+    files = counted(len({result.case.path for result in results}), "file")
+    print(f"{counted(len(results), 'decision')} in {files}: {failed} failed")
 
 
 def _as_json(

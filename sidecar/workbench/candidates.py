@@ -35,19 +35,19 @@ def candidates(
 
 
 def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
-    """Yield routes that a path without a route nearly matches, and the difference."""
-    listed: list[Route] = []
+    """Yield routes that a path nearly matches, and what it lacks; for one that matches none."""
+    named: list[Route] = []
     for route in policy.routes:
-        if len(listed) == MAX_NEAR:
+        if len(named) == MAX_NEAR:
             return
         if _matches(policy, route, (*segments, "x")) and parse_pattern(route.path).tail:
-            listed.append(route)
-            yield Candidate(route, "its trailing * needs one more segment")
+            named.append(route)
+            yield Candidate(route, "the trailing * needs at least one more segment")
         elif not policy.ignore_case and _matches(policy, route, segments, ignore_case=True):
-            listed.append(route)
-            yield Candidate(route, "it differs in upper and lower case")
-    by_path = {route.path: route for route in policy.routes if route not in listed}
-    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(listed)):
+            named.append(route)
+            yield Candidate(route, "differs only in letter case")
+    by_path = {route.path: route for route in policy.routes if route not in named}
+    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(named)):
         yield Candidate(by_path[path], "similar path")
 
 
@@ -72,22 +72,22 @@ def _lost(
     name = normalise_host(host)
     if route is winner:
         if isinstance(found, NotAllowed):
-            return f"its path is the most specific, but it does not allow {method}"
+            return f"its path is the most specific, but it does not accept {method}"
         return ""
     if name is None:
-        return f"{host!r} is not a valid host, and this table has routes for hosts"
+        return f"{host!r} is not a valid host, and this table has routes with `hosts`"
     if route.hosts and name not in hosts_of(route):
-        return f"it is for {', '.join(sorted(route.hosts))}, not for {host}"
+        return f"only for {', '.join(sorted(route.hosts))}, not for {host}"
     if winner is None:
-        return "it did not win"
+        return "not selected"
     ours, theirs = parse_pattern(route.path), parse_pattern(winner.path)
     if ours[:2] != theirs[:2]:
         return _wider(ours.segments, theirs.segments, winner)
     if winner.hosts and not route.hosts:
-        return f"{winner.name} has the same path for this host"
+        return f"{winner.name} has the same path and names this host"
     methods = methods_of(route)
     if methods and method not in methods:
-        return f"it allows {', '.join(sorted(methods))}, not {method}"
+        return f"it accepts {', '.join(sorted(methods))}, not {method}"
     return f"{winner.name} has the same path and names {method}"
 
 
@@ -100,4 +100,4 @@ def _wider(
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
         if our is None and their is not None:
             return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"
-    return f"{winner.name} is more specific: this one's trailing * begins earlier"
+    return f"{winner.name} is more specific: the trailing * of this route starts earlier"

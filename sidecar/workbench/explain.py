@@ -55,7 +55,9 @@ class Step(NamedTuple):
     text: str
 
 
-_ANSWERED = Step("preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no upstream gets it")
+_ANSWERED = Step(
+    "preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no request reaches the upstream"
+)
 
 
 class Explanation(NamedTuple):
@@ -113,7 +115,7 @@ class Explainer:
             return
         yield from self._readings(request.method, request, path, verified, who, lacks)
         for method in named:
-            text = f"also decided as {method!r}, the value of _method in the query"
+            text = f"also judged as {method!r}, which _method in the query names"
             yield Step("method", None, one_line(text))
             yield from self._readings(method, request, path, verified, who, lacks)
 
@@ -126,16 +128,16 @@ class Explainer:
         who: Who,
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
-        told: set[Step] = set()
+        seen: set[Step] = set()
         for segments in path.readings:
             several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
             yield Step("path", True, one_line("/" + "/".join(segments)) + several)
             for step in self._reading(method, request, segments, verified, who, lacks):
-                told.add(step)
+                seen.add(step)
                 yield step
-        if all(step.held is not False for step in told):
+        if all(step.held is not False for step in seen):
             for step in self._neighbours(method, request, path, verified, who, lacks):
-                if step not in told:  # the token is the same
+                if step not in seen:  # the token is the same
                     yield step
 
     def _neighbours(
@@ -165,7 +167,7 @@ class Explainer:
                 continue
             route = found.route if isinstance(found, NotAllowed) else found
             how = how_reached(policy, path, request.host, method, found)
-            yield Step("neighbour", None, f"{how} this path is {self._named(route)}")
+            yield Step("neighbour", None, f"for {how}, this path is {self._named(route)}")
             asked = None
             if method == request.method and not (isinstance(found, Route) and found.public):
                 asked = yield from self._preflight(request)
@@ -212,7 +214,7 @@ class Explainer:
         lacks: frozenset[Part],
     ) -> Iterator[Step]:
         if found.public:
-            yield Step("public", True, "the route is public: no token is read")
+            yield Step("public", True, "the route is public; tokens are ignored")
             return
         entry = yield from self._token(request, verified, who, lacks)
         if entry is not None:
@@ -224,9 +226,9 @@ class Explainer:
         asked = None if mode == "off" else preflight_method(request)
         if not asked:
             return None
-        yield Step("preflight", None, f"a CORS preflight: it asks for {asked}")
+        yield Step("preflight", None, f"CORS preflight for {asked}")
         if mode == "forward" and not may_be_forwarded(request, self._snapshot.token_sources):
-            text = "not forwarded as one: it carries a credential or a body, which no browser sends"
+            text = "not a preflight: it carries a credential or a body, which browsers do not send"
             yield Step("preflight", None, text)
             return None
         return asked
@@ -243,17 +245,17 @@ class Explainer:
         if found is None:
             yield Step("route", False, "no route matches, so the request is denied")
             for near in () if listed else near_misses(policy, segments):
-                yield Step("nearly", None, f"{self._named(near.route)}: {near.lost}")
+                yield Step("similar", None, f"{self._named(near.route)}: {near.lost}")
         for route, lost in listed:
             if isinstance(found, Route) and route is found:
                 yield Step("route", True, self._named(route))
             elif isinstance(found, NotAllowed) and route is found.route:
                 yield self._other_method(found, method)
             else:
-                yield Step("lost", None, f"{self._named(route)}: {lost}")
+                yield Step("not selected", None, f"{self._named(route)}: {lost}")
 
     def _other_method(self, found: NotAllowed, method: str) -> Step:
-        takes = f"{self._named(found.route)}: this path takes {', '.join(found.methods)}"
+        takes = f"{self._named(found.route)}: this path accepts {', '.join(found.methods)}"
         return Step("route", False, f"{takes}, not {method}")
 
     def _named(self, route: Route) -> str:
@@ -278,8 +280,8 @@ class Explainer:
                 yield Step("claims", False, f"{error.reason}: {error.detail}")
                 return None
             if entry is not None and recheck(entry, self._snapshot, self.bench.now) is None:
-                issuer = "" if Part.ISSUER in lacks else f", as if from {entry.principal.issuer}"
-                yield Step("token", True, f"its claims are taken as verified{issuer}")
+                issuer = "" if Part.ISSUER in lacks else f", issued by {entry.principal.issuer}"
+                yield Step("token", True, f"the claims count as verified{issuer}")
                 yield Step("claims", True, describe(entry.principal, lacks))
                 if isinstance(who, Claims):
                     yield from self._limited(who.claims, entry)
@@ -296,10 +298,10 @@ class Explainer:
             if found.first:
                 problem = f"{Reason.NOT_READY}: the issuer has no key set yet"
         if held:
-            told = _told(jws.read(token))
-            told["claims"] = describe(found.principal) if isinstance(found, Verified) else ""
+            texts = _texts_of_checks(jws.read(token))
+            texts["claims"] = describe(found.principal) if isinstance(found, Verified) else ""
             for name in held:
-                yield Step(name, True, one_line(told[name]))
+                yield Step(name, True, one_line(texts[name]))
         if isinstance(found, Verified):
             yield from self._limited(jws.read(token).claims, found)
             return found
@@ -312,19 +314,25 @@ class Explainer:
         unlimited = issuer._replace(grantable=None, grantable_roles=None)
         try:
             said = principal_from_claims(claims, unlimited)
-        except TokenError:  # too much for the headers, before the limit removed most of it
-            yield Step("grantable", None, f"{issuer.name} can grant a part of what the token names")
+        except TokenError:  # more than the upstream could be told, before most of it was cut off
+            yield Step(
+                "grantable",
+                None,
+                f"{issuer.name} may grant only a part of the token's roles and permissions",
+            )
             return
         held = entry.principal
         roles = [role for role in said.roles if role not in held.roles]
         permissions = [name for name in said.permissions if name not in held.granted]
         if held.patterns is not None:
             permissions.remove(ALL_PERMISSIONS)
-            came_to = ", ".join(held.patterns.texts)
-            yield Step("grantable", None, one_line(f"of {issuer.name}, `*` is {came_to}"))
+            limited = ", ".join(held.patterns.texts)
+            yield Step(
+                "grantable", None, one_line(f"{issuer.name} may grant only {limited} for `*`")
+            )
         for what, names in (("roles", roles), ("permissions", permissions)):
             if names:
-                lost = one_line(f"{issuer.name} cannot grant the {what} {', '.join(names)}")
+                lost = one_line(f"{issuer.name} may not grant the {what} {', '.join(names)}")
                 yield Step("grantable", None, lost)
 
 
@@ -350,12 +358,12 @@ def requirements(
     )
     owner = ""
     if route.owner is not None and route.owner < len(segments):
-        owner = f"{segments[route.owner]} owns this, {principal.subject} asks"
+        owner = f"the owner is {segments[route.owner]}, the caller is {principal.subject}"
         if route.owner_unless:
-            owner += f"; waived by {' or '.join(route.owner_unless)}"
+            owner += f"; not required with {' or '.join(route.owner_unless)}"
     for keys, wanted in (
-        (("principals",), "for " + " or ".join(sorted(route.principals))),
-        (("issuers",), "from " + " or ".join(sorted(route.issuers))),
+        (("principals",), "kind " + " or ".join(sorted(route.principals))),
+        (("issuers",), "issued by " + " or ".join(sorted(route.issuers))),
         (("permissions",), "all of " + ", ".join(route.permissions)),
         (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
         (("roles",), "any of " + ", ".join(route.roles)),
@@ -369,11 +377,13 @@ def requirements(
         unwaivable = keys[0] == "owner" and not route.owner_unless
         opened = part is Part.HELD and refusal is None
         if part in lacks and not unwaivable and not opened:
-            yield Step(keys[0], None, f"{wanted}; not judged: the log lacks the {part}")
+            yield Step(
+                keys[0], None, f"{wanted}; not judged: the log does not contain the caller's {part}"
+            )
         elif refusal is None:
             yield Step(keys[0], True, wanted)
         else:
-            lacking = "" if refusal.any_of else f"; it lacks {', '.join(refusal.needs)}"
+            lacking = "" if refusal.any_of else f"; missing: {', '.join(refusal.needs)}"
             yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
 
 
@@ -399,24 +409,24 @@ def _holds(request: Request, source: TokenSource) -> bool:
     return True
 
 
-def _told(token: jws.UnverifiedToken) -> dict[str, str]:
-    """Return a description of each check of a token."""
+def _texts_of_checks(token: jws.UnverifiedToken) -> dict[str, str]:
+    """Return a text for each check that a token has passed."""
     claims = token.claims
     times = [f"{name} {_moment(claims[name])}" for name in ("nbf", "exp") if name in claims]
     return {
         "form": f"three parts, alg {token.alg}" + (f", kid {token.kid}" if token.kid else ""),
         "issuer": f"iss {claims['iss']}"
         if "iss" in claims
-        else "no iss: the issuer that allows it",
+        else "no iss: the issuer with allow_missing_issuer",
         "times": ", ".join(times),
-        "audience": f"aud {claims['aud']}" if "aud" in claims else "not asked for",
-        "kind": "no refresh token",
-        "key": "the issuer has a key or a secret for it",
-        "signature": "verifies",
+        "audience": f"aud {claims['aud']}" if "aud" in claims else "not required",
+        "kind": "not a refresh token",
+        "key": "the issuer has a matching key or secret",
+        "signature": "valid",
     }
 
 
 def _moment(seconds: object) -> str:
     if not isinstance(seconds, int | float):
-        return "that is not a number"
+        return "(not a number)"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

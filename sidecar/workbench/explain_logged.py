@@ -24,14 +24,14 @@ def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
     digest = bench.snapshot.policy.digest
     if logged.policy_digest not in ("", digest):
         notes.append(
-            f"the policy has changed since: the log names {logged.policy_digest}, this is {digest}"
+            f"the policy has changed since: {logged.policy_digest} in the log, {digest} now"
         )
     return explanation._replace(steps=steps, notes=tuple(notes), verdict=verdict)
 
 
 def said_by_log(logged: Logged) -> str:
     """Return what was decided then, and why."""
-    said = f"the log said {'allow' if logged.allowed else 'deny'}, {logged.reason}"
+    said = f"logged decision: {'allow' if logged.allowed else 'deny'}, {logged.reason}"
     if logged.needs:
         said += f", needs {', '.join(logged.needs)}"
     return said + (f" ({logged.detail})" if logged.detail else "")
@@ -40,15 +40,15 @@ def said_by_log(logged: Logged) -> str:
 def _why_not(logged: Logged, new: New | None) -> str:
     """Say why there is no verdict."""
     if new is not None:
-        return "a log holds no token, so whether it is good today cannot be judged"
+        return "logs contain no token, so nothing shows whether the token is valid today"
     if logged.principal is None:
-        return "cannot be judged from this log: nobody looked who asked"
-    lacking = ", ".join(part for part in Part if part in logged.lacks)
+        return "this log is not enough to judge: the caller was not authenticated"
+    missing = ", ".join(part for part in Part if part in logged.lacks)
     hint = " (log.replayable)" if Part.HELD in logged.lacks else ""
-    return f"cannot be judged from this log: it holds no {lacking}{hint}"
+    return f"this log is not enough to judge: it does not contain the caller's {missing}{hint}"
 
 
 def _without_token(step: Step) -> Step:
     if step.name != "credential":
         return step
-    return Step("credential", None, "a log holds no token")
+    return Step("credential", None, "logs contain no token")

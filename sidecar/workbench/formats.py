@@ -23,10 +23,14 @@ def render(findings: Sequence[Finding], form: str, version: str) -> str:
 
 
 def count(findings: Sequence[Finding]) -> list[str]:
-    """Return how many there are of each severity that there is, as ``2 errors``."""
-    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "info"}
-    numbers = {each: sum(f.severity is each for f in findings) for each in words}
-    return [f"{n} {words[each]}{'' if n == 1 else 's'}" for each, n in numbers.items() if n]
+    """Return the number of findings of each severity, such as ``2 errors``, without zeros."""
+    numbers = {each: sum(f.severity is each for f in findings) for each in Severity}
+    return [counted(number, each.value) for each, number in numbers.items() if number]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 route`` or ``1,200 routes``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _sarif(findings: Sequence[Finding], version: str) -> dict[str, object]:
@@ -58,8 +62,8 @@ def _github(finding: Finding) -> str:
     properties = {"file": finding.file, "title": finding.code}
     if finding.line:
         properties |= {"line": str(finding.line), "col": str(finding.column)}
-    told = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
-    return f"::{_GITHUB_LEVELS[finding.severity]} {told}::{_escaped(_sentence(finding))}"
+    given = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
+    return f"::{_GITHUB_LEVELS[finding.severity]} {given}::{_escaped(_sentence(finding))}"
 
 
 def _sentence(finding: Finding) -> str:

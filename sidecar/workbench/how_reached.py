@@ -31,5 +31,5 @@ def how_reached(
     for name, upstream in _single_readings(UPSTREAMS[policy.upstream]).items():
         reached = policy.seen_by(upstream).reached(path, host, method)
         if any(found is other for _, other in reached):
-            return f"to an upstream {READERS[name]}"
-    return "to an upstream that reads it in several ways of its own"
+            return f"an upstream {READERS[name]}"
+    return "an upstream that combines several readings"

@@ -32,7 +32,7 @@ def render(results: Sequence[Result]) -> bytes:
             )
             if result.differences:
                 text = "\n".join(
-                    f"{d.what}: wanted {d.wanted}, got {d.got}" for d in result.differences
+                    f"{d.what}: expected {d.wanted}, got {d.got}" for d in result.differences
                 )
                 failure = SubElement(case, "failure", message=text.partition("\n")[0])
                 failure.text = text

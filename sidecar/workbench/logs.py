@@ -81,26 +81,26 @@ class UnusableLineError(Exception):
 def read_line(line: bytes) -> Logged:
     """Read one line of a log. Raises UnusableLineError."""
     if len(line) > MAX_LINE:
-        raise UnusableLineError("it is too long")
+        raise UnusableLineError("too long")
     try:
         text = line.decode()
         entry = _decode(text)
         if "\\ud" in text or "\\uD" in text:  # half a pair is no text that could be sent again
             json.dumps(entry, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise UnusableLineError("it is no JSON") from None
+        raise UnusableLineError("not JSON") from None
     if not isinstance(entry, dict):
-        raise UnusableLineError("it is no JSON object")
+        raise UnusableLineError("not a JSON object")
     method, path = _text(entry, "method"), _text(entry, "path")
     reason = _REASONS.get(_text(entry, "reason"))
     if not method or not path or reason is None:
-        raise UnusableLineError("it lacks method, path or reason")
+        raise UnusableLineError("method, path or reason is missing")
     if _MASKED in path or _SHORTENED in path:
-        raise UnusableLineError("its path is shortened or masked")
-    if reason.is_preflight:
-        raise UnusableLineError("it is a preflight, whose headers are not logged")
-    if reason.is_failure:
-        raise UnusableLineError("it was denied for the state of the sidecar")
+        raise UnusableLineError("the path is truncated or redacted")
+    if reason in _PREFLIGHTS:
+        raise UnusableLineError("a preflight, whose headers are not logged")
+    if reason in _TEMPORARY:
+        raise UnusableLineError("denied because of the sidecar's state, not the policy")
     principal, lacks = _principal(entry)
     request = Request(
         method, _text(entry, "host"), path.encode("utf-8", "surrogatepass"), {}, raw_headers=True

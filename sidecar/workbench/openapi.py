@@ -89,7 +89,10 @@ def read_spec(path: Path) -> Spec:
 
 def routes_yaml(spec: Spec) -> str:
     """Return a route table with one route for each path and requirement."""
-    lines = [f"# From {spec.path.name}. What it says nothing of needs a token.", "api_gateway:"]
+    lines = [
+        f"# From {spec.path.name}. Operations without `security` need a token.",
+        "api_gateway:",
+    ]
     lines.append("  routes:" if spec.endpoints else "  routes: []")
     groups: dict[tuple[object, ...], list[Endpoint]] = {}
     for endpoint in spec.endpoints:

@@ -36,20 +36,20 @@ def show(explanation: Explanation, asked: str, console: Console) -> None:
         Text.assemble((word.upper(), style), f" {decision.reason}{status}"), soft_wrap=True
     )
     if isinstance(decision, Deny) and decision.detail:
-        console.print(Text(f"  for the operator: {decision.detail}"), soft_wrap=True)
-    told = "sets on the request" if answer.allowed else "answers with"
+        console.print(Text(f"  detail: {decision.detail}"), soft_wrap=True)
+    verb = "sets on the request" if answer.allowed else "answers with"
     if answer.headers:
-        console.print(Text(f"Envoy {told}:"), soft_wrap=True)
+        console.print(Text(f"Envoy {verb}:"), soft_wrap=True)
     for name, value in answer.headers:
         console.print(Text(f"  {name}: {value}"), soft_wrap=True)
     if answer.body:
         body = answer.body.removesuffix("\n")  # the terminal has its own
         console.print(Text(f"\n  {body}"), soft_wrap=True)
     if answer.removed:
-        console.print(Text("and removes: " + ", ".join(answer.removed)), soft_wrap=True)
+        console.print(Text("Envoy removes: " + ", ".join(answer.removed)), soft_wrap=True)
     if answer.removed_queries:
         queries = ", ".join(answer.removed_queries)
-        console.print(Text(f"and removes from the query: {queries}"), soft_wrap=True)
+        console.print(Text(f"Envoy removes from the query: {queries}"), soft_wrap=True)
 
 
 def as_json(explanation: Explanation, place: str | None) -> str:

@@ -166,7 +166,7 @@ def test_a_socket_that_is_not_there_is_told(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["leave", "--config", str(config)]) == 1
-    assert f"there is no socket {tmp_path}/admin.sock" in capsys.readouterr().err
+    assert f"the socket {tmp_path}/admin.sock" in capsys.readouterr().err
 
 
 def test_a_socket_that_nobody_serves_is_told(
@@ -175,7 +175,7 @@ def test_a_socket_that_nobody_serves_is_told(
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(f"{tmp_path}/admin.sock")
     assert cli.main(["leave", "--config", str(config)]) == 1
-    assert f"nobody listens on {tmp_path}/admin.sock" in capsys.readouterr().err
+    assert f"no process listens on {tmp_path}/admin.sock" in capsys.readouterr().err
 
 
 def test_a_refused_user_is_told(config: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_refused_user_is_told(config: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"{path}: permission denied: only the sidecar's own user and root may ask, not uid 12345\n"
+        f"{path}: permission denied: only the sidecar's user and root may use it, not uid 12345\n"
     )
 
 
@@ -241,7 +241,7 @@ async def test_promote_puts_the_candidate_in_force_once(tmp_path: Path) -> None:
         promoted = command("promote")
         assert (promoted.returncode, promoted.stderr) == (0, "")
         assert promoted.stdout.startswith("policy ")
-        assert "1 request compared, 1 decided otherwise" in promoted.stdout
+        assert "1 request compared, 1 decided differently" in promoted.stdout
         assert await sidecar.reason() == "public"
         again = command("promote")
         assert (again.returncode, again.stdout) == (1, "")
@@ -251,3 +251,10 @@ async def test_promote_puts_the_candidate_in_force_once(tmp_path: Path) -> None:
             assert (left.returncode, left.stderr) == (0, "")
             assert left.stdout == "no registry is configured; not ready any more, deciding on\n"
         assert await sidecar.reason() == "public"
+
+
+def test_a_removed_command_names_its_successor(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo", "--once"])
+    assert ended.value.code == 2
+    assert "`demo` was removed: use `make demo` in a checkout" in capsys.readouterr().err

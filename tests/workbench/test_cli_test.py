@@ -64,7 +64,7 @@ def cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cases:
 
 def test_what_holds_is_one_line(cases: Cases) -> None:
     cases.write(CASE)
-    assert cases.run() == (0, "6 decisions in 1 file: none not as expected\n", "")
+    assert cases.run() == (0, "6 decisions in 1 file: 0 failed\n", "")
 
 
 def test_the_help_shows_a_case_that_runs(cases: Cases, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,11 +73,11 @@ def test_the_help_shows_a_case_that_runs(cases: Cases, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out.partition("A case file")[2].partition("\n\n")[2]
     text = textwrap.dedent(shown).replace("config: sidecar.yaml", ORDERS)
     cases.write(text)
-    assert cases.run() == (0, "2 decisions in 1 file: none not as expected\n", "")
+    assert cases.run() == (0, "2 decisions in 1 file: 0 failed\n", "")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "text"),
     [
         (
             "principals: [alice]",
@@ -92,12 +92,12 @@ def test_the_help_shows_a_case_that_runs(cases: Cases, capsys: pytest.CaptureFix
     ],
 )
 def test_who_writes_another_shape_is_shown_the_right_one(
-    cases: Cases, wrong: str, told: str
+    cases: Cases, wrong: str, text: str
 ) -> None:
     cases.write(f"{ORDERS}\n{wrong}\n{'' if 'requests' in wrong else 'requests: {}'}\n")
     code, _, err = cases.run()
     assert code == 2
-    assert told in err
+    assert text in err
 
 
 def test_a_difference_names_its_line_and_both_sides(cases: Cases) -> None:
@@ -106,9 +106,9 @@ def test_a_difference_names_its_line_and_both_sides(cases: Cases) -> None:
     assert code == 1
     assert out.splitlines() == [
         "case.yaml:15: closed (GET /closed) by other",
-        "    reason: wanted ok, got permission_denied",
-        "    status: wanted 200, got 403",
-        "6 decisions in 1 file: 1 not as expected",
+        "    reason: expected ok, got permission_denied",
+        "    status: expected 200, got 403",
+        "6 decisions in 1 file: 1 failed",
     ]
 
 
@@ -116,25 +116,25 @@ def test_what_is_not_listed_is_expected_denied(cases: Cases) -> None:
     cases.write(CASE.replace("    reader: ok\n", ""))
     code, out, _ = cases.run()
     assert code == 1
-    assert "closed (GET /closed) by reader\n    decision: wanted deny, got allow" in out
+    assert "closed (GET /closed) by reader\n    decision: expected deny, got allow" in out
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "text"),
     [
-        ("{headers: {x-user-id: '8'}}", 'header x-user-id: wanted "8", got "7"'),
-        ("{headers: {x-user-id: null}}", 'header x-user-id: wanted none, got "7"'),
-        ("{headers: {x-user-email: a@b}}", 'header x-user-email: wanted "a@b", got none'),
-        ("{route: other}", "route: wanted other, got closed"),
-        ("{message: no}", "message: wanted no, got none"),
-        ("{body: {code: X}}", 'body code: wanted "X", got none'),
-        ("{body: text}", 'body: wanted "text", got ""'),
+        ("{headers: {x-user-id: '8'}}", 'header x-user-id: expected "8", got "7"'),
+        ("{headers: {x-user-id: null}}", 'header x-user-id: expected none, got "7"'),
+        ("{headers: {x-user-email: a@b}}", 'header x-user-email: expected "a@b", got none'),
+        ("{route: other}", "route: expected other, got closed"),
+        ("{message: no}", "message: expected no, got none"),
+        ("{body: {code: X}}", 'body code: expected "X", got none'),
+        ("{body: text}", 'body: expected "text", got ""'),
     ],
 )
-def test_headers_bodies_and_routes_are_compared(cases: Cases, wanted: str, told: str) -> None:
+def test_headers_bodies_and_routes_are_compared(cases: Cases, wanted: str, text: str) -> None:
     cases.write(CASE.replace("reader: ok", f"reader: {wanted}"))
     code, out, _ = cases.run()
-    assert (code, out.splitlines()[1].strip()) == (1, told)
+    assert (code, out.splitlines()[1].strip()) == (1, text)
 
 
 def test_everything_wrong_with_a_case_is_told_at_once(cases: Cases) -> None:
@@ -158,7 +158,7 @@ def test_everything_wrong_with_a_case_is_told_at_once(cases: Cases) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "text"),
     [
         ("  closed:\n    reader", "  closd:\n    reader", "13:3: no request has the name `closd`"),
         ("    other: p", "    othr: p", "15:5: no principal has the name `othr`"),
@@ -169,8 +169,8 @@ def test_everything_wrong_with_a_case_is_told_at_once(cases: Cases) -> None:
         ("reader: ok", "reader: perhaps", "14:5: `reason` must be"),
     ],
 )
-def test_what_does_not_fit_is_an_error(cases: Cases, before: str, after: str, told: str) -> None:
-    path, _, message = told.partition(": ")
+def test_what_does_not_fit_is_an_error(cases: Cases, before: str, after: str, text: str) -> None:
+    path, _, message = text.partition(": ")
     cases.write(CASE.replace(before, after, 1))
     code, _, err = cases.run()
     assert code == 2
@@ -189,7 +189,7 @@ def test_nothing_to_test_is_an_error(cases: Cases) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("named", "text"),
     [
         ("policy: none.yaml", "case.yaml:1:1: error: the policy cannot be read"),
         ("config: none.yaml", "none.yaml: error: the file cannot be read"),
@@ -201,11 +201,11 @@ def test_nothing_to_test_is_an_error(cases: Cases) -> None:
         ),
     ],
 )
-def test_a_file_that_is_not_there_is_an_error(cases: Cases, named: str, told: str) -> None:
+def test_a_file_that_is_not_there_is_an_error(cases: Cases, named: str, text: str) -> None:
     cases.write(f"{named}\nrequests: {{x: GET /x}}\n")
     code, _, err = cases.run()
     assert code == 2
-    assert err.startswith(told)
+    assert err.startswith(text)
 
 
 def test_a_policy_and_fixtures_may_stand_in_files_of_their_own(cases: Cases) -> None:
@@ -233,31 +233,31 @@ def test_coverage_names_what_was_not_shown(cases: Cases) -> None:
     code, out, _ = cases.run("--min-coverage", "100")
     assert code == 1
     assert out.splitlines()[:2] == [
-        "case.yaml: 75 % of its 2 routes shown",
-        "    closed (/closed): not shown: permissions",
+        "case.yaml: 75 % coverage of 2 routes",
+        "    closed (/closed): not covered: permissions",
     ]
     assert cases.run("--min-coverage", "75")[0] == 0
 
 
 def test_a_failing_cell_shows_nothing(cases: Cases) -> None:
     cases.write(CASE.replace("reader: ok", "reader: deny"))
-    assert "closed (/closed): not shown: allowed" in cases.run("--coverage")[1]
+    assert "closed (/closed): not covered: allowed" in cases.run("--coverage")[1]
 
 
 def test_junit_and_json_tell_the_same(cases: Cases) -> None:
     cases.write(CASE.replace("reader: ok", "reader: not_owner"))
     report = cases.directory / "report.xml"
     code, out, _ = cases.run("--json", "--junit", str(report), "--coverage")
-    told = json.loads(out)
+    text = json.loads(out)
     suites = ET.parse(report).getroot()
     assert code == 1
-    assert suites.get("tests") == str(told["decisions"]) == "6"
-    (failure,) = told["failures"]
+    assert suites.get("tests") == str(text["decisions"]) == "6"
+    (failure,) = text["failures"]
     assert failure["request"] == "closed"
     assert failure["differences"] == [{"what": "reason", "wanted": "not_owner", "got": "ok"}]
     (case,) = suites.findall(".//testcase[failure]")
     assert case.get("name") == "closed by reader"
-    assert told["coverage"][0]["percent"] == 75.0
+    assert text["coverage"][0]["percent"] == 75.0
 
 
 def test_watching_runs_again_when_a_file_changes(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_missing_permission_is_named(explain: Explain) -> None:
     assert [name for name, _, _ in steps] == [
         "path", "route", "credential", "token", "claims", "principals", "permissions",
     ]  # fmt: skip
-    lacking = "permission_denied: all of orders:read, orders:admin; it lacks orders:admin"
+    lacking = "permission_denied: all of orders:read, orders:admin; missing: orders:admin"
     assert steps[-1] == ("permissions", False, lacking)
 
 
@@ -72,21 +72,25 @@ def test_explain_shows_each_check_of_a_token(explain: Explain) -> None:
     assert malformed[-1] == ("form", False, "token_malformed: not three parts")
 
 
-def test_explain_shows_which_routes_a_path_nearly_matches(explain: Explain) -> None:
+def test_routes_with_a_similar_path_are_listed_with_the_difference(explain: Explain) -> None:
     for path, lacks in (
-        ("/closed", "its trailing * needs one more segment"),
-        ("/READS", "it differs in upper and lower case"),
+        ("/closed", "the trailing * needs at least one more segment"),
+        ("/READS", "differs only in letter case"),
         ("/todays", "similar path"),
     ):
-        nearly = [text for name, _, text in explain.steps("--path", path) if name == "nearly"]
+        nearly = [text for name, _, text in explain.steps("--path", path) if name == "similar"]
         assert any(text.endswith(lacks) for text in nearly), path
 
 
 @pytest.mark.parametrize(
     ("arguments", "name", "why"),
     [
-        (("--path", "/reads", "--method", "POST"), "route", "this path takes GET, HEAD, not POST"),
-        (("--path", "/hosted"), "lost", "it is for api.jobfirst.local, not for localhost"),
+        (
+            ("--path", "/reads", "--method", "POST"),
+            "route",
+            "this path accepts GET, HEAD, not POST",
+        ),
+        (("--path", "/hosted"), "not selected", "only for api.jobfirst.local, not for localhost"),
         (("--path", "/open//1"), "path", "double slash"),
         (("--path", "/open/1", "--method", "G T"), "method", "invalid HTTP method 'G T'"),
     ],
@@ -102,8 +106,8 @@ def test_a_preflight_is_explained_by_the_method_that_it_asks_for(explain: Explai
         "--path", "/reads", "--method", "OPTIONS",
         "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
     )  # fmt: skip
-    assert steps[1] == ("preflight", None, "a CORS preflight: it asks for GET")
-    assert steps[-1] == ("preflight", False, "preflight_answered: no upstream gets it")
+    assert steps[1] == ("preflight", None, "CORS preflight for GET")
+    assert steps[-1] == ("preflight", False, "preflight_answered: no request reaches the upstream")
 
 
 def test_explain_says_why_a_preflight_is_not_forwarded(explain: Explain) -> None:
@@ -116,7 +120,7 @@ def test_explain_says_why_a_preflight_is_not_forwarded(explain: Explain) -> None
     assert (told["decision"], told["reason"]) == ("allow", "preflight")
     told = json.loads(explain(*preflight, "--header", "Cookie: a=b", config=forwarding))
     assert told["reason"] == "token_missing"
-    assert told["steps"][2]["text"].startswith("not forwarded as one")
+    assert told["steps"][2]["text"].startswith("not a preflight")
 
 
 def test_explain_shows_every_reading_of_a_path(explain: Explain) -> None:
@@ -149,7 +153,9 @@ def test_keys_may_be_brought_along(explain: Explain, tmp_path: Path) -> None:
     assert "DENY not_ready" in explain(*asked, config=str(config))
     keys = str(CASES / "config" / "keys.json")
     assert "ALLOW ok" in explain(*asked, "--jwks", keys, config=str(config))
-    assert "is no usable key set" in explain(*asked, "--jwks", PEOPLE, config=str(config), code=2)
+    assert "is not a usable key set" in explain(
+        *asked, "--jwks", PEOPLE, config=str(config), code=2
+    )
 
 
 def test_the_token_is_never_printed(explain: Explain) -> None:
@@ -179,32 +185,39 @@ LINES: list[dict[str, object]] = [
 @pytest.mark.parametrize(
     ("decision_id", "told"),
     [
-        ("a1", "it lacks orders:admin"),
-        ("a1", "\nnote: the log said deny, permission_denied\n  ✓ path"),
+        ("a1", "missing: orders:admin"),
+        ("a1", "\nnote: logged decision: deny, permission_denied\n  ✓ path"),
         ("a1", "DENY permission_denied, HTTP 403"),
         ("a1", '"decision_id": "a1"'),
-        ("a2", "the log said deny, token_expired (expired 9 s ago)"),
-        ("a2", "  · credential      a log holds no token\n\nno verdict"),
+        ("a2", "logged decision: deny, token_expired (expired 9 s ago)"),
+        ("a2", "  · credential      logs contain no token\n\nno verdict"),
         (
             "a3",
             (
-                "\nnote: cannot be judged from this log: it holds no roles and permissions "
-                "(log.replayable); the log said allow, ok\n"
-                "note: the policy has changed since: the log names 0123, this is "
+                "\nnote: this log is not enough to judge: it does not contain the "
+                "caller's roles and permissions "
+                "(log.replayable); logged decision: allow, ok\n"
+                "note: the policy has changed since: 0123 in the log, "
             ),
         ),
         ("a3", "  ✓ claims          user 7; roles and permissions are not in the log\n"),
-        ("a3", "  · permissions     all of orders:read, orders:admin; not judged: the log lacks"),
         (
             "a3",
-            "routes.yaml:20\n  ✓ token           its claims are taken as verified, as if from z",
+            "  · permissions     all of orders:read, orders:admin; not judged: the log does not ",
         ),
-        ("a4", "cannot be judged from this log: nobody looked who asked; the log said deny, no_"),
+        (
+            "a3",
+            "routes.yaml:20\n  ✓ token           the claims count as verified, issued by z",
+        ),
+        (
+            "a4",
+            "this log is not enough to judge: the caller was not authenticated; logged ",
+        ),
         (
             "a5",
             (
-                "no kind, issuer, roles and permissions (log.replayable); the log said deny, "
-                "permission_denied, needs orders:admin"
+                "caller's kind, issuer, roles and permissions (log.replayable); logged decision: "
+                "deny, permission_denied, needs orders:admin"
             ),
         ),
         ("a6", "DENY no_route"),
@@ -245,15 +258,15 @@ def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "--path or --decision-id is needed"),
-        (("--path", "/x", "--as", "alice"), "name it with --fixtures"),
+        ((), "--path or --decision-id is required"),
+        (("--path", "/x", "--as", "alice"), "--as needs --fixtures"),
         (("--path", "/x", "--as", "zoe", "--fixtures", PEOPLE), "has no principal 'zoe'"),
         (("--path", "/x", "--claims", "{"), "neither JSON"),
         (("--path", "/x", "--claims", "none.json"), "cannot be read"),
         (("--path", "/x", "--claims", '{"iss": "x"}'), "no issuer has the name 'x'"),
         (("--path", "/x", "--header", "x"), "--header takes NAME:VALUE"),
         (("--decision-id", "a", "--log", "none"), "cannot be read"),
-        (("--decision-id", "a", "--log", PEOPLE), "no line"),
+        (("--decision-id", "a", "--log", PEOPLE), "no usable log line"),
     ],
 )
 def test_a_wrong_call_is_one_line(explain: Explain, arguments: tuple[str, ...], told: str) -> None:
@@ -285,9 +298,9 @@ def test_explain_shows_what_an_issuer_cannot_grant(
         assert told["decision"] == "allow"
         steps = [step["text"] for step in told["steps"] if step["name"] == "grantable"]
         assert steps == [
-            "of partner, `*` is orders:*",
-            "partner cannot grant the roles admin",
-            "partner cannot grant the permissions users:read",
+            "partner may grant only orders:* for `*`",
+            "partner may not grant the roles admin",
+            "partner may not grant the permissions users:read",
         ]
         (who_is,) = [step["text"] for step in told["steps"] if step["name"] == "claims"]
         assert who_is.endswith("roles user; permissions orders:a, orders:*")
@@ -300,7 +313,7 @@ def test_explain_shows_the_neighbour_reading_that_denies(explain: Explain) -> No
     steps = [(step["name"], step["text"]) for step in told["steps"]]
     assert [name for name, _ in steps] == ["path", "route", "public", "neighbour", "credential"]
     assert steps[3][1].startswith(
-        "to an upstream whose trailing * may be empty this path is secret, /open/secret/* at "
+        "for an upstream whose trailing * may be empty, this path is secret, /open/secret/* at "
     )
     assert (told["decision"], told["reason"], told["route"]) == ("deny", "token_missing", "secret")
     assert told["detail"].startswith("some upstreams route this path to /open/secret/*.")

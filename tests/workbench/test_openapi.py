@@ -27,7 +27,7 @@ paths:
 """
 
 TABLE = """\
-# From openapi.yaml. What it says nothing of needs a token.
+# From openapi.yaml. Operations without `security` need a token.
 api_gateway:
   routes:
     - path: "/api/v1/login"

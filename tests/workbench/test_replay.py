@@ -113,7 +113,7 @@ def test_a_change_is_told_by_route_and_reason(
 )
 def test_what_the_log_cannot_tell_is_unknown_and_said(log: Log, logged: dict[str, Any]) -> None:
     out = log.run(logged, code=1)
-    assert "1 requests cannot be judged" in out
+    assert "1 request cannot be judged" in out
     assert out.endswith("0 denied for another reason; 1 unknown\n")
 
 
@@ -170,10 +170,10 @@ def test_newly_allowed_comes_first_and_fails_unless_accepted(log: Log) -> None:
     *changes, summary = out.splitlines()
     assert changes == [
         "newly allowed:",
-        "  reads: permission_denied -> ok, 2 times",
+        "  reads: permission_denied -> ok, 2 requests",
         "          2 GET /reads by 7",
         "newly denied:",
-        "  old: ok -> no_route, 3 times",
+        "  old: ok -> no_route, 3 requests",
         "          3 GET /none by 7",
     ]
     assert summary.startswith("replay: 5 requests; 2 newly allowed, 3 newly denied, 0 denied for")
@@ -181,26 +181,29 @@ def test_newly_allowed_comes_first_and_fails_unless_accepted(log: Log) -> None:
 
 
 def test_a_log_of_denials_alone_is_said_to_be_one(log: Log) -> None:
-    assert "the log holds denials only" in log.run(line("/none", "no_route"))
+    assert "the log contains only denials" in log.run(line("/none", "no_route"))
     assert "denials only" not in log.run(line("/none", "no_route"), line("/open/1", "public"))
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"no json\n", "it is no JSON"),
-        (b"[1]\n", "it is no JSON object"),
-        (b"{}\n", "it lacks method, path or reason"),
-        (b"\xff\n", "it is no JSON"),
-        (json.dumps(line("/x", "ok", subject="\ud83d")).encode(), "it is no JSON"),
-        (b"[" * 100_000 + b"\n", "it is no JSON"),
-        (b"x" * 300_000 + b"\n", "it is too long"),
-        (json.dumps(line("/a...", "ok")).encode(), "its path is shortened or masked"),
-        (json.dumps(line("/[redacted]", "ok")).encode(), "its path is shortened or masked"),
-        (json.dumps(line("/x", "preflight")).encode(), "it is a preflight"),
-        (json.dumps(line("/x", "preflight_answered")).encode(), "it is a preflight"),
-        (json.dumps(line("/x", "internal")).encode(), "it was denied for the state of the sidecar"),
-        (json.dumps(line("/x", "made_up")).encode(), "it lacks method, path or reason"),
+        (b"no json\n", "not JSON"),
+        (b"[1]\n", "not a JSON object"),
+        (b"{}\n", "method, path or reason is missing"),
+        (b"\xff\n", "not JSON"),
+        (json.dumps(line("/x", "ok", subject="\ud83d")).encode(), "not JSON"),
+        (b"[" * 100_000 + b"\n", "not JSON"),
+        (b"x" * 300_000 + b"\n", "too long"),
+        (json.dumps(line("/a...", "ok")).encode(), "the path is truncated or redacted"),
+        (json.dumps(line("/[redacted]", "ok")).encode(), "the path is truncated or redacted"),
+        (json.dumps(line("/x", "preflight")).encode(), "a preflight"),
+        (json.dumps(line("/x", "preflight_answered")).encode(), "a preflight"),
+        (
+            json.dumps(line("/x", "internal")).encode(),
+            "denied because of the sidecar's state, not the policy",
+        ),
+        (json.dumps(line("/x", "made_up")).encode(), "method, path or reason is missing"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_counted_by_cause(
@@ -209,8 +212,8 @@ def test_a_line_that_cannot_be_used_is_counted_by_cause(
     log.log.write_bytes(content)
     assert main(["replay", str(log.log), "--policy", str(log.policy)]) == 1
     out, err = capsys.readouterr()
-    assert f"lines are left out: {why}" in out
-    assert "nothing could be judged" in err
+    assert f"skipped: {why}" in out
+    assert "no request could be judged" in err
 
 
 JSON = st.recursive(
