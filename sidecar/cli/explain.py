@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.core.request import Request
     from sidecar.core.snapshot import Snapshot
     from sidecar.workbench.logs import Logged
-    from sidecar.workbench.principals import Who
+    from sidecar.workbench.principals import Caller
 
 EXAMPLE = "zervi-sidecar explain --config sidecar.yaml --path /api/x --claims '{\"user_id\": 7}'"
 
@@ -40,11 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--header", action="append", default=[], metavar="K:V", help="a header; may be repeated"
     )
-    who = parser.add_mutually_exclusive_group()
-    who.add_argument("--token", help="a complete token; - reads it from standard input")
-    who.add_argument("--claims", metavar="FILE|JSON", help="claims that count as verified")
-    who.add_argument("--as", dest="name", metavar="NAME", help="a principal in --fixtures")
-    who.add_argument("--decision-id", metavar="ID", help="a logged request (see --log)")
+    caller = parser.add_mutually_exclusive_group()
+    caller.add_argument("--token", help="a complete token; - reads it from standard input")
+    caller.add_argument("--claims", metavar="FILE|JSON", help="claims that count as verified")
+    caller.add_argument("--as", dest="name", metavar="NAME", help="a principal in --fixtures")
+    caller.add_argument("--decision-id", metavar="ID", help="a logged request (see --log)")
     parser.add_argument(
         "--fixtures", type=Path, metavar="FILE", help="the file with the principals for --as"
     )
@@ -60,17 +60,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the explanation; return 0, 1 for a bad configuration, 2 for a bad call."""
     from sidecar.config import ConfigError, load
-    from sidecar.workbench.engine import Bench
+    from sidecar.workbench.engine import PolicyEngine
     from sidecar.workbench.explain import Explainer
     from sidecar.workbench.explain_logged import explain_logged
     from sidecar.workbench.principals import UnknownIssuerError
 
     try:
         config = load(args.config, os.environ, offline=True)
-        bench = Bench(config, time.time())
+        engine = PolicyEngine(config, time.time())
         if args.jwks:
-            bench.snapshot = _with_keys(bench.snapshot, config, args.jwks, bench.now)
-        explainer = Explainer(bench, str(config.settings.policy.file), config.route_lines)
+            engine.snapshot = _with_keys(engine.snapshot, config, args.jwks, engine.now)
+        explainer = Explainer(engine, str(config.settings.policy.file), config.route_lines)
         if args.decision_id is not None:
             logged = _logged(args)
             request = logged.request
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             if args.token is not None:
                 _warn_of_missing_secrets(config)
             request = _asked(args)
-            explanation = explainer.explain(request, _who(args))
+            explanation = explainer.explain(request, _caller(args))
     except ConfigError as error:
         for finding in error.findings:
             print(finding, file=sys.stderr)
@@ -127,16 +127,16 @@ def _asked(args: argparse.Namespace) -> "Request":
     return request_of(args.method, args.path, args.host, headers)
 
 
-def _who(args: argparse.Namespace) -> "Who":
-    from sidecar.workbench.case_file import read_fixtures, who
-    from sidecar.workbench.principals import Claims
+def _caller(args: argparse.Namespace) -> "Caller":
+    from sidecar.workbench.case_file import caller_of, read_fixtures
+    from sidecar.workbench.principals import GivenClaims
 
     if args.token is not None:
         from_stdin: bool = args.token == STDIN
         token = sys.stdin.read().strip() if from_stdin else args.token
         return token.removeprefix("Bearer ").encode()
     if args.claims is not None:
-        return Claims(_claims(args.claims))
+        return GivenClaims(_claims(args.claims))
     if args.name is None or args.name == "nobody":
         return None
     if args.fixtures is None:
@@ -146,7 +146,7 @@ def _who(args: argparse.Namespace) -> "Who":
         raise _CallError(
             f"{args.fixtures} has no principal {args.name!r}, only {', '.join(principals)}"
         )
-    return who(principals[args.name])
+    return caller_of(principals[args.name])
 
 
 def _claims(text: str) -> dict[str, object]:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the cases; return 0, 1 when something differs, 2 when a case cannot be read."""
     if not args.watch:
         return _run(args)[0]
-    from sidecar.workbench.watching import watch
+    from sidecar.workbench.runner import watch
 
     def again() -> Iterable[Path]:
         print("\n" + "─" * 40)

@@ -19,15 +19,15 @@ from sidecar.documents.schema import read_section
 from sidecar.documents.untyped import mapping
 from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 from sidecar.workbench.case_schema import (
+    ANONYMOUS,
     ANYONE,
-    NOBODY,
     CaseEntries,
     Expectation,
     Fixtures,
     PrincipalEntry,
 )
 from sidecar.workbench.engine import request_of
-from sidecar.workbench.principals import Claims, Who
+from sidecar.workbench.principals import Caller, GivenClaims
 
 STANDARD = Path(__file__).with_name("standard.yaml")
 
@@ -50,7 +50,7 @@ class Case(NamedTuple):
     now: float
     config: Config
     policy_path: Path
-    principals: Mapping[str, Who]
+    principals: Mapping[str, Caller]
     requests: Mapping[str, Request]
     cells: tuple[Cell, ...]
     files: tuple[Path, ...]
@@ -83,7 +83,7 @@ def read_case(path: Path) -> Case:
     except BadValueError as wrong:
         problems.append(Problem(("policy",), "file", f"the policy {wrong}", wrong.help))
     if entries and not findings:
-        problems += _names(entries, {NOBODY, *principals, *fixtures})
+        problems += _names(entries, {ANONYMOUS, *principals, *fixtures})
     if config is not None:
         problems += _issuers(principals, config)
     findings = located(path, document, problems) + findings
@@ -95,12 +95,15 @@ def read_case(path: Path) -> Case:
         now=entries.now,
         config=config,
         policy_path=policy_path,
-        principals={NOBODY: None, **{name: who(entry) for name, entry in everybody.items()}},
+        principals={
+            ANONYMOUS: None,
+            **{name: caller_of(entry) for name, entry in everybody.items()},
+        },
         requests={
             name: request_of(each.method, each.path, each.host, each.headers)
             for name, each in entries.requests.items()
         },
-        cells=tuple(_cells(entries, (NOBODY, *everybody), document)),
+        cells=tuple(_cells(entries, (ANONYMOUS, *everybody), document)),
         files=tuple(file for file in (path, entries.fixtures, entries.config, policy_path) if file),
     )
 
@@ -114,11 +117,11 @@ def read_fixtures(path: Path) -> Mapping[str, PrincipalEntry]:
     return fixtures.principals if fixtures else {}
 
 
-def who(entry: PrincipalEntry) -> Who:
+def caller_of(entry: PrincipalEntry) -> Caller:
     """Return how a principal asks."""
     if entry.token is not None:
         return entry.token.encode()
-    return Claims(entry.claims or {}, entry.issuer)
+    return GivenClaims(entry.claims or {}, entry.issuer)
 
 
 def _content(path: Path) -> bytes:
@@ -146,7 +149,7 @@ def _read(section: type[T], document: Document, base: Path) -> tuple[T | None, l
 
 
 def _principal(name: str, entry: object, place: Place) -> Iterator[Problem]:
-    if name in {NOBODY, ANYONE}:
+    if name in {ANONYMOUS, ANYONE}:
         yield Problem(place, "bad-value", f"{quoted(name)} has a meaning of its own")
     given = [key for key in ("claims", "token") if mapping(entry).get(key) is not None]
     if isinstance(entry, dict) and len(given) != 1:

@@ -14,7 +14,7 @@ from sidecar.documents.findings import BadValueError, Place, quoted
 from sidecar.documents.kinds import Choice, File, Integer, Kind, List, Mapped, Notes, Optional, Text
 from sidecar.documents.schema import Section
 
-NOBODY = "nobody"  # who sends no token; there without being listed
+ANONYMOUS = "nobody"  # who sends no token; there without being listed
 ANYONE = "anyone"  # in an expectation: whoever is not named there
 
 PINNED = "2026-01-01T00:00:00Z"

@@ -20,7 +20,7 @@ from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
 from sidecar.extauthz.respond import Responder
-from sidecar.workbench.principals import TakenAsVerified, Who, present, take, text_target
+from sidecar.workbench.principals import Caller, TakenAsVerified, present, take, text_target
 
 DECISION_ID = "offline"  # where the request brings no id of its own
 
@@ -33,7 +33,7 @@ class Judged(NamedTuple):
     answer: EnvoyAnswer
 
 
-class Bench:
+class PolicyEngine:
     """Judges requests as a sidecar with this configuration would; ``now`` is epoch seconds."""
 
     def __init__(self, config: Config, now: float) -> None:
@@ -41,12 +41,12 @@ class Bench:
         self.now = now
         self._responder = Responder(wiring.answers(config)).under(config.policy)
 
-    def judge(self, request: Request, who: Who = None) -> Judged:
+    def judge(self, request: Request, caller: Caller = None) -> Judged:
         """Judge a request that carries a token, claims taken as verified, or neither.
 
         Raises UnknownIssuerError for claims of an issuer that there is not.
         """
-        request, verified = self.carry(request, who)
+        request, verified = self.carry(request, caller)
         envelope = open_envelope(read_outline(check_message(request)))
         decision = decide(envelope.request, self.snapshot, verified, self.now)
         if isinstance(decision, Needs):
@@ -60,17 +60,17 @@ class Bench:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer))
 
-    def carry(self, request: Request, who: Who) -> tuple[Request, TakenAsVerified]:
+    def carry(self, request: Request, caller: Caller) -> tuple[Request, TakenAsVerified]:
         """Return the request with who asks in it, and what counts as verified.
 
         Raises UnknownIssuerError.
         """
-        if who is None:
+        if caller is None:
             return request, TakenAsVerified()
         source = self.snapshot.token_sources[0]
-        if isinstance(who, bytes):
-            return present(who, request, source), TakenAsVerified()
-        taken = take(who, self.snapshot, self.now)
+        if isinstance(caller, bytes):
+            return present(caller, request, source), TakenAsVerified()
+        taken = take(caller, self.snapshot, self.now)
         return present(taken.token, request, source), TakenAsVerified(taken)
 
 

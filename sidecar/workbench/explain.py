@@ -1,59 +1,28 @@
-"""Trace one request, step by step.
+"""Traces one request, step by step, in the order in which ``core.decide`` judges it.
 
-Each step calls the same function of ``core`` as ``decide``, in the same order; the decision itself
-is the engine's. A test compares both with the service.
+Each step calls the function of ``core`` that ``decide`` calls; the answer comes from the engine. A
+test compares both with the running service.
 """
 
-import hashlib
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
 
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
+from sidecar.core.paths.upstreams import UPSTREAMS, Upstream
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
-from sidecar.core.routes.route import NotAllowed, Route
-from sidecar.core.tokens import jws
-from sidecar.core.tokens.credentials import TokenSource, find_token
-from sidecar.core.tokens.principal import (
-    ALL_PERMISSIONS,
-    Kind,
-    Principal,
-    held_by,
-    permits,
-    principal_from_claims,
-)
-from sidecar.core.tokens.verify import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.routes.route import NotAllowed, Route, normalise_host
+from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import one_line
-from sidecar.extauthz.messages import MALFORMED
+from sidecar.review.readings import READERS
+from sidecar.workbench.caller_steps import Presented, Step, route_steps
 from sidecar.workbench.candidates import candidates, near_misses
-from sidecar.workbench.engine import Bench, Judged
-from sidecar.workbench.how_reached import how_reached
-from sidecar.workbench.logs import Part
-from sidecar.workbench.principals import Claims, TakenAsVerified, Who
-
-_ANY_KIND = frozenset(Kind)
-_PART_OF = {  # what a requirement depends on; roles and permissions can only allow
-    "principals": Part.KIND,
-    "issuers": Part.ISSUER,
-    "permissions": Part.HELD,
-    "any_permissions": Part.HELD,
-    "roles": Part.HELD,
-    "owner": Part.HELD,
-}
-
-
-class Step(NamedTuple):
-    """One step; ``held`` is None for information only."""
-
-    name: str
-    held: bool | None
-    text: str
-
+from sidecar.workbench.engine import Judged, PolicyEngine
+from sidecar.workbench.logs import CallerField
+from sidecar.workbench.principals import Caller
 
 _ANSWERED = Step(
     "preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no request reaches the upstream"
@@ -61,9 +30,9 @@ _ANSWERED = Step(
 
 
 class Explanation(NamedTuple):
-    """The decision on a request, and its steps.
+    """The decision on a request, and the steps to it.
 
-    Without ``verdict`` the request is from a log that lacks what a decision needs.
+    ``verdict`` is false if the request is from a log that does not contain enough for a decision.
     """
 
     judged: Judged
@@ -73,39 +42,35 @@ class Explanation(NamedTuple):
 
 
 class Explainer:
-    """Explains requests; ``lines`` are those of the routes in the policy's file, ``file``."""
+    """Explains requests; ``lines`` are the line numbers of the routes in the policy ``file``."""
 
-    def __init__(self, bench: Bench, file: str, lines: tuple[int, ...]) -> None:
-        self.bench = bench
-        self._snapshot = bench.snapshot
+    def __init__(self, engine: PolicyEngine, file: str, lines: tuple[int, ...]) -> None:
+        self.engine = engine
+        self._snapshot = engine.snapshot
         self._file = file
         self._lines = lines
 
     def place(self, route: Route) -> str:
-        """Return the file and line of a route."""
+        """Return file and line of a route."""
         return f"{self._file}:{self._lines[route.index]}"
 
     def explain(
-        self, request: Request, who: Who, lacks: frozenset[Part] = frozenset()
+        self, request: Request, caller: Caller, lacks: frozenset[CallerField] = frozenset()
     ) -> Explanation:
-        """Explain one request; ``lacks`` is what is not known of the caller.
+        """Explain one request; ``lacks`` is what is not known about the caller.
 
         Raises UnknownIssuerError.
         """
-        carrying, verified = self.bench.carry(request, who)
-        judged = self.bench.judge(request, who)
-        return Explanation(judged, tuple(self._steps(carrying, verified, who, lacks)))
+        carrying, verified = self.engine.carry(request, caller)
+        presented = Presented(carrying, verified, caller, lacks)
+        return Explanation(self.engine.judge(request, caller), tuple(self._steps(presented)))
 
-    def _steps(
-        self,
-        request: Request,
-        verified: TakenAsVerified,
-        who: Who,
-        lacks: frozenset[Part],
-    ) -> Iterator[Step]:
-        policy = self._snapshot.policy
+    def _steps(self, presented: Presented) -> Iterator[Step]:
+        request = presented.request
         try:
-            path = canonicalise(request.target, raw_headers=True, allow=policy.allow_paths)
+            path = canonicalise(
+                request.target, faithful=True, allow=self._snapshot.policy.allow_paths
+            )
             named = named_methods(request.target)
         except (PathError, QueryError) as error:
             yield Step("path", False, MALFORMED[error.problem][False])
@@ -113,44 +78,28 @@ class Explainer:
         if not is_method(request.method):
             yield Step("method", False, f"invalid HTTP method {request.method!r}")
             return
-        yield from self._readings(request.method, request, path, verified, who, lacks)
+        yield from self._readings(request.method, path, presented)
         for method in named:
             text = f"also judged as {method!r}, which _method in the query names"
             yield Step("method", None, one_line(text))
-            yield from self._readings(method, request, path, verified, who, lacks)
+            yield from self._readings(method, path, presented)
 
-    def _readings(
-        self,
-        method: str,
-        request: Request,
-        path: Path,
-        verified: TakenAsVerified,
-        who: Who,
-        lacks: frozenset[Part],
-    ) -> Iterator[Step]:
+    def _readings(self, method: str, path: Path, presented: Presented) -> Iterator[Step]:
         seen: set[Step] = set()
         for segments in path.readings:
             several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
             yield Step("path", True, one_line("/" + "/".join(segments)) + several)
-            for step in self._reading(method, request, segments, verified, who, lacks):
+            for step in self._reading(method, segments, presented):
                 seen.add(step)
                 yield step
         if all(step.held is not False for step in seen):
-            for step in self._neighbours(method, request, path, verified, who, lacks):
+            for step in self._neighbours(method, path, presented):
                 if step not in seen:  # the token is the same
                     yield step
 
-    def _neighbours(
-        self,
-        method: str,
-        request: Request,
-        path: Path,
-        verified: TakenAsVerified,
-        who: Who,
-        lacks: frozenset[Part],
-    ) -> Iterator[Step]:
-        """Yield the requirements of the path's other readings, where its own allow it."""
-        policy = self._snapshot.policy
+    def _neighbours(self, method: str, path: Path, presented: Presented) -> Iterator[Step]:
+        """Yield what other readings of the path require, if the path itself is allowed."""
+        policy, request = self._snapshot.policy, presented.request
         routes = [policy.match(request.host, method, segments) for segments in path.readings]
         own = [route for route in routes if isinstance(route, Route)]
         if len(own) < len(routes):
@@ -166,33 +115,22 @@ class Explainer:
             if found in own:
                 continue
             route = found.route if isinstance(found, NotAllowed) else found
-            how = how_reached(policy, path, request.host, method, found)
-            yield Step("neighbour", None, f"for {how}, this path is {self._named(route)}")
-            asked = None
-            if method == request.method and not (isinstance(found, Route) and found.public):
-                asked = yield from self._preflight(request)
-            if asked:
+            reader = _reader(policy, path, request.host, method, found)
+            yield Step("neighbour", None, f"for {reader}, this path is {self._named(route)}")
+            if (yield from self._preflight(method, request, found)):
                 if policy.cors_preflight == "answer":
                     yield _ANSWERED
             elif isinstance(found, NotAllowed):
                 yield self._other_method(found, method)
             else:
-                yield from self._requirements(request, found, segments, verified, who, lacks)
+                yield from route_steps(self.engine, presented, found, segments)
 
     def _reading(
-        self,
-        method: str,
-        request: Request,
-        segments: tuple[str, ...],
-        verified: TakenAsVerified,
-        who: Who,
-        lacks: frozenset[Part],
+        self, method: str, segments: tuple[str, ...], presented: Presented
     ) -> Iterator[Step]:
-        policy = self._snapshot.policy
+        policy, request = self._snapshot.policy, presented.request
         found = policy.match(request.host, method, segments)
-        asked = None
-        if method == request.method and not (isinstance(found, Route) and found.public):
-            asked = yield from self._preflight(request)
+        asked = yield from self._preflight(method, request, found)
         if asked:
             method = asked
             found = policy.match(request.host, method, segments)
@@ -200,30 +138,19 @@ class Explainer:
         if not isinstance(found, Route):
             return
         if not asked:
-            yield from self._requirements(request, found, segments, verified, who, lacks)
+            yield from route_steps(self.engine, presented, found, segments)
         elif policy.cors_preflight == "answer":
             yield _ANSWERED
 
-    def _requirements(
-        self,
-        request: Request,
-        found: Route,
-        segments: tuple[str, ...],
-        verified: TakenAsVerified,
-        who: Who,
-        lacks: frozenset[Part],
-    ) -> Iterator[Step]:
-        if found.public:
-            yield Step("public", True, "the route is public; tokens are ignored")
-            return
-        entry = yield from self._token(request, verified, who, lacks)
-        if entry is not None:
-            yield from requirements(entry.principal, found, segments, lacks)
-
-    def _preflight(self, request: Request) -> Generator[Step, None, str | None]:
-        """Yield the steps of a CORS preflight; return the method that it asks for."""
+    def _preflight(
+        self, method: str, request: Request, found: Route | NotAllowed | None
+    ) -> Generator[Step, None, str | None]:
+        """Yield the steps of a CORS preflight; return the method that it announces."""
         mode = self._snapshot.policy.cors_preflight
-        asked = None if mode == "off" else preflight_method(request)
+        public = isinstance(found, Route) and found.public
+        if mode == "off" or method != request.method or public:
+            return None
+        asked = preflight_method(request)
         if not asked:
             return None
         yield Step("preflight", None, f"CORS preflight for {asked}")
@@ -255,178 +182,30 @@ class Explainer:
                 yield Step("not selected", None, f"{self._named(route)}: {lost}")
 
     def _other_method(self, found: NotAllowed, method: str) -> Step:
-        takes = f"{self._named(found.route)}: this path accepts {', '.join(found.methods)}"
-        return Step("route", False, f"{takes}, not {method}")
+        accepted = f"{self._named(found.route)}: this path accepts {', '.join(found.methods)}"
+        return Step("route", False, f"{accepted}, not {method}")
 
     def _named(self, route: Route) -> str:
         return f"{route.name}, {route.path} at {self.place(route)}"
 
-    def _token(
-        self, request: Request, verified: TakenAsVerified, who: Who, lacks: frozenset[Part]
-    ) -> Generator[Step, None, Verified | None]:
-        """Yield the steps from the request to a verified token; return it if there is one."""
-        sources = self._snapshot.token_sources
-        try:
-            token = find_token(request, sources)
-        except TokenError as error:
-            yield Step("credential", False, f"{error.reason}: {error.detail}")
-            return None
-        places = [str(source) for source in sources if _holds(request, source)]
-        yield Step("credential", True, f"found in {' and '.join(places)}")
-        if isinstance(who, Claims | Principal):
-            try:
-                entry = verified.get(hashlib.sha256(token).digest())
-            except TokenError as error:
-                yield Step("claims", False, f"{error.reason}: {error.detail}")
-                return None
-            if entry is not None and recheck(entry, self._snapshot, self.bench.now) is None:
-                issuer = "" if Part.ISSUER in lacks else f", issued by {entry.principal.issuer}"
-                yield Step("token", True, f"the claims count as verified{issuer}")
-                yield Step("claims", True, describe(entry.principal, lacks))
-                if isinstance(who, Claims):
-                    yield from self._limited(who.claims, entry)
-                return entry
-        held: list[str] = []
-        problem = ""
-        found: Verified | NeedsKey | None = None
-        try:
-            found = verify(token, self._snapshot, self.bench.now, held.append)
-        except TokenError as error:
-            problem = f"{error.reason}: {error.detail}"
-        if isinstance(found, NeedsKey):
-            problem = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {found.kid!r}"
-            if found.first:
-                problem = f"{Reason.NOT_READY}: the issuer has no key set yet"
-        if held:
-            texts = _texts_of_checks(jws.read(token))
-            texts["claims"] = describe(found.principal) if isinstance(found, Verified) else ""
-            for name in held:
-                yield Step(name, True, one_line(texts[name]))
-        if isinstance(found, Verified):
-            yield from self._limited(jws.read(token).claims, found)
-            return found
-        yield Step(CHECKS[len(held)], False, one_line(problem))
-        return None
 
-    def _limited(self, claims: Mapping[str, Any], entry: Verified) -> Iterator[Step]:
-        """Yield what the claims contain and their issuer cannot grant."""
-        issuer = self._snapshot.issuers[entry.issuer]
-        unlimited = issuer._replace(grantable=None, grantable_roles=None)
-        try:
-            said = principal_from_claims(claims, unlimited)
-        except TokenError:  # more than the upstream could be told, before most of it was cut off
-            yield Step(
-                "grantable",
-                None,
-                f"{issuer.name} may grant only a part of the token's roles and permissions",
-            )
-            return
-        held = entry.principal
-        roles = [role for role in said.roles if role not in held.roles]
-        permissions = [name for name in said.permissions if name not in held.granted]
-        if held.patterns is not None:
-            permissions.remove(ALL_PERMISSIONS)
-            limited = ", ".join(held.patterns.texts)
-            yield Step(
-                "grantable", None, one_line(f"{issuer.name} may grant only {limited} for `*`")
-            )
-        for what, names in (("roles", roles), ("permissions", permissions)):
-            if names:
-                lost = one_line(f"{issuer.name} may not grant the {what} {', '.join(names)}")
-                yield Step("grantable", None, lost)
+def _reader(policy: Policy, path: Path, host: str, method: str, found: Route | NotAllowed) -> str:
+    """Describe the upstreams that read a path as one of ``found``."""
+    own = policy.reached(path, normalise_host(host) or "", method)
+    if not any(found is other for _, other in own):
+        return "an upstream that compares hosts without normalising them"
+    for name, upstream in _single_readings(UPSTREAMS[policy.upstream]).items():
+        reached = policy.seen_by(upstream).reached(path, host, method)
+        if any(found is other for _, other in reached):
+            return f"an upstream {READERS[name]}"
+    return "an upstream that combines several readings"
 
 
-def requirements(
-    principal: Principal,
-    route: Route,
-    segments: tuple[str, ...],
-    lacks: frozenset[Part] = frozenset(),
-) -> Iterator[Step]:
-    """Yield each requirement of a route, met or not: ``permits`` checks each by itself.
-
-    A requirement that depends on something in ``lacks`` is not decided.
-    """
-    nothing = replace(
-        route,
-        principals=_ANY_KIND,
-        issuers=frozenset(),
-        permissions=(),
-        any_permissions=(),
-        roles=(),
-        owner=None,
-        owner_unless=(),
-    )
-    owner = ""
-    if route.owner is not None and route.owner < len(segments):
-        owner = f"the owner is {segments[route.owner]}, the caller is {principal.subject}"
-        if route.owner_unless:
-            owner += f"; not required with {' or '.join(route.owner_unless)}"
-    for keys, wanted in (
-        (("principals",), "kind " + " or ".join(sorted(route.principals))),
-        (("issuers",), "issued by " + " or ".join(sorted(route.issuers))),
-        (("permissions",), "all of " + ", ".join(route.permissions)),
-        (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
-        (("roles",), "any of " + ", ".join(route.roles)),
-        (("owner", "owner_unless"), owner),
-    ):
-        given = {key: getattr(route, key) for key in keys}
-        if given[keys[0]] in ((), None, frozenset()):
-            continue
-        refusal = permits(principal, replace(nothing, **given), segments)
-        part = _PART_OF[keys[0]]
-        unwaivable = keys[0] == "owner" and not route.owner_unless
-        opened = part is Part.HELD and refusal is None
-        if part in lacks and not unwaivable and not opened:
-            yield Step(
-                keys[0], None, f"{wanted}; not judged: the log does not contain the caller's {part}"
-            )
-        elif refusal is None:
-            yield Step(keys[0], True, wanted)
-        else:
-            lacking = "" if refusal.any_of else f"; missing: {', '.join(refusal.needs)}"
-            yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
-
-
-def describe(principal: Principal, lacks: frozenset[Part] = frozenset()) -> str:
-    """Describe a principal: who it is and what it has."""
-    kind = "" if Part.KIND in lacks else f"{principal.kind} "
-    parts = [f"{kind}{principal.subject}"]
-    if principal.username:
-        parts[0] += f" ({principal.username})"
-    if Part.HELD in lacks:
-        return one_line(f"{parts[0]}; {Part.HELD} are not in the log")
-    parts.append(f"roles {', '.join(principal.roles)}" if principal.roles else "no roles")
-    held = ", ".join(held_by(principal))
-    parts.append(f"permissions {held}" if held else "no permissions")
-    return one_line("; ".join(parts))
-
-
-def _holds(request: Request, source: TokenSource) -> bool:
-    try:
-        find_token(request, (source,))
-    except TokenError:
-        return False
-    return True
-
-
-def _texts_of_checks(token: jws.UnverifiedToken) -> dict[str, str]:
-    """Return a text for each check that a token has passed."""
-    claims = token.claims
-    times = [f"{name} {_moment(claims[name])}" for name in ("nbf", "exp") if name in claims]
+def _single_readings(upstream: Upstream) -> dict[str, Upstream]:
+    """Return for each reading of an upstream one that has only this reading."""
+    none = Upstream()
     return {
-        "form": f"three parts, alg {token.alg}" + (f", kid {token.kid}" if token.kid else ""),
-        "issuer": f"iss {claims['iss']}"
-        if "iss" in claims
-        else "no iss: the issuer with allow_missing_issuer",
-        "times": ", ".join(times),
-        "audience": f"aud {claims['aud']}" if "aud" in claims else "not required",
-        "kind": "not a refresh token",
-        "key": "the issuer has a matching key or secret",
-        "signature": "valid",
+        name: none._replace(**{name: value})
+        for name, value in upstream._asdict().items()
+        if value != getattr(none, name)
     }
-
-
-def _moment(seconds: object) -> str:
-    if not isinstance(seconds, int | float):
-        return "(not a number)"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -22,11 +22,11 @@ _CREDENTIALS = frozenset({Reason.MULTIPLE_CREDENTIALS, Reason.NOT_READY})
 # By their words: a log has a million of each, and calling an enum is slow.
 _REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
-_NOTHING: frozenset["Part"] = frozenset()
+_NOTHING: frozenset["CallerField"] = frozenset()
 _decode = json.JSONDecoder().decode
 
 
-class Part(StrEnum):
+class CallerField(StrEnum):
     """What a route may ask of who asks, and a log may leave out."""
 
     KIND = "kind"
@@ -45,7 +45,7 @@ class Logged(NamedTuple):
     reason: Reason
     route: str | None
     principal: Principal | None
-    lacks: frozenset[Part]
+    lacks: frozenset[CallerField]
     entry: Mapping[str, Any]
 
     @property
@@ -116,7 +116,7 @@ def read_line(line: bytes) -> Logged:
     )
 
 
-def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Part]]:
+def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[CallerField]]:
     """Return who asked, and what the log leaves out of that."""
     subject = _text(entry, "subject")
     if not subject:
@@ -136,11 +136,11 @@ def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Pa
     if kind and issuer and roles is not None and permissions is not None:
         return principal, _NOTHING
     known = {
-        Part.KIND: kind is not None,
-        Part.ISSUER: issuer != "",
-        Part.HELD: roles is not None and permissions is not None,
+        CallerField.KIND: kind is not None,
+        CallerField.ISSUER: issuer != "",
+        CallerField.HELD: roles is not None and permissions is not None,
     }
-    return principal, frozenset(part for part in Part if not known[part])
+    return principal, frozenset(part for part in CallerField if not known[part])
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

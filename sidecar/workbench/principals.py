@@ -1,4 +1,4 @@
-"""Who asks: nobody, a literal token, or claims that are taken as verified."""
+"""Caller: nobody, a literal token, or claims that are taken as verified."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ PLACEHOLDER = b"placeholder"  # of a principal that is known without its token
 
 
 class UnknownIssuerError(Exception):
-    """Claims are to be of an issuer that the configuration does not have."""
+    """GivenClaims are to be of an issuer that the configuration does not have."""
 
 
-class Claims(NamedTuple):
-    """Claims that are taken as verified.
+class GivenClaims(NamedTuple):
+    """GivenClaims that are taken as verified.
 
     ``issuer`` names who is taken to have signed them; None: the one that ``iss`` names, else the
     one that tokens without ``iss`` belong to, else the first.
@@ -33,12 +33,12 @@ class Claims(NamedTuple):
     issuer: str | None = None
 
 
-Who = Claims | Principal | bytes | None
-"""Who asks: claims or a principal taken as verified, a literal token, nobody."""
+Caller = GivenClaims | Principal | bytes | None
+"""Caller: claims or a principal taken as verified, a literal token, nobody."""
 
 
 class Taken(NamedTuple):
-    """Claims as a request can carry them: a token of this form, which no key has signed.
+    """GivenClaims as a request can carry them: a token of this form, which no key has signed.
 
     ``entry`` is None for claims whose time is over or still to come: verifying says so.
     """
@@ -79,7 +79,7 @@ class TakenAsVerified(MutableMapping[bytes, Verified]):
         return len({**self._taken, **self._verified})
 
 
-def take(given: Claims | Principal, snapshot: Snapshot, now: float) -> Taken:
+def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Taken:
     """Return claims, or whom claims proved earlier, as a token that counts as verified.
 
     ``exp`` and ``nbf`` are judged at ``now`` (epoch seconds) where they are given.
@@ -149,7 +149,7 @@ def text_target(path: str) -> bytes:
     return "".join(char if char.isascii() else quote(char) for char in path).encode()
 
 
-def _issuer_of(given: Claims, issuers: tuple[Issuer, ...]) -> tuple[int, Issuer]:
+def _issuer_of(given: GivenClaims, issuers: tuple[Issuer, ...]) -> tuple[int, Issuer]:
     named = given.issuer
     iss = given.claims.get("iss")
     if named is None and isinstance(iss, str):

@@ -7,7 +7,7 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.route import Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.workbench.logs import UNASKED, Logged, Part
+from sidecar.workbench.logs import UNASKED, CallerField, Logged
 from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, present
 
 
@@ -46,15 +46,15 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
     return new
 
 
-def _deciding(route: Route, reason: Reason) -> Iterator[Part]:
+def _deciding(route: Route, reason: Reason) -> Iterator[CallerField]:
     """Yield the parts of a principal on which this decision of ``permits`` stands.
 
     Roles and permissions only ever open: who gets through with none of them gets through.
     """
     if route.principals != {"user"}:  # who is not said to be anything else is a user
-        yield Part.KIND
+        yield CallerField.KIND
     if route.issuers and reason is not Reason.WRONG_PRINCIPAL_KIND:
-        yield Part.ISSUER
+        yield CallerField.ISSUER
     waivable = reason is Reason.NOT_OWNER and route.owner_unless
     if waivable or reason in {Reason.PERMISSION_DENIED, Reason.ROLE_DENIED}:
-        yield Part.HELD
+        yield CallerField.HELD

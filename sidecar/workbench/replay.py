@@ -82,8 +82,8 @@ class Replay:
         self.allowed += logged.allowed
         request = logged.request
         failed = logged.reason if logged.token_failed else None
-        who = logged.principal
-        key = (request.method, request.host, request.target, who, failed, logged.lacks)
+        caller = logged.principal
+        key = (request.method, request.host, request.target, caller, failed, logged.lacks)
         if key in self._known:
             new = self._known[key]
         else:

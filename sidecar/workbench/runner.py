@@ -1,13 +1,17 @@
-"""Runs a case file: every request by every principal, and what differs from what is wanted."""
+"""Runs case files: every request by every principal, once or whenever a file changes."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sidecar.core.decision import Allow
 from sidecar.workbench.case_file import Case, Cell
 from sidecar.workbench.case_schema import Expectation
-from sidecar.workbench.engine import Bench, Judged
+from sidecar.workbench.engine import Judged, PolicyEngine
+
+POLL_SECONDS = 0.5
 
 
 class Difference(NamedTuple):
@@ -29,9 +33,9 @@ class Result(NamedTuple):
 
 def run_case(case: Case) -> Iterator[Result]:
     """Judge every request by every principal."""
-    bench = Bench(case.config, case.now)
+    engine = PolicyEngine(case.config, case.now)
     for cell in case.cells:
-        judged = bench.judge(case.requests[cell.request], case.principals[cell.principal])
+        judged = engine.judge(case.requests[cell.request], case.principals[cell.principal])
         yield Result(case, cell, judged, tuple(_differences(cell.wanted, judged)))
 
 
@@ -69,3 +73,24 @@ def _json(body: str) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def watch(run: Callable[[], Iterable[Path]], wait: Callable[[], None] | None = None) -> None:
+    """Run, wait until one of the files that it returns changes, and repeat until KeyboardInterrupt.
+
+    ``wait`` replaces the pause of POLL_SECONDS between two looks at the files.
+    """
+    pause = wait or (lambda: time.sleep(POLL_SECONDS))
+    while True:
+        files = tuple(run())
+        before = [_stamp(file) for file in files]
+        while [_stamp(file) for file in files] == before:
+            pause()
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -16,9 +16,9 @@ from sidecar.core.request import Request
 from sidecar.extauthz.envoy_client import check_message, read_answer
 from sidecar.transport import h2
 from sidecar.transport.interface import Methods
-from sidecar.workbench.engine import Bench
+from sidecar.workbench.engine import PolicyEngine
 from sidecar.workbench.explain import Explainer, Explanation
-from sidecar.workbench.principals import Claims, Who, present
+from sidecar.workbench.principals import Caller, GivenClaims, present
 from tests.edge.transport_rig import call, talking
 from tests.support import signing
 from tests.support.case_tokens import CASES, KEY, SECRET, literal_tokens
@@ -68,7 +68,7 @@ def claims(dice: random.Random) -> dict[str, object]:
     return found
 
 
-def requests(dice: random.Random) -> Iterator[tuple[Request, Who]]:
+def requests(dice: random.Random) -> Iterator[tuple[Request, Caller]]:
     """Yield requests of every shape, by people of every kind."""
     for number in range(REQUESTS // len(CONFIGS)):
         path = dice.choice(PATHS)
@@ -80,18 +80,18 @@ def requests(dice: random.Random) -> Iterator[tuple[Request, Who]]:
             )
         host = dice.choice(["localhost", "api.jobfirst.local:8443", "API.jobfirst.local", ""])
         headers = {**dice.choice(HEADERS), "x-request-id": (str(number).encode(),)}
-        request = Request(dice.choice(METHODS), host, path.encode(), headers, raw_headers=True)
-        who: Who = None
+        request = Request(dice.choice(METHODS), host, path.encode(), headers, faithful=True)
+        caller: Caller = None
         kind = dice.random()
         if kind < 0.2:
-            who = dice.choice(TOKENS)
+            caller = dice.choice(TOKENS)
         elif kind < 0.85:
-            who = Claims(claims(dice))
-        yield request, who
+            caller = GivenClaims(claims(dice))
+        yield request, caller
 
 
 def explainer(config: Config) -> Explainer:
-    return Explainer(Bench(config, time.time()), "routes.yaml", config.route_lines)
+    return Explainer(PolicyEngine(config, time.time()), "routes.yaml", config.route_lines)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -99,33 +99,33 @@ async def test_explain_and_the_server_agree(path: Path) -> None:
     """On 10,000 generated requests, many in flight on one connection, claims really signed."""
     config = load(path, {})
     explaining = explainer(config)
-    snapshot = explaining.bench.snapshot
+    snapshot = explaining.engine.snapshot
     checks = service(snapshot, answers=wiring.answers(config), keys=FreshKeys())
     known = {issuer.name for issuer in config.issuers}
-    told: set[Reason] = set()
+    reasons: set[Reason] = set()
     asking = iter(requests(random.Random(path.stem)))
 
     async def ask() -> None:
-        for request, who in asking:
-            token = who
-            if isinstance(who, Claims):
-                if who.claims["iss"] not in known:
-                    who = Claims({**who.claims, "iss": "zervi"})
-                token = signed(who.claims)
-            explanation = explaining.explain(request, who)
+        for request, caller in asking:
+            token = caller
+            if isinstance(caller, GivenClaims):
+                if caller.claims["iss"] not in known:
+                    caller = GivenClaims({**caller.claims, "iss": "zervi"})
+                token = signed(caller.claims)
+            explanation = explaining.explain(request, caller)
             asked = request
             if isinstance(token, bytes):
                 asked = present(token, request, snapshot.token_sources[0])
             answer = await call(channel, CHECK, check_message(asked), within=30.0)
-            assert explanation.judged.answer == read_answer(answer), (request, who)
+            assert explanation.judged.answer == read_answer(answer), (request, caller)
             agrees(explanation)
-            told.add(explanation.judged.decision.reason)
+            reasons.add(explanation.judged.decision.reason)
 
     served = Methods({CHECK: checks.check}, {})
     async with talking(h2.Server, served) as channel, asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
             group.create_task(ask())
-    assert len(told) >= 12
+    assert len(reasons) >= 12
 
 
 def signed(claims: Mapping[str, object]) -> bytes:

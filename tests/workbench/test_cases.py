@@ -20,7 +20,7 @@ from sidecar.workbench.case_schema import (
     RequestEntry,
 )
 from sidecar.workbench.coverage import measure
-from sidecar.workbench.engine import Bench
+from sidecar.workbench.engine import PolicyEngine
 from sidecar.workbench.runner import Result, run_case
 from tests.support.case_tokens import CASES, files
 
@@ -83,10 +83,10 @@ def _given(result: Result, route: Route) -> list[str]:
 
 def _by_host_alone(result: Result) -> Route | None:
     """Return the route that the request would have had on one of its hosts."""
-    bench = Bench(result.case.config, result.case.now)
+    engine = PolicyEngine(result.case.config, result.case.now)
     for route in result.case.config.policy.routes:
         for host in route.hosts:
-            found = bench.judge(result.judged.request._replace(host=host)).decision.route
+            found = engine.judge(result.judged.request._replace(host=host)).decision.route
             if found == route:
                 return route
     return None

@@ -11,7 +11,7 @@ from sidecar.cli import main
 from sidecar.core.reasons import Reason
 from sidecar.documents.findings import one_of
 from sidecar.workbench.case_schema import PINNED
-from sidecar.workbench.watching import watch
+from sidecar.workbench.runner import watch
 
 CASE = """\
 api_gateway:

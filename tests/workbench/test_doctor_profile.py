@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.workbench.doctor.checks import CHECKS
+from sidecar.workbench.doctor.allowlist import CHECKS
 from sidecar.workbench.doctor.profile import load_profile
 from tests.support.doctor_page import PAGE, page
 from tests.support.envoy_api import messages

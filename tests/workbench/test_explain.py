@@ -331,6 +331,6 @@ def test_explain_shows_the_reading_of_the_host_that_denies(
     )
     config = str(files.config)
     told = explain("--path", "/x", "--host", "A.test", config=config)
-    assert "to an upstream that compares hosts as they are spelt this path is " in told
+    assert "for an upstream that compares hosts without normalising them, this path is " in told
     assert "DENY token_missing" in told
     assert "ALLOW public" in explain("--path", "/x", "--host", "a.test", config=config)

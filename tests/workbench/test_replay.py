@@ -15,10 +15,10 @@ from sidecar.config import load
 from sidecar.core.reasons import Reason
 from sidecar.ops.decision_log import render
 from sidecar.workbench import replay as module
-from sidecar.workbench.engine import Bench
+from sidecar.workbench.engine import PolicyEngine
 from sidecar.workbench.explain import Explainer
 from sidecar.workbench.explain_logged import explain_logged
-from sidecar.workbench.logs import Part, UnusableLineError, read_line
+from sidecar.workbench.logs import CallerField, UnusableLineError, read_line
 from sidecar.workbench.rejudge import rejudge
 from sidecar.workbench.replay import Kind, Replay
 from tests.support.case_tokens import CASES
@@ -243,9 +243,9 @@ def test_any_log_line_that_is_replayed_is_explained(entry: dict[str, Any]) -> No
         logged = read_line(json.dumps({**line("/both", "ok"), **entry}).encode())
     except UnusableLineError:
         return
-    bench = Bench(REPLAYED, 0.0)
-    explanation = explain_logged(Explainer(bench, "", REPLAYED.route_lines), logged)
-    new = rejudge(logged, bench.snapshot, 0.0)
+    engine = PolicyEngine(REPLAYED, 0.0)
+    explanation = explain_logged(Explainer(engine, "", REPLAYED.route_lines), logged)
+    new = rejudge(logged, engine.snapshot, 0.0)
     if explanation.verdict:
         assert new is not None
         assert new.reason == explanation.judged.decision.reason
@@ -277,7 +277,7 @@ def test_what_the_sidecar_logs_can_be_replayed() -> None:
     assert not logged.lacks
     assert logged.principal == principal
     assert logged.request.target == b"/closed/1"
-    assert read_line(render(records[0])).lacks == {Part.HELD}
+    assert read_line(render(records[0])).lacks == {CallerField.HELD}
 
 
 def test_what_a_star_came_to_can_be_replayed() -> None:

@@ -1,19 +1,37 @@
-"""A part of an Envoy configuration against what the profile accepts there."""
+"""Compares a part of an Envoy configuration with what the profile accepts there."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from sidecar.documents.findings import Place, Problem, Severity, one_of, quoted
 from sidecar.documents.untyped import mapping, sequence
-from sidecar.workbench.doctor.checks import CHECKS
+from sidecar.workbench.doctor import cors, filters, logs, routes, service
 from sidecar.workbench.doctor.context import Context
 from sidecar.workbench.doctor.document import Part, short, type_name
 from sidecar.workbench.doctor.profile import Message, Rule
 from sidecar.workbench.doctor.values import misses
 
+Check = Callable[[Part, Context], Iterator[Problem]]
+
+# What code examines, by the name that the profile's data has for it.
+CHECKS: Mapping[str, Check] = {
+    "none": lambda _part, _context: iter(()),
+    "manager": filters.manager,
+    "stats_manager": filters.stats_manager,
+    "routes": routes.table,
+    "headers_added": routes.headers,
+    "action": routes.action,
+    "stats_route": routes.stats_route,
+    "mutations": service.mutations,
+    "service": service.service,
+    "cors": cors.cors,
+    "format": logs.log_format,
+    "header_value": logs.header_value,
+}
+
 
 def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
-    """Yield what a message has that its entry in the profile does not accept, or lacks."""
+    """Yield what a message has or lacks against its entry in the profile."""
     message = context.profile[name]
     if message.opaque:
         if message.opaque != "silent":
