@@ -1,4 +1,4 @@
-"""Asks a running sidecar on its admin socket, for the commands that change its state."""
+"""Sends commands to the admin socket of a running sidecar."""
 
 import argparse
 import http.client
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_CONFIG = Path("/etc/zervi/sidecar.yaml")  # as the image serves it
-SECONDS = 5.0  # to leave the registry takes two at most
-MAX_ANSWER_BYTES = 4096  # a few lines of JSON
+SECONDS = 5.0  # leaving the registry takes at most two
+MAX_ANSWER_BYTES = 4096  # the answer is a few lines of JSON
 
 
 class AdminError(Exception):
-    """The sidecar did not do it; the message is one line for the operator."""
+    """The command failed; the message is one line for the operator."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take where the sidecar's admin socket is."""
+    """Add the options that name the admin socket."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--config",
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def post(args: argparse.Namespace, path: str) -> dict[str, Any]:
-    """Ask the sidecar; return its answer. Raises AdminError."""
+    """Send a request to the sidecar; return its answer. Raises AdminError."""
     where = (args.socket or _configured(args.config or DEFAULT_CONFIG)).removeprefix("unix:")
     connection = _Connection(where)
     try:
@@ -71,12 +71,12 @@ def post(args: argparse.Namespace, path: str) -> dict[str, Any]:
 def _object(content: bytes) -> dict[str, Any]:
     body = json.loads(content)
     if not isinstance(body, dict):
-        raise ValueError("an object is expected")  # noqa: TRY004 -- the content is wrong
+        raise ValueError("not an object")  # noqa: TRY004 -- the content is wrong
     return body
 
 
 def _configured(path: Path) -> str:
-    """Read ``listen.admin`` and nothing else: a mistake elsewhere must not keep a pod from leaving.
+    """Read only ``listen.admin``: an error elsewhere must not keep a pod from leaving.
 
     Raises AdminError.
     """

@@ -1,7 +1,7 @@
-"""Validate a configuration and the policy it names, and say what a careful reviewer would.
+"""Validate a configuration and its policy, and warn of what weakens them.
 
-Exits 0 when all is good, 1 on errors (with --strict on warnings too), and 2 when it was called
-wrongly.
+Exit codes: 0 without errors, 1 with errors (with --strict also with warnings), 2 for wrong
+arguments.
 """
 
 import argparse
@@ -17,7 +17,7 @@ EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the configuration's path, how strict to be, and how to tell."""
+    """Add the configuration, strictness and output format."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
     parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""Examine an Envoy bootstrap, or a config_dump of a running one, for what weakens the boundary.
+"""Check an Envoy bootstrap, or a config_dump of a running Envoy, for weaknesses.
 
-Exits 0 when all is good, 1 on errors (with --strict on warnings too), and 2 when it was called
-wrongly.
+Exit codes: 0 without errors, 1 with errors (with --strict also with warnings), 2 for wrong
+arguments.
 """
 
 import argparse
@@ -18,7 +18,7 @@ EXAMPLE = "zervi-sidecar doctor --envoy envoy.yaml --config sidecar.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take both configurations, and how to tell."""
+    """Add both configurations and the output format."""
     parser.add_argument("--envoy", type=Path, required=True, metavar="FILE", help="YAML or JSON")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the sidecar.yaml that it must match"

@@ -1,8 +1,8 @@
-"""Explain what is decided on a request, and why, as the sidecar would with this configuration.
+"""Show the decision on a request, and why, step by step, without a running sidecar.
 
-Of a request that was logged there is a verdict only where the log holds what that takes. Exits 0
-when there is an explanation, whatever it says, 1 when the configuration or the fixtures
-have errors, and 2 when it was called wrongly.
+A logged request gets a verdict only if the log contains enough for one. Exit codes: 0 if the
+request is explained, whether allowed or denied; 1 if the configuration or the fixtures have errors;
+2 for wrong arguments.
 """
 
 import argparse
@@ -28,11 +28,11 @@ STDIN = "-"
 
 
 class _CallError(Exception):
-    """The command was called wrongly."""
+    """The arguments are wrong."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the request, and who asks."""
+    """Add the options for the request and its caller."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
     parser.add_argument("--method", default="GET", help="default: GET")
     parser.add_argument("--path", help="the path, with its query if there is one")
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _warn_of_missing_secrets(config: "Config") -> None:
-    """Say which tokens cannot be verified here, where a running sidecar could."""
+    """Warn of issuers whose secrets are not set, so that their tokens cannot be verified."""
     for settings, issuer in zip(config.settings.zervi.issuers, config.issuers, strict=True):
         if settings.secret_env is not None and not issuer.secrets:
             names = " and ".join(settings.secret_env)
@@ -150,7 +150,7 @@ def _caller(args: argparse.Namespace) -> "Caller":
 
 
 def _claims(text: str) -> dict[str, object]:
-    """Return claims from JSON, or from the file of that name."""
+    """Return claims from JSON text, or from the file with that name."""
     try:
         if not text.lstrip().startswith("{"):
             text = Path(text).read_text(encoding="utf-8")

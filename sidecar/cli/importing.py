@@ -1,7 +1,7 @@
-"""Make a route table from what describes the upstream already: an OpenAPI 3 document.
+"""Create a route table from an OpenAPI 3 document of the upstream.
 
-Security scopes become permissions, an operation with `security: []` is public, and one of which
-nothing is said needs a token. Look at what came out before you use it.
+Security scopes become permissions. An operation with `security: []` is public; one without
+`security` needs a token. Review the table before you use it.
 """
 
 import argparse
@@ -14,13 +14,13 @@ SPEC_ERROR = 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the kind of document, and where it is."""
+    """Add the kind of document and its path."""
     parser.add_argument("kind", choices=("openapi",))
     parser.add_argument("spec", type=Path, metavar="SPEC", help="YAML or JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the route table; return 1 for a document that cannot be one."""
+    """Print the route table; return 1 for an invalid document."""
     from sidecar.config import ConfigError
     from sidecar.workbench.openapi import read_spec, routes_yaml
 

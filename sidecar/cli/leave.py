@@ -1,7 +1,7 @@
-"""Take a running sidecar out of the registry, while it goes on deciding.
+"""Deregister a running sidecar; it continues to decide requests.
 
-For the sidecar's own `preStop` hook, which Kubernetes runs as soon as the pod begins to end. May be
-called again. Exits 0 when the sidecar has left, 1 when it has not, 2 when it was called wrongly.
+For the sidecar's `preStop` hook, which Kubernetes runs when the pod begins to terminate. It can be
+repeated. Exit codes: 0 if the sidecar is deregistered, 1 if not, 2 for wrong arguments.
 """
 
 import argparse
@@ -16,7 +16,7 @@ MAX_WAIT = "1h"  # as for `drain`; Kubernetes ends the pod far earlier
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take where the sidecar is, and how long to wait."""
+    """Add the sidecar's address and the time to wait."""
     admin_socket.arguments(parser)
     parser.add_argument(
         "--wait",
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the sidecar, wait; return 0 when it is out of the registry."""
+    """Ask the sidecar, wait; return 0 if it is deregistered."""
     try:
         print(admin_socket.post(args, "/leave").get("detail", "left"), flush=True)
         code = 0

@@ -1,6 +1,6 @@
-"""Let the candidate of policy.shadow decide, until either policy file changes or a restart.
+"""Activate the candidate of policy.shadow, until either policy file changes or a restart.
 
-Exits 0 when it is in force, 1 when it is not, 2 when the command was called wrongly.
+Exit codes: 0 if it is active, 1 if not, 2 for wrong arguments.
 """
 
 import argparse
@@ -12,12 +12,12 @@ EXAMPLE = "zervi-sidecar promote"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take where the sidecar is."""
+    """Add the sidecar's address."""
     admin_socket.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the sidecar; return 0 when the candidate decides."""
+    """Ask the sidecar; return 0 if the candidate is active."""
     try:
         done = admin_socket.post(args, "/policy/promote")
     except admin_socket.AdminError as error:

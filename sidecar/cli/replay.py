@@ -1,8 +1,8 @@
-"""Hold decisions that were logged against another policy, and list what would change.
+"""Compare logged decisions with those of another policy, and list the changes.
 
-Exits 0 when nothing would be newly allowed (or --accept), 1 when something would, when nothing
-could be judged, or when more than --max-unknown could not, and 2 when it was called wrongly, the
-policy has errors, or a log cannot be read.
+Exit codes: 0 if no request is newly allowed (or with --accept); 1 if one is, if no request could be
+judged, or if more than --max-unknown could not; 2 for wrong arguments, an invalid policy or an
+unreadable log.
 """
 
 import argparse
@@ -23,7 +23,7 @@ PROGRESS_LINES = 50_000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the logs and the policy."""
+    """Add the logs and the policy."""
     parser.add_argument(
         "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
     )
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what would change; return 0, 1 when that fails, 2 for bad input."""
+    """Print the changes; return 0, 1 if they fail the check, 2 for invalid input."""
     from sidecar.app import wiring
     from sidecar.config import ConfigError, load
     from sidecar.config.load import read_policy
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def percentage(text: str) -> float:
-    """Return a share from 0 to 100. Raises ValueError, of which argparse makes an error."""
+    """Return a share from 0 to 100. Raises ValueError, which argparse reports."""
     percent = float(text)
     if not 0 <= percent <= 100:
         raise ValueError
@@ -90,7 +90,7 @@ def percentage(text: str) -> float:
 
 
 def _too_little(replay: "Replay", max_unknown: float) -> str:
-    """Say why the replay shows too little to rely on; empty where it does not."""
+    """Return why too few requests could be judged; empty if enough could."""
     if replay.requests == replay.unknown:
         return "no request could be judged, so the result says nothing about the policy"
     share = 100 * replay.unknown / replay.requests
@@ -100,7 +100,7 @@ def _too_little(replay: "Replay", max_unknown: float) -> str:
 
 
 def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
-    """Replay one log, saying how far it is where a person watches."""
+    """Replay one log, with progress if standard error is a terminal."""
     from sidecar.workbench.logs import lines_of
 
     watched = sys.stderr.isatty()
@@ -134,7 +134,7 @@ def _print(replay: "Replay") -> None:
 
 
 def _summary(replay: "Replay") -> str:
-    """Return one line for a pull request."""
+    """Return one line, such as for a pull request."""
     from sidecar.workbench.formats import counted
     from sidecar.workbench.replay import Kind
 

@@ -1,6 +1,6 @@
-"""Print the JSON Schema of sidecar.yaml or routes.yaml, for editors that complete and underline.
+"""Print the JSON Schema of sidecar.yaml or routes.yaml, for editors.
 
-It describes the form; what must hold between keys, `check` alone says.
+The schema describes each key; only `check` examines rules between keys.
 """
 
 import argparse
@@ -10,7 +10,7 @@ EXAMPLE = "zervi-sidecar schema routes > routes.schema.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which file."""
+    """Add the choice of the file."""
     parser.add_argument("of", nargs="?", choices=("config", "routes"), default="config")
 
 

@@ -1,7 +1,7 @@
-"""Test a policy by cases: requests, principals, and who may do what.
+"""Run the test cases of a policy: requests, principals and expected decisions.
 
-What a case does not list is expected denied. Exits 0 when all is as expected, 1 when not, 2 when
-a case cannot be read.
+A pair that a case does not list must be denied. Exit codes: 0 if all expectations are met, 1 if
+not, 2 if a case is invalid.
 """
 
 import argparse
@@ -26,14 +26,14 @@ principals:
 requests:
   read orders: GET /api/orders/1
 expect:
-  read orders: {alice: allow, nobody: token_missing}
+  read orders: {alice: allow, anyone: token_missing}
 """
 
 CASES_ERROR = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the cases, and what is to be told of them."""
+    """Add the cases and the output options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     indented = "".join(f"  {line}\n" for line in CASE.splitlines())
     parser.epilog = (
@@ -54,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the cases; return 0, 1 when something differs, 2 when a case cannot be read."""
+    """Run the cases; return 0, 1 if an expectation is not met, 2 if a case is invalid."""
     if not args.watch:
         return _run(args)[0]
     from sidecar.workbench.runner import watch
@@ -111,7 +111,7 @@ def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
 
 
 def _files(given: Iterable[Path]) -> Iterable[Path]:
-    """Yield the case files that are named, and those in directories: they hold ``requests``."""
+    """Yield the named files, and the case files in named directories."""
     for path in given:
         if not path.is_dir():
             yield path
@@ -122,11 +122,11 @@ def _files(given: Iterable[Path]) -> Iterable[Path]:
 
 
 def _is_case(file: Path) -> bool:
-    """Say whether a file of a directory is a case: it has ``requests`` at its top."""
+    """Return whether a file in a directory is a case: it has the key ``requests``."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return True  # reading it will say what is wrong
+        return True  # reading it reports the error
     return any(line.startswith(("requests:", '"requests":')) for line in lines)
 
 

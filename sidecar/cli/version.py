@@ -8,10 +8,10 @@ EXAMPLE = "zervi-sidecar version"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments."""
+    """Add no options."""
 
 
-def run(args: argparse.Namespace) -> int:  # noqa: ARG001 -- every command is run alike
+def run(args: argparse.Namespace) -> int:  # noqa: ARG001 -- the same for every command
     """Print one line."""
     print(f"zervi-sidecar {version('zervi-sidecar')} (Python {platform.python_version()})")
     return 0

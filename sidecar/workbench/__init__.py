@@ -1,1 +1,1 @@
-"""Know before you deploy, and know why afterwards: the engine that enforces, asked offline."""
+"""Offline tools with the same engine as the sidecar: explain, test, replay, doctor, import."""

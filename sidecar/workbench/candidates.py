@@ -1,7 +1,7 @@
-"""The routes that match a request's path, and why each of them except one does not apply.
+"""Lists the routes whose path matches a request, and why all others but one were not selected.
 
-Each route is compiled as a table of its own, so that only the matcher decides what matches. That
-costs as much as compiling the whole table: too much for a Check.
+Each route is compiled into a table of its own, so that only the matcher knows how paths match. That
+costs as much as compiling the whole table, so the sidecar itself does not do it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of, normalise_host
 from sidecar.core.routes.table import Policy, compile_policy
 
-MAX_NEAR = 3  # routes that are listed because they nearly match
+MAX_NEAR = 3  # similar routes that are listed
 
 
 class Candidate(NamedTuple):
-    """A route whose path matches; ``lost`` says why it does not apply, empty if it does."""
+    """A route whose path matches; ``lost`` says why it is not selected, and is empty if it is."""
 
     route: Route
     lost: str
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
 def candidates(
     policy: Policy, host: str, method: str, segments: tuple[str, ...]
 ) -> tuple[Candidate, ...]:
-    """Return every route whose path matches, the winner first, then in the order of the file."""
+    """Return every route whose path matches, the selected one first, the others in file order."""
     found = policy.match(host, method, segments)
     winner = found.route if isinstance(found, NotAllowed) else found
     matching = [route for route in policy.routes if _matches(policy, route, segments)]
@@ -35,7 +35,7 @@ def candidates(
 
 
 def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
-    """Yield routes that a path nearly matches, and what it lacks; for one that matches none."""
+    """Yield routes with a similar path, and the difference, for a path that no route matches."""
     named: list[Route] = []
     for route in policy.routes:
         if len(named) == MAX_NEAR:
@@ -96,7 +96,7 @@ def _wider(
     theirs: Sequence[str | None],
     winner: Route,
 ) -> str:
-    """Say where the winner's path is more specific."""
+    """Return where the winner's path is more specific."""
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
         if our is None and their is not None:
             return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"

@@ -1,4 +1,4 @@
-"""A case file with all that it names, ready to be run, or all that is wrong with it."""
+"""Reads a case file and every file that it names; reports all errors in them."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Cell(NamedTuple):
-    """What is wanted of one request by one principal; ``line`` is where that stands."""
+    """What is expected of one request by one principal; ``line`` is that of the expectation."""
 
     request: str
     principal: str
@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A case file with all that it names. ``now`` is epoch seconds; ``files`` are all it read."""
+    """A case file with everything it names. ``now`` is epoch seconds; ``files`` are those read."""
 
     path: Path
     now: float
@@ -59,7 +59,7 @@ class Case(NamedTuple):
 def read_case(path: Path) -> Case:
     """Read a case file, its fixtures, configuration and policy.
 
-    Raises ConfigError with all that is wrong with any of them.
+    Raises ConfigError with every error in any of them.
     """
     content = _content(path)
     document = read_yaml(content)
@@ -73,7 +73,7 @@ def read_case(path: Path) -> Case:
     except ConfigError as error:
         findings += error.findings
     for name in fixtures.keys() & principals.keys():
-        message = f"{quoted(name)} stands in the fixtures too"
+        message = f"{quoted(name)} is also in the fixtures"
         problems.append(Problem(("principals", name), "duplicate-key", message))
     config = None
     try:
@@ -109,7 +109,7 @@ def read_case(path: Path) -> Case:
 
 
 def read_fixtures(path: Path) -> Mapping[str, PrincipalEntry]:
-    """Read a file of principals. Raises ConfigError with all that is wrong with it."""
+    """Read a file of principals. Raises ConfigError with every error in it."""
     document = read_yaml(_content(path))
     fixtures, problems = _read(Fixtures, document, path.parent)
     if findings := located(path, document, problems):
@@ -118,7 +118,7 @@ def read_fixtures(path: Path) -> Mapping[str, PrincipalEntry]:
 
 
 def caller_of(entry: PrincipalEntry) -> Caller:
-    """Return how a principal asks."""
+    """Return the caller that an entry describes."""
     if entry.token is not None:
         return entry.token.encode()
     return GivenClaims(entry.claims or {}, entry.issuer)
@@ -150,22 +150,22 @@ def _read(section: type[T], document: Document, base: Path) -> tuple[T | None, l
 
 def _principal(name: str, entry: object, place: Place) -> Iterator[Problem]:
     if name in {ANONYMOUS, ANYONE}:
-        yield Problem(place, "bad-value", f"{quoted(name)} has a meaning of its own")
+        yield Problem(place, "bad-value", f"{quoted(name)} is a reserved name")
     given = [key for key in ("claims", "token") if mapping(entry).get(key) is not None]
     if isinstance(entry, dict) and len(given) != 1:
-        yield Problem(place, "bad-value", f"{quoted(name)} takes either `claims` or `token`")
+        yield Problem(place, "bad-value", f"{quoted(name)} needs either `claims` or `token`")
 
 
 def _names(entries: CaseEntries, known: set[str]) -> Iterator[Problem]:
-    """Yield what an expectation names that is not there."""
+    """Yield requests and principals that an expectation names and the file does not have."""
     for request, wanted in entries.expect.items():
         if request not in entries.requests:
-            message = f"no request has the name {quoted(request)}"
+            message = f"unknown request {quoted(request)}"
             yield Problem(("expect", request), "unknown-request", message)
         for principal in wanted:
             if principal not in known | {ANYONE}:
-                message = f"no principal has the name {quoted(principal)}"
-                hint = f"there are {', '.join(sorted(known))}, and {ANYONE}"
+                message = f"unknown principal {quoted(principal)}"
+                hint = f"known: {', '.join(sorted(known))}, and {ANYONE}"
                 yield Problem(("expect", request, principal), "unknown-principal", message, hint)
 
 
@@ -175,13 +175,13 @@ def _issuers(principals: Mapping[str, PrincipalEntry], config: Config) -> Iterat
         iss = (entry.claims or {}).get("iss")
         issuer = entry.issuer or (iss if isinstance(iss, str) else None)
         if entry.claims is not None and issuer is not None and issuer not in known:
-            message = f"no issuer has the name {quoted(issuer)}"
-            hint = f"there are {', '.join(map(quoted, known))}"
+            message = f"unknown issuer {quoted(issuer)}"
+            hint = f"known: {', '.join(map(quoted, known))}"
             yield Problem(("principals", name), "unknown-issuer", message, hint)
 
 
 class _Named:
-    """What a case file names, even where other keys are wrong."""
+    """The files that a case file names, even if its other keys have errors."""
 
     def __init__(self, document: Document, path: Path) -> None:
         value = mapping(document.value)
@@ -208,7 +208,7 @@ def _configuration(named: _Named, document: Document, digest: str) -> tuple[Conf
 
 
 def _cells(entries: CaseEntries, everybody: tuple[str, ...], document: Document) -> Iterator[Cell]:
-    """Yield the whole matrix: what is not listed is denied."""
+    """Yield each pair of request and principal; one that is not listed must be denied."""
     denied = Expectation(decision="deny")
     for request in entries.requests:
         wanted = entries.expect.get(request, {})

@@ -14,8 +14,8 @@ from sidecar.documents.findings import BadValueError, Place, quoted
 from sidecar.documents.kinds import Choice, File, Integer, Kind, List, Mapped, Notes, Optional, Text
 from sidecar.documents.schema import Section
 
-ANONYMOUS = "nobody"  # who sends no token; there without being listed
-ANYONE = "anyone"  # in an expectation: whoever is not named there
+ANONYMOUS = "nobody"  # the principal without a token, which always exists
+ANYONE = "anyone"  # in an expectation: every principal that it does not name
 
 PINNED = "2026-01-01T00:00:00Z"
 
@@ -42,7 +42,7 @@ def _any_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """A value that is used as it stands."""
+    """A value that is used unchanged."""
 
     def read(self, value: object, place: Place, notes: Notes) -> Any:  # noqa: ARG002 -- as every kind's
         """Read it."""
@@ -51,7 +51,7 @@ class Anything:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """A mapping whose values are used as they stand."""
+    """A mapping whose values are used unchanged."""
 
     def read(self, value: object, place: Place, notes: Notes) -> dict[str, Any]:
         """Read a mapping."""
@@ -62,7 +62,7 @@ class Objects:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """A mapping, with an example for whoever wrote something else."""
+    """A mapping, with an example for the error message."""
 
     example: str
     of: Kind
@@ -76,7 +76,7 @@ class Like:
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A mapping, or a text that ``long_form`` makes one of."""
+    """A mapping, or a text that ``long_form`` expands to a mapping."""
 
     of: Kind
     long_form: Callable[[str], dict[str, object]]
@@ -93,7 +93,7 @@ class Short:
 
 @dataclass(frozen=True, kw_only=True)
 class PrincipalEntry:
-    """Somebody who asks: claims that are taken as verified, or a token as it stands."""
+    """A principal: claims that count as verified, or a complete token."""
 
     claims: Annotated[Mapping[str, Any] | None, Optional(Objects())] = None
     issuer: Annotated[str | None, Optional(Text())] = None
@@ -102,7 +102,7 @@ class PrincipalEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestEntry:
-    """A request; ``headers`` have one value or several."""
+    """A request; each header has one value or several."""
 
     path: Annotated[str, Text(_any_text)]
     method: Annotated[str, Text(_any_text)] = "GET"
@@ -114,10 +114,10 @@ class RequestEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What is wanted of one request by one principal; None: whatever it is.
+    """What is expected of one request by one principal; None is not compared.
 
-    ``headers`` maps a name to the value that must be set, or to None where none may be. ``body`` is
-    the whole text, or the members that the JSON object must have.
+    ``headers`` maps a name to the expected value, or to None if the header must not be set.
+    ``body`` is the complete text, or the members that the JSON object must have.
     """
 
     decision: Annotated[str | None, Optional(Choice(("allow", "deny")))] = None

@@ -1,7 +1,7 @@
-"""Which routes, and which requirement of each, a set of cases shows both ways.
+"""Measures which routes, and which requirements of each, a set of cases covers.
 
-A route that needs a token is shown by a request that it allows, and each of its requirements by
-one that is refused for it. Which requirement refused is what ``core`` says, as the reason.
+A case covers a route if the route allows its request, and a requirement if the requirement is the
+reason of the denial.
 """
 
 from collections import defaultdict
@@ -19,7 +19,8 @@ ALLOWED = "allowed"
 TOKEN = "token"  # noqa: S105 -- the name of a requirement
 WAIVED = "owner_unless"
 
-# They show nothing of a route: no requirement is looked at.
+# They cover nothing: no requirement of a route is judged.
+_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
 
 _REFUSED_BY = {
     Reason.METHOD_NOT_ALLOWED: "methods",
@@ -31,7 +32,7 @@ _REFUSED_BY = {
 
 
 class RouteCoverage(NamedTuple):
-    """What was shown of one route, and what was not."""
+    """What the cases cover of one route, and what is missing."""
 
     route: Route
     shown: tuple[str, ...]
@@ -39,20 +40,20 @@ class RouteCoverage(NamedTuple):
 
 
 class PolicyCoverage(NamedTuple):
-    """What was shown of one policy's routes."""
+    """What the cases cover of one policy."""
 
     policy: Path
     routes: tuple[RouteCoverage, ...]
 
     @property
     def percent(self) -> float:
-        """How much of what there is to show was shown."""
+        """The covered share of everything that cases can cover."""
         shown = sum(len(each.shown) for each in self.routes)
         return 100.0 * shown / max(1, shown + sum(len(each.missing) for each in self.routes))
 
 
 def measure(results: Iterable[Result]) -> list[PolicyCoverage]:
-    """Return the coverage of each policy that the results are of."""
+    """Return the coverage of each policy in the results."""
     policies: dict[tuple[Path, str], Policy] = {}
     seen: dict[tuple[Path, str], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for result in results:
@@ -71,7 +72,7 @@ def measure(results: Iterable[Result]) -> list[PolicyCoverage]:
 
 
 def sides(route: Route) -> Iterator[str]:
-    """Yield what there is to show of a route."""
+    """Yield what cases can cover of a route."""
     yield ALLOWED
     if route.methods:
         yield "methods"
@@ -107,7 +108,7 @@ def _shown(policy: Policy, result: Result) -> Iterator[tuple[int, str]]:
         ):
             yield route.index, WAIVED
     elif decision.reason is Reason.METHOD_NOT_ALLOWED:
-        # Whatever stands at this path refuses the method, not the first of them alone.
+        # All routes with this path together do not accept the method, not only the first.
         for other in policy.routes:
             if other.path == route.path and hosts_of(other) == hosts_of(route):
                 yield other.index, "methods"

@@ -1,7 +1,7 @@
-"""One request judged offline, by the functions that judge it in service.
+"""Judges one request offline with the functions that the running sidecar uses.
 
-``core.decide`` decides, the service's own ``Responder`` renders, and the answer is read back from
-its bytes: nothing here knows a rule.
+``core.decide`` decides, the service's ``Responder`` renders the answer, and ``read_answer`` parses
+its bytes. This module has no rules of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answe
 from sidecar.extauthz.respond import Responder
 from sidecar.workbench.principals import Caller, TakenAsVerified, present, take, text_target
 
-DECISION_ID = "offline"  # where the request brings no id of its own
+DECISION_ID = "offline"  # if the request has no x-request-id
 
 
 class Judged(NamedTuple):
-    """What was decided on a request, and what Envoy makes of the answer."""
+    """The decision on a request, and the answer as Envoy reads it."""
 
     request: Request
     decision: Decision
@@ -42,9 +42,9 @@ class PolicyEngine:
         self._responder = Responder(wiring.answers(config)).under(config.policy)
 
     def judge(self, request: Request, caller: Caller = None) -> Judged:
-        """Judge a request that carries a token, claims taken as verified, or neither.
+        """Judge a request with a token, with claims that count as verified, or without either.
 
-        Raises UnknownIssuerError for claims of an issuer that there is not.
+        Raises UnknownIssuerError for claims of an unknown issuer.
         """
         request, verified = self.carry(request, caller)
         envelope = open_envelope(read_outline(check_message(request)))
@@ -61,7 +61,7 @@ class PolicyEngine:
         return Judged(envelope.request, decision, read_answer(answer))
 
     def carry(self, request: Request, caller: Caller) -> tuple[Request, TakenAsVerified]:
-        """Return the request with who asks in it, and what counts as verified.
+        """Return the request with its caller's token, and the tokens that count as verified.
 
         Raises UnknownIssuerError.
         """
@@ -77,7 +77,7 @@ class PolicyEngine:
 def request_of(
     method: str, path: str, host: str = "", headers: Mapping[str, Sequence[str]] | None = None
 ) -> Request:
-    """Return a request of text as a client sends it; names of headers in any case."""
+    """Return a request from text as a client sends it; header names in any case."""
     values: dict[str, tuple[bytes, ...]] = {}
     for name, texts in (headers or {}).items():
         values[name.lower()] = (*values.get(name.lower(), ()), *map(str.encode, texts))
@@ -85,7 +85,7 @@ def request_of(
 
 
 def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:
-    """Add the key sets that stand in files; those behind a URL count as never fetched."""
+    """Add the key sets in files; those with a URL count as never fetched."""
     issuers = list(snapshot.issuers)
     for index, issuer in enumerate(config.settings.zervi.issuers):
         if issuer.jwks_file is not None:
@@ -95,7 +95,7 @@ def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:
 
 
 def _read_keys(path: Path, algorithms: frozenset[str], now: float) -> KeySet | None:
-    """Return a file's key set, None where there is none to be had, as in service."""
+    """Return a file's key set, None if the file is not usable, as the running sidecar does."""
     try:
         document = read_file(path, MAX_DOCUMENT_BYTES)
         return parse_key_set(document, algorithms=algorithms, fetched_at=now)

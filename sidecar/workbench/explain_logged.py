@@ -1,4 +1,4 @@
-"""A logged decision explained afresh, with a verdict only where the log holds what that takes."""
+"""Explains a logged request, with a verdict only if the log contains enough for one."""
 
 from sidecar.core.tokens.verify import CHECKS
 from sidecar.workbench.caller_steps import Step
@@ -8,7 +8,7 @@ from sidecar.workbench.rejudge import New, rejudge
 
 
 def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
-    """Explain a request that was logged, by the policy of today."""
+    """Explain a logged request with the current policy."""
     engine = explainer.engine
     headers = {"x-request-id": (logged.decision_id.encode("utf-8", "replace"),)}
     request = logged.request._replace(headers=headers)
@@ -16,12 +16,12 @@ def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
     new = rejudge(logged, engine.snapshot, engine.now)
     verdict = new is not None and new.reason == explanation.judged.decision.reason
     steps = explanation.steps
-    if logged.principal is not None:  # where the token stood is in no log
+    if logged.principal is not None:  # logs do not contain the place of the token
         steps = tuple(step for step in steps if step.name != "credential")
     elif not verdict:
         steps = tuple(map(_without_token, (s for s in steps if s.name not in CHECKS)))
-    said = said_by_log(logged)
-    notes = [said if verdict else f"{_why_not(logged, new)}; {said}"]
+    decided = logged_decision(logged)
+    notes = [decided if verdict else f"{_why_not(logged, new)}; {decided}"]
     digest = engine.snapshot.policy.digest
     if logged.policy_digest not in ("", digest):
         notes.append(
@@ -30,16 +30,16 @@ def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
     return explanation._replace(steps=steps, notes=tuple(notes), verdict=verdict)
 
 
-def said_by_log(logged: Logged) -> str:
-    """Return what was decided then, and why."""
-    said = f"logged decision: {'allow' if logged.allowed else 'deny'}, {logged.reason}"
+def logged_decision(logged: Logged) -> str:
+    """Return the decision in the log, and its reason."""
+    text = f"logged decision: {'allow' if logged.allowed else 'deny'}, {logged.reason}"
     if logged.needs:
-        said += f", needs {', '.join(logged.needs)}"
-    return said + (f" ({logged.detail})" if logged.detail else "")
+        text += f", needs {', '.join(logged.needs)}"
+    return text + (f" ({logged.detail})" if logged.detail else "")
 
 
 def _why_not(logged: Logged, new: New | None) -> str:
-    """Say why there is no verdict."""
+    """Return why there is no verdict."""
     if new is not None:
         return "logs contain no token, so nothing shows whether the token is valid today"
     if logged.principal is None:

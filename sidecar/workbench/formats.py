@@ -1,4 +1,4 @@
-"""Findings as people, editors and pipelines read them."""
+"""Renders findings for people, editors and pipelines."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(findings: Sequence[Finding], form: str, version: str) -> str:
-    """Return the findings in one of ``FORMATS``; ``version`` is the tool's own."""
+    """Return the findings in one of ``FORMATS``; ``version`` is that of the sidecar."""
     if form == "json":
         listed = [finding._asdict() for finding in findings]
         return json.dumps({"version": version, "findings": listed}, ensure_ascii=False, indent=2)
@@ -58,7 +58,7 @@ def _location(finding: Finding) -> dict[str, object]:
 
 
 def _github(finding: Finding) -> str:
-    """Return a workflow command, which annotates the line in a pull request."""
+    """Return a GitHub workflow command, which annotates the line in a pull request."""
     properties = {"file": finding.file, "title": finding.code}
     if finding.line:
         properties |= {"line": str(finding.line), "col": str(finding.column)}
@@ -71,7 +71,7 @@ def _sentence(finding: Finding) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """Escape what a workflow command cannot hold; ``%`` first."""
+    """Escape the characters that end a value of a workflow command; ``%`` first."""
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text

@@ -1,4 +1,4 @@
-"""Results as JUnit's XML, which every pipeline reads."""
+"""Renders test results as JUnit XML, which pipelines read."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -8,7 +8,7 @@ from sidecar.workbench.runner import Result
 
 
 def render(results: Sequence[Result]) -> bytes:
-    """Return one test suite a case file, one test case a cell."""
+    """Return one test suite per case file, with one test case per request and principal."""
     root = Element("testsuites", tests=str(len(results)), failures=str(_failures(results)))
     for path, group in groupby(results, key=lambda result: result.case.path):
         cells = list(group)

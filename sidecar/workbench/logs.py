@@ -1,4 +1,4 @@
-"""Lines of decision logs, and of Envoy's JSON access logs, as requests that can be judged again."""
+"""Reads lines of decision logs, and of Envoy's JSON access logs, as requests to judge again."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,13 +13,17 @@ from sidecar.core.tokens.principal import Kind, Principal
 
 MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
 
-_MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes for what it leaves out
-# Decided before anybody looks who asks.
+_MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes instead of removed text
+# Decided before the caller is authenticated.
 UNASKED = frozenset(
     {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED, Reason.PUBLIC}
 )
-_CREDENTIALS = frozenset({Reason.MULTIPLE_CREDENTIALS, Reason.NOT_READY})
-# By their words: a log has a million of each, and calling an enum is slow.
+ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
+_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
+    Reason.MULTIPLE_CREDENTIALS,
+    Reason.NOT_READY,
+}
+# Looked up by name, because a log has millions of lines and calling an enum is slow.
 _REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
 _NOTHING: frozenset["CallerField"] = frozenset()
@@ -27,7 +31,7 @@ _decode = json.JSONDecoder().decode
 
 
 class CallerField(StrEnum):
-    """What a route may ask of who asks, and a log may leave out."""
+    """What a route can require of the caller, and a log may not contain."""
 
     KIND = "kind"
     ISSUER = "issuer"
@@ -35,9 +39,10 @@ class CallerField(StrEnum):
 
 
 class Logged(NamedTuple):
-    """A request as it was logged, and what was decided on it.
+    """A logged request, and the decision on it.
 
-    ``principal`` is None where no token was verified; ``lacks`` is what the log leaves out of it.
+    ``principal`` is None if no token was verified; ``lacks`` is what the log does not contain about
+    it.
     """
 
     request: Request
@@ -50,32 +55,32 @@ class Logged(NamedTuple):
 
     @property
     def decision_id(self) -> str:
-        """The decision's id, empty where there is none."""
+        """The decision's id; empty if the log does not contain it."""
         return _text(self.entry, "decision_id")
 
     @property
     def detail(self) -> str:
-        """What the log says to the operator."""
+        """The detail for the operator."""
         return _text(self.entry, "detail")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What was lacking then."""
+        """The permissions or roles that were missing."""
         return _texts(self.entry, "needs") or ()
 
     @property
     def policy_digest(self) -> str:
-        """The policy that decided, empty where the log does not say."""
+        """The digest of the policy; empty if the log does not contain it."""
         return _text(self.entry, "policy_digest")
 
     @property
     def token_failed(self) -> bool:
-        """Whether it was denied for its token, which no log holds."""
-        return self.reason.refuses_token or self.reason in _CREDENTIALS
+        """Whether the token was the reason of the denial; logs do not contain tokens."""
+        return self.reason in _OF_THE_TOKEN
 
 
 class UnusableLineError(Exception):
-    """A line that cannot be judged again; the message says why, alike for lines of one kind."""
+    """A line that cannot be judged again; lines with the same cause have the same message."""
 
 
 def read_line(line: bytes) -> Logged:
@@ -85,7 +90,7 @@ def read_line(line: bytes) -> Logged:
     try:
         text = line.decode()
         entry = _decode(text)
-        if "\\ud" in text or "\\uD" in text:  # half a pair is no text that could be sent again
+        if "\\ud" in text or "\\uD" in text:  # a lone surrogate cannot be encoded
             json.dumps(entry, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise UnusableLineError("not JSON") from None
@@ -117,7 +122,7 @@ def read_line(line: bytes) -> Logged:
 
 
 def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[CallerField]]:
-    """Return who asked, and what the log leaves out of that."""
+    """Return the caller, and what the log does not contain about it."""
     subject = _text(entry, "subject")
     if not subject:
         return None, _NOTHING
@@ -156,12 +161,12 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 def lines_of(log: IO[bytes]) -> Iterator[bytes]:
-    """Yield a log's lines; of one that is far too long, pieces that are no lines of a log."""
+    """Yield a log's lines; one longer than MAX_LINE in pieces, which ``read_line`` rejects."""
     return iter(lambda: log.readline(MAX_LINE + 1), b"")
 
 
 def find(lines: Iterable[bytes], decision_id: str) -> Logged | None:
-    """Return the last line of a log about this decision, None where none can be judged."""
+    """Return the last usable line with this decision id, None if there is none."""
     found = None
     needle = json.dumps(decision_id).encode()
     for line in lines:

@@ -1,4 +1,4 @@
-"""OpenAPI 3 documents: a route table from one, and how far a table and a document have drifted."""
+"""Creates a route table from an OpenAPI 3 document, and compares a table with a document."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 # The fixed fields of a Path Item that are operations (OpenAPI 3.1, section 4.8.9).
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-_ANY = "any-value"  # of a path's parameter, where no literal stands
+_ANY = "any-value"  # stands for a parameter of a path
 _ANY_HOST = "host.invalid"  # RFC 2606
 
 
 class Endpoint(NamedTuple):
     """One operation, at ``place`` in its document.
 
-    ``scopes`` are all needed; of ``alternatives`` one is. ``public`` says that no security is.
+    All ``scopes`` are required, or one of ``alternatives``. ``public``: no token is required.
     """
 
     method: str
@@ -46,7 +46,7 @@ class Endpoint(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """An OpenAPI document's endpoints, with what tells where they stand."""
+    """The endpoints of an OpenAPI document; ``document`` has their line numbers."""
 
     path: Path
     document: Document
@@ -54,7 +54,7 @@ class Spec(NamedTuple):
 
 
 def read_spec(path: Path) -> Spec:
-    """Read an OpenAPI 3 document, YAML or JSON. Raises ConfigError with all that is wrong."""
+    """Read an OpenAPI 3 document, YAML or JSON. Raises ConfigError with every error in it."""
     try:
         document = read_yaml(read_file(path, MAX_BYTES), foreign=True)
     except BadValueError as wrong:
@@ -64,15 +64,15 @@ def read_spec(path: Path) -> Spec:
     value = mapping(document.value)
     version = value.get("openapi")
     if document.complete and not (isinstance(version, str) and version.startswith("3.")):
-        message = "this is no OpenAPI 3 document"
-        problems.append(Problem(("openapi",), "openapi", message, "`openapi` is 3.something"))
+        message = "not an OpenAPI 3 document"
+        problems.append(Problem(("openapi",), "openapi", message, "`openapi` must be 3.x"))
     base = _base_path(value)
     endpoints: list[Endpoint] = []
     for template, item in mapping(value.get("paths")).items():
         try:
             parse_pattern(base + template)
         except ValueError as error:
-            message = f"{quoted(base + template)} can be no route: {error}"
+            message = f"{quoted(base + template)} cannot be the path of a route: {error}"
             problems.append(Problem(("paths", template), "openapi", message))
             continue
         for method in METHODS:
@@ -88,7 +88,7 @@ def read_spec(path: Path) -> Spec:
 
 
 def routes_yaml(spec: Spec) -> str:
-    """Return a route table with one route for each path and requirement."""
+    """Return a route table with one route per path and requirement."""
     lines = [
         f"# From {spec.path.name}. Operations without `security` need a token.",
         "api_gateway:",
@@ -122,7 +122,7 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
         routes = [route for route in found if isinstance(route, Route)]
         serving.update(route.index for route in routes)
         if not routes:
-            message = f"no route takes {endpoint.method} {quoted(endpoint.path)}"
+            message = f"no route matches {endpoint.method} {quoted(endpoint.path)}"
             problems.append(
                 Problem(
                     endpoint.place, "endpoint-without-route", message, severity=Severity.WARNING
@@ -138,7 +138,7 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
 
 
 def _is_part_of(route: Route, endpoints: Sequence[Endpoint]) -> bool:
-    """Say whether a route is a narrower case of an endpoint: /users/me of /users/{id}."""
+    """Return whether a route is a narrower case of an endpoint: /users/me of /users/{id}."""
     ours = parse_pattern(route.path)
     methods = methods_of(route)
     for endpoint in endpoints:
@@ -156,7 +156,7 @@ def _example(pattern: Pattern) -> tuple[str, ...]:
 
 
 def _base_path(value: Mapping[str, object]) -> str:
-    """Return the path that the first server's URL has; one with variables counts as none."""
+    """Return the path in the first server's URL; empty if the URL has variables."""
     servers = sequence(value.get("servers"))
     url = mapping(servers[0]).get("url") if servers else None
     if not isinstance(url, str) or "{" in url:
@@ -170,8 +170,8 @@ def _base_path(value: Mapping[str, object]) -> str:
 def _security(value: object) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Return whether an operation is public, the scopes it needs, and those of which one is enough.
 
-    Where nothing is said, or anonymous use is one of several choices, a token is needed: a table
-    that is made from a document must not open what nobody has looked at.
+    Without `security`, or if anonymous use is one of several choices, a token is required: an
+    imported table must not open anything by default.
     """
     if value == []:
         return True, (), ()
@@ -185,7 +185,7 @@ def _security(value: object) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         return False, scopes[0], ()
     if all(len(each) == 1 for each in scopes):
         return False, (), tuple(dict.fromkeys(each[0] for each in scopes))
-    # Choices of several scopes each: a route cannot say that, so it asks for all of them.
+    # A route cannot express alternatives of several scopes each, so it requires all of them.
     return False, tuple(dict.fromkeys(scope for each in scopes for scope in each)), ()
 
 

@@ -1,4 +1,4 @@
-"""An explanation as people read it, and as machines do."""
+"""Renders an explanation as text and as JSON."""
 
 import json
 
@@ -14,7 +14,7 @@ _NAME_WIDTH = 16
 
 
 def show(explanation: Explanation, asked: str, console: Console) -> None:
-    """Print an explanation, in colour where the console has any."""
+    """Print an explanation, in colour if the console supports it."""
     console.print(Text(asked, style="bold"), soft_wrap=True)
     for note in explanation.notes:
         console.print(Text(f"note: {one_line(note)}"), soft_wrap=True)
@@ -53,9 +53,9 @@ def show(explanation: Explanation, asked: str, console: Console) -> None:
 
 
 def as_json(explanation: Explanation, place: str | None) -> str:
-    """Return an explanation as JSON; ``place`` is where the route stands.
+    """Return an explanation as JSON; ``place`` is file and line of the route.
 
-    Where there is no verdict, what depends on it is null.
+    Without a verdict, the members that depend on it are null.
     """
     decision, answer = explanation.judged.decision, explanation.judged.answer
     body: dict[str, object] = {

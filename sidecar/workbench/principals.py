@@ -1,4 +1,4 @@
-"""Caller: nobody, a literal token, or claims that are taken as verified."""
+"""Callers for offline decisions: no token, a complete one, or claims that count as verified."""
 
 import hashlib
 import json
@@ -15,18 +15,18 @@ from sidecar.core.tokens.principal import Principal, identity_values, principal_
 from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified
 
 FOREVER = float("inf")
-PLACEHOLDER = b"placeholder"  # of a principal that is known without its token
+PLACEHOLDER = b"placeholder"  # the token of a principal whose real token is unknown
 
 
 class UnknownIssuerError(Exception):
-    """GivenClaims are to be of an issuer that the configuration does not have."""
+    """The configuration does not have the issuer of the claims."""
 
 
 class GivenClaims(NamedTuple):
-    """GivenClaims that are taken as verified.
+    """Claims that count as verified.
 
-    ``issuer`` names who is taken to have signed them; None: the one that ``iss`` names, else the
-    one that tokens without ``iss`` belong to, else the first.
+    ``issuer`` names the issuer that counts as their signer; None: the one that ``iss`` names, else
+    the one with ``allow_missing_issuer``, else the first.
     """
 
     claims: Mapping[str, Any]
@@ -34,13 +34,13 @@ class GivenClaims(NamedTuple):
 
 
 Caller = GivenClaims | Principal | bytes | None
-"""Caller: claims or a principal taken as verified, a literal token, nobody."""
+"""Claims or a principal that count as verified, a complete token, or None for no token."""
 
 
 class Taken(NamedTuple):
-    """GivenClaims as a request can carry them: a token of this form, which no key has signed.
+    """Claims in a token that a request can carry; its signature is not valid.
 
-    ``entry`` is None for claims whose time is over or still to come: verifying says so.
+    ``entry`` is None for claims that are expired or not valid yet: verifying the token reports it.
     """
 
     token: bytes
@@ -48,10 +48,9 @@ class Taken(NamedTuple):
 
 
 class TakenAsVerified(MutableMapping[bytes, Verified]):
-    """Verified tokens, as ``decide`` looks them up, where some are taken as verified.
+    """The mapping in which ``decide`` looks up verified tokens, with some that count as verified.
 
-    What is wrong with claims whatever their signature (no subject) is raised where they are looked
-    up, which is where verifying would raise it.
+    Invalid claims (such as no subject) raise TokenError at the lookup, where verifying would.
     """
 
     def __init__(self, *taken: Taken) -> None:
@@ -80,9 +79,9 @@ class TakenAsVerified(MutableMapping[bytes, Verified]):
 
 
 def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Taken:
-    """Return claims, or whom claims proved earlier, as a token that counts as verified.
+    """Return claims, or a known principal, as a token that counts as verified.
 
-    ``exp`` and ``nbf`` are judged at ``now`` (epoch seconds) where they are given.
+    ``exp`` and ``nbf``, if present, are compared with ``now`` (epoch seconds).
     Raises UnknownIssuerError.
     """
     if isinstance(given, Principal):
@@ -91,7 +90,7 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
         except TokenError as error:
             return Taken(PLACEHOLDER, error)
     index, issuer = _issuer_of(given, snapshot.issuers)
-    # A token that is read like any other once its time is over: its own issuer's, unsigned.
+    # An unsigned token of this issuer, which is parsed like any other once it has expired.
     claims = {"exp": MAX_TIME, **given.claims, "iss": issuer.name}
     parts = ({"alg": min(issuer.algorithms)}, claims)
     token = b".".join(base64url.encode(json.dumps(part).encode()) for part in parts) + b".AA"
@@ -107,7 +106,7 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
 
 
 def known(principal: Principal) -> TakenAsVerified:
-    """Return what makes PLACEHOLDER this principal's token; without headers for the upstream."""
+    """Return a mapping in which PLACEHOLDER is this principal's token, without identity headers."""
     return TakenAsVerified(Taken(PLACEHOLDER, _bare(PLACEHOLDER, principal, 0)))
 
 
@@ -130,7 +129,7 @@ def _bare(token: bytes, principal: Principal, issuer: int) -> Verified:
 
 
 def present(token: bytes, request: Request, source: TokenSource) -> Request:
-    """Return the request with a token where ``source`` says that one stands."""
+    """Return the request with a token in ``source``."""
     if source.kind == "query":
         joint = b"&" if b"?" in request.target else b"?"
         pair = source.name.encode() + b"=" + token
@@ -145,7 +144,7 @@ def present(token: bytes, request: Request, source: TokenSource) -> Request:
 
 
 def text_target(path: str) -> bytes:
-    """Return a target as a client sends it: text beyond ASCII is percent-encoded."""
+    """Return a target as a client sends it: characters beyond ASCII are percent-encoded."""
     return "".join(char if char.isascii() else quote(char) for char in path).encode()
 
 
@@ -159,11 +158,11 @@ def _issuer_of(given: GivenClaims, issuers: tuple[Issuer, ...]) -> tuple[int, Is
             return index, issuer
     if named is not None:
         names = ", ".join(sorted({issuer.name for issuer in issuers}))
-        raise UnknownIssuerError(f"no issuer has the name {named!r}; there are: {names}")
+        raise UnknownIssuerError(f"unknown issuer {named!r}; known: {names}")
     return 0, issuers[0]
 
 
 def _time(claims: Mapping[str, Any], name: str, absent: float, wrong: float) -> float:
-    """Return a claim's time; what is no time is ``wrong``, so that reading the token says so."""
+    """Return a claim's time; ``wrong`` if it is not a number: verifying the token reports it."""
     value = claims.get(name, absent)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else wrong

@@ -1,4 +1,4 @@
-"""A logged decision judged again, as far as the log holds what that takes."""
+"""Judges a logged request again, if the log contains enough for that."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sidecar.workbench.principals import PLACEHOLDER, TakenAsVerified, known, pr
 
 
 class New(NamedTuple):
-    """What a policy decides on a request that was logged."""
+    """What a policy decides on a logged request."""
 
     allowed: bool
     reason: Reason
@@ -20,7 +20,7 @@ class New(NamedTuple):
 
 
 def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
-    """Return what would be decided, None where the log does not hold what that takes.
+    """Return the new decision, None if the log does not contain enough for one.
 
     ``now`` is epoch seconds.
     """
@@ -36,8 +36,8 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
         return new
     if logged.principal is None:
         if logged.token_failed:
-            return new._replace(reason=logged.reason)  # a policy changes no token
-        # Nobody looked for a token then. Who was let in without one may have none.
+            return new._replace(reason=logged.reason)  # no policy makes the token valid
+        # The caller was not authenticated. A public route may have been called without a token.
         return new if logged.reason is Reason.PUBLIC else None
     if decision.route is not None and not logged.lacks.isdisjoint(
         _deciding(decision.route, decision.reason)
@@ -47,11 +47,11 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
 
 
 def _deciding(route: Route, reason: Reason) -> Iterator[CallerField]:
-    """Yield the parts of a principal on which this decision of ``permits`` stands.
+    """Yield the fields of the caller on which this decision of ``permits`` depends.
 
-    Roles and permissions only ever open: who gets through with none of them gets through.
+    More roles or permissions never deny, so an allow without them stays an allow.
     """
-    if route.principals != {"user"}:  # who is not said to be anything else is a user
+    if route.principals != {"user"}:  # without a kind in the log, the caller counts as a user
         yield CallerField.KIND
     if route.issuers and reason is not Reason.WRONG_PRINCIPAL_KIND:
         yield CallerField.ISSUER

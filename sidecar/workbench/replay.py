@@ -1,4 +1,4 @@
-"""What a policy would change of decisions that were logged, in memory that does not grow."""
+"""Finds which logged decisions a policy would change, in bounded memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,15 +10,15 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.workbench.logs import Logged, UnusableLineError, read_line
 from sidecar.workbench.rejudge import New, rejudge
 
-MAX_GROUPS = 2_000  # kinds of change that are told apart
-MAX_SAMPLES = 10  # requests that are named of each
-MAX_REMEMBERED = 10_000  # decisions; the same requests come again and again
-MAX_NAME = 64  # characters of a route's name in a log, which may be anybody's
+MAX_GROUPS = 2_000  # changes that are counted separately
+MAX_SAMPLES = 10  # requests that are named for each
+MAX_REMEMBERED = 10_000  # decisions that are cached; most requests in a log repeat
+MAX_NAME = 64  # characters of a route's name in a log, which is untrusted
 MAX_PATH = 200
 
 
 class Kind(StrEnum):
-    """What a change means, the most dangerous first."""
+    """Kinds of changes, the most dangerous first."""
 
     NEWLY_ALLOWED = "newly allowed"
     NEWLY_DENIED = "newly denied"
@@ -36,14 +36,14 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """How often a change came, and for which requests (at most MAX_SAMPLES)."""
+    """How often a change occurs, and for which requests (at most MAX_SAMPLES)."""
 
     count: int = 0
     samples: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
 class Replay:
-    """Holds logged decisions against a policy."""
+    """Compares logged decisions with those of another policy."""
 
     def __init__(self, snapshot: Snapshot, now: float) -> None:
         self._snapshot = snapshot
@@ -56,7 +56,7 @@ class Replay:
         self.groups: dict[Group, Changes] = {}
 
     def take(self, lines: Iterable[bytes]) -> Iterator[int]:
-        """Replay a log; yield the number of lines done, after each."""
+        """Replay a log; after each line, yield the number of lines so far."""
         for done, line in enumerate(lines, 1):
             try:
                 self._one(read_line(line))
@@ -66,7 +66,7 @@ class Replay:
             yield done
 
     def count(self, kind: Kind) -> int:
-        """Return how many requests changed in this way."""
+        """Return the number of requests with this kind of change."""
         return sum(changes.count for group, changes in self.groups.items() if group.kind is kind)
 
     def sorted_groups(self) -> list[tuple[Group, Changes]]:
@@ -88,7 +88,7 @@ class Replay:
             new = self._known[key]
         else:
             if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()  # what comes often is soon there again
+                self._known.clear()  # frequent requests are soon cached again
             new = self._known[key] = rejudge(logged, self._snapshot, self._now)
         if new is None:
             self.unknown += 1

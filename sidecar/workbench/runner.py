@@ -15,7 +15,7 @@ POLL_SECONDS = 0.5
 
 
 class Difference(NamedTuple):
-    """One thing that is not as wanted."""
+    """One thing that differs from the expectation."""
 
     what: str
     wanted: str
@@ -23,7 +23,7 @@ class Difference(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One cell of a case's matrix, judged."""
+    """The result for one request and principal of a case."""
 
     case: Case
     cell: Cell

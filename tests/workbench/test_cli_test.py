@@ -160,11 +160,11 @@ def test_everything_wrong_with_a_case_is_told_at_once(cases: Cases) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "text"),
     [
-        ("  closed:\n    reader", "  closd:\n    reader", "13:3: no request has the name `closd`"),
-        ("    other: p", "    othr: p", "15:5: no principal has the name `othr`"),
-        ("reader: {claims", "nobody: {claims", "6:3: `nobody` has a meaning of its own"),
-        ('{claims: {sub: "8"}}', "{}", "7:3: `other` takes either `claims` or `token`"),
-        ('{sub: "8"}', "{iss: x}", "7:3: no issuer has the name `x` (there are `zervi`)"),
+        ("  closed:\n    reader", "  closd:\n    reader", "13:3: unknown request `closd`"),
+        ("    other: p", "    othr: p", "15:5: unknown principal `othr`"),
+        ("reader: {claims", "nobody: {claims", "6:3: `nobody` is a reserved name"),
+        ('{claims: {sub: "8"}}', "{}", "7:3: `other` needs either `claims` or `token`"),
+        ('{sub: "8"}', "{iss: x}", "7:3: unknown issuer `x` (known: `zervi`)"),
         ("permissions: [a:read]}\n", "permision: [a:read]}\n", "4:37: unknown key `permision`"),
         ("reader: ok", "reader: perhaps", "14:5: `reason` must be"),
     ],

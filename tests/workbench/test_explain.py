@@ -263,7 +263,7 @@ def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_p
         (("--path", "/x", "--as", "zoe", "--fixtures", PEOPLE), "has no principal 'zoe'"),
         (("--path", "/x", "--claims", "{"), "neither JSON"),
         (("--path", "/x", "--claims", "none.json"), "cannot be read"),
-        (("--path", "/x", "--claims", '{"iss": "x"}'), "no issuer has the name 'x'"),
+        (("--path", "/x", "--claims", '{"iss": "x"}'), "unknown issuer 'x'"),
         (("--path", "/x", "--header", "x"), "--header takes NAME:VALUE"),
         (("--decision-id", "a", "--log", "none"), "cannot be read"),
         (("--decision-id", "a", "--log", PEOPLE), "no usable log line"),

@@ -81,8 +81,8 @@ def test_drift_is_told_both_ways(files: Files, capsys: pytest.CaptureFixture[str
     )
     files.write(routes=changed)
     assert drift(capsys) == [
-        "openapi.yaml:7:5: warning: no route takes POST `/api/v1/login`",
-        "openapi.yaml:14:5: warning: no route takes GET `/api/v1/reports`",
+        "openapi.yaml:7:5: warning: no route matches POST `/api/v1/login`",
+        "openapi.yaml:14:5: warning: no route matches GET `/api/v1/reports`",
         "routes.yaml:4:1: warning: openapi.yaml has no endpoint for the route `api-v1-log-in`",
         "routes.yaml:13:1: warning: openapi.yaml has no endpoint for the route `patched`",
     ]
@@ -105,8 +105,8 @@ def test_a_wildcard_serves_what_is_below_and_a_literal_is_part_of_a_parameter(
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("swagger: '2.0'\npaths: {}", "openapi.yaml:1:1: error: this is no OpenAPI 3 document"),
-        ("openapi: 3.0.0\npaths: {'/a.{x}': {}}", "openapi.yaml:2:9: error: `/a.{x}` can be no"),
+        ("swagger: '2.0'\npaths: {}", "openapi.yaml:1:1: error: not an OpenAPI 3 document"),
+        ("openapi: 3.0.0\npaths: {'/a.{x}': {}}", "openapi.yaml:2:9: error: `/a.{x}` cannot be"),
         ("openapi: [", "error: this is not valid YAML"),
         ("", "error: the file is empty"),
         ("openapi: 3.0.0\npaths: *a", "error: an alias"),
