@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not FIRST_BASE <= args.base_port <= LAST_BASE:
         print(f"--base-port is a number from {FIRST_BASE} to {LAST_BASE}", file=sys.stderr)
         return _USAGE_ERROR
-    return asyncio.run(_until_told(Ports.from_base(args.base_port), once=args.once))
+    return asyncio.run(_until_signal(Ports.from_base(args.base_port), once=args.once))
 
 
-async def _until_told(ports: Ports, *, once: bool) -> int:
+async def _until_signal(ports: Ports, *, once: bool) -> int:
     """Run the demo; Ctrl-C and SIGTERM end it in order, whatever it is doing."""
     demo = asyncio.create_task(_demo(ports, once=once))
     loop = asyncio.get_running_loop()
@@ -76,9 +76,9 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             report.print_verdict(console, results)
             console.print("\n[bold cyan]What Looma knows of this node[/]")
             known = []
-            async for told in registry.run(stack):
-                report.print_told(console, told)
-                known.append(told)
+            async for observed in registry.run(stack):
+                report.print_observed(console, observed)
+                known.append(observed)
             if not once:
                 report.print_listening(console, stack)
                 report.print_lines_to_copy(console, stack)
@@ -86,13 +86,13 @@ async def _demo(ports: Ports, *, once: bool) -> int:
                 await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
                 await asyncio.Event().wait()
         known.append(registry.left(stack))
-        report.print_told(console, known[-1])
-    passed = [*(result.passed for result in results), *(told.passed for told in known)]
+        report.print_observed(console, known[-1])
+    passed = [*(result.passed for result in results), *(observed.passed for observed in known)]
     return 0 if all(passed) else 1
 
 
 async def _tell_end(process: Process) -> None:
-    """Say so if a process ends while the demo stays up; someone may have ended it to see."""
+    """Report if a process ends while the demo stays up; the user may have ended it."""
     code = await process.wait()
     print(f"{process.name} has ended (exit {code})", file=sys.stderr)
 

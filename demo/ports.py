@@ -1,4 +1,4 @@
-"""Which port each part of the demo listens on, all of them following one base."""
+"""The ports of the demo's parts, consecutive from one base."""
 
 import socket
 from typing import NamedTuple
@@ -8,7 +8,7 @@ _STEP = 1000
 
 
 class PortInUseError(Exception):
-    """A port that the demo needs is taken; the message is one line with the way out."""
+    """A port of the demo is in use; the message is one line with the remedy."""
 
 
 class Ports(NamedTuple):

@@ -14,7 +14,7 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class ProcessError(Exception):
-    """A child process did not start or ended by itself; the message ends with its last lines."""
+    """A child process did not start, or ended; the message ends with its last lines of output."""
 
 
 class Process:
@@ -70,7 +70,7 @@ class Process:
         return self._child.returncode
 
     def output(self) -> str:
-        """All that it wrote so far, standard output first."""
+        """Its output so far, standard output first."""
         return "".join(f.read_text(errors="replace") for f in (self.stdout, self.stderr))
 
     def check_running(self) -> None:
@@ -89,7 +89,7 @@ class Process:
         return await self._child.wait()
 
     async def stop(self) -> int:
-        """End it, politely at first; its exit code."""
+        """End it with SIGTERM, then SIGKILL; return its exit code."""
         self.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):

@@ -1,4 +1,4 @@
-"""What the demo shows of Looma: a node registers, falls ill, recovers, leaves."""
+"""What the demo shows of Looma: a node registers, becomes critical, recovers, leaves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,8 +11,8 @@ WAIT_SECONDS = 15.0  # three probes must fail before the Basic Server counts as 
 GONE = "gone"
 
 
-class Told(NamedTuple):
-    """What Looma must say of the node after something happened; ``seconds`` is how long it took."""
+class Observed(NamedTuple):
+    """What Looma must show of the node after an event; ``seconds`` is how long that took."""
 
     event: str
     wanted: str
@@ -21,12 +21,12 @@ class Told(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether Looma knows what it must."""
+        """Whether Looma shows what is expected."""
         return self.known == self.wanted
 
 
-async def run(stack: Stack) -> AsyncIterator[Told]:
-    """Let things happen to the node, one after the other."""
+async def run(stack: Stack) -> AsyncIterator[Observed]:
+    """Cause the events of the node, one after the other."""
     yield await _wait(stack, "the sidecar starts and registers", "healthy")
     stack.basic_server.healthy = False
     yield await _wait(stack, "the Basic Server's /health answers 503", "critical")
@@ -34,12 +34,12 @@ async def run(stack: Stack) -> AsyncIterator[Told]:
     yield await _wait(stack, "it answers 200 again", "healthy")
 
 
-def left(stack: Stack) -> Told:
-    """Look at Looma once the sidecar has ended."""
-    return Told("the sidecar ends and deregisters", GONE, _known(stack)(), 0.0)
+def left(stack: Stack) -> Observed:
+    """Query Looma after the sidecar has ended."""
+    return Observed("the sidecar ends and deregisters", GONE, _known(stack)(), 0.0)
 
 
-async def _wait(stack: Stack, event: str, wanted: str) -> Told:
+async def _wait(stack: Stack, event: str, wanted: str) -> Observed:
     loop, known = asyncio.get_running_loop(), _known(stack)
     started = loop.time()
     try:
@@ -47,10 +47,10 @@ async def _wait(stack: Stack, event: str, wanted: str) -> Told:
             await stack.looma.until(lambda: known() == wanted)
     except TimeoutError:
         pass
-    return Told(event, wanted, known(), loop.time() - started)
+    return Observed(event, wanted, known(), loop.time() - started)
 
 
 def _known(stack: Stack) -> Callable[[], str]:
-    """Return a way to ask for the health of the one node that there is."""
+    """Return a function that gets the health of the only node."""
     nodes = stack.looma.nodes
     return lambda: next((node.health_status for node in nodes.values()), GONE)

@@ -1,4 +1,4 @@
-"""What the demo prints: the scenario as a table, what listens where, lines to copy."""
+"""Prints the demo: the scenario as a table, the addresses, commands to copy."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from demo.ports import NAMES
-from demo.registry import Told
+from demo.registry import Observed
 from demo.scenario import Result
 from demo.stack import Stack
 
@@ -25,7 +25,7 @@ _ABOUT = {
 
 
 def print_way(console: Console, stack: Stack) -> None:
-    """Say which way every request goes."""
+    """Print the way of every request."""
     ports = stack.ports
     console.print(
         f"Every request goes  client → Envoy :{ports.envoy} → Basic Server :{ports.basic_server}\n"
@@ -34,7 +34,7 @@ def print_way(console: Console, stack: Stack) -> None:
 
 
 def print_scenario(console: Console, results: Sequence[Result]) -> None:
-    """Print a line a request; below it what the client, or the Basic Server, was told."""
+    """Print one line per request, and below it what the client or the Basic Server received."""
     _print(console, _line("request", "who", "want", "got", "reason"), "bold underline")
     section = ""
     for result in results:
@@ -45,35 +45,35 @@ def print_scenario(console: Console, results: Sequence[Result]) -> None:
         mark, style = ("✓", "green") if result.passed else ("✗", "bold red")
         got = Text(f"{mark} {_word(result.status)}", style=style)
         _print(console, _line(row.request, row.who, _word(row.status), got, result.reason))
-        if result.told:
-            _print(console, Text(f"  → {result.told}"), "dim")
+        if result.shown:
+            _print(console, Text(f"  → {result.shown}"), "dim")
         for problem in result.wrong:
             _print(console, Text(f"  ✗ {problem}"), "red")
 
 
 def print_verdict(console: Console, results: Sequence[Result]) -> None:
-    """Sum up in one line."""
+    """Print a summary in one line."""
     failed = sum(not result.passed for result in results)
     if failed:
-        line = f"{failed} of {len(results)} requests did not get the answer that they must get."
+        line = f"{failed} of {len(results)} requests did not get the expected answer."
     else:
-        line = f"All {len(results)} requests got the answer that they must get."
+        line = f"All {len(results)} requests got the expected answer."
     _print(console, Text(f"\n{line}"), "bold red" if failed else "bold green")
 
 
-def print_told(console: Console, told: Told) -> None:
-    """Print what Looma knows after something happened."""
-    mark, style = ("✓", "green") if told.passed else ("✗", "bold red")
-    line = Text(f"{told.event:<{sum(_WIDTHS[:3])}}").append(f"{mark} {told.known}", style)
-    if not told.passed:
-        line.append(f" instead of {told.wanted}", style)
-    if told.seconds >= 0.1:
-        line.append(f", {told.seconds:.1f} s later", style="dim")
+def print_observed(console: Console, observed: Observed) -> None:
+    """Print what Looma knows after an event."""
+    mark, style = ("✓", "green") if observed.passed else ("✗", "bold red")
+    line = Text(f"{observed.event:<{sum(_WIDTHS[:3])}}").append(f"{mark} {observed.known}", style)
+    if not observed.passed:
+        line.append(f" instead of {observed.wanted}", style)
+    if observed.seconds >= 0.1:
+        line.append(f", {observed.seconds:.1f} s later", style="dim")
     _print(console, line)
 
 
 def print_listening(console: Console, stack: Stack) -> None:
-    """Say what listens where, and with which files."""
+    """Print the address of each part, and where its files are."""
     console.print("\nIt stays up:", style="bold")
     for name, port in stack.ports._asdict().items():
         scheme = "" if name == "authz" else "http://"
@@ -102,7 +102,7 @@ def print_lines_to_copy(console: Console, stack: Stack) -> None:
 
 
 def _print(console: Console, line: Text, style: str = "") -> None:
-    """Print a line unbroken, however narrow the terminal: it can be copied whole."""
+    """Print a line without a break even in a narrow terminal, so that it can be copied."""
     console.print(line, style=style or None, soft_wrap=True)
 
 

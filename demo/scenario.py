@@ -1,4 +1,4 @@
-"""What the demo shows: requests through a real Envoy, each with the answer that it must get."""
+"""The demo's requests through a real Envoy, each with its expected answer."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Row:
-    """One request and what must come of it.
+    """One request and its expected result.
 
     ``reached`` names headers that the Basic Server must have seen with exactly this value, or must
     not have seen at all (None). ``before`` runs first.
@@ -39,18 +39,18 @@ class Row:
 
     @property
     def allowed(self) -> bool:
-        """Whether the request must pass."""
+        """Whether the request must be allowed."""
         return self.status < 400
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a row. ``told`` is what the client or the Basic Server read, for people."""
+    """The result of a row. ``shown`` is what the client or the Basic Server received, as text."""
 
     row: Row
     status: int
     reason: str
-    told: str
+    shown: str
     wrong: tuple[str, ...]
 
     @property
@@ -231,15 +231,15 @@ async def _send(session: aiohttp.ClientSession, stack: Stack, row: Row) -> Resul
     if status >= 400:
         if len(stack.basic_server.received) != seen_before:
             wrong.append("it reached the Basic Server")
-        reason, told = str(body.get("reason") or ""), _quoted(body.get("message"))
+        reason, shown = str(body.get("reason") or ""), _quoted(body.get("message"))
     else:
         arrived = {name.lower(): value for name, value in body.get("headers", [])}
         wrong += _differences(row.reached, arrived)
         reason = await _logged_reason(stack, arrived.get("x-request-id", ""))
-        told = _seen(row.reached, arrived)
+        shown = _seen(row.reached, arrived)
     if reason != row.reason:
         wrong.append(f"{reason or 'no reason'} instead of {row.reason}")
-    return Result(row, status, reason, told, tuple(wrong))
+    return Result(row, status, reason, shown, tuple(wrong))
 
 
 def _quoted(message: object) -> str:
@@ -260,7 +260,7 @@ def _differences(expected: Mapping[str, str | None], arrived: Mapping[str, str])
 
 
 async def _logged_reason(stack: Stack, request_id: str) -> str:
-    """Find the reason in Envoy's access log: the sidecar gives it with an allow too."""
+    """Find the reason in Envoy's access log, which has it for an allow too."""
     deadline = asyncio.get_running_loop().time() + LOG_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         for line in stack.envoy.process.stdout.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The whole picture on one machine: Zervi, Looma, a Basic Server, the sidecar and a real Envoy."""
+"""Runs everything on one machine: Zervi, Looma, a Basic Server, the sidecar and a real Envoy."""
 
 import asyncio
 import secrets
@@ -49,7 +49,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Stack:
-    """Everything running. ``secret`` is what today's tokens are signed with."""
+    """The running parts. ``secret`` signs today's tokens."""
 
     ports: Ports
     directory: Path
@@ -112,7 +112,7 @@ async def start_sidecar(command: Sequence[str], directory: Path, secret: bytes) 
 
 
 async def until_ready(sidecar: Process, ops_url: str) -> None:
-    """Wait until the sidecar says that it is ready. Raises ProcessError."""
+    """Wait until the sidecar is ready. Raises ProcessError."""
     try:
         async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:
             while not await _says_ready(session, ops_url):

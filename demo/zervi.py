@@ -1,6 +1,6 @@
-"""A stand-in for Zervi that behaves as the real one does, its faults too, with a JWKS on top.
+"""A stand-in for Zervi with the behaviour and the faults of the real one, and a JWKS.
 
-It holds made-up accounts, forgets everything when it ends, and is for the demo and for tests alone.
+It holds made-up accounts, forgets everything when it ends, and is only for the demo and for tests.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Zervi:
         return self.url + JWKS_PATH
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; a port of 0 is any free one. Raises OSError where the address cannot be had."""
+        """Listen; a port of 0 is any free one. Raises OSError if the address is not available."""
         app = web.Application(middlewares=[self._while_down])
         app.add_routes(
             [
@@ -73,7 +73,7 @@ class Zervi:
             self._runner = None
 
     async def rotate(self, *, withdraw: bool = False) -> SigningKey:
-        """Sign with a new key from now on; ``withdraw`` takes the old ones off the JWKS at once."""
+        """Sign with a new key from now on; ``withdraw`` removes the old ones from the JWKS."""
         algorithm = self.keys[-1].algorithm
         number = int(self.keys[-1].kid.rpartition("-")[2]) + 1
         key = await asyncio.to_thread(minting.new_key, f"zervi-{number}", algorithm)
@@ -138,7 +138,7 @@ class Zervi:
         try:
             claims = self._claims(str(form.get("token", "")))
         except jwt.PyJWTError:
-            return _failure(200, "invalid token")  # Zervi's own fault: the status says 200
+            return _failure(200, "invalid token")  # a fault of Zervi: the status is 200
         return _success({"valid": True, "claims": claims})
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -185,7 +185,7 @@ async def start_zervi(
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
-    """Read the body; what is no JSON object counts as an empty one."""
+    """Read the body; anything but a JSON object counts as an empty one."""
     try:
         body = await request.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What in an Envoy configuration lets requests go round the sidecar, or weakens the boundary."""
+"""Finds what in an Envoy configuration lets requests bypass the sidecar, or weakens it."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,14 +14,14 @@ from sidecar.workbench.doctor.sources import Source, read
 
 __all__ = ["Wanted", "examine"]
 
-MAX_FINDINGS = 1000  # nobody reads more; a hostile file could have hundreds of thousands
+MAX_FINDINGS = 1000  # enough to read; a hostile file could cause hundreds of thousands
 MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
 def examine(document: object, wanted: Wanted, profile: str = "default") -> Iterator[Problem]:
     """Yield every problem of an Envoy configuration, at most ``MAX_FINDINGS`` of them."""
     if not is_bounded(document):
-        message = "this file is too large to be examined once its aliases are written out"
+        message = "this file is too large to examine after its aliases are expanded"
         yield error((), "too-large", message, "give doctor the configuration of one Envoy")
         return
     problems = _problems(read(document), wanted, load_profile(profile))
@@ -36,7 +36,7 @@ def _problems(source: Source, wanted: Wanted, profile: Profile) -> Iterator[Prob
     if source.bootstrap is not None:
         yield from walk(source.bootstrap, "Bootstrap", context)
     if not source.listeners:
-        yield error((), "no-listener", "there is no listener", "a bootstrap or a config_dump")
+        yield error((), "no-listener", "the file has no listener", "a bootstrap or a config_dump")
     for listener in source.listeners:
         if _is_stats(listener, context):
             yield from walk(listener, "StatsListener", context)
@@ -51,7 +51,7 @@ def _problems(source: Source, wanted: Wanted, profile: Profile) -> Iterator[Prob
     for cluster in source.clusters:
         name = str(cluster.get("name"))
         if name in seen:
-            yield error(cluster.place, "twice", "a cluster of this name is here twice", "keep one")
+            yield error(cluster.place, "twice", "duplicate cluster name", "keep one")
         seen.add(name)
         yield from walk(cluster, "AuthzCluster" if name in context.authz else "Cluster", context)
 
@@ -94,7 +94,7 @@ def _managers(listener: Part) -> Iterator[Part]:
 
 
 def _is_stats(listener: Part, context: Context) -> bool:
-    """Say whether a listener leads to Envoy's admin interface only: it needs no ext_authz."""
+    """Return whether a listener leads only to Envoy's admin interface, so needs no ext_authz."""
     managers = list(_managers(listener))
     clusters = {
         str(route.get("route", "cluster"))

@@ -52,7 +52,7 @@ def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
                 message.unlisted,
             )
         elif known != key and known in part.value:
-            yield Problem(place, "twice", f"{quoted(known)} is here twice", "keep one of the two")
+            yield Problem(place, "twice", f"duplicate field {quoted(known)}", "keep one of the two")
         else:
             yield from _field(place, known, value, message.rules[known], context)
     yield from _missing(part, message)
@@ -72,7 +72,8 @@ def _missing(part: Part, message: Message) -> Iterator[Problem]:
     if message.needs_one:
         found = [name for name in message.needs_one if part.has(name)]
         if len(found) != 1:
-            text = f"{len(found)} of {one_of(map(quoted, message.needs_one))} are here, not one"
+            names = one_of(map(quoted, message.needs_one))
+            text = f"exactly one of {names} is required, not {len(found)}"
             yield Problem(part.place, "one-of", text, severity=Severity.WARNING)
 
 
@@ -117,7 +118,7 @@ def _messages(
         yield Problem(place, "type", text, "see envoy/envoy.yaml")
         return
     if len(value) < rule.items:
-        text = f"{quoted(name)} has {len(value)} items, Envoy wants {rule.items}"
+        text = f"{quoted(name)} has {len(value)} items, Envoy needs {rule.items}"
         yield Problem(place, "items", text, severity=rule.severity)
     items: list[tuple[Place, object]] = [(place, value)]
     if plural:

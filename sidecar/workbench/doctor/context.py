@@ -1,4 +1,4 @@
-"""What every check of an Envoy configuration knows, and how it says what it found."""
+"""The input of every check of an Envoy configuration, and constructors of its findings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from sidecar.workbench.doctor.profile import Profile
 
 
 class Wanted(NamedTuple):
-    """What ``sidecar.yaml`` says that Envoy must fit.
+    """What Envoy must have in common with ``sidecar.yaml``.
 
-    ``address`` is ``listen.authz``, None where no configuration was given. ``headers`` are those
-    that the sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are
-    the sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``.
+    ``address`` is ``listen.authz``, None without a configuration. ``headers`` are those that the
+    sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are the
+    sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``.
     """
 
     address: str | None
@@ -27,11 +27,11 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """One examination of one configuration.
+    """The context of examining one configuration.
 
-    ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface,
-    ``reserved`` all that no client may reach: a finding's code, and what it is. ``tables`` are the
-    route tables of a config_dump. ``expressions`` bounds how many are tried.
+    ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface.
+    ``reserved`` maps each cluster that no client may reach to a finding's code and a description.
+    ``tables`` are the route tables of a config_dump. ``expressions`` bounds how many are tried.
     """
 
     profile: Profile
@@ -45,15 +45,15 @@ class Context:
 
 
 def error(place: Place, code: str, message: str, hint: str = "") -> Problem:
-    """Return what lets requests go round the sidecar, or hides that they do."""
+    """Return a finding that lets requests bypass the sidecar, or hides it."""
     return Problem(place, code, message, hint)
 
 
 def warning(place: Place, code: str, message: str, hint: str = "") -> Problem:
-    """Return what weakens the boundary."""
+    """Return a finding that weakens the boundary."""
     return Problem(place, code, message, hint, Severity.WARNING)
 
 
 def info(place: Place, code: str, message: str, hint: str = "") -> Problem:
-    """Return what is to be read once."""
+    """Return a finding that is worth reading, but weakens nothing."""
     return Problem(place, code, message, hint, Severity.INFO)

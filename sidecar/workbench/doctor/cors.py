@@ -1,4 +1,4 @@
-"""CORS: which pages may read answers, with a user's cookies."""
+"""CORS: which pages may read answers, also with a user's cookies."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _FOREIGN = ("https://attacker.example", "http://attacker.example:8443", "null", 
 
 
 def cors(part: Part, context: Context) -> Iterator[Problem]:
-    """Yield what is wrong with the origins of a CORS policy."""
+    """Yield problems of the origins in a CORS policy."""
     credentials = part.get("allow_credentials") not in (None, False)
     if credentials:
         place = (*part.place, part.key("allow_credentials"))
@@ -20,7 +20,7 @@ def cors(part: Part, context: Context) -> Iterator[Problem]:
     for origin in part.each("allow_origin_string_match"):
         if _is_open(origin, context):
             message = "pages of any origin can read answers"
-            message += " that a user's cookies were sent for" if credentials else ""
+            message += " to requests with a user's cookies" if credentials else ""
             hint = "name each front end: exact: https://..."
             yield (error if credentials else warning)(origin.place, "cors", message, hint)
         elif not isinstance(origin.get("exact"), str):
@@ -30,7 +30,7 @@ def cors(part: Part, context: Context) -> Iterator[Problem]:
 
 
 def _is_open(origin: Part, context: Context) -> bool:
-    """Say whether a pattern matches origins that nobody can have meant."""
+    """Return whether a pattern matches foreign origins."""
     for name, test in (
         ("prefix", str.startswith),
         ("suffix", str.endswith),

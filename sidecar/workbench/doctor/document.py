@@ -1,6 +1,6 @@
 """An Envoy configuration, a bootstrap or a config_dump, as its listeners, clusters and routes.
 
-Envoy takes each field under two names, ``route_config`` and ``routeConfig``; so does all of this.
+Envoy accepts each field under two names, ``route_config`` and ``routeConfig``; so does all of this.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ from sidecar.documents.findings import Place
 from sidecar.documents.untyped import mapping, sequence
 from sidecar.workbench.doctor.profile import camel
 
-MAX_VALUES = 200_000  # of a document whose aliases are written out: several seconds of examination
+MAX_VALUES = 200_000  # of a document after its aliases are expanded: several seconds of examination
 TEXT_OF_A_VALUE = 64  # characters of a text that count as one value more
-MAX_DEPTH = 100  # levels, aliases written out; an Envoy configuration has some thirty
+MAX_DEPTH = 100  # levels, with aliases expanded; an Envoy configuration has some thirty
 
 
 class Part(NamedTuple):
@@ -22,23 +22,23 @@ class Part(NamedTuple):
     value: Mapping[str, object]
 
     def key(self, name: str) -> str:
-        """Return the spelling under which a field is there; its own where it is not."""
+        """Return the spelling with which a field is present, or ``name``."""
         other = camel(name)
         return other if name not in self.value and other in self.value else name
 
     def has(self, name: str) -> bool:
-        """Say whether a field is there: null and an empty list mean that it is not."""
+        """Return whether a field is present; null and an empty list count as absent."""
         return self.value.get(self.key(name)) not in (None, [])
 
     def get(self, *names: str) -> object:
-        """Return what is at the end of these fields, None where one is missing."""
+        """Return the value at the end of these fields, None if one is missing."""
         part = self
         for name in names[:-1]:
             part = part.below(name)
         return part.value.get(part.key(names[-1]))
 
     def below(self, *names: str) -> "Part":
-        """Return the mapping at the end of these fields, an empty one where there is none."""
+        """Return the mapping at the end of these fields, an empty one if there is none."""
         part = self
         for name in names:
             key = part.key(name)
@@ -53,14 +53,14 @@ class Part(NamedTuple):
             yield Part((*part.place, key, index), mapping(item))
 
     def members(self, name: str) -> Iterator["Part"]:
-        """Yield the mappings that a map holds under names of the operator's."""
+        """Yield the mappings in a map whose keys the operator chooses."""
         part = self.below(name)
         for key, item in part.value.items():
             yield Part((*part.place, key), mapping(item))
 
 
 def type_name(part: Part) -> str:
-    """Return the full name of the message that a ``typed_config`` is, empty where there is none."""
+    """Return the full name of a ``typed_config``'s message, empty if there is none."""
     kind = part.value.get("@type")
     return kind.rpartition("/")[2] if isinstance(kind, str) else ""
 
@@ -71,7 +71,7 @@ def short(name: str) -> str:
 
 
 def is_bounded(document: object) -> bool:
-    """Say whether a document is small enough to be examined once its aliases are written out."""
+    """Return whether a document is small enough to examine after its aliases are expanded."""
     too_large = MAX_VALUES + 1
     sizes: dict[int, tuple[int, int]] = {}  # of each collection: its values and its levels
 

@@ -1,7 +1,7 @@
 """Regular expressions of an Envoy configuration, tried on a few texts within bounded time.
 
-Envoy's RE2 is linear; Python's ``re`` can take exponential time over a hostile expression. So it
-runs in a process of its own, which is ended when it takes too long.
+Envoy's RE2 is linear; Python's ``re`` can take exponential time for a hostile expression. So it
+runs in a separate process, which is killed after MAX_SECONDS.
 """
 
 import json
@@ -14,7 +14,7 @@ from functools import lru_cache
 MAX_SECONDS = 2.0  # an expression takes some 20 ms, nearly all of it the start of the process
 MAX_LENGTH = 10_000  # characters; the list of header names in envoy.yaml has 900
 MAX_EXPRESSIONS = 20  # in one configuration; envoy.yaml has one
-UNREADABLE = 10  # as many expressions does one count that takes too long or is not Python's
+UNREADABLE = 10  # an expression that fails or takes too long counts as this many
 
 _MATCH = """
 import json, re, sys
@@ -26,13 +26,13 @@ json.dump([text for text in texts if compiled.fullmatch(text)], sys.stdout)
 
 @dataclass
 class Budget:
-    """How many expressions of one configuration are still tried."""
+    """The number of expressions in one configuration that may still be tried."""
 
     left: int = MAX_EXPRESSIONS
 
 
 def matching(expression: str, texts: Iterable[str], budget: Budget) -> frozenset[str] | None:
-    """Return which texts an expression matches as a whole; None where that cannot be told."""
+    """Return the texts that an expression matches as a whole, None if that is unknown."""
     if budget.left <= 0 or len(expression) > MAX_LENGTH:
         return None
     found = _matching(expression, tuple(texts))
@@ -52,5 +52,5 @@ def _matching(expression: str, texts: tuple[str, ...]) -> frozenset[str] | None:
             check=True,
         )
     except (subprocess.SubprocessError, OSError):
-        return None  # RE2 is another language; Envoy says what it does not take
+        return None  # RE2's syntax differs; Envoy reports invalid expressions itself
     return frozenset(json.loads(done.stdout))

@@ -19,12 +19,12 @@ def kinds_of(manager: Part) -> list[str]:
 
 
 def manager(part: Part, context: Context) -> Iterator[Problem]:
-    """Yield what is wrong with the filters of a connection manager, and with where routes are."""
+    """Yield problems of a connection manager's filters, and of the place of its routes."""
     yield from _table(part, context)
     filters, kinds = list(part.each("http_filters")), kinds_of(part)
     if EXT_AUTHZ not in kinds:
         place = (*part.place, part.key("http_filters"))
-        message = "requests pass here without a Check, because there is no ext_authz filter"
+        message = "requests pass without a Check, because the ext_authz filter is missing"
         yield error(place, "no-authz", message, "see envoy/envoy.yaml")
         return
     first = kinds.index(EXT_AUTHZ)
@@ -36,9 +36,9 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
         rest_kinds = rest_kinds[1:]
     else:
         message = (
-            "there is no second lock: an RBAC filter that passes only what the sidecar allowed"
+            "the second lock is missing: an RBAC filter that passes only what the sidecar allowed"
         )
-        hint = "put the RBAC filter of envoy/envoy.yaml right after ext_authz"
+        hint = "put the RBAC filter of envoy/envoy.yaml directly after ext_authz"
         yield error(filters[first].place, "second-lock", message, hint)
     known = {*context.profile["Harmless"].protos, *context.profile["LocalRateLimit"].protos}
     for each, kind in zip(rest, rest_kinds, strict=True):
@@ -47,7 +47,7 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
 
 
 def stats_manager(part: Part, _context: Context) -> Iterator[Problem]:
-    """Yield whether the last filter is another one than the router."""
+    """Yield a problem if the last filter is not the router."""
     if kinds_of(part)[-1:] != [ROUTER]:
         place = (*part.place, part.key("http_filters"))
         yield warning(place, "router", "the last filter is not the router", "end with the router")

@@ -1,4 +1,4 @@
-"""The second lock: which reasons an RBAC filter lets pass after ext_authz."""
+"""The second lock: which reasons an RBAC filter passes after ext_authz."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from sidecar.workbench.doctor.context import Context, error
 from sidecar.workbench.doctor.document import Part
 
 NAMESPACE = "envoy.filters.http.ext_authz"  # Envoy writes the answer's metadata there
-ALLOWED = ("ok", "public")  # sidecar/core/reasons.py: those of an allow
+ALLOWED = ("ok", "public")  # the reasons of an allow (sidecar/core/reasons.py)
 FORWARDED = "preflight"  # only with `cors_preflight: forward`
 
-_HINT = "the RBAC filter of envoy/envoy.yaml, right after ext_authz"
+_HINT = "the RBAC filter of envoy/envoy.yaml, directly after ext_authz"
 
 
 class _Passes(NamedTuple):
-    """The reasons of requests that a rule lets pass; ``every`` request; or doctor cannot tell."""
+    """The reasons that a rule passes; ``every`` for all requests; ``unknown`` if not recognised."""
 
     reasons: frozenset[str] = frozenset()
     every: bool = False
@@ -27,26 +27,26 @@ _UNKNOWN = _Passes(unknown=True)
 
 
 def second_lock(rbac: Part, context: Context) -> Iterator[Problem]:
-    """Yield what is wrong with the RBAC filter after ext_authz."""
+    """Yield problems of the RBAC filter after ext_authz."""
     rules = rbac.below("rules")
     if not rules.value:
         yield error(
-            rbac.place, "second-lock", "the RBAC filter without `rules` lets all pass", _HINT
+            rbac.place, "second-lock", "the RBAC filter without `rules` passes every request", _HINT
         )
         return
     if rules.get("action") not in (None, "ALLOW"):
         place = (*rules.place, rules.key("action"))
-        yield error(place, "second-lock", "the rules do not deny what they do not name", "ALLOW")
+        yield error(place, "second-lock", "the rules do not deny other requests", "action: ALLOW")
         return
     passes = _union(_policy(policy) for policy in rules.members("policies"))
     if passes.every or passes.unknown:
-        what = "let each request pass" if passes.every else "hold more than doctor can judge"
+        what = "pass every request" if passes.every else "contain more than doctor can judge"
         yield error(rules.place, "second-lock", f"the rules of the second lock {what}", _HINT)
         return
     wanted = {*ALLOWED, *([FORWARDED] if context.wanted.forwards_preflights else [])}
     if more := passes.reasons - wanted:
         why = "a denial" if more != {FORWARDED} else "an allow only with `cors_preflight: forward`"
-        message = f"the second lock lets {_listed(more)} pass, which is {why}"
+        message = f"the second lock passes {_listed(more)}, which is {why}"
         yield error(rules.place, "second-lock", message, _HINT)
     if less := wanted - passes.reasons:
         message = f"the second lock denies {_listed(less)}, which is an allow of the sidecar"
@@ -103,8 +103,8 @@ def _value(value: Part) -> _Passes:
     if value.has("or_match"):
         return _union(_value(each) for each in value.each("or_match", "value_matchers"))
     exact = value.get("string_match", "exact")
-    alone = set(value.below("string_match").value) == {"exact"}
-    return _Passes(frozenset([exact])) if isinstance(exact, str) and alone else _UNKNOWN
+    only_exact = set(value.below("string_match").value) == {"exact"}
+    return _Passes(frozenset([exact])) if isinstance(exact, str) and only_exact else _UNKNOWN
 
 
 def _union(several: Iterable[_Passes]) -> _Passes:

@@ -1,4 +1,4 @@
-"""What log lines and Envoy's own answers show of a request: never a token."""
+"""Finds tokens that log lines and Envoy's own answers could show."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import PROFILES
 
 _HINT = "remove it; for the path without the query write %PATH(NQ)%"
-MAX_FORMAT = 2000  # characters; a command may make doctor read to the end of its text
+MAX_FORMAT = 2000  # characters; doctor may read each command to the end of the text
 _NAME = re.compile("[A-Z][A-Z0-9_]*")
 
 
 class Words(NamedTuple):
-    """The commands and headers that ``formats.yaml`` sorts."""
+    """The commands and headers in ``formats.yaml``, by what they may show."""
 
     commands: frozenset[str]
     request_headers: frozenset[str]
@@ -37,7 +37,7 @@ def words(profile: str = "default") -> Words:
 
 
 def log_format(part: Part, _context: Context) -> Iterator[Problem]:
-    """Yield what a format writes that may carry a token."""
+    """Yield what a format writes that may contain a token."""
     for key in ("text_format", "json_format"):
         yield from _tree((*part.place, part.key(key)), part.get(key))
     if part.has("text_format_source"):
@@ -51,7 +51,7 @@ def log_format(part: Part, _context: Context) -> Iterator[Problem]:
 
 
 def header_value(part: Part, _context: Context) -> Iterator[Problem]:
-    """Yield what a header of Envoy's own answers shows that may carry a token."""
+    """Yield what a header of Envoy's own answers shows that may contain a token."""
     yield from _tree((*part.place, part.key("value")), part.get("value"))
 
 
@@ -66,7 +66,7 @@ def _tree(place: Place, value: object) -> Iterator[Problem]:
 
 
 def _text(text: str) -> Iterator[str]:
-    """Yield what is wrong with the commands of a format: ``%NAME(ARGUMENTS):LENGTH%``."""
+    """Yield problems of the commands of a format: ``%NAME(ARGUMENTS):LENGTH%``."""
     if len(text) > MAX_FORMAT:
         yield f"more than {MAX_FORMAT} characters are not examined; they may hide a token"
         return
@@ -79,7 +79,7 @@ def _text(text: str) -> Iterator[str]:
         if text[end : end + 1] == "(":
             closing = text.find(")", end)
             if closing < 0:
-                yield f"the command {quoted(text[start:])} does not end, so it may hide a token"
+                yield f"the command {quoted(text[start:])} is not closed, so it may hide a token"
                 return
             arguments, end = text[end + 1 : closing], closing + 1
         elif start < closed:

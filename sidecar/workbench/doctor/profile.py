@@ -16,7 +16,7 @@ A rule is a word or a mapping. Words: ``any`` (a scalar or a list of scalars), `
 - ``at_least``, ``at_most``: bounds, of numbers or of durations such as ``0.25s``
 - ``words``: what a text of words with commas, or a list of words, may hold
 - ``severity`` of another value, ``absent``: severity where the field is missing
-- ``code``, ``say``, ``write``: the finding's code, what is wrong, what to write instead
+- ``code``, ``say``, ``write``: the finding's code, its cause, what to write instead
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ _TEXTS = ("code", "say", "write")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is accepted in one field. ``shape`` is the rule's kind, ``argument`` what it needs."""
+    """What one field accepts. ``shape`` is the rule's kind, ``argument`` its parameter."""
 
     shape: str
     argument: Any = None
@@ -54,21 +54,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is accepted in one message; ``names`` maps both spellings of a field to Envoy's."""
+    """What one message accepts; ``names`` maps both spellings of a field to Envoy's."""
 
     name: str
     protos: tuple[str, ...]
     rules: Mapping[str, Rule]
     unlisted: Severity = Severity.WARNING
     code: str = "unknown-field"
-    why: str = "is not a field that doctor knows, so it is not known to be harmless"
+    why: str = "is unknown to doctor, so it may not be harmless"
     opaque: str = ""
     check: str = "none"
     needs_one: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
     def required(self) -> Iterator[tuple[str, Rule]]:
-        """Yield the fields that should be there."""
+        """Yield the required fields."""
         return ((name, rule) for name, rule in self.rules.items() if rule.absent is not None)
 
 
@@ -84,7 +84,7 @@ def camel(name: str) -> str:
 
 @cache
 def load_profile(name: str = "default") -> Profile:
-    """Read the data of a profile. Raises KeyError or ValueError where it is wrong."""
+    """Read the data of a profile. Raises KeyError or ValueError if it is invalid."""
     raw: dict[str, dict[str, Any]] = {}
     for path in sorted((PROFILES / name / "messages").glob("*.yaml")):
         raw |= yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Where requests go, and which headers Envoy adds and removes by itself."""
+"""Examines where requests go, and which headers Envoy itself adds and removes."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from sidecar.workbench.doctor.document import Part
 
 
 def action(part: Part, context: Context) -> Iterator[Problem]:
-    """Yield what is wrong with the cluster of a route."""
+    """Yield problems of the cluster of a route."""
     name = part.get("cluster")
     if not isinstance(name, str):
         return  # the data of the profile reports it
@@ -18,12 +18,12 @@ def action(part: Part, context: Context) -> Iterator[Problem]:
         code, what = context.reserved[name]
         yield error(place, code, f"clients reach {what}", "the cluster of the Basic Server")
     elif name not in context.clusters:
-        message = f"there is no cluster {quoted(name)} in this file, so it is not examined"
+        message = f"this file has no cluster {quoted(name)}, so it is not examined"
         yield error(place, "reroute", message, "name a cluster of this file")
 
 
 def table(part: Part, context: Context) -> Iterator[Problem]:
-    """Yield which headers Envoy does not remove by itself, and what it adds."""
+    """Yield headers that Envoy itself does not remove, and headers that it adds."""
     yield from headers(part, context)
     wanted = {name.lower() for name in context.wanted.removed} - _removed(part)
     kept: set[str] = set()
@@ -33,7 +33,7 @@ def table(part: Part, context: Context) -> Iterator[Problem]:
             kept |= here - _removed(route)
     if kept:
         names = ", ".join(sorted(kept))
-        message = f"Envoy does not remove {names} by itself, only the sidecar does"
+        message = f"only the sidecar removes {names}, not Envoy itself"
         yield warning(part.place, "remove-headers", message, "request_headers_to_remove: [...]")
 
 
@@ -48,27 +48,27 @@ def headers(part: Part, context: Context) -> Iterator[Problem]:
         header = str(mapping(mapping(option).get("header")).get("key")).lower()
         place = (*part.place, part.key("request_headers_to_add"), index)
         if header in managed:
-            message = f"Envoy sets {quoted(header)} itself, after the sidecar or instead of it"
+            message = f"Envoy itself sets {quoted(header)}, after the sidecar or instead of it"
             yield error(place, "identity-header", message, "only the sidecar sets it")
         else:
-            message = f"Envoy sets {quoted(header)} after the Check, and a server may obey it"
+            message = f"Envoy sets {quoted(header)} after the Check, and servers may use it"
             yield error(place, "rewrite", message, "remove it")
     identity = managed - {name.lower() for name in context.wanted.removed}
     for lost in sorted(_removed(part) & identity):
         place = (*part.place, part.key("request_headers_to_remove"))
         message = f"Envoy removes {quoted(lost)}, which the sidecar sets"
-        yield error(place, "identity-header", message, "take it off the list")
+        yield error(place, "identity-header", message, "remove it from the list")
 
 
 def stats_route(part: Part, _context: Context) -> Iterator[Problem]:
-    """Yield which requests reach Envoy's admin interface but a GET without a query."""
+    """Yield requests that reach Envoy's admin interface and are not a GET without a query."""
     match = part.below("match")
     matchers = [dict(each.value) for each in match.each("headers")]
     place = (*match.place, match.key("headers"))
     if {"name": ":method", "string_match": {"exact": "GET"}} not in matchers:
-        message = "not only GET reaches Envoy's admin interface"
+        message = "methods other than GET reach Envoy's admin interface"
         yield error(place, "admin", message, "{name: ':method', string_match: {exact: GET}}")
     if {"name": ":path", "string_match": {"safe_regex": {"regex": "[^?]*"}}} not in matchers:
-        message = "a query reaches Envoy's admin interface: ?filter= can hold a slow expression"
+        message = "a query reaches Envoy's admin interface: ?filter= can contain a slow expression"
         hint = "{name: ':path', string_match: {safe_regex: {regex: '[^?]*'}}}"
         yield warning(place, "admin", message, hint)

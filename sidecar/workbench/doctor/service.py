@@ -1,4 +1,4 @@
-"""How ext_authz asks the sidecar, and which headers the sidecar may change."""
+"""Examines how ext_authz asks the sidecar, and which headers the sidecar may change."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,8 @@ from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import matching
 from sidecar.workbench.doctor.values import seconds
 
-LEAST_TIMEOUT = 0.2  # seconds; less, and a moment's pause of the sidecar denies requests
-MOST_TIMEOUT = (
-    10.0  # seconds; requests that wait hold memory, and the sidecar answers in under 1 ms
-)
+LEAST_TIMEOUT = 0.2  # seconds; with less, a short pause of the sidecar denies requests
+MOST_TIMEOUT = 10.0  # seconds; waiting requests use memory, and the sidecar answers in under 1 ms
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "localhost"})  # loopback among them
 _FOREIGN = (
@@ -22,7 +20,7 @@ _FOREIGN = (
 
 
 def mutations(rules: Part, context: Context) -> Iterator[Problem]:
-    """Yield headers that the sidecar must change and may not, and some that it never needs to."""
+    """Yield headers that the sidecar needs to change and may not, or may and never needs to."""
     expression = rules.get("allow_expression", "regex")
     if rules.get("disallow_all") is not True or not isinstance(expression, str):
         return  # the data of the profile reports it
@@ -30,8 +28,8 @@ def mutations(rules: Part, context: Context) -> Iterator[Problem]:
     wanted = context.wanted.headers
     allowed = matching(expression, (*wanted, *_FOREIGN), context.expressions)
     if allowed is None:
-        message = "doctor cannot read this expression, so it cannot say which headers it allows"
-        yield warning(place, "mutation-rules", message, "names with | between them")
+        message = "doctor cannot evaluate this expression, so the headers it allows are unknown"
+        yield warning(place, "mutation-rules", message, "write names with | between them")
         return
     if barred := [name for name in wanted if name not in allowed]:
         message = f"the sidecar may not change {', '.join(barred)}: allowed requests become 500"
@@ -42,14 +40,14 @@ def mutations(rules: Part, context: Context) -> Iterator[Problem]:
 
 
 def service(part: Part, context: Context) -> Iterator[Problem]:
-    """Yield what is wrong with the way to the sidecar."""
+    """Yield problems of the connection to the sidecar."""
     yield from _timeout(part)
     name = part.get("envoy_grpc", "cluster_name")
     if name is None:
         return
     cluster = context.clusters.get(str(name))
     if cluster is None:
-        message = f"there is no cluster {quoted(str(name))} to ask"
+        message = f"this file has no cluster {quoted(str(name))}"
         yield error((*part.place, part.key("envoy_grpc")), "service", message)
         return
     if not speaks_http2(cluster):
@@ -70,12 +68,12 @@ def _timeout(part: Part) -> Iterator[Problem]:
         message = "Envoy holds requests for more than 10 seconds while the sidecar does not answer"
         yield error((*part.place, part.key("timeout")), "timeout", message, hint)
     elif timeout is None or timeout < LEAST_TIMEOUT:
-        message = "there is no timeout of at least 200 ms, so a short pause denies requests"
+        message = "the timeout is missing or below 200 ms, so a short pause denies requests"
         yield warning(part.place, "timeout", message, hint)
 
 
 def speaks_http2(cluster: Part) -> bool:
-    """Say whether Envoy speaks HTTP/2 with a cluster."""
+    """Return whether Envoy speaks HTTP/2 with a cluster."""
     return any(
         each.below("explicit_http_config").has("http2_protocol_options")
         for each in cluster.members("typed_extension_protocol_options")
@@ -83,7 +81,7 @@ def speaks_http2(cluster: Part) -> bool:
 
 
 def addresses(cluster: Part) -> Iterator[tuple[Place, str]]:
-    """Yield each endpoint of a cluster as ``listen`` in sidecar.yaml has it."""
+    """Yield each endpoint of a cluster, in the notation of ``listen`` in sidecar.yaml."""
     for group in cluster.each("load_assignment", "endpoints"):
         for each in group.each("lb_endpoints"):
             address = each.below("endpoint", "address")
@@ -92,7 +90,7 @@ def addresses(cluster: Part) -> Iterator[tuple[Place, str]]:
 
 
 def as_text(address: Part) -> str | None:
-    """Return an address as ``unix:/path`` or ``host:port``; None where it is neither."""
+    """Return an address as ``unix:/path`` or ``host:port``, None if it is neither."""
     pipe, host = address.get("pipe", "path"), address.get("socket_address", "address")
     if pipe is not None:
         return f"unix:{pipe}"
@@ -103,11 +101,11 @@ def as_text(address: Part) -> str | None:
 
 
 def same(asked: str, listened: str) -> bool:
-    """Say whether what Envoy asks reaches what is listened on."""
+    """Return whether a connection to ``asked`` reaches a listener on ``listened``."""
     if asked == listened or asked.startswith("unix:") or listened.startswith("unix:"):
         return asked == listened
     try:
         (_, asked_port), (host, port) = split_address(asked), split_address(listened)
     except BadValueError:
-        return False  # what Envoy has is not an address
+        return False  # Envoy's value is not an address
     return asked_port == port and host in _EVERYWHERE

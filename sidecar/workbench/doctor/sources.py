@@ -1,4 +1,4 @@
-"""What a file holds: a bootstrap, or the config_dump of a running Envoy."""
+"""Reads a file: a bootstrap, or the config_dump of a running Envoy."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _HINT = "see envoy/envoy.yaml"
 
 @dataclass(frozen=True)
 class Source:
-    """Everything to examine. ``bootstrap`` is None for a dump that has none."""
+    """Everything to examine. ``bootstrap`` is None for a dump without one."""
 
     bootstrap: Part | None
     listeners: tuple[Part, ...]
@@ -30,7 +30,7 @@ class Source:
 
 
 def read(document: object) -> Source:
-    """Find what there is to examine."""
+    """Return the parts of a document that are to be examined."""
     whole = Part((), mapping(document))
     if whole.has("configs") and not whole.has("static_resources"):
         return _dump(list(whole.each("configs")))
@@ -77,17 +77,17 @@ def _entries(sections: list[Part], keys: tuple[str, ...], inner: str) -> Iterato
 
 
 def _hidden(sections: list[Part], static: bool) -> Iterator[Problem]:
-    """Yield what a control plane of the running Envoy holds beside what this file shows."""
-    said = {
+    """Yield what a control plane of the running Envoy adds to what this file shows."""
+    sections_with = {
         "inline_scoped_route_configs": "routes are chosen by a header (scoped routes)",
         "dynamic_scoped_route_configs": "routes are chosen by a header (scoped routes)",
         "ecds_filters": "a control plane can replace filters (ECDS)",
         "dynamic_endpoint_configs": "a control plane names endpoints (EDS)",
     }
-    for key, message in said.items():
+    for key, message in sections_with.items():
         for entry in _each(sections, key):
             yield error(entry.place, "dynamic", message, _HINT)
     if static:
         for entry in _each(sections, "dynamic_listeners"):
-            message = "a control plane adds listeners beside those of the bootstrap"
+            message = "a control plane adds listeners to those of the bootstrap"
             yield error(entry.place, "dynamic", message, "remove dynamic_resources")

@@ -1,4 +1,4 @@
-"""Single values of an Envoy configuration against a rule of the profile."""
+"""Compares single values of an Envoy configuration with a rule of the profile."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def misses(value: object, rule: Rule) -> Severity | None:
-    """Return how much it weighs that a value is not as the rule wants it; None where it is."""
+    """Return the severity of a value that breaks the rule, None for one that obeys it."""
     match rule.shape:
         case "good":
             return _among(value, rule)
@@ -31,7 +31,7 @@ def misses(value: object, rule: Rule) -> Severity | None:
 
 
 def _among(value: object, rule: Rule) -> Severity | None:
-    """Compare with the types: `true` is not 1, and "0" is not 0."""
+    """Compare values with their types: `true` is not 1, and "0" is not 0."""
     for accepted, severity in (
         (rule.argument, None),
         (rule.info, Severity.INFO),
@@ -49,7 +49,7 @@ def _within(value: object, least: object, most: object) -> bool:
 
 
 def _address(value: object) -> IPv4Address | IPv6Address | None:
-    """Read an address as Envoy does, which takes no host name; None for anything else."""
+    """Read an IP address, as Envoy does, which accepts no host name; None for anything else."""
     try:
         return ip_address(value) if isinstance(value, str) else None
     except ValueError:
@@ -75,7 +75,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
 
 
 def number(value: object) -> float | None:
-    """Return a number, which JSON may also have as text (64 bits); None for anything else."""
+    """Return a number, which JSON may also write as text (64 bits); None for anything else."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
