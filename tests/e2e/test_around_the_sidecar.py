@@ -69,10 +69,10 @@ LARGE_IDENTITY = [f"permission:{number}" for number in range(350)]
 
 @pytest.mark.parametrize("client", [http1, http2], ids=["http1", "http2"])
 @pytest.mark.parametrize("what", ["too many", "too large"])
-async def test_headers_that_identity_makes_too_many_or_too_large_are_told_as_that(
+async def test_identity_headers_that_exceed_envoys_limits_have_an_answer_of_their_own(
     stack: Stack, port: int, client: Any, what: str
 ) -> None:
-    """Not as an authorization that is away: trying again would change nothing."""
+    """Not as an unavailable authorization: a retry would change nothing."""
     if what == "too many":
         token, headers = bearer(stack), TOO_MANY
     else:
@@ -84,9 +84,9 @@ async def test_headers_that_identity_makes_too_many_or_too_large_are_told_as_tha
     assert answer.status == 431
     assert answer.headers["cache-control"] == "no-store"
     assert "retry-after" not in answer.headers
-    told = answer.json
-    decision_id = told.pop("decision_id")
-    assert told == {
+    body = answer.json
+    decision_id = body.pop("decision_id")
+    assert body == {
         "error": "bad request",
         "code": "BAD_REQUEST",
         "message": "the request has too many or too large headers, counting those that are added"
@@ -113,12 +113,12 @@ async def test_a_denial_stays_a_denial_however_many_headers_there_are(
     assert (answer.status, answer.json["reason"]) == (401, "token_missing")
 
 
-async def test_a_grpc_client_is_told_of_too_many_headers_too(stack: Stack) -> None:
+async def test_a_grpc_client_gets_the_reason_for_too_many_headers(stack: Stack) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.ports.envoy}") as channel:
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(b"hello", metadata=(bearer(stack), *TOO_MANY[:88]), timeout=10)
-    assert refused.value.code() is grpc.StatusCode.UNKNOWN  # which nobody tries again
+    assert refused.value.code() is grpc.StatusCode.UNKNOWN  # which clients do not retry
     assert "too many or too large headers" in (refused.value.details() or "")
 
 

@@ -82,7 +82,7 @@ async def test_of_the_cookie_fields_of_http2_only_the_token_is_taken(withholding
     assert answer.arrived("cookie") == ["a=1; b=2"]
 
 
-async def test_a_cookie_header_without_the_token_is_left_alone(withholding: Stack) -> None:
+async def test_a_cookie_header_without_the_token_is_unchanged(withholding: Stack) -> None:
     odd = 'a="1;;  b = 2,, $c'
     answer = await _ask(withholding, "/api/auth/login", odd)
     assert answer.arrived("cookie") == [odd]

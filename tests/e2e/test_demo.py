@@ -45,7 +45,7 @@ async def test_once_ends_by_itself_with_every_row_as_expected_and_as_the_readme_
     demo = await _start(tmp_path, base_port, (*DEMO, "--once"))
     assert await demo.wait() == 0, demo.output()
     written = demo.stdout.read_text()
-    assert re.search(r"All \d\d requests got the answer", written)
+    assert re.search(r"All \d\d requests got the expected answer", written)
     assert "✗" not in written
     rows = [line for line in written.splitlines() if "✓" in line]
     assert len(rows) > 30

@@ -64,9 +64,9 @@ async def test_without_a_sidecar_the_answer_is_503(start_stack: StartStack) -> N
             assert answer.status == 503
             assert answer.headers["retry-after"] == "1"
             assert answer.headers["cache-control"] == "no-store"
-            told = answer.json
-            assert told.pop("decision_id")
-            assert told == {
+            body = answer.json
+            assert body.pop("decision_id")
+            assert body == {
                 "error": "authorization unavailable",
                 "code": "AUTH_UNAVAILABLE",
                 "message": "authorization does not answer at the moment; try again",

@@ -1,4 +1,4 @@
-"""A gRPC upstream behind a real Envoy: its client is told why in gRPC's own words."""
+"""A gRPC upstream behind a real Envoy: the client gets the reason as a gRPC status and message."""
 
 from collections.abc import AsyncIterator
 
@@ -71,6 +71,6 @@ async def test_an_ambiguous_path_is_an_invalid_argument(channel: grpc.aio.Channe
 
 
 async def test_a_route_without_the_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
-    """A gRPC call is a POST, and /api/reports takes GET alone."""
+    """A gRPC call is a POST, and /api/reports accepts only GET."""
     error = await _refused(channel, method="/api/reports/2026-11")
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED

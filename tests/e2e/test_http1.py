@@ -29,7 +29,7 @@ async def test_a_public_route_takes_no_notice_of_a_bad_token(port: int) -> None:
     assert answer.arrived("x-user-id") == []
 
 
-async def test_the_basic_server_is_told_who_calls(stack: Stack, port: int) -> None:
+async def test_the_basic_server_gets_the_callers_identity(stack: Stack, port: int) -> None:
     answer = await send(port, "/api/services/list", _bearer(stack.zervi.token("alice")))
     assert answer.status == 200
     alice = minting.USERS["alice"]
@@ -206,7 +206,7 @@ async def test_invalid_utf8_in_a_path_is_denied(stack: Stack, port: int) -> None
         ("/api/auth/login", b"X-Large: " + b"x" * 70_000, 431, "http1.headers_too_large"),
     ],
 )
-async def test_what_envoy_refuses_itself_is_told_in_the_form_of_a_denial(
+async def test_envoys_own_refusals_have_the_form_of_a_denial(
     port: int, target: str, header: bytes, status: int, message: str
 ) -> None:
     answer = await send(port, target, header)
@@ -246,8 +246,8 @@ async def test_another_origins_preflight_is_answered_by_the_sidecar(
             port, "/api/cluster/nodes", *PREFLIGHT, *more, method="OPTIONS", body=body
         )
         assert (answer.status, answer.body) == (204, "")
-        told = {*answer.headers} - {"date", "server", "connection"}
-        assert not told
+        headers = {*answer.headers} - {"date", "server", "connection"}
+        assert not headers
     assert len(stack.basic_server.received) == seen
 
 
@@ -290,7 +290,7 @@ async def test_a_refresh_token_is_not_for_requests(stack: Stack, port: int) -> N
     assert answer.json["reason"] == "token_kind"
 
 
-async def test_a_service_is_told_as_a_service(stack: Stack, port: int) -> None:
+async def test_a_service_is_identified_as_a_service(stack: Stack, port: int) -> None:
     token = _bearer(stack.zervi.service_token("basic-server"))
     answer = await send(port, "/api/sync/orders", token, ("X-User-Id", "4"), method="POST")
     assert answer.status == 200

@@ -1,4 +1,4 @@
-"""A sidecar comes and goes, and no request is lost or let through unasked."""
+"""The sidecar starts, restarts and ends, and no request is lost or passes without a Check."""
 
 import asyncio
 import signal
@@ -121,7 +121,7 @@ async def test_a_restart_under_load_loses_no_request(start_stack: StartStack) ->
 
 
 async def test_sigterm_is_answered_while_envoy_drains(start_stack: StartStack) -> None:
-    """Not serving and deregistered at once, but every request still gets the policy's answer."""
+    """Not serving and deregistered immediately; every request still gets the policy's answer."""
     setup = Setup(routes=ROUTES, configure=lambda config: config.update(drain="3s"))
     async with start_stack(setup) as stack, steady_load(stack) as load:
         await eventually(lambda: len(stack.looma.nodes) == 1, "the registration", within=30)
@@ -140,11 +140,11 @@ async def test_sigterm_is_answered_while_envoy_drains(start_stack: StartStack) -
 async def test_a_changed_policy_is_taken_over_whole_and_a_bad_one_is_not(
     start_stack: StartStack,
 ) -> None:
-    """Under load; SIGHUP saves the wait; what is wrong is told with its line."""
+    """Under load; SIGHUP reloads without a wait; an invalid file is reported with its line."""
     async with start_stack() as stack, steady_load(stack) as load:
         policy = stack.directory / "routes.yaml"
         first = (await readiness(stack))[1]["policy"]["detail"]
-        for broken, told in (
+        for broken, message in (
             ("api_gateway: {routes: [{path: /x, permision: [a]}]}", "routes.yaml:1:"),
             ("", "routes.yaml:"),
             ('api_gateway:\n  routes:\n    - path: "/api', "routes.yaml:3:"),
@@ -155,7 +155,7 @@ async def test_a_changed_policy_is_taken_over_whole_and_a_bad_one_is_not(
             else:
                 policy.write_text(broken)
             stack.sidecar.signal(signal.SIGHUP)
-            await policy_says(stack, told)
+            await policy_says(stack, message)
             status, components = await readiness(stack)
             assert status == 200
             assert components["policy"]["state"] == "degraded"

@@ -51,7 +51,7 @@ async def test_the_unix_socket_variant_decides_the_same(
 async def test_the_sidecar_answers_preflights_where_envoy_has_no_origins(
     start_stack: StartStack,
 ) -> None:
-    """A browser of a listed origin gets what the Fetch standard wants, and can read denials."""
+    """A browser of a listed origin gets what the Fetch standard requires, and can read denials."""
 
     def cors(config: dict[str, Any]) -> None:
         config["policy"]["cors"] = {"origins": ["https://app.test"], "credentials": True}

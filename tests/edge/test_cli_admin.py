@@ -107,7 +107,9 @@ def test_leave_waits_after_the_answer_whatever_it_was(
     assert slept == [10.0]
 
 
-def test_leave_waits_though_nobody_listens(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leave_waits_even_if_no_process_listens(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     assert cli.main(["leave", "--wait", "250ms", "--config", str(config)]) == 1
@@ -115,7 +117,7 @@ def test_leave_waits_though_nobody_listens(config: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("wait", ["10", "soon", "-1s", "2h", ""])
-def test_a_wait_that_is_no_duration_is_a_usage_error(
+def test_an_invalid_wait_is_a_usage_error(
     config: Path, wait: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -145,7 +147,7 @@ def test_the_former_way_by_the_ops_address_names_its_successor(
         ("listen: [", "sidecar.yaml:2:1: error: this is not valid YAML"),
     ],
 )
-def test_a_configuration_without_the_socket_is_told(
+def test_a_configuration_without_the_socket_is_an_error(
     tmp_path: Path,
     command: str,
     content: str | None,
@@ -162,14 +164,14 @@ def test_a_configuration_without_the_socket_is_told(
     assert err.count("\n") == 1
 
 
-def test_a_socket_that_is_not_there_is_told(
+def test_a_missing_socket_is_an_error(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["leave", "--config", str(config)]) == 1
     assert f"the socket {tmp_path}/admin.sock" in capsys.readouterr().err
 
 
-def test_a_socket_that_nobody_serves_is_told(
+def test_a_socket_without_a_listener_is_an_error(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
@@ -178,7 +180,7 @@ def test_a_socket_that_nobody_serves_is_told(
     assert f"no process listens on {tmp_path}/admin.sock" in capsys.readouterr().err
 
 
-def test_a_refused_user_is_told(config: Path) -> None:
+def test_another_user_gets_an_error_that_says_so(config: Path) -> None:
     """By the file's mode."""
     code = (  # the first call imports what another user may not read
         "import contextlib, io, os, sys; from sidecar import cli\n"
@@ -211,7 +213,7 @@ def test_a_refused_user_is_told(config: Path) -> None:
     ],
     ids=["nothing", "no HTTP", "404", "no object", "cut off"],
 )
-def test_an_answer_that_is_no_sidecars_is_told(
+def test_an_answer_from_another_program_is_an_error(
     config: Path, tmp_path: Path, bytes_: bytes, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = StandIn(tmp_path / "admin.sock", bytes_)

@@ -41,7 +41,7 @@ def test_errors_are_listed_one_a_line_and_counted_and_exit_1(
 
 
 @pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
-def test_warnings_alone_fail_only_a_strict_check(
+def test_warnings_fail_only_a_strict_check(
     files: Files, capsys: pytest.CaptureFixture[str], strict: list[str], code: int
 ) -> None:
     files.write(sidecar="listen: {authz: 0.0.0.0:9001}\n" + ISSUERS + POLICY)
@@ -49,7 +49,7 @@ def test_warnings_alone_fail_only_a_strict_check(
     assert "sidecar.yaml: good, 1 warning (1 issuer" in capsys.readouterr().out
 
 
-def test_files_are_relative_to_the_configuration_not_to_where_one_stands(
+def test_files_are_relative_to_the_configuration_not_to_the_working_directory(
     files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (files.directory / "elsewhere").mkdir()

@@ -60,7 +60,7 @@ def test_envoy_itself_finds_nothing_wrong_and_nothing_deprecated(file: Path) -> 
     assert "deprecated" not in done.stderr.lower()
 
 
-def test_the_unix_socket_variant_differs_in_the_sidecars_address_alone() -> None:
+def test_the_unix_socket_variant_differs_only_in_the_sidecars_address() -> None:
     tcp, uds = (
         yaml.safe_load((BOOTSTRAPS / name).read_text()) for name in ("envoy.yaml", "envoy-uds.yaml")
     )
@@ -92,7 +92,7 @@ def test_no_answer_is_no(loaded: Bootstrap) -> None:
     assert "with_request_body" not in filter_
 
 
-def test_only_cors_stands_before_ext_authz_and_the_second_lock_right_after_it(
+def test_only_cors_is_before_ext_authz_and_the_second_lock_directly_after_it(
     loaded: Bootstrap,
 ) -> None:
     names = [entry["name"] for entry in connection_manager(loaded)["http_filters"]]
@@ -126,7 +126,7 @@ def test_no_route_switches_ext_authz_or_the_second_lock_off(loaded: Bootstrap) -
             assert place.get("typed_per_filter_config", {}).keys() <= {"envoy.filters.http.cors"}
 
 
-def test_the_limits_on_headers_are_those_by_which_a_refusal_after_an_allow_is_told(
+def test_the_mapper_for_too_large_headers_has_the_same_limits_as_the_connection_manager(
     loaded: Bootstrap,
 ) -> None:
     manager = connection_manager(loaded)

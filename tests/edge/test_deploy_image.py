@@ -63,7 +63,7 @@ def test_what_ships_holds_no_installer_and_nothing_of_development(image: Image) 
     assert listed.returncode != 0
 
 
-def test_it_is_nobody_by_number_and_told_to_end_by_sigterm(image: Image) -> None:
+def test_the_image_runs_as_a_numeric_user_and_ends_by_sigterm(image: Image) -> None:
     user, _, group = image.user.partition(":")
     assert int(user) > 0
     assert int(group) > 0

@@ -135,7 +135,7 @@ def test_the_sidecar_starts_before_envoy_and_so_stops_after_it() -> None:
     assert {entry["restartPolicy"] for entry in POD["initContainers"]} == {"Always"}
 
 
-def test_the_registry_is_told_as_soon_as_the_pod_begins_to_end(config: Config) -> None:
+def test_the_sidecar_leaves_the_registry_as_soon_as_the_pod_begins_to_end(config: Config) -> None:
     hook = CONTAINERS["zervi-sidecar"]["lifecycle"]["preStop"]["exec"]["command"]
     (entrypoint,) = [
         json.loads(line.removeprefix("ENTRYPOINT "))
@@ -171,7 +171,7 @@ def test_there_is_time_to_leave_and_to_drain(config: Config) -> None:
     asleep = CONTAINERS["basic-server"]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert (
         asleep >= admin_socket.SECONDS
-    )  # who reads Looma hears of it before the Basic Server ends
+    )  # Looma's clients learn of it before the Basic Server ends
     drained = config.settings.drain + STOP_SECONDS + 2 * LOG_SECONDS
     assert asleep + 20 + drained < POD["terminationGracePeriodSeconds"]
 

@@ -42,28 +42,28 @@ Headers = Mapping[str, Sequence[bytes]]
 
 
 class Later:
-    """An awaitable that nobody has to await."""
+    """An awaitable that does not have to be awaited."""
 
     def __init__(self, answer: object, before: Callable[[], None]) -> None:
         self._answer = answer
         self._before = before
 
     def __await__(self) -> Generator[None, None, object]:
-        """Do what comes before, let others run, give the answer."""
+        """Run ``before``, let other tasks run, return the answer."""
         self._before()
         yield
         return self._answer
 
 
 class Keys:
-    """A key source: gives what it was told to, after ``before`` was done."""
+    """A key source that returns a given key set, after ``before`` has run."""
 
     def __init__(self, answer: object = False, before: Callable[[], None] | None = None) -> None:
         self._answer = answer
         self._before = before
 
     def refresh_for(self, issuer: int, kid: str | None) -> Any:
-        """Answer at once, or later where there is something to be done before."""
+        """Answer immediately, or after ``before`` has run."""
         return self._answer if self._before is None else Later(self._answer, self._before)
 
 

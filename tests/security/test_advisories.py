@@ -128,7 +128,7 @@ def public(host: str, target: str) -> bool:
 async def test_the_same_envoys_let_ordinary_paths_pass(
     ports: Mapping[str, int], client: ModuleType
 ) -> None:
-    """So that a denial above says something; a ``!`` alone is not told from a replaced byte."""
+    """So that a denial above has a meaning; a single ``!`` could be a replaced byte."""
     for kind, port in ports.items():
         for target in LEGITIMATE:
             if b"!" in target and "cooked" in kind:

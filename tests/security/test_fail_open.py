@@ -42,7 +42,7 @@ def bearer(token: str) -> tuple[str, str]:
 
 
 def signed(stack: Stack, **claims: Any) -> tuple[str, str]:
-    """Sign claims with today's secret, for who is entitled to everything listed."""
+    """Sign claims with today's secret, with every listed permission and role."""
     good = minting.user_claims("alice", "unified-auth")
     return bearer(minting.sign({**good, "permissions": ["service:access"], **claims}, stack.secret))
 
@@ -162,7 +162,7 @@ def spellings(name: str) -> Iterator[bytes]:
 async def test_no_spelling_of_an_identity_header_arrives(
     open_stack: Stack, bare_envoy: int, kind: str, client: Any
 ) -> None:
-    """Each in every spelling at once, doubled, and named as one that the next hop should drop."""
+    """Each in every spelling together, doubled, and listed as hop-by-hop in `connection`."""
     method, target, own = {
         "user": ("GET", LISTED, [signed(open_stack)]),
         "service": (
@@ -184,7 +184,7 @@ async def test_no_spelling_of_an_identity_header_arrives(
 
     async def send(name: str) -> None:
         spoofed = [(written.decode(), "spoofed-4") for written in spellings(name)]
-        if client is http2:  # where a name in upper case is no name
+        if client is http2:  # where upper case makes a name invalid
             spoofed = [(written, value) for written, value in spoofed if written.islower()]
         answer = await client.send(
             bare_envoy, target, *spoofed, *own, *spoofed[::-1], method=method
@@ -213,7 +213,7 @@ HOPS = (
 
 @pytest.mark.parametrize("line", HOPS)
 async def test_no_hop_by_hop_trick_drops_an_identity_header(open_stack: Stack, line: bytes) -> None:
-    """``Connection: x-user-id`` tells the next hop to drop it; it is not told."""
+    """``Connection: x-user-id`` asks the next hop to drop it; Envoy keeps it."""
     names = b", ".join(name.encode() for name in SET)
     headers = line.replace(b"%s", names)
     answer = await http1.send(

@@ -27,7 +27,7 @@ from tests.support.checks import OK
 
 NONSENSE: tuple[object, ...] = (None, True, False, 0, "", b"", [], object())
 
-# Functions whose whole answer is yes or no; a wrong yes of these cannot be told from a right one.
+# Functions that return only yes or no; a wrong yes of these looks like a right one.
 # Those that raise for no may return anything for yes. Each has tests of its own.
 VERDICTS: dict[object, tuple[object, ...]] = {
     tokens._signed: (True,),
@@ -68,14 +68,14 @@ async def _ask(case: Case, *, ready: Callable[[], Awaitable[bytes]] | None = Non
 
 
 def _passes(response: CheckResponse) -> bool:
-    """Say whether Envoy lets it pass: the status alone counts; no other answer is half of each."""
+    """Return whether Envoy passes the request: only the status counts."""
     denied = response.WhichOneof("http_response") == "denied_response"
     assert denied is (response.status.code != OK)
     assert not denied or response.denied_response.status.code in _REFUSALS
     return not denied
 
 
-def _told(response: CheckResponse) -> object:
+def _answered(response: CheckResponse) -> object:
     """Return what an allow tells Envoy to do."""
     answer = response.ok_response
     set_on_request = sorted((each.header.key, each.header.value) for each in answer.headers)
@@ -154,14 +154,14 @@ async def test_a_function_that_raises_is_a_denial(
 async def test_nonsense_is_a_denial_or_changes_nothing(
     functions: dict[FunctionType, list[Case]],
 ) -> None:
-    """What a function cannot mean never lets pass what is denied, nor changes what is told.
+    """An impossible result of a function never allows what is denied, nor changes the answer.
 
-    A value of the type that it does return may change what is told, but lets nothing pass either.
+    A value of its return type may change the answer, but allows nothing either.
     """
     wrong = []
     for function, users in _guarded(functions):
         for case in users:
-            usual = _told(await _ask(case)) if case.allowed else None
+            usual = _answered(await _ask(case)) if case.allowed else None
             for value in NONSENSE:
                 ready = case.ready()
                 with misbehaving(function, partial(_same, value)):
@@ -173,8 +173,8 @@ async def test_nonsense_is_a_denial_or_changes_nothing(
                 fault = f"{function.__qualname__} returned {value!r} in {case.name}"
                 if not case.allowed:
                     wrong.append(f"{fault}: allowed")
-                elif _told(response) != usual and not admits(function, value):
-                    wrong.append(f"{fault}: told {_told(response)}")
+                elif _answered(response) != usual and not admits(function, value):
+                    wrong.append(f"{fault}: answered {_answered(response)}")
     assert not wrong, "\n".join(wrong)
 
 

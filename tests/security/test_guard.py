@@ -1,4 +1,4 @@
-"""The guard around the Check service: whatever comes of it, the transport gets a denial."""
+"""The guard around the Check service: whatever the service does, the transport gets a denial."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ async def ask(check: Callable[..., object], deadline: float | None = None) -> by
 
 
 async def test_an_answer_passes_as_it_is() -> None:
-    """At once or later, with the message and the deadline handed on."""
+    """Immediately or later, with the same message and deadline."""
     asked = mock.Mock(return_value=b"yes")
     assert await ask(asked, 7.0) == b"yes"
     asked.assert_called_once_with(b"message", 7.0)
@@ -65,7 +65,7 @@ async def test_an_answer_passes_as_it_is() -> None:
     ],
 )
 async def test_anything_else_is_the_denial(check: Callable[..., object]) -> None:
-    """An error, a cancellation, nothing, or what is no bytes."""
+    """An error, a cancellation, nothing, or not bytes."""
     assert await ask(check) == DENIAL
 
 

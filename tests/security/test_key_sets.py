@@ -33,7 +33,7 @@ ROTATIONS = 3
 ROUND = 200  # requests between two rotations
 REQUESTS = 5 * ROUND
 FLOOD = 10_000
-SHARE = 500  # of the flood at once
+SHARE = 500  # of the flood, concurrently
 
 
 def bearer(token: str) -> tuple[str, str]:
@@ -137,7 +137,7 @@ async def test_a_flood_of_made_up_kids_costs_a_fetch_a_cooldown_and_no_memory() 
             assert await flooded.ask(good) == "ok"
             gc.collect()
             blocks = blocks or sys.getallocatedblocks()  # what is allocated once is by now
-        # Who waits longer than unknown_key_wait, on a busy machine, is told to come again.
+        # On a busy machine, a request that waits longer than unknown_key_wait gets `retry-after`.
         assert set(reasons) <= {"token_key_unknown", "not_ready"}
         assert reasons.total() == FLOOD
         assert len(flooded.results) <= 3  # the first one, and a burst of two
@@ -149,6 +149,6 @@ async def test_a_flood_of_made_up_kids_costs_a_fetch_a_cooldown_and_no_memory() 
 
 
 def made_up(number: int, payload: str, signature: str) -> str:
-    """Write a token whose kid nobody has; signing each would only take time."""
+    """Write a token with an unknown kid; signing each would only take time."""
     header = base64url.encode(b'{"alg":"ES256","kid":"made-up-%d"}' % number).decode()
     return f"{header}.{payload}.{signature}"

@@ -128,7 +128,7 @@ async def test_a_burst_leaves_no_memory_behind(new_server: NewServer) -> None:
     ],
 )
 async def test_half_open_clients_hold_nothing_up(new_server: NewServer, begun: bytes) -> None:
-    """A hundred that begin and say no more; who asks meanwhile is answered."""
+    """A hundred that begin and send nothing more; other clients get answers meanwhile."""
     async with serving(new_server, served(service(snapshot()))) as address:
         host, _, port = address.rpartition(":")
         clients = [await asyncio.open_connection(host, int(port)) for _ in range(100)]

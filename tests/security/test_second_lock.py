@@ -1,7 +1,7 @@
 """A real Envoy's second lock: what ext_authz itself lets through by a fault does not pass.
 
 Whatever is wrong with ext_authz, or with what answers it, every kind of request is refused with the
-503 of an authorization that is away, and nothing reaches the Basic Server.
+503 of an unavailable authorization, and nothing reaches the Basic Server.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ def allow(**metadata: str) -> bytes:
 
 
 def fails_open(loaded: Bootstrap) -> None:
-    """Ask nobody, and let pass."""
+    """Pass requests without a Check."""
     authz = {"failure_mode_allow": True, "grpc_service": _SHORT}
     ext_authz_filter(loaded).update(authz)
     (cluster,) = [c for c in loaded["static_resources"]["clusters"] if c["name"] == "authz"]
@@ -103,7 +103,7 @@ def removed(loaded: Bootstrap) -> None:
 
 
 def forwards_preflights(loaded: Bootstrap) -> None:
-    """Add the line that ``cors_preflight: forward`` wants."""
+    """Add the line that ``cors_preflight: forward`` needs."""
     connection_manager(loaded).update(forwarding_preflights())
 
 
@@ -119,7 +119,7 @@ ENVOYS: Mapping[str, Callable[[Bootstrap], None]] = {
     )
 }
 
-# What is wrong: the Envoy, and what it is answered.
+# Each fault: the Envoy, and the answer to its Check.
 FAULTS: Mapping[str, tuple[str, bytes]] = {
     **{
         each.__name__: (each.__name__, allow(reason="ok"))
@@ -184,7 +184,7 @@ class Outcome(NamedTuple):
     """What a client saw: a status or a gRPC code, and the body if there was one."""
 
     status: object
-    told: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
 
 
 async def _http(client: Any, port: int, *headers: tuple[str, str], method: str) -> Outcome:
@@ -254,9 +254,9 @@ async def test_what_a_fault_of_ext_authz_lets_through_stops_at_the_second_lock(
     assert seen["gRPC"].status is grpc.StatusCode.UNAVAILABLE
     assert {outcome.status for kind, outcome in seen.items() if kind != "gRPC"} == {503}
     for outcome in seen.values():
-        assert outcome.told is not None
-        assert outcome.told.pop("decision_id")
-        assert outcome.told == {
+        assert outcome.body is not None
+        assert outcome.body.pop("decision_id")
+        assert outcome.body == {
             "error": "authorization unavailable",
             "code": "AUTH_UNAVAILABLE",
             "message": "authorization does not answer at the moment; try again",
@@ -284,7 +284,7 @@ async def test_the_access_log_tells_the_second_lock_from_a_sidecar_that_is_away(
     assert "http.ingress.rbac.denied" in await envoy.admin("/stats?usedonly")
 
 
-async def test_another_403_of_envoys_own_is_no_matter_of_the_second_lock(world: World) -> None:
+async def test_another_403_of_envoys_own_is_not_reported_as_the_second_lock(world: World) -> None:
     """An upgrade that is not configured is refused before the sidecar is asked."""
     headers = (b"Connection: Upgrade, close", b"Upgrade: made-up")
     answer = await http1.send(world.port("as_shipped"), "/api/any", *headers)

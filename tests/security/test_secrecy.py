@@ -115,7 +115,7 @@ def test_what_is_looked_for_would_be_found(
     make: Callable[[], PrivateKey | bytes],
     sign: Callable[[PrivateKey | bytes, str], str],
 ) -> None:
-    """The run's own search sees a token, its signature alone, and what signed it."""
+    """The run's own search sees a token, its bare signature, and the key that signed it."""
     key = make()
     token = sign(key, algorithm)
     signature = token.rpartition(".")[2]
@@ -151,9 +151,9 @@ def test_a_run_whose_output_holds_a_token_fails(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     assert "3 passed" in run.stdout
-    told = [line for line in run.stdout.splitlines() if line.startswith("SECRET WRITTEN")]
+    lines = [line for line in run.stdout.splitlines() if line.startswith("SECRET WRITTEN")]
     for place in ("the output of test_leaks.py::test_prints", "the log of", "child.stdout of"):
-        assert any(place in line for line in told), told
+        assert any(place in line for line in lines), lines
 
 
 WRITTEN = "S3cr3t-" + "written/where+a.file=belongs" * 2
@@ -225,19 +225,19 @@ def test_a_secret_that_was_written_in_place_of_its_file_is_quoted_nowhere(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """By ``check`` in any format, or by ``serve``; what is said names the key's place."""
+    """By ``check`` in any format, or by ``serve``; the message names the place of the key."""
     files = Files(tmp_path)
     files.write(sidecar=mistake(written))
     monkeypatch.setenv("ZERVI_JWT_SECRET", ENVIRON["ZERVI_JWT_SECRET"])
     config = ["--config", str(files.config)]
     for arguments in (["check", *config, "--format", form] for form in FORMATS):
         assert main(arguments) == 1
-        told = "".join(capsys.readouterr())
-        assert secret not in told.replace("\n", "")
+        output = "".join(capsys.readouterr())
+        assert secret not in output.replace("\n", "")
     assert serve(files.config) == 1
-    told = "".join(capsys.readouterr())
-    assert secret not in told
-    assert "sidecar.yaml:" in told
+    output = "".join(capsys.readouterr())
+    assert secret not in output
+    assert "sidecar.yaml:" in output
 
 
 def test_a_secret_file_that_is_not_there_is_named_by_its_key(tmp_path: Path) -> None:

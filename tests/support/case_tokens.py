@@ -16,7 +16,7 @@ NOW = 1795262400  # 2026-11-21T12:00:00Z, the clock of the cases
 SECRET = b"made up for the cases of this project, worth nothing"
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"a key of the cases of no value..")
-OTHER = Ed25519PrivateKey.from_private_bytes(b"another key that nobody trusts..")
+OTHER = Ed25519PrivateKey.from_private_bytes(b"another key that no issuer has..")
 
 ALICE: dict[str, Any] = {"iss": "zervi", "aud": "jobfirst", "sub": "7", "roles": ["user"]}
 

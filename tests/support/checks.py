@@ -65,7 +65,7 @@ def service(
     defer: Callable[[Callable[[], None]], object] = lambda deliver: deliver(),
     settings: ServiceSettings | None = None,
 ) -> CheckService:
-    """Return a Check service; decisions are recorded at once unless ``defer`` says otherwise."""
+    """Return a Check service; decisions are recorded immediately unless ``defer`` is given."""
     return CheckService(
         snapshot,
         Responder(

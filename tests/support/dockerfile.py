@@ -1,7 +1,7 @@
 """Runs a Dockerfile's own commands on this machine, where no image can be built.
 
-This is no Docker: the stages share one root directory, each has a fresh virtual environment where
-an image has its Python, and nobody becomes another user. What it shows is that the install and the
+This is not Docker: the stages share one root directory, each has a fresh virtual environment where
+an image has its Python, and the user never changes. What it shows is that the install and the
 start commands, as they are written in the Dockerfile, work.
 """
 

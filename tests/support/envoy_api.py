@@ -31,7 +31,7 @@ def messages() -> Mapping[str, Mapping[str, FieldDescriptorProto]]:
         try:
             file = FileDescriptorProto.FromString(text)
         except ValueError:
-            continue  # the name alone, in some other table
+            continue  # only the name, in some other table
         found |= chain.from_iterable(_below(file.package, each) for each in file.message_type)
     return found
 

@@ -181,6 +181,6 @@ def silent() -> Iterator[Mutant]:
 
 
 def wanted() -> Wanted:
-    """Return what the sidecar wants of Envoy by default."""
+    """Return what the sidecar needs from Envoy by default."""
     removed = PolicySection.remove_headers
     return Wanted("127.0.0.1:9001", (*IdentityHeaders(), *removed), removed)

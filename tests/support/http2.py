@@ -13,7 +13,7 @@ READ_SECONDS = 30.0
 
 
 class Answer(NamedTuple):
-    """What came back on the stream. ``reset`` is the error code of RST_STREAM or GOAWAY."""
+    """The response on a stream. ``reset`` is the error code of RST_STREAM or GOAWAY."""
 
     status: int | None
     headers: dict[str, str]

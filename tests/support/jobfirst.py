@@ -1,6 +1,6 @@
 """JobFirst's own route table."""
 
-# As it stands in JobFirst's document.
+# Unchanged from JobFirst's document.
 SEED = """\
 api_gateway:
   routes:

@@ -1,4 +1,4 @@
-"""A small strict JSON reader, written from RFC 8259 and design 8, to hold ours against."""
+"""A small strict JSON reader, written from RFC 8259 and design 8, to compare ours with."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Ports for servers that are told their port beforehand; others listen on port 0."""
+"""Ports for servers that need their port in advance; others listen on port 0."""
 
 import socket
 
@@ -6,11 +6,11 @@ _reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a loopback port that no one else is given while this process runs.
+    """Return a loopback port that no other test gets while this process runs.
 
     It stays bound here without listening: a server that sets SO_REUSEADDR (asyncio, grpcio and
     Envoy do) can still listen on it, a connection before that is refused, and the kernel gives it
-    to nobody else meanwhile.
+    to no other process meanwhile.
     """
     return _reserve(0)
 

@@ -12,7 +12,7 @@ from tests.support import signing
 
 PREFIX = 24  # characters of a part that are enough to know it by
 _RUN = re.compile(rf"[A-Za-z0-9_-]{{{PREFIX},}}")
-_LEAST_SECRET = 16  # a shorter one may stand anywhere by chance
+_LEAST_SECRET = 16  # a shorter one may occur anywhere by chance
 
 
 class Secrecy:
@@ -43,7 +43,7 @@ class Secrecy:
         signing.watchers.append(self)
 
     def token(self, token: str) -> None:
-        """Remember a token by its payload and its signature; the header is no secret."""
+        """Remember a token by its payload and its signature; the header is not secret."""
         self._parts.update(part[:PREFIX] for part in token.split(".")[1:] if len(part) >= PREFIX)
 
     def key(self, key: object) -> None:

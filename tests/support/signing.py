@@ -1,4 +1,4 @@
-"""Keys, key sets and tokens for tests, made with cryptography alone: neither PyJWT nor our code."""
+"""Keys, key sets and tokens for tests, made only with cryptography: neither PyJWT nor our code."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ CURVES: Mapping[str, ec.EllipticCurve] = {
 
 
 class Watcher(Protocol):
-    """Who is told what was made here, to look for it in what is written."""
+    """Receives each secret made here, to search for it in output."""
 
     def key(self, key: PrivateKey | bytes, /) -> None:
         """Take a private key or a secret, each time that it is used."""
@@ -109,7 +109,7 @@ def jwks(*keys: object) -> bytes:
 
 
 def sign(alg: str, key: PrivateKey | bytes, message: bytes) -> bytes:
-    """Sign as ``alg`` says; for ``none``, and names that nobody knows, return no signature."""
+    """Sign as ``alg`` says; for ``none`` and unknown names, return an empty signature."""
     signature = _signature(alg, key, message)
     for watcher in watchers:
         watcher.key(key)

@@ -42,7 +42,7 @@ class RuleIssuer(NamedTuple):
     role_permissions: Mapping[str, tuple[str, ...]] = {}
     grantable: tuple[str, ...] = ("*",)
     grantable_roles: tuple[str, ...] = ("*",)
-    digits: bool = False  # whether a subject is ASCII digits alone, the first no zero
+    digits: bool = False  # whether a subject is only ASCII digits, without a leading zero
 
 
 def broken(raw: bytes, issuers: Sequence[RuleIssuer], now: float, leeway: float = 30.0) -> set[str]:

@@ -1,4 +1,4 @@
-"""Observe the servers that are at hand; write their tables, and the page that shows them."""
+"""Observe the installed servers; write their tables, and the page that shows them."""
 
 import argparse
 import sys

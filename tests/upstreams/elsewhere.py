@@ -1,4 +1,4 @@
-"""Servers that are observed where their programs are at hand: Node, Go, nginx, PHP, Ruby, Java."""
+"""Servers that are observed if their programs are installed: Node, Go, nginx, PHP, Ruby, Java."""
 
 import os
 import shlex
@@ -210,7 +210,7 @@ SPRING = (
 
 
 def _sanic() -> Server:
-    """Sanic wants an older multidict than the sidecar has, so it is not in our environment."""
+    """Sanic needs an older multidict than the sidecar, so it is not in our environment."""
     python = INSTALLED / "python" / "bin" / "python"
     module = "tests.upstreams.programs.sanic_app"
     return Server(

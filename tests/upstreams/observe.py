@@ -34,7 +34,7 @@ def observe(port: int, sent: Sent, patterns: MutableMapping[str, str]) -> Row:
     """Send one request, and return its row; ``patterns`` gets the route of the handler that ran.
 
     A row has the request, the status where it is not 200, and the handler with its parameters, or
-    where the client is sent instead. A status of None is no answer at all.
+    where the client is sent instead. A status of None means no answer.
     """
     row: dict[str, Any] = {"target": sent.target}
     if sent.method != "GET":

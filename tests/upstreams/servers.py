@@ -1,4 +1,4 @@
-"""Servers that a program of ours drives: how each is started, told and stopped."""
+"""Servers that a program of ours drives: how each is started, configured and stopped."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TABLE = json.dumps([{"name": r.name, "path": r.path, "method": r.method or ""} f
 class Server(NamedTuple):
     """One server.
 
-    ``command`` is told an empty directory and the port. ``missing`` says why the server cannot be
+    ``command`` gets an empty directory and the port. ``missing`` says why the server cannot be
     started here, None where it can. ``requests`` are those in which it may differ from others.
     """
 

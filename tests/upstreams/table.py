@@ -1,4 +1,4 @@
-"""The observed tables: one file a server, one row a request."""
+"""The observed tables: one file per server, one row per request."""
 
 import json
 from collections.abc import Mapping

@@ -69,7 +69,7 @@ def test_every_requirement_is_shown_both_ways(results: list[Result]) -> None:
 
 
 def test_the_literal_tokens_are_what_they_say() -> None:
-    """What stands in the files is what tests/support/case_tokens.py makes."""
+    """The files contain what tests/support/case_tokens.py makes."""
     for path, text in files().items():
         assert path.read_text(encoding="utf-8") == text
 

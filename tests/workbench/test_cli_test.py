@@ -137,7 +137,7 @@ def test_headers_bodies_and_routes_are_compared(cases: Cases, wanted: str, text:
     assert (code, out.splitlines()[1].strip()) == (1, text)
 
 
-def test_everything_wrong_with_a_case_is_told_at_once(cases: Cases) -> None:
+def test_all_errors_of_a_case_are_reported_together(cases: Cases) -> None:
     """With its position, and nothing is run."""
     text = CASE.replace("other: permission_denied", "othr: {reason: permision_denied}")
     text = text.replace("permissions: [a:read]}\n", "permision: [a:read]}\n", 1)
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_an_error(cases: Cases, before: str, after: str, te
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"requests: [", b"- 1", b"requests:\n  x: &a 1"])
-def test_a_file_that_is_no_case_is_an_error(cases: Cases, content: bytes) -> None:
+def test_a_file_that_is_not_a_case_is_an_error(cases: Cases, content: bytes) -> None:
     path = cases.directory / "case.yaml"
     path.write_bytes(content)
     assert main(["test", str(path)]) == 2

@@ -1,4 +1,4 @@
-"""`doctor`: what weakens the boundary in an Envoy configuration, each told by itself."""
+"""`doctor`: what weakens the boundary in an Envoy configuration, each in a finding of its own."""
 
 import json
 from copy import deepcopy
@@ -144,7 +144,7 @@ def test_no_route_may_lead_to_the_sidecars_own_addresses(doctor: Doctor) -> None
     assert "clients reach the sidecar itself" in found[0]["message"]
 
 
-def test_a_policy_that_names_hosts_wants_more_headers_removed(doctor: Doctor) -> None:
+def test_a_policy_with_hosts_requires_that_more_headers_are_removed(doctor: Doctor) -> None:
     table = doctor.config.with_name("routes.yaml")
     table.write_text("api_gateway: {routes: [{path: /x, hosts: [a.example]}]}\n")
     code, (found,) = doctor.run(ENVOY)
@@ -190,7 +190,7 @@ def test_the_address_must_be_that_of_the_sidecar(
     assert ("address" not in doctor.codes(text)) is fits
 
 
-def test_what_is_no_configuration_is_an_error(doctor: Doctor) -> None:
+def test_a_file_that_is_not_a_configuration_is_an_error(doctor: Doctor) -> None:
     for text in ("", "[", "a: b", "{}", "- 1"):
         assert doctor.run(text)[0] == 1
 

@@ -29,8 +29,8 @@ class Explain:
         return out if code == 0 else err
 
     def steps(self, *arguments: str) -> list[tuple[str, bool | None, str]]:
-        told = json.loads(self(*arguments, "--json"))
-        return [(step["name"], step["held"], step["text"]) for step in told["steps"]]
+        body = json.loads(self(*arguments, "--json"))
+        return [(step["name"], step["held"], step["text"]) for step in body["steps"]]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_missing_permission_is_named(explain: Explain) -> None:
     assert steps[-1] == ("permissions", False, lacking)
 
 
-def test_explain_shows_later_requirements_after_a_failure(explain: Explain) -> None:
+def test_steps_after_the_first_failure_are_shown_too(explain: Explain) -> None:
     """Each requirement by itself: who lacks two things learns of both."""
     claims = '{"service_id": "7"}'
     steps = explain.steps("--path", "/users/7/orders", "--claims", claims)
@@ -55,15 +55,15 @@ def test_explain_shows_later_requirements_after_a_failure(explain: Explain) -> N
 
 
 def test_the_answer_is_what_envoy_gets(explain: Explain) -> None:
-    told = json.loads(explain("--path", "/closed/1", "--header", "Accept-Language: zh", "--json"))
-    assert (told["decision"], told["reason"], told["status"]) == ("deny", "token_missing", 401)
-    assert told["route"] == "closed"
-    assert told["route_at"].endswith("routes.yaml:7")
-    assert json.loads(told["answer"]["body"])["message"] == "需要提供令牌"
-    assert told["answer"]["headers"]["www-authenticate"] == 'Bearer realm="zervi"'
+    body = json.loads(explain("--path", "/closed/1", "--header", "Accept-Language: zh", "--json"))
+    assert (body["decision"], body["reason"], body["status"]) == ("deny", "token_missing", 401)
+    assert body["route"] == "closed"
+    assert body["route_at"].endswith("routes.yaml:7")
+    assert json.loads(body["answer"]["body"])["message"] == "需要提供令牌"
+    assert body["answer"]["headers"]["www-authenticate"] == 'Bearer realm="zervi"'
 
 
-def test_explain_shows_each_check_of_a_token(explain: Explain) -> None:
+def test_each_check_of_a_token_is_shown(explain: Explain) -> None:
     expired = explain.steps("--path", "/closed/1", "--as", "expired", "--fixtures", TOKEN_FILE)
     assert [(name, held) for name, held, _ in expired[2:]] == [
         ("credential", True), ("form", True), ("issuer", True), ("times", False),
@@ -110,25 +110,25 @@ def test_a_preflight_is_explained_by_the_method_that_it_asks_for(explain: Explai
     assert steps[-1] == ("preflight", False, "preflight_answered: no request reaches the upstream")
 
 
-def test_explain_says_why_a_preflight_is_not_forwarded(explain: Explain) -> None:
+def test_the_reason_why_a_preflight_is_not_forwarded_is_shown(explain: Explain) -> None:
     forwarding = str(CASES / "config" / "forwarding.yaml")
     preflight = (
         "--path", "/open/secret/1", "--method", "OPTIONS", "--json",
         "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
     )  # fmt: skip
-    told = json.loads(explain(*preflight, config=forwarding))
-    assert (told["decision"], told["reason"]) == ("allow", "preflight")
-    told = json.loads(explain(*preflight, "--header", "Cookie: a=b", config=forwarding))
-    assert told["reason"] == "token_missing"
-    assert told["steps"][2]["text"].startswith("not a preflight")
+    body = json.loads(explain(*preflight, config=forwarding))
+    assert (body["decision"], body["reason"]) == ("allow", "preflight")
+    body = json.loads(explain(*preflight, "--header", "Cookie: a=b", config=forwarding))
+    assert body["reason"] == "token_missing"
+    assert body["steps"][2]["text"].startswith("not a preflight")
 
 
-def test_explain_shows_every_reading_of_a_path(explain: Explain) -> None:
+def test_every_reading_of_a_path_is_shown(explain: Explain) -> None:
     elsewhere = str(CASES / "config" / "elsewhere.yaml")
-    told = json.loads(explain("--path", "/open//secret/1", "--json", config=elsewhere))
-    readings = [step["text"] for step in told["steps"] if step["name"] == "path"]
+    body = json.loads(explain("--path", "/open//secret/1", "--json", config=elsewhere))
+    readings = [step["text"] for step in body["steps"] if step["name"] == "path"]
     assert "/open/secret/1, one of 2 readings" in readings
-    assert told["reason"] == "token_missing"
+    assert body["reason"] == "token_missing"
 
 
 def test_a_person_reads_plain_text_in_a_pipe(explain: Explain) -> None:
@@ -183,7 +183,7 @@ LINES: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize(
-    ("decision_id", "told"),
+    ("decision_id", "message"),
     [
         ("a1", "missing: orders:admin"),
         ("a1", "\nnote: logged decision: deny, permission_denied\n  ✓ path"),
@@ -225,15 +225,15 @@ LINES: list[dict[str, object]] = [
     ],
 )
 def test_a_logged_request_is_explained_afresh(
-    explain: Explain, tmp_path: Path, decision_id: str, told: str
+    explain: Explain, tmp_path: Path, decision_id: str, message: str
 ) -> None:
     log = tmp_path / "decisions.log"
     log.write_text("no json\n" + "".join(json.dumps(line) + "\n" for line in LINES))
-    assert told in explain("--decision-id", decision_id, "--log", str(log))
+    assert message in explain("--decision-id", decision_id, "--log", str(log))
 
 
 @pytest.mark.parametrize("decision_id", ["a2", "a3", "a4", "a5"])
-def test_there_is_no_verdict_if_the_log_lacks_what_a_decision_needs(
+def test_a_log_without_enough_data_gets_no_verdict(
     explain: Explain, tmp_path: Path, decision_id: str
 ) -> None:
     """Nothing is shown as decided, and no step as failed."""
@@ -243,9 +243,9 @@ def test_there_is_no_verdict_if_the_log_lacks_what_a_decision_needs(
     out = explain(*asked)
     assert out.endswith("\n\nno verdict\n")
     assert "✗" not in out
-    told = json.loads(explain(*asked, "--json"))
-    assert [told[key] for key in ("decision", "reason", "status", "answer")] == [None] * 4
-    assert told["notes"]
+    body = json.loads(explain(*asked, "--json"))
+    assert [body[key] for key in ("decision", "reason", "status", "answer")] == [None] * 4
+    assert body["notes"]
 
 
 def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "--path or --decision-id is required"),
         (("--path", "/x", "--as", "alice"), "--as needs --fixtures"),
@@ -269,17 +269,19 @@ def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_p
         (("--decision-id", "a", "--log", PEOPLE), "no usable log line"),
     ],
 )
-def test_a_wrong_call_is_one_line(explain: Explain, arguments: tuple[str, ...], told: str) -> None:
+def test_a_wrong_call_is_one_line(
+    explain: Explain, arguments: tuple[str, ...], message: str
+) -> None:
     err = explain(*arguments, code=2)
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_explain_reports_an_error_in_the_configuration(explain: Explain, tmp_path: Path) -> None:
+def test_an_error_in_the_configuration_is_reported(explain: Explain, tmp_path: Path) -> None:
     assert "cannot be read" in explain("--path", "/x", config=str(tmp_path / "none"), code=1)
 
 
-def test_explain_shows_what_an_issuer_cannot_grant(
+def test_what_an_issuer_may_not_grant_is_shown(
     explain: Explain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its name, whether the claims are taken as verified or were verified."""
@@ -293,35 +295,33 @@ def test_explain_shows_what_an_issuer_cannot_grant(
     good = {"iss": "partner", "user_id": 7, "exp": int(time.time()) + 600, **claims}
     token = signing.token(good, SECRET.encode(), "HS256").decode()
     monkeypatch.setenv("ZERVI_JWT_SECRET", ENVIRON["ZERVI_JWT_SECRET"])
-    for who in (("--claims", json.dumps(claims | {"user_id": 7})), ("--token", token)):
-        told = json.loads(explain("--path", "/x", *who, "--json", config=str(files.config)))
-        assert told["decision"] == "allow"
-        steps = [step["text"] for step in told["steps"] if step["name"] == "grantable"]
+    for caller in (("--claims", json.dumps(claims | {"user_id": 7})), ("--token", token)):
+        body = json.loads(explain("--path", "/x", *caller, "--json", config=str(files.config)))
+        assert body["decision"] == "allow"
+        steps = [step["text"] for step in body["steps"] if step["name"] == "grantable"]
         assert steps == [
             "partner may grant only orders:* for `*`",
             "partner may not grant the roles admin",
             "partner may not grant the permissions users:read",
         ]
-        (who_is,) = [step["text"] for step in told["steps"] if step["name"] == "claims"]
+        (who_is,) = [step["text"] for step in body["steps"] if step["name"] == "claims"]
         assert who_is.endswith("roles user; permissions orders:a, orders:*")
 
 
-def test_explain_shows_the_neighbour_reading_that_denies(explain: Explain) -> None:
+def test_the_neighbour_reading_that_denies_is_shown(explain: Explain) -> None:
     """With the kind of upstream that reads the path so, and the requirement that fails."""
     elsewhere = str(CASES / "config" / "elsewhere.yaml")
-    told = json.loads(explain("--path", "/open/secret", "--json", config=elsewhere))
-    steps = [(step["name"], step["text"]) for step in told["steps"]]
+    body = json.loads(explain("--path", "/open/secret", "--json", config=elsewhere))
+    steps = [(step["name"], step["text"]) for step in body["steps"]]
     assert [name for name, _ in steps] == ["path", "route", "public", "neighbour", "credential"]
     assert steps[3][1].startswith(
         "for an upstream whose trailing * may be empty, this path is secret, /open/secret/* at "
     )
-    assert (told["decision"], told["reason"], told["route"]) == ("deny", "token_missing", "secret")
-    assert told["detail"].startswith("some upstreams route this path to /open/secret/*.")
+    assert (body["decision"], body["reason"], body["route"]) == ("deny", "token_missing", "secret")
+    assert body["detail"].startswith("some upstreams take this path to /open/secret/*.")
 
 
-def test_explain_shows_the_reading_of_the_host_that_denies(
-    explain: Explain, tmp_path: Path
-) -> None:
+def test_the_reading_of_the_host_that_denies_is_shown(explain: Explain, tmp_path: Path) -> None:
     """A host in another case has no routes of its own to some upstreams."""
     files = Files(tmp_path)
     files.write(
@@ -330,7 +330,7 @@ def test_explain_shows_the_reading_of_the_host_that_denies(
         "{path: /x}]}",
     )
     config = str(files.config)
-    told = explain("--path", "/x", "--host", "A.test", config=config)
-    assert "for an upstream that compares hosts without normalising them, this path is " in told
-    assert "DENY token_missing" in told
+    output = explain("--path", "/x", "--host", "A.test", config=config)
+    assert "for an upstream that compares hosts without normalising them, this path is " in output
+    assert "DENY token_missing" in output
     assert "ALLOW public" in explain("--path", "/x", "--host", "a.test", config=config)

@@ -74,7 +74,9 @@ def test_the_table_is_good_and_has_not_drifted(
     assert main(["check", "--strict", "--config", "sidecar.yaml", "--openapi", "openapi.yaml"]) == 0
 
 
-def test_drift_is_told_both_ways(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_differences_are_reported_in_both_directions(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With the line of the endpoint, or of the route."""
     changed = TABLE.replace("/login", "/log-in").replace(
         "[GET]\n      any", "[PATCH]\n      name: patched\n      any"
@@ -103,7 +105,7 @@ def test_a_wildcard_serves_what_is_below_and_a_literal_is_part_of_a_parameter(
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ("swagger: '2.0'\npaths: {}", "openapi.yaml:1:1: error: not an OpenAPI 3 document"),
         ("openapi: 3.0.0\npaths: {'/a.{x}': {}}", "openapi.yaml:2:9: error: `/a.{x}` cannot be"),
@@ -112,12 +114,12 @@ def test_a_wildcard_serves_what_is_below_and_a_literal_is_part_of_a_parameter(
         ("openapi: 3.0.0\npaths: *a", "error: an alias"),
     ],
 )
-def test_what_is_no_such_document_is_an_error(
-    files: Files, capsys: pytest.CaptureFixture[str], spec: str, told: str
+def test_a_file_that_is_not_an_openapi_document_is_an_error(
+    files: Files, capsys: pytest.CaptureFixture[str], spec: str, message: str
 ) -> None:
     Path("openapi.yaml").write_text(spec)
     assert main(["import", "openapi", "openapi.yaml"]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert main(["check", "--config", "sidecar.yaml", "--openapi", "openapi.yaml"]) == 1
 
 

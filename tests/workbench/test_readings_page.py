@@ -12,19 +12,19 @@ ROWS = _ROW.findall(_TABLE.partition("\n\n")[0])
 
 
 def test_each_reading_names_the_upstreams_that_have_it() -> None:
-    """One row a field, in their order, but for the words around them."""
+    """One row per field, in their order, apart from the words around them."""
     assert len(ROWS) == len(Upstream._fields)
     none = Upstream()
-    for field, told in zip(Upstream._fields, ROWS, strict=True):
+    for field, row in zip(Upstream._fields, ROWS, strict=True):
         having = {
             name
             for name, upstream in UPSTREAMS.items()
             if getattr(upstream, field) != getattr(none, field)
         }
-        assert set(re.findall(r"[a-z]+", told)) & (UPSTREAMS.keys() - {GENERIC}) == having - {
+        assert set(re.findall(r"[a-z]+", row)) & (UPSTREAMS.keys() - {GENERIC}) == having - {
             GENERIC
         }, field
-        assert ("not `generic`" in told) is (GENERIC not in having), field
+        assert ("not `generic`" in row) is (GENERIC not in having), field
 
 
 def test_the_formats_that_generic_knows_are_listed() -> None:

@@ -37,7 +37,7 @@ ALICE = {
     "subject": "7", "principal_kind": "user", "issuer": "zervi",
     "roles": ["user"], "permissions": ["a:read"],
 }  # fmt: skip
-ENVOY = {"subject": "7"}  # all that an access log says of who asked
+ENVOY = {"subject": "7"}  # all that an access log contains about the caller
 
 
 def line(path: str, reason: str, **others: Any) -> dict[str, Any]:
@@ -60,9 +60,9 @@ class Log:
         return self._capsys.readouterr().out
 
     def changes(self, *lines: Mapping[str, Any], code: int = 0) -> list[tuple[str, str, str, str]]:
-        told = json.loads(self.run(*lines, code=code, more=("--json",)))
-        assert not told["unusable"]
-        return [(each["kind"], each["route"], each["old"], each["new"]) for each in told["changes"]]
+        body = json.loads(self.run(*lines, code=code, more=("--json",)))
+        assert not body["unusable"]
+        return [(each["kind"], each["route"], each["old"], each["new"]) for each in body["changes"]]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Log:
         (line("//", "ok", route="x", **ALICE), ("newly denied", "x", "malformed_request")),
     ],
 )
-def test_a_change_is_told_by_route_and_reason(
+def test_changes_are_grouped_by_route_and_reason(
     log: Log, logged: dict[str, Any], change: tuple[str, str, str] | None
 ) -> None:
     code = 1 if change and change[0] == Kind.NEWLY_ALLOWED else 0
@@ -107,7 +107,7 @@ def test_a_change_is_told_by_route_and_reason(
     "logged",
     [
         line("/reads", "ok", **ENVOY),  # its permissions are not in the log
-        line("/plain", "no_route"),  # nobody looked who asked
+        line("/plain", "no_route"),  # the caller was not authenticated
         line("/reads", "method_not_allowed"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_share_is_a_percentage(
 @pytest.mark.parametrize(
     ("path", "others", "known"),
     [
-        ("/service", {"principal_kind": "user"}, True),  # the kind alone says so
+        ("/service", {"principal_kind": "user"}, True),  # only the kind decides
         ("/service", {"principal_kind": "service"}, True),
         ("/service", {}, False),
         ("/users/7", {"principal_kind": "user"}, True),  # permissions could only waive more
@@ -180,7 +180,7 @@ def test_newly_allowed_comes_first_and_fails_unless_accepted(log: Log) -> None:
     assert log.run(*lines, more=("--accept",)) == out
 
 
-def test_a_log_of_denials_alone_is_said_to_be_one(log: Log) -> None:
+def test_a_log_with_only_denials_has_a_note(log: Log) -> None:
     assert "the log contains only denials" in log.run(line("/none", "no_route"))
     assert "denials only" not in log.run(line("/none", "no_route"), line("/open/1", "public"))
 
@@ -268,7 +268,7 @@ def test_memory_does_not_grow_with_the_log(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_the_sidecar_logs_can_be_replayed() -> None:
-    """A line that it writes with log.replayable, read back, is the request and who asked."""
+    """A line written with log.replayable, read back, is the request and its caller."""
     records: list[Any] = []
     checks = service(snapshot(), records=records)
     ask(checks, check_request(headers=live_bearer(role="user", permissions=["closed:read"])))
@@ -304,13 +304,13 @@ def test_an_access_log_of_envoy_can_be_replayed(log: Log) -> None:
     assert log.changes(entry, code=1) == [("newly allowed", "open", "token_missing", "public")]
 
 
-def test_lines_without_a_reason_are_no_decisions() -> None:
+def test_lines_without_a_reason_are_not_decisions() -> None:
     with pytest.raises(UnusableLineError):
         read_line(json.dumps({"method": "GET", "path": "/x", "status": 200}).encode())
 
 
 @pytest.mark.parametrize(
-    ("policy", "logs", "told"),
+    ("policy", "logs", "message"),
     [
         ("none.yaml", ["decisions.log"], "the policy cannot be read"),
         ("routes.yaml", ["none.log"], "none.log cannot be read"),
@@ -321,7 +321,7 @@ def test_what_cannot_be_read_is_exit_2(
     log: Log,
     policy: str,
     logs: list[str],
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -330,4 +330,4 @@ def test_what_cannot_be_read_is_exit_2(
     log.log.write_text("")
     Path("bad.yaml").write_text("x: 1")
     assert main(["replay", *logs, "--policy", policy]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

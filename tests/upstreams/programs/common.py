@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from tests.upstreams.scenario import ROUTES, Registered
 
 ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""What a handler of any method is registered for, where a framework wants a list."""
+"""The methods of a handler for any method, if a framework needs a list."""
 
 
 def answer(
