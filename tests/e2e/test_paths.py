@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from demo.envoy import Envoy, bootstrap
-from demo.stack import BOOTSTRAPS, Stack
+from demo.stack import Stack
 from tests.core.upstreams import UPSTREAMS, RejectedError, view
 from tests.support import http1, http2
-from tests.support.ports import free_port
+from tests.support.envoy_before import envoy_before, port_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -106,18 +105,8 @@ async def ports(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
     directory: Path = tmp_path_factory.mktemp("envoys")
     envoys = {}
     for name, (manager, ext_authz) in _KINDS.items():
-        made = bootstrap(
-            BOOTSTRAPS / "envoy.yaml",
-            listener_port=free_port(),
-            stats_port=free_port(),
-            authz=f"127.0.0.1:{stack.ports.authz}",
-            upstream=stack.ports.basic_server,
-            upstream_grpc=stack.ports.basic_server,
-            manager=manager,
-            ext_authz=ext_authz,
-        )
-        envoys[name] = await Envoy.start(made, directory, name=name)
-    yield {name: int(envoy.url.rpartition(":")[2]) for name, envoy in envoys.items()}
+        envoys[name] = await envoy_before(stack, directory, name, manager, ext_authz)
+    yield {name: port_of(envoy) for name, envoy in envoys.items()}
     for envoy in envoys.values():
         await envoy.stop()
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from demo.envoy import Envoy, bootstrap
-from demo.stack import BOOTSTRAPS, Setup, Stack
+from demo.stack import Setup, Stack
 from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, start_stack, transport
-from tests.support.ports import free_port
+from tests.support.envoy_before import envoy_before, port_of
 
 __all__ = ["start_stack", "transport"]
 
@@ -50,13 +49,10 @@ async def bare_envoy(
     open_stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[int]:
     """Run a second Envoy before it, which cleans nothing and lets underscores pass; its port."""
-    loaded = bootstrap(
-        BOOTSTRAPS / "envoy.yaml",
-        listener_port=free_port(),
-        stats_port=free_port(),
-        authz=f"127.0.0.1:{open_stack.ports.authz}",
-        upstream=open_stack.ports.basic_server,
-        upstream_grpc=open_stack.ports.basic_server,
+    envoy = await envoy_before(
+        open_stack,
+        tmp_path_factory.mktemp("bare"),
+        "bare",
         manager={
             **only_the_sidecar(),
             "normalize_path": False,
@@ -66,8 +62,7 @@ async def bare_envoy(
         },
         ext_authz=FAIL_OPEN,
     )
-    envoy = await Envoy.start(loaded, tmp_path_factory.mktemp("bare"), name="bare")
-    yield int(envoy.url.rpartition(":")[2])
+    yield port_of(envoy)
     await envoy.stop()
 
 

@@ -12,14 +12,13 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from demo.envoy import Envoy, bootstrap
-from demo.stack import BOOTSTRAPS, Setup, Stack
+from demo.stack import Setup, Stack
 from tests.core.advisories import CASES, HOST, LEGITIMATE, ROUTES, Case
 from tests.core.upstreams import UPSTREAMS, RejectedError, view
 from tests.e2e.conftest import StartStack
 from tests.support import http1, http2
+from tests.support.envoy_before import envoy_before, port_of
 from tests.support.policies import policy
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -63,18 +62,10 @@ async def ports(
     """Run an Envoy of each kind before its sidecar; their ports."""
     envoys = {}
     for name, (manager, ext_authz) in KINDS.items():
-        loaded = bootstrap(
-            BOOTSTRAPS / "envoy.yaml",
-            listener_port=free_port(),
-            stats_port=free_port(),
-            authz=f"127.0.0.1:{advised.ports.authz}",
-            upstream=advised.ports.basic_server,
-            upstream_grpc=advised.ports.basic_server,
-            manager=manager,
-            ext_authz=ext_authz,
+        envoys[name] = await envoy_before(
+            advised, tmp_path_factory.mktemp(name), name, manager, ext_authz
         )
-        envoys[name] = await Envoy.start(loaded, tmp_path_factory.mktemp(name), name=name)
-    yield {name: int(envoy.url.rpartition(":")[2]) for name, envoy in envoys.items()}
+    yield {name: port_of(envoy) for name, envoy in envoys.items()}
     for envoy in envoys.values():
         await envoy.stop()
 
