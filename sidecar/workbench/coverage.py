@@ -19,9 +19,6 @@ ALLOWED = "allowed"
 TOKEN = "token"  # noqa: S105 -- the name of a requirement
 WAIVED = "owner_unless"
 
-# They cover nothing: no requirement of a route is judged.
-_PREFLIGHTS = frozenset({Reason.PREFLIGHT, Reason.PREFLIGHT_ANSWERED})
-
 _REFUSED_BY = {
     Reason.METHOD_NOT_ALLOWED: "methods",
     Reason.WRONG_PRINCIPAL_KIND: "principals",
@@ -100,7 +97,7 @@ def _shown(policy: Policy, result: Result) -> Iterator[tuple[int, str]]:
     decision = result.judged.decision
     route = decision.route
     if route is None or result.differences or decision.reason.is_preflight:
-        return
+        return  # a preflight covers nothing: no requirement of its route is judged
     if isinstance(decision, Allow):
         yield route.index, ALLOWED
         if decision.verified and not decision.verified.principal.granted.isdisjoint(

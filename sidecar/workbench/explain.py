@@ -17,6 +17,7 @@ from sidecar.core.request import Request
 from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import one_line
+from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
 from sidecar.workbench.caller_steps import Presented, Step, route_steps
 from sidecar.workbench.candidates import candidates, near_misses
@@ -69,7 +70,7 @@ class Explainer:
         request = presented.request
         try:
             path = canonicalise(
-                request.target, faithful=True, allow=self._snapshot.policy.allow_paths
+                request.target, raw_headers=True, allow=self._snapshot.policy.allow_paths
             )
             named = named_methods(request.target)
         except (PathError, QueryError) as error:

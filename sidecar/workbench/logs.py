@@ -18,11 +18,7 @@ _MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes instead of remo
 UNASKED = frozenset(
     {Reason.MALFORMED_REQUEST, Reason.NO_ROUTE, Reason.METHOD_NOT_ALLOWED, Reason.PUBLIC}
 )
-ALLOWING = frozenset({Reason.OK, Reason.PUBLIC, Reason.PREFLIGHT})
-_OF_THE_TOKEN = frozenset(reason for reason in Reason if reason.startswith("token_")) | {
-    Reason.MULTIPLE_CREDENTIALS,
-    Reason.NOT_READY,
-}
+_CREDENTIALS = frozenset({Reason.MULTIPLE_CREDENTIALS, Reason.NOT_READY})
 # Looked up by name, because a log has millions of lines and calling an enum is slow.
 _REASONS: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
 _KINDS: Mapping[str, Kind] = {kind.value: kind for kind in Kind}
@@ -76,7 +72,7 @@ class Logged(NamedTuple):
     @property
     def token_failed(self) -> bool:
         """Whether the token was the reason of the denial; logs do not contain tokens."""
-        return self.reason in _OF_THE_TOKEN
+        return self.reason.refuses_token or self.reason in _CREDENTIALS
 
 
 class UnusableLineError(Exception):
@@ -102,9 +98,9 @@ def read_line(line: bytes) -> Logged:
         raise UnusableLineError("method, path or reason is missing")
     if _MASKED in path or _SHORTENED in path:
         raise UnusableLineError("the path is truncated or redacted")
-    if reason in _PREFLIGHTS:
+    if reason.is_preflight:
         raise UnusableLineError("a preflight, whose headers are not logged")
-    if reason in _TEMPORARY:
+    if reason.is_failure:
         raise UnusableLineError("denied because of the sidecar's state, not the policy")
     principal, lacks = _principal(entry)
     request = Request(

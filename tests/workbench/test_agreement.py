@@ -80,7 +80,7 @@ def requests(dice: random.Random) -> Iterator[tuple[Request, Caller]]:
             )
         host = dice.choice(["localhost", "api.jobfirst.local:8443", "API.jobfirst.local", ""])
         headers = {**dice.choice(HEADERS), "x-request-id": (str(number).encode(),)}
-        request = Request(dice.choice(METHODS), host, path.encode(), headers, faithful=True)
+        request = Request(dice.choice(METHODS), host, path.encode(), headers, raw_headers=True)
         caller: Caller = None
         kind = dice.random()
         if kind < 0.2:

@@ -101,7 +101,7 @@ def test_why_a_route_is_not_the_one(
     assert any(step == name and why in text for step, _, text in explain.steps(*arguments))
 
 
-def test_a_preflight_is_explained_by_the_method_that_it_asks_for(explain: Explain) -> None:
+def test_a_preflight_is_explained_by_what_it_asks_for(explain: Explain) -> None:
     steps = explain.steps(
         "--path", "/reads", "--method", "OPTIONS",
         "--header", "Origin: https://a", "--header", "Access-Control-Request-Method: GET",
@@ -318,7 +318,7 @@ def test_the_neighbour_reading_that_denies_is_shown(explain: Explain) -> None:
         "for an upstream whose trailing * may be empty, this path is secret, /open/secret/* at "
     )
     assert (body["decision"], body["reason"], body["route"]) == ("deny", "token_missing", "secret")
-    assert body["detail"].startswith("some upstreams take this path to /open/secret/*.")
+    assert body["detail"].startswith("some upstreams route this path to /open/secret/*.")
 
 
 def test_the_reading_of_the_host_that_denies_is_shown(explain: Explain, tmp_path: Path) -> None:
