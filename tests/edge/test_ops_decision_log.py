@@ -211,11 +211,11 @@ def test_a_reader_that_stands_still_costs_lines_which_are_counted_and_reported(
             for _ in range(200):
                 log.records([record()] * 100)
         assert 0 < log.dropped < 20_000
-        assert "not logged" in caplog.records[0].getMessage()
+        assert "dropped from the log" in caplog.records[0].getMessage()
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             log.close(timeout=0.05)
-        assert "not read to its end" in caplog.records[0].getMessage()
+        assert "the end of the decision log is lost" in caplog.records[0].getMessage()
     finally:
         os.close(reading)  # and so its thread ends
         log.close(timeout=10)

@@ -102,7 +102,7 @@ async def test_a_policy_that_changed_while_the_sidecar_started_is_loaded(
     await eventually(lambda: watched.told == ["renew", digest], "what is there now")
 
 
-async def test_a_file_system_that_hangs_is_told_of_and_waited_for(
+async def test_a_blocked_file_system_is_reported_and_waited_for(
     watch: Callable[[Watch | None], Watch],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -113,7 +113,7 @@ async def test_a_file_system_that_hangs_is_told_of_and_waited_for(
     text = policy.read_text()
     policy.unlink()
     os.mkfifo(policy)  # who opens it waits for a writer
-    await eventually(lambda: "files hangs" in caplog.text, "the line")
+    await eventually(lambda: "reading the configuration is blocked" in caplog.text, "the line")
     with policy.open("wb", buffering=0) as pipe:
         policy.unlink()
         policy.write_text(text.replace("/x", "/y"))
