@@ -181,7 +181,7 @@ class _Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp passes them by name
-        message: str | None = None,  # noqa: ARG002
+        message: str | None = None,  # noqa: ARG002 -- likewise
     ) -> web.StreamResponse:
         """Answer a request that cannot be parsed, or whose answer cannot be sent, and close.
 

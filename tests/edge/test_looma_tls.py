@@ -1,4 +1,4 @@
-"""Registries over TLS: whom the sidecar trusts, and what it shows; for the login too."""
+"""Registries and the login over TLS: which CA the sidecar trusts, which certificate it shows."""
 
 import contextlib
 import ssl
