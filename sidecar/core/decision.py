@@ -6,15 +6,17 @@ from typing import Literal, NamedTuple
 
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
+from sidecar.core.paths.problems import PathProblem
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.credentials import find_token
+from sidecar.core.tokens.credentials import find_token, is_used
 from sidecar.core.tokens.principal import permits
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.trace import Trace
 
 
 class Allow(NamedTuple):
@@ -94,6 +96,7 @@ def decide(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None = None,
+    trace: Trace | None = None,
 ) -> Allow | Deny | Needs:
     """Decide on one request; ``now`` is seconds since the epoch.
 
@@ -101,10 +104,10 @@ def decide(
     ``verified`` maps the SHA-256 of a whole token to that token, verified before; a token that is
     verified here is added. A path with several readings (``policy.allow_paths`` and
     ``policy.upstream``) gets the strictest decision of them, and so does a request whose query
-    names another method; an allow names the canonical route.
+    names another method; an allow names the canonical route. ``trace`` receives each step.
     """
     if not is_method(request.method):
-        return Deny(Reason.MALFORMED_REQUEST, needs=(RequestProblem.INVALID_METHOD,))
+        return _malformed(RequestProblem.INVALID_METHOD, trace)
     policy = snapshot.policy
     try:
         path = canonicalise(
@@ -112,12 +115,14 @@ def decide(
         )
         named = () + named_methods(request.target)  # noqa: RUF005 -- raises unless it is a tuple
     except (PathError, QueryError) as error:
-        return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
-    decision = _decide_as(request.method, request, path, snapshot, verified, now, steady)
+        return _malformed(error.problem, trace)
+    decision = _decide_as(request.method, request, path, snapshot, verified, now, steady, trace)
     for method in named:
         if isinstance(decision, Deny):
             return decision
-        other = _decide_as(method, request, path, snapshot, verified, now, steady)
+        if trace:
+            trace.check("method", None, f"also judged as {method!r}, which the query names")
+        other = _decide_as(method, request, path, snapshot, verified, now, steady, trace)
         if isinstance(other, Deny):
             return _named_in_query(other, method)
         decision = _stricter(decision, other)
@@ -132,14 +137,19 @@ def _decide_as(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
+    trace: Trace | None,
 ) -> Allow | Deny | Needs:
     """Return the strictest decision of the path's readings, for a request by this method."""
     policy = snapshot.policy
     routes: list[Route] = []
     strictest: Allow | Needs | None = None
     for segments in path.readings:
+        if trace:
+            trace.reading(path, segments)
         route = policy.match(request.host, method, segments)
-        decision = _decide_route(method, request, route, segments, snapshot, verified, now, steady)
+        decision = _decide_route(
+            method, request, route, segments, snapshot, verified, now, steady, trace
+        )
         if isinstance(decision, Deny):
             return decision
         strictest = decision if strictest is None else _stricter(strictest, decision)
@@ -152,15 +162,23 @@ def _decide_as(
         for segments, route in policy.reached(path, request.host, method):
             if route is routes[0] and segments is path.readings[0]:
                 continue
+            if trace:
+                trace.neighbour(path, method, route)
             decision = _decide_route(
-                method, request, route, segments, snapshot, verified, now, steady
+                method, request, route, segments, snapshot, verified, now, steady, trace
             )
             if isinstance(decision, Deny):
                 return _of_neighbour(decision)
             strictest = _stricter(strictest, decision)
     except PathError as error:
-        return Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,))
+        return _malformed(error.problem, trace)
     return strictest
+
+
+def _malformed(problem: PathProblem | RequestProblem, trace: Trace | None) -> Deny:
+    if trace:
+        trace.malformed(problem)
+    return Deny(Reason.MALFORMED_REQUEST, needs=(problem,))
 
 
 def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
@@ -214,23 +232,34 @@ def _decide_route(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
+    trace: Trace | None,
 ) -> Allow | Deny | Needs:
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
-        preflight = _decide_preflight(request, segments, snapshot)
+        preflight = _decide_preflight(request, segments, snapshot, trace)
         if preflight is not None:
             return preflight
+    if trace:
+        trace.matched(method, segments, route)
     if route is None:
         return Deny(Reason.NO_ROUTE)
     if isinstance(route, NotAllowed):
         return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
     if route.public:
+        if trace:
+            trace.check("public", True, "the route is public; tokens are ignored")
         return Allow(Reason.PUBLIC, route)
     try:
-        entry = _authenticate(request, snapshot, verified, now, steady)
+        entry = _authenticate(request, snapshot, verified, now, steady, trace)
     except TokenError as error:
+        if trace:
+            trace.refused(error)
         return Deny(error.reason, route, needs=error.needs, detail=error.detail)
     if isinstance(entry, NeedsKey):
+        if trace:
+            trace.unknown_key(entry)
         return Needs(entry, route)
+    if trace:
+        trace.required(entry.principal, route, segments)
     refusal = permits(entry.principal, route, segments)
     if refusal is not None:
         return Deny(refusal.reason, route, entry, refusal.needs, refusal.any_of)
@@ -238,7 +267,7 @@ def _decide_route(
 
 
 def _decide_preflight(
-    request: Request, segments: tuple[str, ...], snapshot: Snapshot
+    request: Request, segments: tuple[str, ...], snapshot: Snapshot, trace: Trace | None
 ) -> Allow | Deny | None:
     """Decide on a CORS preflight; None for a request that is decided like any other."""
     policy = snapshot.policy
@@ -248,14 +277,26 @@ def _decide_preflight(
     if asked is None:
         return None
     forward = policy.cors_preflight == "forward"
+    if trace:
+        trace.check("preflight", None, f"CORS preflight for {asked}")
     if forward and not may_be_forwarded(request, snapshot.token_sources):
+        if trace:
+            text = "not a preflight: it carries a credential or a body, which browsers do not send"
+            trace.check("preflight", None, text)
         return None
     route = policy.match(request.host, asked, segments)
+    if trace:
+        trace.matched(asked, segments, route)
     if route is None:
         return Deny(Reason.NO_ROUTE)
     if isinstance(route, NotAllowed):
         return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
-    return Allow(Reason.PREFLIGHT, route) if forward else Deny(Reason.PREFLIGHT_ANSWERED, route)
+    if forward:
+        return Allow(Reason.PREFLIGHT, route)
+    if trace:
+        text = f"{Reason.PREFLIGHT_ANSWERED}: no request reaches the upstream"
+        trace.check("preflight", False, text)
+    return Deny(Reason.PREFLIGHT_ANSWERED, route)
 
 
 def _authenticate(
@@ -264,13 +305,19 @@ def _authenticate(
     verified: MutableMapping[bytes, Verified],
     now: float,
     steady: float | None,
+    trace: Trace | None,
 ) -> Verified | NeedsKey:
     token = find_token(request, snapshot.token_sources)
+    if trace:
+        places = [str(source) for source in snapshot.token_sources if is_used(request, source)]
+        trace.check("credential", True, f"found in {' and '.join(places)}")
     digest = sha256(token).digest()
     entry = verified.get(digest)
     if entry is not None and recheck(entry, snapshot, now, steady) is None:
+        if trace:
+            trace.authenticated(entry, None)
         return entry
-    found = verify(token, snapshot, now, steady=steady)
+    found = verify(token, snapshot, now, steady=steady, trace=trace)
     if isinstance(found, Verified):
         verified[digest] = found
     return found

@@ -1,16 +1,12 @@
-"""Explains a caller: the token, each of its checks, and what a route requires."""
+"""Puts a caller into words: what it holds, and what a route requires of it."""
 
-import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sidecar.core.reasons import Reason
-from sidecar.core.request import Request
 from sidecar.core.routes.route import Route
-from sidecar.core.tokens import jws
-from sidecar.core.tokens.credentials import TokenSource, find_token
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import (
     ALL_PERMISSIONS,
     Kind,
@@ -19,11 +15,9 @@ from sidecar.core.tokens.principal import (
     permits,
     principal_from_claims,
 )
-from sidecar.core.tokens.verify import CHECKS, NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.tokens.verify import Verified
 from sidecar.documents.findings import one_line
-from sidecar.workbench.engine import PolicyEngine
 from sidecar.workbench.logs import CallerField
-from sidecar.workbench.principals import Caller, GivenClaims, TakenAsVerified
 
 _ANY_KIND = frozenset(Kind)
 _FIELD_OF = {  # what a requirement depends on
@@ -44,84 +38,8 @@ class Step(NamedTuple):
     text: str
 
 
-class Presented(NamedTuple):
-    """A request with its caller; ``lacks`` is what a log does not contain about the caller."""
-
-    request: Request
-    verified: TakenAsVerified
-    caller: Caller
-    lacks: frozenset[CallerField]
-
-
-def route_steps(
-    engine: PolicyEngine, presented: Presented, route: Route, segments: tuple[str, ...]
-) -> Iterator[Step]:
-    """Yield the steps from a matching route to the decision."""
-    if route.public:
-        yield Step("public", True, "the route is public; tokens are ignored")
-        return
-    entry = yield from _token(engine, presented)
-    if entry is not None:
-        yield from requirements(entry.principal, route, segments, presented.lacks)
-
-
-def _token(engine: PolicyEngine, presented: Presented) -> Generator[Step, None, Verified | None]:
-    """Yield the steps from the request to a verified token; return it if it is valid."""
-    request, verified, caller, lacks = presented
-    sources = engine.snapshot.token_sources
-    try:
-        token = find_token(request, sources)
-    except TokenError as error:
-        yield Step("credential", False, f"{error.reason}: {error.detail}")
-        return None
-    places = [str(source) for source in sources if _has_token(request, source)]
-    yield Step("credential", True, f"found in {' and '.join(places)}")
-    if isinstance(caller, GivenClaims | Principal):
-        try:
-            entry = verified.get(hashlib.sha256(token).digest())
-        except TokenError as error:
-            yield Step("claims", False, f"{error.reason}: {error.detail}")
-            return None
-        if entry is not None and recheck(entry, engine.snapshot, engine.now) is None:
-            issuer = ""
-            if CallerField.ISSUER not in lacks:
-                issuer = f", issued by {entry.principal.issuer}"
-            yield Step("token", True, f"the claims count as verified{issuer}")
-            yield Step("claims", True, describe(entry.principal, lacks))
-            if isinstance(caller, GivenClaims):
-                yield from _grantable(engine, caller.claims, entry)
-            return entry
-    return (yield from _verification(engine, token))
-
-
-def _verification(engine: PolicyEngine, token: bytes) -> Generator[Step, None, Verified | None]:
-    """Yield each check that a token passes, and the one that it fails."""
-    passed: list[str] = []
-    problem = ""
-    found: Verified | NeedsKey | None = None
-    try:
-        found = verify(token, engine.snapshot, engine.now, passed.append)
-    except TokenError as error:
-        problem = f"{error.reason}: {error.detail}"
-    if isinstance(found, NeedsKey):
-        problem = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {found.kid!r}"
-        if found.first:
-            problem = f"{Reason.NOT_READY}: the issuer has no key set yet"
-    if passed:
-        texts = _texts_of_checks(jws.read(token))
-        texts["claims"] = describe(found.principal) if isinstance(found, Verified) else ""
-        for name in passed:
-            yield Step(name, True, one_line(texts[name]))
-    if isinstance(found, Verified):
-        yield from _grantable(engine, jws.read(token).claims, found)
-        return found
-    yield Step(CHECKS[len(passed)], False, one_line(problem))
-    return None
-
-
-def _grantable(engine: PolicyEngine, claims: Mapping[str, Any], entry: Verified) -> Iterator[Step]:
+def not_granted(claims: Mapping[str, Any], entry: Verified, issuer: Issuer) -> Iterator[Step]:
     """Yield the roles and permissions in the claims that their issuer may not grant."""
-    issuer = engine.snapshot.issuers[entry.issuer]
     unlimited = issuer._replace(grantable=None, grantable_roles=None)
     try:
         claimed = principal_from_claims(claims, unlimited)
@@ -207,34 +125,3 @@ def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) 
     held = ", ".join(held_by(principal))
     parts.append(f"permissions {held}" if held else "no permissions")
     return one_line("; ".join(parts))
-
-
-def _has_token(request: Request, source: TokenSource) -> bool:
-    try:
-        find_token(request, (source,))
-    except TokenError:
-        return False
-    return True
-
-
-def _texts_of_checks(token: jws.UnverifiedToken) -> dict[str, str]:
-    """Return a text for each check that a token has passed."""
-    claims = token.claims
-    times = [f"{name} {_moment(claims[name])}" for name in ("nbf", "exp") if name in claims]
-    return {
-        "form": f"three parts, alg {token.alg}" + (f", kid {token.kid}" if token.kid else ""),
-        "issuer": f"iss {claims['iss']}"
-        if "iss" in claims
-        else "no iss: the issuer with allow_missing_issuer",
-        "times": ", ".join(times),
-        "audience": f"aud {claims['aud']}" if "aud" in claims else "not required",
-        "kind": "not a refresh token",
-        "key": "the issuer has a matching key or secret",
-        "signature": "valid",
-    }
-
-
-def _moment(seconds: object) -> str:
-    if not isinstance(seconds, int | float):
-        return "(not a number)"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -17,21 +17,23 @@ MAX_NEAR = 3  # similar routes that are listed
 
 
 class Candidate(NamedTuple):
-    """A route whose path matches; ``lost`` says why it is not selected, and is empty if it is."""
+    """A route that might have been selected, and why it was not."""
 
     route: Route
     lost: str
 
 
-def candidates(
+def not_selected(
     policy: Policy, host: str, method: str, segments: tuple[str, ...]
 ) -> tuple[Candidate, ...]:
-    """Return every route whose path matches, the selected one first, the others in file order."""
+    """Return the other routes whose path matches too, in file order."""
     found = policy.match(host, method, segments)
     winner = found.route if isinstance(found, NotAllowed) else found
-    matching = [route for route in policy.routes if _matches(policy, route, segments)]
-    listed = [Candidate(route, _lost(route, winner, found, host, method)) for route in matching]
-    return tuple(sorted(listed, key=lambda candidate: candidate.route is not winner))
+    return tuple(
+        Candidate(route, _lost(route, winner, host, method))
+        for route in policy.routes
+        if route is not winner and _matches(policy, route, segments)
+    )
 
 
 def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
@@ -62,18 +64,8 @@ def _matches(
     return single.match("", "GET", tuple(segments)) is not None
 
 
-def _lost(
-    route: Route,
-    winner: Route | None,
-    found: Route | NotAllowed | None,
-    host: str,
-    method: str,
-) -> str:
+def _lost(route: Route, winner: Route | None, host: str, method: str) -> str:
     name = normalise_host(host)
-    if route is winner:
-        if isinstance(found, NotAllowed):
-            return f"its path is the most specific, but it does not accept {method}"
-        return ""
     if name is None:
         return f"{host!r} is not a valid host, and this table has routes with `hosts`"
     if route.hosts and name not in hosts_of(route):

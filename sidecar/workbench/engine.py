@@ -16,6 +16,7 @@ from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
+from sidecar.core.trace import Trace
 from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
@@ -41,14 +42,14 @@ class PolicyEngine:
         self.now = now
         self._responder = Responder(wiring.answers(config)).under(config.policy)
 
-    def judge(self, request: Request, caller: Caller = None) -> Judged:
+    def judge(self, request: Request, caller: Caller = None, trace: Trace | None = None) -> Judged:
         """Judge a request with a token, with claims that count as verified, or without either.
 
         Raises UnknownIssuerError for claims of an unknown issuer.
         """
-        request, verified = self.carry(request, caller)
+        request, verified = self._carry(request, caller)
         envelope = open_envelope(read_outline(check_message(request)))
-        decision = decide(envelope.request, self.snapshot, verified, self.now)
+        decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
         if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
             decision = settle(decision, fetched=True)
@@ -60,7 +61,7 @@ class PolicyEngine:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer))
 
-    def carry(self, request: Request, caller: Caller) -> tuple[Request, TakenAsVerified]:
+    def _carry(self, request: Request, caller: Caller) -> tuple[Request, TakenAsVerified]:
         """Return the request with its caller's token, and the tokens that count as verified.
 
         Raises UnknownIssuerError.

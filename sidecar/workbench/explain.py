@@ -1,33 +1,30 @@
-"""Traces one request, step by step, in the order in which ``core.decide`` judges it.
+"""Explains the decision on one request: puts the steps that ``decide`` reports into words.
 
-Each step calls the function of ``core`` that ``decide`` calls; the answer comes from the engine. A
-test compares both with the running service.
+Only the engine decides. What is added is what it does not look at: the routes that are not
+selected, the requirements after the first that fails, and similar paths.
 """
 
-from collections.abc import Generator, Iterator
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sidecar.core.methods import is_method, named_methods
-from sidecar.core.paths.canonical import Path, PathError, canonicalise
+from sidecar.core.paths.canonical import Path
+from sidecar.core.paths.problems import PathProblem
 from sidecar.core.paths.upstreams import UPSTREAMS, Upstream
-from sidecar.core.preflight import may_be_forwarded, preflight_method
-from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
-from sidecar.core.request import Request
+from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
+from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.principal import Principal
+from sidecar.core.tokens.verify import CHECKS, NeedsKey, Verified
 from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
-from sidecar.workbench.caller_steps import Presented, Step, route_steps
-from sidecar.workbench.candidates import candidates, near_misses
+from sidecar.workbench.caller_steps import Step, describe, not_granted, requirements
+from sidecar.workbench.candidates import near_misses, not_selected
 from sidecar.workbench.engine import Judged, PolicyEngine
 from sidecar.workbench.logs import CallerField
-from sidecar.workbench.principals import Caller
-
-_ANSWERED = Step(
-    "preflight", False, f"{Reason.PREFLIGHT_ANSWERED}: no request reaches the upstream"
-)
+from sidecar.workbench.principals import Caller, GivenClaims
 
 
 class Explanation(NamedTuple):
@@ -47,13 +44,16 @@ class Explainer:
 
     def __init__(self, engine: PolicyEngine, file: str, lines: tuple[int, ...]) -> None:
         self.engine = engine
-        self._snapshot = engine.snapshot
         self._file = file
         self._lines = lines
 
     def place(self, route: Route) -> str:
         """Return file and line of a route."""
         return f"{self._file}:{self._lines[route.index]}"
+
+    def named(self, route: Route) -> str:
+        """Return a route's name, path and place."""
+        return f"{route.name}, {route.path} at {self.place(route)}"
 
     def explain(
         self, request: Request, caller: Caller, lacks: frozenset[CallerField] = frozenset()
@@ -62,132 +62,108 @@ class Explainer:
 
         Raises UnknownIssuerError.
         """
-        carrying, verified = self.engine.carry(request, caller)
-        presented = Presented(carrying, verified, caller, lacks)
-        return Explanation(self.engine.judge(request, caller), tuple(self._steps(presented)))
+        trace = _Words(self, request, caller, lacks)
+        judged = self.engine.judge(request, caller, trace)
+        return Explanation(judged, tuple(trace.steps))
 
-    def _steps(self, presented: Presented) -> Iterator[Step]:
-        request = presented.request
-        try:
-            path = canonicalise(
-                request.target, raw_headers=True, allow=self._snapshot.policy.allow_paths
-            )
-            named = named_methods(request.target)
-        except (PathError, QueryError) as error:
-            yield Step("path", False, MALFORMED[error.problem][False])
-            return
-        if not is_method(request.method):
-            yield Step("method", False, f"invalid HTTP method {request.method!r}")
-            return
-        yield from self._readings(request.method, path, presented)
-        for method in named:
-            text = f"also judged as {method!r}, which _method in the query names"
-            yield Step("method", None, one_line(text))
-            yield from self._readings(method, path, presented)
 
-    def _readings(self, method: str, path: Path, presented: Presented) -> Iterator[Step]:
-        seen: set[Step] = set()
-        for segments in path.readings:
-            several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
-            yield Step("path", True, one_line("/" + "/".join(segments)) + several)
-            for step in self._reading(method, segments, presented):
-                seen.add(step)
-                yield step
-        if all(step.held is not False for step in seen):
-            for step in self._neighbours(method, path, presented):
-                if step not in seen:  # the token is the same
-                    yield step
+class _Words:
+    """The ``Trace`` that puts each step into words."""
 
-    def _neighbours(self, method: str, path: Path, presented: Presented) -> Iterator[Step]:
-        """Yield what other readings of the path require, if the path itself is allowed."""
-        policy, request = self._snapshot.policy, presented.request
-        routes = [policy.match(request.host, method, segments) for segments in path.readings]
-        own = [route for route in routes if isinstance(route, Route)]
-        if len(own) < len(routes):
-            return  # a preflight, for which another method's routes count
-        if not policy.is_read_otherwise(path, request.host, own):
-            return
-        try:
-            reached = list(policy.reached(path, request.host, method))
-        except PathError as error:
-            yield Step("path", False, MALFORMED[error.problem][False])
-            return
-        for segments, found in reached:
-            if found in own:
-                continue
-            route = found.route if isinstance(found, NotAllowed) else found
-            reader = _reader(policy, path, request.host, method, found)
-            yield Step("neighbour", None, f"for {reader}, this path is {self._named(route)}")
-            if (yield from self._preflight(method, request, found)):
-                if policy.cors_preflight == "answer":
-                    yield _ANSWERED
-            elif isinstance(found, NotAllowed):
-                yield self._other_method(found, method)
-            else:
-                yield from route_steps(self.engine, presented, found, segments)
-
-    def _reading(
-        self, method: str, segments: tuple[str, ...], presented: Presented
-    ) -> Iterator[Step]:
-        policy, request = self._snapshot.policy, presented.request
-        found = policy.match(request.host, method, segments)
-        asked = yield from self._preflight(method, request, found)
-        if asked:
-            method = asked
-            found = policy.match(request.host, method, segments)
-        yield from self._candidates(request.host, method, segments, found)
-        if not isinstance(found, Route):
-            return
-        if not asked:
-            yield from route_steps(self.engine, presented, found, segments)
-        elif policy.cors_preflight == "answer":
-            yield _ANSWERED
-
-    def _preflight(
-        self, method: str, request: Request, found: Route | NotAllowed | None
-    ) -> Generator[Step, None, str | None]:
-        """Yield the steps of a CORS preflight; return the method that it announces."""
-        mode = self._snapshot.policy.cors_preflight
-        public = isinstance(found, Route) and found.public
-        if mode == "off" or method != request.method or public:
-            return None
-        asked = preflight_method(request)
-        if not asked:
-            return None
-        yield Step("preflight", None, f"CORS preflight for {asked}")
-        if mode == "forward" and not may_be_forwarded(request, self._snapshot.token_sources):
-            text = "not a preflight: it carries a credential or a body, which browsers do not send"
-            yield Step("preflight", None, text)
-            return None
-        return asked
-
-    def _candidates(
+    def __init__(
         self,
-        host: str,
-        method: str,
-        segments: tuple[str, ...],
-        found: Route | NotAllowed | None,
-    ) -> Iterator[Step]:
-        policy = self._snapshot.policy
-        listed = candidates(policy, host, method, segments)
+        explainer: Explainer,
+        request: Request,
+        caller: Caller,
+        lacks: frozenset[CallerField],
+    ) -> None:
+        self.steps: list[Step] = []
+        self._explainer = explainer
+        self._snapshot = explainer.engine.snapshot
+        self._request = request
+        self._caller = caller
+        self._lacks = lacks
+        self._passed: set[str] = set()  # checks of the token
+        self._neighbour: Step | None = None  # precedes the first step that only it needs
+
+    def _add(self, *steps: Step) -> None:
+        for step in steps:
+            if self._neighbour is not None:
+                if step in self.steps:
+                    continue
+                if self._neighbour not in self.steps:
+                    self.steps.append(self._neighbour)
+            self.steps.append(step)
+
+    def check(self, name: str, held: bool | None, text: str) -> None:
+        self._passed.add(name)
+        self._add(Step(name, held, one_line(text)))
+
+    def malformed(self, problem: PathProblem | RequestProblem) -> None:
+        text = MALFORMED[problem][False]
+        if problem is RequestProblem.INVALID_METHOD:
+            self._add(Step("method", False, f"{text} {self._request.method!r}"))
+        else:
+            self._add(Step("path", False, text))
+
+    def reading(self, path: Path, segments: Sequence[str]) -> None:
+        self._neighbour = None
+        several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
+        self._add(Step("path", True, one_line("/" + "/".join(segments)) + several))
+
+    def neighbour(self, path: Path, method: str, found: Route | NotAllowed) -> None:
+        route = found.route if isinstance(found, NotAllowed) else found
+        reader = _reader(self._snapshot.policy, path, self._request.host, method, found)
+        text = f"for {reader}, this path is {self._explainer.named(route)}"
+        self._neighbour = Step("neighbour", None, text)
+
+    def matched(
+        self, method: str, segments: tuple[str, ...], found: Route | NotAllowed | None
+    ) -> None:
+        self._passed.clear()
+        policy, named = self._snapshot.policy, self._explainer.named
         if found is None:
-            yield Step("route", False, "no route matches, so the request is denied")
-            for near in () if listed else near_misses(policy, segments):
-                yield Step("similar", None, f"{self._named(near.route)}: {near.lost}")
-        for route, lost in listed:
-            if isinstance(found, Route) and route is found:
-                yield Step("route", True, self._named(route))
-            elif isinstance(found, NotAllowed) and route is found.route:
-                yield self._other_method(found, method)
-            else:
-                yield Step("not selected", None, f"{self._named(route)}: {lost}")
+            self._add(Step("route", False, "no route matches, so the request is denied"))
+        elif isinstance(found, NotAllowed):
+            accepted = f"this path accepts {', '.join(found.methods)}"
+            self._add(Step("route", False, f"{named(found.route)}: {accepted}, not {method}"))
+        elif self._neighbour is None:
+            self._add(Step("route", True, named(found)))
+        if self._neighbour is not None:
+            return
+        others = not_selected(policy, self._request.host, method, segments)
+        for route, lost in others:
+            self._add(Step("not selected", None, f"{named(route)}: {lost}"))
+        if found is None and not others:
+            for route, lost in near_misses(policy, segments):
+                self._add(Step("similar", None, f"{named(route)}: {lost}"))
 
-    def _other_method(self, found: NotAllowed, method: str) -> Step:
-        accepted = f"{self._named(found.route)}: this path accepts {', '.join(found.methods)}"
-        return Step("route", False, f"{accepted}, not {method}")
+    def authenticated(self, verified: Verified, claims: Mapping[str, Any] | None) -> None:
+        if claims is None:  # it counts as verified
+            given = self._caller
+            claims = given.claims if isinstance(given, GivenClaims) else None
+            issuer = ""
+            if CallerField.ISSUER not in self._lacks:
+                issuer = f", issued by {verified.principal.issuer}"
+            self._add(Step("token", True, f"the claims count as verified{issuer}"))
+        self._add(Step("claims", True, describe(verified.principal, self._lacks)))
+        if claims is not None:
+            self._add(*not_granted(claims, verified, self._snapshot.issuers[verified.issuer]))
 
-    def _named(self, route: Route) -> str:
-        return f"{route.name}, {route.path} at {self.place(route)}"
+    def refused(self, error: TokenError) -> None:
+        failed = next(name for name in ("credential", *CHECKS) if name not in self._passed)
+        if failed == "form" and isinstance(self._caller, GivenClaims | Principal):
+            failed = "claims"  # these count as verified
+        self._add(Step(failed, False, f"{error.reason}: {one_line(error.detail)}"))
+
+    def unknown_key(self, key: NeedsKey) -> None:
+        text = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {key.kid!r}"
+        if key.first:
+            text = f"{Reason.NOT_READY}: the issuer has no key set yet"
+        self._add(Step("key", False, text))
+
+    def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
+        self._add(*requirements(principal, route, segments, self._lacks))
 
 
 def _reader(policy: Policy, path: Path, host: str, method: str, found: Route | NotAllowed) -> str:

@@ -1,7 +1,8 @@
 """Verify tokens: a strict reader before any cryptography, then the signature, then the claims."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from jwt import PyJWS
@@ -13,6 +14,7 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key, KeySet
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+from sidecar.core.trace import Trace
 
 __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
 
@@ -69,33 +71,42 @@ def verify(
     token: bytes,
     snapshot: Snapshot,
     now: float,
-    held: Callable[[str], object] = len,  # which does nothing, in the least time
     *,
     steady: float | None = None,
+    trace: Trace | None = None,
 ) -> Verified | NeedsKey:
     """Verify a token against the snapshot at ``now`` (seconds since the epoch).
 
     ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
-    ``held`` is called with each of ``CHECKS`` that passes, to explain which one failed.
+    ``trace`` receives each of ``CHECKS`` that passes.
 
     Raises TokenError with the reason of the first check that fails: form, issuer,
     algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
     cryptography.
     """
     unverified = jws.read(token)
-    held("form")
     claims = unverified.claims
+    if trace:
+        kid = "" if unverified.kid is None else f", kid {unverified.kid}"
+        trace.check("form", True, f"three parts, alg {unverified.alg}{kid}")
     index, issuer = _select_issuer(claims, unverified.alg, snapshot.issuers)
-    held("issuer")
+    if trace:
+        iss = f"iss {claims['iss']}" if "iss" in claims else "no iss"
+        trace.check("issuer", True, f"{iss}: the issuer {issuer.name}")
     times = _check_times(claims, now, snapshot.leeway)
-    held("times")
+    if trace:
+        present = [f"{name} {_utc(claims[name])}" for name in ("nbf", "exp") if name in claims]
+        trace.check("times", True, ", ".join(present))
     _check_audience(claims, issuer)
-    held("audience")
+    if trace:
+        trace.check("audience", True, f"aud {claims['aud']}" if "aud" in claims else "not required")
     _check_kind(claims)
-    held("kind")
+    if trace:
+        trace.check("kind", True, "not a refresh token")
     if issuer.secrets:
         thumbprint = None
-        held("key")
+        if trace:
+            trace.check("key", True, "the issuer has a secret")
         _check_secrets(unverified, issuer.secrets)
     else:
         # Without any keys the first fetch may be on its way: a sidecar that just started.
@@ -105,10 +116,12 @@ def verify(
         if key is None:
             return NeedsKey(index, unverified.kid)
         thumbprint = key.thumbprint
-        held("key")
+        if trace:
+            trace.check("key", True, "the issuer has a matching key")
         if _signed(unverified, key.public_key) is not True:
             raise TokenError(Reason.TOKEN_SIGNATURE, "the signature does not verify")
-    held("signature")
+    if trace:
+        trace.check("signature", True, "valid")
     principal = principal_from_claims(claims, issuer)
     found = Verified(
         digest=hashlib.sha256(token).digest(),
@@ -120,7 +133,8 @@ def verify(
         cached_until=(now if steady is None else steady) + min(times.end - now, snapshot.cache_ttl),
         identity=identity_values(principal, snapshot.identity_headers),
     )
-    held("claims")
+    if trace:
+        trace.authenticated(found, claims)
     return found
 
 
@@ -188,6 +202,10 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> _Times
     if now < times.start:
         raise TokenError(Reason.TOKEN_NOT_YET_VALID, f"valid in {claims['nbf'] - now:.0f} s")
     return times
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _check_time(name: str, value: object) -> None:
