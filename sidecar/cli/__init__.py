@@ -1,6 +1,7 @@
 """The ``zervi-sidecar`` command: one module per subcommand, imported only when it is called."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,6 +25,8 @@ COMMANDS = {
 }
 
 _MODULES = {"import": "importing"}  # a keyword cannot be a module's name
+
+SIGPIPE = 141  # what a shell shows for a program that ended by this signal
 
 REMOVED = {"demo": "use `make demo` in a checkout of the repository"}
 """What replaces a command that an earlier version had."""
@@ -52,4 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.arguments(subparser)
         subparser.set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    return int(args.run(args))
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
+        return SIGPIPE
+    return code

@@ -51,24 +51,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
-    from sidecar.config import ConfigError, Finding, Severity, load
-    from sidecar.config.files import read_file
+    from sidecar.config import load
     from sidecar.core.tokens.principal import IdentityHeaders
-    from sidecar.documents.findings import BadValueError
     from sidecar.documents.located import in_order, located
-    from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
     from sidecar.workbench.doctor import Wanted, examine
+    from sidecar.workbench.doctor.document import scalar
+    from sidecar.workbench.foreign_files import load_foreign
 
     wanted = Wanted(None, tuple(IdentityHeaders()))
     if config is not None:
         wanted = _wanted(load(config, os.environ, offline=True))
-    try:
-        document = read_yaml(read_file(envoy, MAX_BYTES), foreign=True)
-    except BadValueError as wrong:
-        finding = Finding("file", Severity.ERROR, str(envoy), 0, 0, f"the file {wrong}")
-        raise ConfigError([finding]) from None
-    problems = examine(document.value, wanted) if document.complete else ()
-    return in_order(located(envoy, document, problems))
+    document = load_foreign(envoy, scalar)
+    return in_order(located(envoy, document, examine(document.value, wanted)))
 
 
 def _wanted(config: "Config") -> "Wanted":

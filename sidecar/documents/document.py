@@ -28,6 +28,7 @@ class Document:
 
     ``marks`` has the position of each key and of each list item; ``texts`` has the original text
     of values that are not text. ``refused`` are the places whose value the reader refused.
+    ``notes`` are what a reader of other programs' documents accepted, although it is odd.
     ``complete`` is False if the reader had to stop; then ``value`` must not be used.
     """
 
@@ -35,6 +36,7 @@ class Document:
     marks: dict[Place, Mark] = field(default_factory=dict)
     texts: dict[Place, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    notes: list[Fault] = field(default_factory=list)
     refused: set[Place] = field(default_factory=set)
     complete: bool = False
 

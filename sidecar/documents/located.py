@@ -17,6 +17,10 @@ def located(path: Path, document: Document, problems: Iterable[Problem]) -> list
         _finding(fault.code, Severity.ERROR, path, fault.mark, fault.message, fault.help)
         for fault in document.faults
     ]
+    findings += [
+        _finding(note.code, Severity.INFO, path, note.mark, note.message, note.help)
+        for note in document.notes
+    ]
     for problem in problems:
         mark = document.mark(problem.place)
         if mark in faults or problem.place in document.refused:

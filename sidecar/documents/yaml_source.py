@@ -7,7 +7,7 @@ is needed here, and each lets a short file have large or surprising content.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from sidecar.documents.findings import Place, quoted
 MAX_BYTES = 8 * 1024 * 1024  # ten thousand routes with every key take about 4 MiB
 MAX_VALUES = 500_000  # twice those of such routes; each costs some 300 bytes while it is read
 MAX_DEPTH = 20  # the deepest valid value is seven levels down
-MAX_FOREIGN_DEPTH = 100  # of other programs' documents, whose schemas nest
 MAX_PROBLEMS = 100  # more would hide the first ones
 
 # The C parser is ten times faster; a build of PyYAML without it has the same events.
@@ -40,16 +39,12 @@ _NOT_PRINTABLE = re.compile(
 _NOT_IN_A_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def read_yaml(data: bytes, *, foreign: bool = False) -> Document:
-    """Read the one YAML document in ``data``; its ``faults`` are the problems.
-
-    ``foreign`` is for other programs' documents: keys may look like numbers, values nest deeper,
-    and an alias is the same object as the value of its anchor, not a copy.
-    """
+def read_yaml(data: bytes) -> Document:
+    """Read the one YAML document in ``data``; its ``faults`` are the problems."""
     document = Document()
     text = _decode(data, document.faults)
     if text is not None:
-        _Composer(document, foreign).compose(_events(text))
+        _Composer(document).compose(events(text))
     return document
 
 
@@ -82,7 +77,8 @@ def _position(before: str) -> Mark:
     return Mark(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
-def _events(text: str) -> Iterable[Any]:
+def events(text: str) -> Iterator[Any]:
+    """Yield the events of PyYAML. Raises yaml.YAMLError, ValueError or OverflowError."""
     loader = _Loader(text)
     try:
         while loader.check_event():
@@ -91,8 +87,8 @@ def _events(text: str) -> Iterable[Any]:
         loader.dispose()
 
 
-def _resolve(text: str) -> object:
-    """Return a plain scalar's value."""
+def plain_value(text: str) -> object:
+    """Return the value of a scalar without quotes."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] in "-0123456789":
@@ -101,6 +97,15 @@ def _resolve(text: str) -> object:
         if _FRACTION.fullmatch(text):
             return float(text)
     return text
+
+
+def syntax_fault(error: Exception) -> Fault:
+    """Return the fault of what PyYAML refuses."""
+    position = getattr(error, "problem_mark", None)
+    mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
+    problem = getattr(error, "problem", None) or "unknown error"
+    hint = "YAML indents with spaces, not tabs" if "start any token" in problem else ""
+    return Fault(mark, "yaml-syntax", f"this is not valid YAML: {problem}", hint)
 
 
 class _EnoughError(Exception):
@@ -118,11 +123,8 @@ class _Frame(NamedTuple):
 class _Composer:
     """Events to values, without recursion."""
 
-    def __init__(self, document: Document, foreign: bool) -> None:
+    def __init__(self, document: Document) -> None:
         self.document = document
-        self.foreign = foreign
-        self.depth = MAX_FOREIGN_DEPTH if foreign else MAX_DEPTH
-        self.anchors: dict[str, object] = {}  # of a foreign document
         self.frames: list[_Frame] = []
         self.documents = 0
         self.values = 0
@@ -134,7 +136,7 @@ class _Composer:
                 for event in events:
                     self._take(event)
             except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from PyYAML
-                self._syntax(error)
+                self._add(syntax_fault(error))
                 return
             if self.document.value is None:
                 self._fault(Mark(1, 1), "yaml-empty", "the file is empty")
@@ -151,8 +153,6 @@ class _Composer:
             self._open(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             self.frames.pop()
-        elif isinstance(event, yaml.AliasEvent) and self._is_known(event):
-            self._put(self.anchors[str(event.anchor)], mark)
         elif isinstance(event, yaml.AliasEvent):
             # Here and below the text is not quoted: it may be a secret that lacks its quotes.
             hint = 'write the value out; text that begins with * needs quotes, as in "*"'
@@ -175,27 +175,26 @@ class _Composer:
         if not accepted:
             self._refuse(mark)
             return
-        value = text if event.style else _resolve(text)
+        value = text if event.style else plain_value(text)
         if self._expects_key():
             if text == "<<" and not event.style:
                 message = "the merge key `<<` is not supported"
                 self._fault(mark, "yaml-alias", message, "write the keys out")
             elif not text:
                 self._fault(mark, "yaml-key", "a key is empty")
-            elif not isinstance(value, str) and not self.foreign:
+            elif not isinstance(value, str):
                 message = f"a key must be text, not {quoted(text)}"
                 self._fault(mark, "yaml-key", message, f'put it in quotes: "{text}"')
             self._begin(text, mark)
             return
         place = self._put(value, mark)
-        self._name(event, value)
         if not isinstance(value, str):
             self.document.texts[place] = text
 
     def _open(self, event: Any, mark: Mark) -> None:
         self._accepts_extras(event, mark)
-        if len(self.frames) >= self.depth:
-            message = f"values are nested more than {self.depth} levels deep"
+        if len(self.frames) >= MAX_DEPTH:
+            message = f"values are nested more than {MAX_DEPTH} levels deep"
             self._fault(mark, "yaml-depth", message)
             raise _EnoughError
         if self._expects_key():
@@ -207,14 +206,6 @@ class _Composer:
         into: dict[str, object] | list[object]
         into = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.frames.append(_Frame(self._put(into, mark), into, []))
-        self._name(event, into)
-
-    def _name(self, event: Any, value: object) -> None:
-        if self.foreign and event.anchor is not None:
-            self.anchors[event.anchor] = value
-
-    def _is_known(self, event: Any) -> bool:
-        return event.anchor in self.anchors and not self._expects_key()
 
     def _ignore(self, event: Any) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
@@ -270,7 +261,7 @@ class _Composer:
         return (*frame.place, key)
 
     def _accepts_extras(self, event: Any, mark: Mark) -> bool:
-        if event.anchor is not None and not self.foreign:
+        if event.anchor is not None:
             hint = "write the value out where it is needed; text that begins with & needs quotes"
             self._fault(mark, "yaml-alias", "an anchor is not supported", hint)
         if event.tag is not None:
@@ -278,14 +269,10 @@ class _Composer:
             self._fault(mark, "yaml-tag", "a tag is not supported", hint)
         return event.tag is None
 
-    def _syntax(self, error: Exception) -> None:
-        position = getattr(error, "problem_mark", None)
-        mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
-        problem = getattr(error, "problem", None) or "unknown error"
-        hint = "YAML indents with spaces, not tabs" if "start any token" in problem else ""
-        self._fault(mark, "yaml-syntax", f"this is not valid YAML: {problem}", hint)
-
     def _fault(self, mark: Mark, code: str, message: str, hint: str = "") -> None:
-        self.document.faults.append(Fault(mark, code, message, hint))
+        self._add(Fault(mark, code, message, hint))
+
+    def _add(self, fault: Fault) -> None:
+        self.document.faults.append(fault)
         if len(self.document.faults) >= MAX_PROBLEMS:
             raise _EnoughError

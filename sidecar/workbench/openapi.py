@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from sidecar.config.files import read_file
 from sidecar.core.routes.patterns import Pattern, parse_pattern
 from sidecar.core.routes.route import Route, hosts_of, methods_of
 from sidecar.core.routes.table import Policy
 from sidecar.documents.document import Document
 from sidecar.documents.findings import (
-    BadValueError,
     ConfigError,
     Finding,
     Place,
@@ -22,7 +20,7 @@ from sidecar.documents.findings import (
 )
 from sidecar.documents.located import in_order, located
 from sidecar.documents.untyped import mapping, sequence, texts
-from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
+from sidecar.workbench.foreign_files import load_foreign
 
 # The fixed fields of a Path Item that are operations (OpenAPI 3.1, section 4.8.9).
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -55,11 +53,7 @@ class Spec(NamedTuple):
 
 def read_spec(path: Path) -> Spec:
     """Read an OpenAPI 3 document, YAML or JSON. Raises ConfigError with every error in it."""
-    try:
-        document = read_yaml(read_file(path, MAX_BYTES), foreign=True)
-    except BadValueError as wrong:
-        message = f"the file {wrong}"
-        raise ConfigError([Finding("file", Severity.ERROR, str(path), 0, 0, message)]) from None
+    document = load_foreign(path)
     problems: list[Problem] = []
     value = mapping(document.value)
     version = value.get("openapi")

@@ -73,6 +73,7 @@ def test_our_own_bootstraps_are_clean(doctor: Doctor) -> None:
         ("timeout: 3s #", "timeout: 0.1s #", "timeout", "warning"),
         ("timeout: 3s #", "#", "timeout", "warning"),
         ("timeout: 3s #", "timeout: 60s #", "timeout", "error"),
+        ("timeout: 3s #", "timeout: 0s #", "timeout", "error"),
         ("normalize_path: true", "normalize_path: false", "normalise", "error"),
         ("merge_slashes: true", "merge_slashes: false", "slashes", "warning"),
         ("slashes_action: REJECT_REQUEST", "slashes_action: KEEP_UNCHANGED", "escaped-slashes",
@@ -275,3 +276,18 @@ def test_a_hostile_file_makes_work_that_grows_with_its_length_only() -> None:
         assert list(examine({"static_resources": {"listeners": [listener]}}, ANYTHING))
     many = {"static_resources": {"listeners": [{"name": "x" * 100_000}] * 1000}}
     assert [problem.code for problem in examine(many, ANYTHING)] == ["too-large"]
+
+
+def test_no_timeout_is_named_as_what_it_is(doctor: Doctor) -> None:
+    _, (found,) = doctor.run(ENVOY.replace("timeout: 3s #", "timeout: 0s #"))
+    assert "is `0s`, which disables the limit" in found["message"]
+
+
+def test_yaml_is_read_as_envoy_reads_it(doctor: Doctor) -> None:
+    """Words for truth, duplicate keys, `!ignore`, a second document: a real Envoy accepts each."""
+    text = ENVOY.replace("normalize_path: true", "normalize_path: Yes", 1)
+    assert doctor.codes(f"!ignore anchors: [&none {{}}]\n{text}\n---\n[") == ["foreign"]
+    assert doctor.codes(ENVOY.replace("merge_slashes: true", "merge_slashes: NO")) == ["slashes"]
+    line = "clear_route_cache: false"
+    twice = ENVOY.replace(line, "failure_mode_allow: true\n" + " " * 22 + line)
+    assert sorted(doctor.codes(twice)) == ["failure-mode-allow", "foreign"]

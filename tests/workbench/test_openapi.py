@@ -111,7 +111,7 @@ def test_a_wildcard_serves_what_is_below_and_a_literal_is_part_of_a_parameter(
         ("openapi: 3.0.0\npaths: {'/a.{x}': {}}", "openapi.yaml:2:9: error: `/a.{x}` cannot be"),
         ("openapi: [", "error: this is not valid YAML"),
         ("", "error: the file is empty"),
-        ("openapi: 3.0.0\npaths: *a", "error: an alias"),
+        ("openapi: 3.0.0\npaths: *a", "error: the alias `*a` has no anchor"),
     ],
 )
 def test_a_file_that_is_not_an_openapi_document_is_an_error(

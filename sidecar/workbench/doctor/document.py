@@ -7,12 +7,24 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sidecar.documents.findings import Place
+from sidecar.documents.foreign_yaml import plain_value
 from sidecar.documents.untyped import mapping, sequence
 from sidecar.workbench.doctor.profile import camel
 
 MAX_VALUES = 200_000  # of a document after its aliases are expanded: several seconds of examination
 TEXT_OF_A_VALUE = 64  # characters of a text that count as one value more
 MAX_DEPTH = 100  # levels, with aliases expanded; an Envoy configuration has some thirty
+
+
+_WORDS = {"y": True, "yes": True, "on": True, "n": False, "no": False, "off": False}
+
+
+def scalar(text: str) -> object:
+    """Return the value of YAML text without quotes, as Envoy reads it (yaml-cpp, tried)."""
+    lower = text.lower()
+    if lower in _WORDS and text in (lower, text.upper(), text.capitalize()):
+        return _WORDS[lower]
+    return plain_value(text)
 
 
 class Part(NamedTuple):

@@ -66,6 +66,10 @@ def _timeout(part: Part) -> Iterator[Problem]:
     hint = "timeout: 3s, beside envoy_grpc"
     if timeout is not None and (timeout > MOST_TIMEOUT or timeout == 0):
         message = "Envoy holds requests for more than 10 seconds while the sidecar does not answer"
+        if timeout == 0:
+            message = (
+                "`timeout` is `0s`, which disables the limit: requests wait while the sidecar hangs"
+            )
         yield error((*part.place, part.key("timeout")), "timeout", message, hint)
     elif timeout is None or timeout < LEAST_TIMEOUT:
         message = "the timeout is missing or below 200 ms, so a short pause denies requests"
