@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.cli.replay import FIELDS_HELP
+
 if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.request import Request
@@ -50,6 +52,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="a decision log; default: standard input"
+    )
+    parser.add_argument(
+        "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
     )
     parser.add_argument(
         "--jwks", type=Path, metavar="FILE", help="key set for issuers with a jwks_url"
@@ -165,18 +170,23 @@ def _claims(text: str) -> dict[str, object]:
 
 
 def _logged(args: argparse.Namespace) -> "Logged":
-    from sidecar.workbench.logs import find, lines_of
+    from sidecar.workbench.log_fields import FieldsError, parse_fields
+    from sidecar.workbench.log_lines import lines_of
+    from sidecar.workbench.logs import find
 
     try:
+        fields = parse_fields(args.fields)
         if args.log is not None:
             with args.log.open("rb") as lines:
-                logged = find(lines_of(lines), args.decision_id)
+                logged = find(lines_of(lines), args.decision_id, fields)
         else:
-            logged = find(lines_of(sys.stdin.buffer), args.decision_id)
+            logged = find(lines_of(sys.stdin.buffer), args.decision_id, fields)
     except OSError as error:
         raise _CallError(f"--log: {args.log} cannot be read: {error.strerror}") from None
-    if logged is None:
-        raise _CallError(f"no usable log line has the decision id {args.decision_id}")
+    except FieldsError as error:
+        raise _CallError(str(error)) from None
+    if isinstance(logged, str):
+        raise _CallError(logged)
     return logged
 
 

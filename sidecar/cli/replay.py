@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "zervi-sidecar replay decisions.log --policy routes.yaml --config sidecar.yaml"
 
+FIELDS_HELP = "the log's names of our fields, such as path=request.uri,status=code"
+
 INPUT_ERROR = 2
 PROGRESS_LINES = 50_000
 
@@ -26,6 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the logs and the policy."""
     parser.add_argument(
         "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
+    )
+    parser.add_argument(
+        "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
     )
     parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the new policy")
     parser.add_argument(
@@ -51,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
     from sidecar.config.load import read_policy
     from sidecar.documents.findings import BadValueError
     from sidecar.workbench.case_file import STANDARD
+    from sidecar.workbench.log_fields import FieldsError, parse_fields
     from sidecar.workbench.replay import Kind, Replay
 
     try:
+        fields = parse_fields(args.fields)
         source = read_policy(args.policy)
         config = load(args.config or STANDARD, os.environ, offline=True, policy_file=source)
     except BadValueError as error:
@@ -63,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
         for finding in error.findings:
             print(finding, file=sys.stderr)
         return INPUT_ERROR
-    replay = Replay(wiring.snapshot(config), time.time())
+    except FieldsError as error:
+        print(f"zervi-sidecar replay: {error}", file=sys.stderr)
+        return INPUT_ERROR
+    replay = Replay(wiring.snapshot(config), time.time(), fields)
     for name in args.logs:
         try:
             if name == "-":
@@ -101,7 +111,7 @@ def _too_little(replay: "Replay", max_unknown: float) -> str:
 
 def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
     """Replay one log, with progress if standard error is a terminal."""
-    from sidecar.workbench.logs import lines_of
+    from sidecar.workbench.log_lines import lines_of
 
     watched = sys.stderr.isatty()
     for done in replay.take(lines_of(log)):
@@ -151,10 +161,14 @@ def _notes(replay: "Replay") -> list[str]:
             "the log contains only denials (log.decisions: denied), so newly denied requests "
             "cannot be found; log.decisions: all logs the rest"
         )
-    if replay.unknown:
+    if replay.cut:
+        cut = counted(replay.cut, "request")
+        notes.append(f"{cut} cannot be judged: the log contains the path cut (`...`) or masked")
+    if replay.unknown > replay.cut:
         notes.append(
-            f"{counted(replay.unknown, 'request')} cannot be judged: the log does not contain "
-            "the caller, or the caller's roles and permissions (log.replayable: true adds them)"
+            f"{counted(replay.unknown - replay.cut, 'request')} cannot be judged: the log does not "
+            "contain the caller, or the caller's roles and permissions (log.replayable: true adds "
+            "them)"
         )
     return notes
 

@@ -1,18 +1,19 @@
-"""Reads lines of decision logs, and of Envoy's JSON access logs, as requests to judge again."""
+"""Reads lines of decision logs, and of JSON access logs, as requests to judge again."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.tokens.grantable import patterns_of
 from sidecar.core.tokens.principal import Kind, Principal
+from sidecar.workbench.log_fields import Fields
+from sidecar.workbench.log_lines import MAX_LINE
 
-MAX_LINE = 256 * 1024  # bytes; ours stay under 8 KiB
-
+_WHY = {"not JSON": "this line is not JSON", "too long": "this line is too long"}
 _MASKED, _SHORTENED = "[redacted]", "..."  # what the log writes instead of removed text
 # Decided before the caller is authenticated.
 UNASKED = frozenset(
@@ -79,25 +80,37 @@ class UnusableLineError(Exception):
     """A line that cannot be judged again; lines with the same cause have the same message."""
 
 
-def read_line(line: bytes) -> Logged:
-    """Read one line of a log. Raises UnusableLineError."""
+class CutPathError(UnusableLineError):
+    """A decision whose path the log does not have whole. ``allowed`` is the decision."""
+
+    def __init__(self, allowed: bool) -> None:
+        super().__init__("the path is cut or masked in the log")
+        self.allowed = allowed
+
+
+def read_line(line: bytes, fields: Fields | None = None) -> Logged:
+    """Read one line of a log; ``fields`` names what it calls ours. Raises UnusableLineError."""
     if len(line) > MAX_LINE:
         raise UnusableLineError("too long")
     try:
         text = line.decode()
         entry = _decode(text)
-        if "\\ud" in text or "\\uD" in text:  # a lone surrogate cannot be encoded
-            json.dumps(entry, ensure_ascii=False).encode()
+        if "\\ud" in text or "\\uD" in text:  # half a surrogate pair cannot be encoded
+            entry = _decode(
+                json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace").decode()
+            )
     except (ValueError, RecursionError):
         raise UnusableLineError("not JSON") from None
     if not isinstance(entry, dict):
         raise UnusableLineError("not a JSON object")
+    if fields is not None:
+        entry = fields.ours(entry)
     method, path = _text(entry, "method"), _text(entry, "path")
     reason = _REASONS.get(_text(entry, "reason"))
     if not method or not path or reason is None:
         raise UnusableLineError("method, path or reason is missing")
     if _MASKED in path or _SHORTENED in path:
-        raise UnusableLineError("the path is truncated or redacted")
+        raise CutPathError(reason.allows)
     if reason.is_preflight:
         raise UnusableLineError("a preflight, whose headers are not logged")
     if reason.is_failure:
@@ -156,19 +169,21 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(item for item in value if isinstance(item, str))
 
 
-def lines_of(log: IO[bytes]) -> Iterator[bytes]:
-    """Yield a log's lines; one longer than MAX_LINE in pieces, which ``read_line`` rejects."""
-    return iter(lambda: log.readline(MAX_LINE + 1), b"")
-
-
-def find(lines: Iterable[bytes], decision_id: str) -> Logged | None:
-    """Return the last usable line with this decision id, None if there is none."""
-    found = None
-    needle = json.dumps(decision_id).encode()
-    for line in lines:
-        if needle in line:
-            with suppress(UnusableLineError):
-                logged = read_line(line)
-                if logged.decision_id == decision_id:
-                    found = logged
-    return found
+def find(lines: Iterable[bytes], decision_id: str, fields: Fields | None = None) -> Logged | str:
+    """Return the last usable line with this decision id, or why there is none."""
+    found: Logged | str = ""
+    needle = json.dumps(decision_id).encode()[1:-1]
+    word = re.compile(rb"(?<![\w-])" + re.escape(needle) + rb"(?![\w-])")
+    for number, line in enumerate(lines, 1):
+        if needle not in line:
+            continue
+        try:
+            logged = read_line(line, fields)
+            if logged.decision_id == decision_id:
+                found = logged
+        except UnusableLineError as error:
+            if isinstance(found, str) and word.search(line):
+                found = (
+                    f"{decision_id} is found at line {number}, but {_WHY.get(str(error), error)}"
+                )
+    return found or f"no usable log line has the decision id {decision_id}"

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.core.snapshot import Snapshot
-from sidecar.workbench.logs import Logged, UnusableLineError, read_line
+from sidecar.workbench.log_fields import Fields
+from sidecar.workbench.logs import CutPathError, Logged, UnusableLineError, read_line
 from sidecar.workbench.rejudge import New, rejudge
 
 MAX_GROUPS = 2_000  # changes that are counted separately
@@ -45,13 +46,15 @@ class Changes:
 class Replay:
     """Compares logged decisions with those of another policy."""
 
-    def __init__(self, snapshot: Snapshot, now: float) -> None:
+    def __init__(self, snapshot: Snapshot, now: float, fields: Fields | None = None) -> None:
         self._snapshot = snapshot
+        self._fields = fields
         self._now = now
         self._known: dict[tuple[object, ...], New | None] = {}
         self.requests = 0
         self.allowed = 0
         self.unknown = 0
+        self.cut = 0  # of the unknown ones
         self.unusable: Counter[str] = Counter()
         self.groups: dict[Group, Changes] = {}
 
@@ -59,7 +62,12 @@ class Replay:
         """Replay a log; after each line, yield the number of lines so far."""
         for done, line in enumerate(lines, 1):
             try:
-                self._one(read_line(line))
+                self._one(read_line(line, self._fields))
+            except CutPathError as error:
+                self.requests += 1
+                self.allowed += error.allowed
+                self.unknown += 1
+                self.cut += 1
             except UnusableLineError as error:
                 if line.strip():
                     self.unusable[str(error)] += 1

@@ -266,7 +266,7 @@ def test_a_policy_that_is_the_same_is_not_called_changed(explain: Explain, tmp_p
         (("--path", "/x", "--claims", '{"iss": "x"}'), "unknown issuer 'x'"),
         (("--path", "/x", "--header", "x"), "--header takes NAME:VALUE"),
         (("--decision-id", "a", "--log", "none"), "cannot be read"),
-        (("--decision-id", "a", "--log", PEOPLE), "no usable log line"),
+        (("--decision-id", "a-1", "--log", PEOPLE), "no usable log line"),
     ],
 )
 def test_a_wrong_call_is_one_line(
