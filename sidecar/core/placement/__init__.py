@@ -1,0 +1,1 @@
+"""Which instance serves a caller: pure functions over a directory's values."""

@@ -1,0 +1,61 @@
+"""The instances that the registry and the configuration know, at one moment."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Health(StrEnum):
+    """An instance's health as its sidecar reports it; ``unknown`` without a probe."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+class Instance(NamedTuple):
+    """One address that serves.
+
+    ``address`` is ``ip:port``, as Envoy's endpoints have it. ``capacity`` is a weight beside other
+    instances. ``vanished`` is an instance that the registry no longer lists, and has not removed
+    either: it may be the registry that forgot.
+    """
+
+    id: str
+    service: str
+    address: str
+    health: Health = Health.UNKNOWN
+    ready: bool = True
+    draining: bool = False
+    zone: str = ""
+    capacity: int = 1
+    labels: Mapping[str, str] = {}
+    vanished: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Say whether the instance may get requests."""
+        return self.ready and not self.draining and self.health is not Health.CRITICAL
+
+
+Requirements = tuple[tuple[str, str], ...]  # names and values of labels
+
+
+class Allocation(NamedTuple):
+    """What Looma allocated to a user: an instance of a service, by its id.
+
+    Any instance that serves the user must have the labels in ``requirements``. ``instance`` is
+    empty where Looma leaves the choice open.
+    """
+
+    service: str
+    instance: str = ""
+    requirements: Requirements = ()
+
+
+class Directory(NamedTuple):
+    """All instances, and the allocations by the user's subject."""
+
+    instances: tuple[Instance, ...] = ()
+    allocations: Mapping[str, tuple[Allocation, ...]] = {}

@@ -1,0 +1,128 @@
+"""Choose the instances that may serve a caller, the best first."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sidecar.core.placement.directory import Allocation, Directory, Health, Instance, Requirements
+from sidecar.core.placement.ring import Ring
+
+# The instance and two alternates: Envoy tries the next one where a connection fails.
+MAX_PICKS: Final = 3
+
+# Subjects whose picks are remembered, and the longest of them: some 4 MiB at most.
+_MAX_REMEMBERED: Final = 8192
+_MAX_SUBJECT: Final = 128
+
+_HEALTHIEST_FIRST: Final = {Health.HEALTHY: 0, Health.WARNING: 1, Health.UNKNOWN: 1}
+
+
+class Placements:
+    """The instances of each target in a directory, prepared for look-ups.
+
+    ``targets`` are names of services, or prefixes of names that end in ``*``. ``zone`` is the
+    gateway's own: among instances of equal health those in it come first. Gateways with the same
+    directory, targets and zone place every caller alike.
+
+    Preparing takes some 300 ms for 10,000 instances, which is too long for the event loop.
+    """
+
+    def __init__(self, targets: Iterable[str], directory: Directory, zone: str = "") -> None:
+        allocated = {each for some in directory.allocations.values() for each in some}
+        wanted = {(), *(each.requirements for each in allocated)}
+        self._allocations = directory.allocations
+        self._targets = {
+            target: _Target(
+                target,
+                [each for each in directory.instances if matches(target, each.service)],
+                wanted,
+                zone,
+            )
+            for target in dict.fromkeys(targets)
+        }
+        self._remembered = lru_cache(_MAX_REMEMBERED)(self._place)
+
+    def place(self, target: str, subject: str, *, user: bool = True) -> tuple[str, ...]:
+        """Return the addresses (``ip:port``) that may serve a subject, the best first.
+
+        There are at most ``MAX_PICKS``, and none where nothing usable is known. A user's allocated
+        instance comes first. ``user`` is False for a service, which has no allocation.
+        """
+        if len(subject) > _MAX_SUBJECT:
+            return self._place(target, subject, user)
+        return self._remembered(target, subject, user)
+
+    def serves(self, target: str) -> bool:
+        """Say whether a target has any usable instance."""
+        found = self._targets.get(target)
+        return found is not None and bool(found.tiers[()])
+
+    def _place(self, target: str, subject: str, user: bool) -> tuple[str, ...]:
+        found = self._targets.get(target)
+        if found is None:
+            return ()
+        allocations = self._allocations.get(subject, ()) if user else ()
+        return found.place(subject, allocations)
+
+
+def matches(target: str, service: str) -> bool:
+    """Say whether a service belongs to a target: its name, or a prefix that ends in ``*``."""
+    return service.startswith(target[:-1]) if target.endswith("*") else service == target
+
+
+class _Tier(NamedTuple):
+    """Instances of equal preference."""
+
+    instances: list[Instance]
+    ring: Ring
+
+
+class _Target:
+    def __init__(
+        self,
+        name: str,
+        instances: Sequence[Instance],
+        wanted: Iterable[Requirements],
+        zone: str,
+    ) -> None:
+        self._name = name
+        self._listed = {each.id: each for each in instances if not each.vanished}
+        usable = [each for each in instances if each.usable]
+        self.tiers = {
+            requirements: _tiers([each for each in usable if _fits(each, requirements)], zone)
+            for requirements in wanted
+        }
+
+    def place(self, subject: str, allocations: Iterable[Allocation]) -> tuple[str, ...]:
+        picks: list[str] = []
+        requirements: Requirements = ()
+        for allocation in allocations:
+            if matches(self._name, allocation.service):
+                requirements = allocation.requirements
+                instance = self._listed.get(allocation.instance)
+                if instance is not None and instance.usable and _fits(instance, requirements):
+                    picks.append(instance.address)
+                break
+        for tier in self.tiers[requirements]:
+            if len(picks) > MAX_PICKS:
+                break
+            picks += [
+                tier.instances[index].address for index in tier.ring.first(subject, MAX_PICKS)
+            ]
+        return tuple(dict.fromkeys(picks))[:MAX_PICKS]
+
+
+def _fits(instance: Instance, requirements: Requirements) -> bool:
+    return all(instance.labels.get(name) == value for name, value in requirements)
+
+
+def _tiers(instances: Iterable[Instance], zone: str) -> list[_Tier]:
+    """Group usable instances: listed before vanished, then by health, then the gateway's zone."""
+    groups: dict[tuple[bool, int, bool], list[Instance]] = {}
+    for each in instances:
+        rank = (each.vanished, _HEALTHIEST_FIRST[each.health], bool(zone) and each.zone != zone)
+        groups.setdefault(rank, []).append(each)
+    return [
+        _Tier(group, Ring((i, each.id, each.capacity) for i, each in enumerate(group)))
+        for _, group in sorted(groups.items())
+    ]
