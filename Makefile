@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check format bench soak fuzz fleet proto lock release clean
+.PHONY: help demo envoy test coverage check format bench soak fuzz fleet proto lock release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,7 @@ check: $(READY) ## format, lint, types, import boundaries, generated code, style
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.generated_code
+	$(BIN)/python -m tests.generated_envoy
 	$(BIN)/python -m tests.style
 	$(BIN)/codespell
 
@@ -61,6 +62,9 @@ fuzz: $(READY) ## fuzz what reads hostile bytes (ARGS="--seconds 600 tokens")
 	    *"No matching distribution found"*) echo "there is no atheris for this Python; hypothesis does its work" >&2;; \
 	    *) exit 1;; esac; }
 	@$(BIN)/python -m fuzz $(ARGS)
+
+envoy: $(READY) ## generate envoy/ from its sidecar.yaml files
+	$(BIN)/python -m tests.generated_envoy --write
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

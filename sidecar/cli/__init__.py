@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": "show the decision on a request, and why",
     "replay": "compare logged decisions with those of another policy",
     "import": "create a route table from an OpenAPI document",
+    "generate": "print an Envoy configuration",
     "doctor": "check an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",
     "version": "print the version",

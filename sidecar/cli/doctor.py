@@ -66,22 +66,15 @@ def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
 
 
 def _wanted(config: "Config") -> "Wanted":
-    from sidecar.app import wiring
     from sidecar.workbench.doctor import Wanted
+    from sidecar.workbench.touched import touched
 
-    answers, listen = wiring.answers(config), config.settings.listen
-    removed = answers.remove_headers
-    if config.policy.names_hosts:
-        removed += answers.remove_with_hosts
-    withheld = () if answers.forward_authorization else answers.token_sources
-    sources = [source.name for source in withheld if source.kind == "header"]
-    if any(source.kind == "cookie" for source in withheld):
-        sources.append("cookie")  # rewritten without the token
+    headers, listen = touched(config), config.settings.listen
     own = (listen.ops, listen.health, listen.admin)
     return Wanted(
         listen.authz,
-        tuple(dict.fromkeys((*answers.identity_headers, *removed, *sources))),
-        removed,
+        headers.names,
+        headers.removed,
         tuple(address for address in own if address is not None),
         config.settings.policy.cors_preflight == "forward",
     )

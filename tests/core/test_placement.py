@@ -136,11 +136,9 @@ def test_a_requirement_that_nothing_fulfils_leaves_no_instance() -> None:
 
 
 def test_an_allocation_of_another_target_does_not_count() -> None:
-    alone = [instance(number) for number in range(5)]
+    ours = [instance(number) for number in range(5)]
     other = Allocation("billing", "billing-1", (("region", "cn"),))
-    assert placed(*alone, alice=other).place(TARGET, "alice") == placed(*alone).place(
-        TARGET, "alice"
-    )
+    assert placed(*ours, alice=other).place(TARGET, "alice") == placed(*ours).place(TARGET, "alice")
 
 
 @pytest.mark.parametrize(

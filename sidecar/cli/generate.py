@@ -1,0 +1,72 @@
+"""Print Envoy's configuration for a sidecar.yaml.
+
+Everything that both programs must agree on comes from sidecar.yaml: addresses, header names, CORS
+origins, preflights. `doctor` finds what is changed afterwards.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+EXAMPLE = "zervi-sidecar generate envoy --config sidecar.yaml > envoy.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is printed, and what sidecar.yaml does not say."""
+    parser.add_argument("what", choices=("envoy",), help="Envoy's bootstrap")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
+    parser.add_argument("--mode", choices=("sidecar",), default="sidecar", help="default: sidecar")
+    parser.add_argument(
+        "--stats",
+        metavar="ADDRESS",
+        help="the address of /ready and /stats/prometheus; default: 127.0.0.1:9901",
+    )
+    parser.add_argument(
+        "--admin",
+        metavar="PATH",
+        help="the unix socket of Envoy's admin interface; default: /tmp/envoy-admin.sock",
+    )
+    parser.add_argument(
+        "--tls",
+        metavar="DIRECTORY",
+        help="serve TLS with tls.crt and tls.key of this directory, as Envoy sees it",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the configuration; return 1 where sidecar.yaml has errors."""
+    from sidecar.config import ConfigError, read_files
+    from sidecar.config.addresses import tcp_address, unix_address
+    from sidecar.documents.findings import BadValueError
+    from sidecar.documents.untyped import at
+    from sidecar.workbench.generate.envoy import ADMIN, INGRESS, STATS, Choices, bootstrap
+
+    stats, admin = args.stats or STATS, args.admin or ADMIN
+    for name, check, value in (
+        ("--stats", tcp_address, stats),
+        ("--admin", unix_address, f"unix:{admin}"),
+    ):
+        try:
+            check(value)
+        except BadValueError as wrong:
+            print(f"{name} {wrong}", file=sys.stderr)
+            return 2
+    try:
+        # Secrets and the registry are where the sidecar runs, not where this is printed.
+        files = read_files(args.config, os.environ, offline=True)
+        config = files.config()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
+    ingress = port if isinstance(port, int) else INGRESS
+    print(bootstrap(config, Choices(_command(args), ingress, admin, stats, args.tls)), end="")
+    return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    given = {"stats": args.stats, "admin": args.admin, "tls": args.tls}
+    options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+    command = f"zervi-sidecar generate envoy --config {args.config}{options}"
+    return "".join(each if each.isprintable() else "?" for each in command)  # one line of a comment

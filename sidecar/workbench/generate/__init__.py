@@ -1,0 +1,1 @@
+"""Writes Envoy's configuration from the sidecar's."""

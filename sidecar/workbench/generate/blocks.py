@@ -1,0 +1,132 @@
+"""The parts of Envoy's bootstrap that depend on the configuration, as lines of YAML."""
+
+import json
+from collections.abc import Sequence
+
+from sidecar.config.addresses import split_address
+from sidecar.config.model import CorsSection, Tls
+
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+_CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
+
+
+def head(command: str, ingress: int, upstream: str, authz: str) -> list[str]:
+    """Return the comment at the top."""
+    return [
+        "# Envoy in front of one Basic Server; it asks the Zervi sidecar about every request.",
+        "#",
+        f"#   client -> :{ingress} Envoy -> {upstream} Basic Server",
+        f"#                      \\-> {authz} sidecar: may this request pass?",
+        "#",
+        f"# Made for Envoy 1.40 by: {command}",
+        "# Lines marked SAFETY enforce the security boundary: change one only if you know why.",
+    ]
+
+
+def socket_address(host: str, port: int) -> str:
+    """Return a TCP address; ``host`` may be an IPv6 address in brackets."""
+    bare = host.removeprefix("[").removesuffix("]")
+    text = json.dumps(bare) if ":" in bare else bare
+    return f"socket_address: {{address: {text}, port_value: {port}}}"
+
+
+def authz(address: str) -> list[str]:
+    """Return the sidecar's address, from ``listen.authz``."""
+    if address.startswith("unix:"):
+        path = json.dumps(address.removeprefix("unix:"))
+        return [
+            "address: # SAFETY: only the sidecar may write to the directory",
+            f"  pipe: {{path: {path}}}",
+        ]
+    return ["address:", f"  {socket_address(*split_address(address))}"]
+
+
+def downstream_tls(directory: str) -> list[str]:
+    """Return TLS for clients; Envoy takes over a replaced certificate."""
+    return [
+        "transport_socket:",
+        "  name: envoy.transport_sockets.tls",
+        "  typed_config:",
+        f'    "@type": {_TLS}.DownstreamTlsContext',
+        "    common_tls_context:",
+        "      alpn_protocols: [h2, http/1.1]",
+        "      tls_params: {tls_minimum_protocol_version: TLSv1_2}",
+        "      tls_certificates:",
+        *_certificate("        ", directory),
+    ]
+
+
+def authz_tls(tls: Tls | None) -> list[str]:
+    """Return TLS to the sidecar, for ``listen.tls``; the files are Envoy's own."""
+    if tls is None:
+        return []
+    directory = "/etc/envoy/authz"
+    certificate = []
+    if tls.client_ca_file is not None:
+        certificate = ["      tls_certificates:", *_certificate("        ", directory)]
+    return [
+        "transport_socket: # listen.tls",
+        "  name: envoy.transport_sockets.tls",
+        "  typed_config:",
+        f'    "@type": {_TLS}.UpstreamTlsContext',
+        "    common_tls_context:",
+        "      tls_params: {tls_minimum_protocol_version: TLSv1_2}",
+        *certificate,
+        "      validation_context: # SAFETY: only the sidecar has a certificate of this CA",
+        f"        trusted_ca: {{filename: {directory}/ca.crt}}",
+    ]
+
+
+def cors_filter(cors: CorsSection | None) -> list[str]:
+    """Return the filter that answers preflights of the origins in ``policy.cors``."""
+    if cors is None:
+        return []
+    return [
+        "# Answers preflights of the origins in policy.cors without a Check, and adds CORS headers",
+        "# to all answers, also denials, so that scripts in a browser can read them. It comes",
+        "# before ext_authz, because a preflight carries no token. Preflights of other origins",
+        "# reach the sidecar.",
+        "- name: envoy.filters.http.cors",
+        "  typed_config:",
+        f'    "@type": {_CORS}.Cors',
+        "",
+    ]
+
+
+def cors_policy(cors: CorsSection | None) -> list[str]:
+    """Return the settings of the CORS filter."""
+    if cors is None:
+        return []
+    return [
+        "typed_per_filter_config:",
+        "  envoy.filters.http.cors:",
+        f'    "@type": {_CORS}.CorsPolicy',
+        "    allow_origin_string_match: # SAFETY: never a pattern that matches any origin",
+        *(f"      - exact: {origin}" for origin in cors.origins),
+        f"    allow_methods: {', '.join(cors.methods)}",
+        f"    allow_headers: {', '.join(cors.headers)}",
+        *(["    allow_credentials: true"] if cors.credentials else []),
+        f'    max_age: "{int(cors.max_age)}"',
+    ]
+
+
+def preflight(mode: str) -> list[str]:
+    """Return the reason that the second lock accepts beside ``ok`` and ``public``."""
+    if mode != "forward":
+        return []
+    return ["- string_match: {exact: preflight} # policy.cors_preflight: forward"]
+
+
+def removed(names: Sequence[str]) -> list[str]:
+    """Return the headers that Envoy itself removes."""
+    if not names:
+        return []
+    return ["request_headers_to_remove:", *(f"  - {name}" for name in names)]
+
+
+def _certificate(indent: str, directory: str) -> list[str]:
+    return [
+        f"{indent}- certificate_chain: {{filename: {json.dumps(directory + '/tls.crt')}}}",
+        f"{indent}  private_key: {{filename: {json.dumps(directory + '/tls.key')}}}",
+        f"{indent}  watched_directory: {{path: {json.dumps(directory)}}}",
+    ]

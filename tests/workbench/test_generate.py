@@ -1,0 +1,165 @@
+"""`generate envoy`: Envoy takes each output, and doctor finds nothing against its sidecar.yaml."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo.envoy import program
+from sidecar.cli import main
+from sidecar.config.removed import REMOVED
+from sidecar.workbench.generate.names import expression
+from sidecar.workbench.generate.template import fill
+
+ISSUERS = 'issuers: [{issuer: zervi, jwks_url: "https://zervi.local/keys"}]'
+PLAIN = f"zervi: {{{ISSUERS}}}\npolicy: {{file: routes.yaml}}\n"
+ROUTES = "api_gateway: {routes: [{path: /x}]}\n"
+
+CONFIGURATIONS = {
+    "plain": PLAIN,
+    "a unix socket": PLAIN + "listen: {authz: 'unix:/run/zervi/authz.sock'}\n",
+    "IPv6": PLAIN + "listen: {authz: '[::1]:9001'}\n",
+    "CORS": PLAIN.replace(
+        "yaml}",
+        "yaml, cors: {origins: ['http://localhost:3000', 'http://[::1]:3000']}}",
+    ),
+    "forwarded preflights": PLAIN.replace("yaml}", "yaml, cors_preflight: forward}"),
+    "renamed identity": PLAIN.replace(
+        "yaml}", "yaml, identity_headers: {subject: x-forwarded-user, roles: x-our-roles}}"
+    ),
+    "nothing removed": PLAIN.replace("yaml}", "yaml, remove_headers: []}"),
+    "many names": PLAIN.replace(
+        "yaml}", f"yaml, remove_headers: [{', '.join(f'x-{n}-of-ours' for n in range(150))}]}}"
+    ),
+    "a cookie that stays here": PLAIN.replace(
+        ISSUERS, f"{ISSUERS}, token_sources: [{{cookie: session}}, {{header: x-token}}]"
+    ).replace("yaml}", "yaml, forward_authorization: false}"),
+}
+
+
+class Generated:
+    """What the command prints for a configuration in a directory of its own."""
+
+    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.directory = directory
+        self.config = directory / "sidecar.yaml"
+        self.output = directory / "envoy.yaml"
+        self._capsys = capsys
+        (directory / "routes.yaml").write_text(ROUTES)
+
+    def make(self, config: str, *arguments: str) -> dict[str, Any]:
+        self.config.write_text(config)
+        assert main(["generate", "envoy", "--config", str(self.config), *arguments]) == 0
+        self.output.write_text(self._capsys.readouterr().out)
+        loaded: dict[str, Any] = yaml.safe_load(self.output.read_text())
+        return loaded
+
+    def findings(self) -> str:
+        main(["doctor", "--envoy", str(self.output), "--config", str(self.config)])
+        return self._capsys.readouterr().out
+
+
+@pytest.fixture
+def generated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Generated:
+    return Generated(tmp_path, capsys)
+
+
+def accepted(file: Path) -> None:
+    """Let the real Envoy validate a bootstrap."""
+    command: list[str | Path] = [
+        program(),
+        "--mode",
+        "validate",
+        "--config-path",
+        file,
+        "--log-level",
+        "warning",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "[warning]" not in done.stderr
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_envoy_takes_the_output_and_doctor_finds_nothing(generated: Generated, config: str) -> None:
+    generated.make(config)
+    accepted(generated.output)
+    assert generated.findings() == f"{generated.output}: good\n"
+
+
+def test_a_policy_that_names_hosts_later_needs_no_other_envoy(generated: Generated) -> None:
+    generated.make(PLAIN)
+    (generated.directory / "routes.yaml").write_text(ROUTES.replace("/x", "/x, hosts: [a.example]"))
+    assert "mutation-rules" not in generated.findings()
+
+
+def test_the_ingress_serves_tls_on_request(generated: Generated) -> None:
+    ingress, stats = generated.make(PLAIN, "--tls", str(generated.directory))["static_resources"][
+        "listeners"
+    ]
+    (chain,) = ingress["filter_chains"]
+    context = chain["transport_socket"]["typed_config"]["common_tls_context"]
+    (certificate,) = context["tls_certificates"]
+    assert certificate["private_key"] == {"filename": f"{generated.directory}/tls.key"}
+    assert certificate["watched_directory"] == {"path": str(generated.directory)}
+    assert "transport_socket" not in stats["filter_chains"][0]
+
+
+def test_arguments_place_the_admin_socket_and_the_stats_listener(generated: Generated) -> None:
+    loaded = generated.make(PLAIN, "--admin", "/run/envoy/admin.sock", "--stats", "0.0.0.0:9902")
+    assert loaded["admin"]["address"]["pipe"]["path"] == "/run/envoy/admin.sock"
+    names = [listener["name"] for listener in loaded["static_resources"]["listeners"]]
+    assert names == ["ingress", "stats"]
+    stats = loaded["static_resources"]["listeners"][1]["address"]
+    assert stats == {"socket_address": {"address": "0.0.0.0", "port_value": 9902}}
+
+
+@pytest.mark.parametrize("arguments", [("--stats", "9902"), ("--admin", "admin.sock")])
+def test_an_invalid_argument_is_an_error_of_usage(
+    generated: Generated, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    generated.config.write_text(PLAIN)
+    assert main(["generate", "envoy", "--config", str(generated.config), *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_an_invalid_configuration_is_reported_with_its_line(
+    generated: Generated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generated.config.write_text("policy: {fil: routes.yaml}\n")
+    assert main(["generate", "envoy", "--config", str(generated.config)]) == 1
+    assert "sidecar.yaml:1:" in capsys.readouterr().err
+
+
+NAMES = st.lists(
+    st.from_regex(r"[a-z0-9]{1,4}(-[a-z0-9]{1,4}){0,3}", fullmatch=True), min_size=1, max_size=12
+)
+
+
+@given(names=NAMES, separators=st.text("-_.~", min_size=3, max_size=3))
+def test_the_expression_matches_each_name_in_every_spelling_and_no_longer_one(
+    names: list[str], separators: str
+) -> None:
+    matching = re.compile(expression(names)).fullmatch
+    for name in names:
+        marks = iter(separators)
+        assert matching("".join(next(marks) if each == "-" else each for each in name))
+        assert not matching(f"{name}-zzzzz")
+        assert not matching(f"{name}z") or f"{name}z" in names
+
+
+def test_the_default_names_are_all_removed_by_envoy_itself(generated: Generated) -> None:
+    manager = generated.make(PLAIN)["static_resources"]["listeners"][0]["filter_chains"][0][
+        "filters"
+    ][0]["typed_config"]
+    assert manager["route_config"]["request_headers_to_remove"] == list(REMOVED)
+
+
+def test_a_mark_without_a_value_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        fill("a: @{missing}", {})
