@@ -23,6 +23,69 @@ class ReasonText(NamedTuple):
     chinese: str
 
 
+# Per code, the HTTP status and the texts of its reasons in English and Chinese.
+_TEXTS: Mapping[tuple[int, str], Mapping[Reason, tuple[str, str]]] = {
+    (204, ""): {Reason.PREFLIGHT_ANSWERED: ("", "")},  # it has no body
+    (400, "BAD_REQUEST"): {
+        Reason.MALFORMED_REQUEST: ("the request is malformed: {needs}", "请求格式有误：{needs}")
+    },
+    (403, "NO_ROUTE"): {Reason.NO_ROUTE: ("no route matches this path", "没有与该路径匹配的路由")},
+    (405, "METHOD_NOT_ALLOWED"): {
+        Reason.METHOD_NOT_ALLOWED: ("this path allows only {needs}", "该路径只允许 {needs} 方法")
+    },
+    (401, "AUTH_REQUIRED"): {Reason.TOKEN_MISSING: ("a token is required", "需要提供令牌")},
+    (401, "INVALID_AUTH_FORMAT"): {
+        Reason.TOKEN_MALFORMED: ("the token is malformed", "令牌格式有误"),
+        Reason.MULTIPLE_CREDENTIALS: (
+            "the request carries more than one credential",
+            "请求携带了多个凭证",
+        ),
+    },
+    (401, "INVALID_TOKEN"): {
+        Reason.TOKEN_EXPIRED: ("the token has expired", "令牌已过期"),
+        Reason.TOKEN_NOT_YET_VALID: ("the token is not valid yet", "令牌尚未生效"),
+        Reason.TOKEN_SIGNATURE: ("the token's signature is not valid", "令牌签名无效"),
+        Reason.TOKEN_KEY_UNKNOWN: ("the token is signed with an unknown key", "令牌的签名密钥未知"),
+        Reason.TOKEN_ALGORITHM: ("the token's algorithm is not accepted", "不支持该令牌的签名算法"),
+        Reason.TOKEN_ISSUER: ("the token's issuer is not accepted", "不接受该签发者的令牌"),
+        Reason.TOKEN_AUDIENCE: (
+            "the token is meant for another audience",
+            "令牌不是签发给本服务的（aud 不匹配）",
+        ),
+        Reason.TOKEN_CLAIMS: (
+            "the token's claims are not acceptable",
+            "令牌中的声明（claims）不符合要求",
+        ),
+        Reason.TOKEN_KIND: (
+            "this kind of token (such as a refresh token) is not accepted",
+            "此类令牌（如刷新令牌）不能用于访问接口",
+        ),
+    },
+    (403, "INSUFFICIENT_PERMISSIONS"): {
+        Reason.PERMISSION_DENIED: ("needs permission {needs}", "需要权限 {needs}"),
+        Reason.ROLE_DENIED: ("needs role {needs}", "需要角色 {needs}"),
+        Reason.NOT_OWNER: ("only the owner may do this", "只有资源所有者可以执行此操作"),
+        Reason.WRONG_PRINCIPAL_KIND: ("only for a {needs} token", "仅接受{needs}令牌"),
+        Reason.WRONG_ISSUER: ("only for tokens issued by {needs}", "仅限由 {needs} 签发的令牌"),
+    },
+    (503, "AUTH_UNAVAILABLE"): {
+        Reason.NOT_READY: (
+            "the token cannot be verified at the moment; try again",
+            "暂时无法验证令牌，请稍后重试",
+        ),
+        Reason.OVERLOADED: (
+            "too many requests at the moment; try again",
+            "请求过多，请稍后重试",
+        ),
+        Reason.INTERNAL: ("authorization failed; try again", "授权服务出错，请稍后重试"),
+    },
+}
+ANSWERS = {
+    reason: ReasonText(status, code, *texts)
+    for (status, code), reasons in _TEXTS.items()
+    for reason, texts in reasons.items()
+}
+
 # Per code, the body's `error` in English and Chinese: JobFirst's clients show it.
 TITLES = {
     "BAD_REQUEST": ("bad request", "请求无效"),
@@ -35,102 +98,55 @@ TITLES = {
     "AUTH_UNAVAILABLE": ("authorization unavailable", "授权服务暂不可用"),
 }
 
-ANSWERS = {
-    Reason.PREFLIGHT_ANSWERED: ReasonText(204, "", "", ""),  # it has no body
-    Reason.MALFORMED_REQUEST: ReasonText(
-        400, "BAD_REQUEST", "the request is malformed: {needs}", "请求格式有误：{needs}"
+# What a path contains that it must not contain.
+_CONTAINED: Mapping[PathProblem, tuple[str, str]] = {
+    PathProblem.DOUBLE_SLASH: ("a double slash", "连续斜杠"),
+    PathProblem.DOT_SEGMENT: ("a dot segment", " . 或 .. 段"),
+    PathProblem.SEMICOLON: ("a ;", " ;"),
+    PathProblem.BACKSLASH: ("a backslash", "反斜杠"),
+    PathProblem.CONTROL_CHARACTER: ("a control character", "控制字符"),
+    PathProblem.NON_ASCII: (
+        "bytes beyond ASCII that are not percent-encoded",
+        "未编码的非 ASCII 字节",
     ),
-    Reason.NO_ROUTE: ReasonText(
-        403, "NO_ROUTE", "no route matches this path", "没有与该路径匹配的路由"
+    PathProblem.SPACE: ("an unencoded space", "未编码的空格"),
+    PathProblem.HASH: ("an unencoded #", "未编码的 #"),
+    PathProblem.EXCLAMATION_MARK: (
+        "a !, which may replace bytes that are not UTF-8",
+        " !，它可能代表非 UTF-8 字节",
     ),
-    Reason.METHOD_NOT_ALLOWED: ReasonText(
-        405, "METHOD_NOT_ALLOWED", "this path allows only {needs}", "该路径只允许 {needs} 方法"
-    ),
-    Reason.TOKEN_MISSING: ReasonText(401, "AUTH_REQUIRED", "a token is required", "需要提供令牌"),
-    Reason.TOKEN_MALFORMED: ReasonText(
-        401, "INVALID_AUTH_FORMAT", "the token is malformed", "令牌格式有误"
-    ),
-    Reason.MULTIPLE_CREDENTIALS: ReasonText(
-        401,
-        "INVALID_AUTH_FORMAT",
-        "the request carries more than one credential",
-        "请求携带了多个凭证",
-    ),
-    Reason.TOKEN_EXPIRED: ReasonText(401, "INVALID_TOKEN", "the token has expired", "令牌已过期"),
-    Reason.TOKEN_NOT_YET_VALID: ReasonText(
-        401, "INVALID_TOKEN", "the token is not valid yet", "令牌尚未生效"
-    ),
-    Reason.TOKEN_SIGNATURE: ReasonText(
-        401, "INVALID_TOKEN", "the token's signature is not valid", "令牌签名无效"
-    ),
-    Reason.TOKEN_KEY_UNKNOWN: ReasonText(
-        401, "INVALID_TOKEN", "the token is signed with an unknown key", "令牌的签名密钥未知"
-    ),
-    Reason.TOKEN_ALGORITHM: ReasonText(
-        401, "INVALID_TOKEN", "the token's algorithm is not accepted", "不支持该令牌的签名算法"
-    ),
-    Reason.TOKEN_ISSUER: ReasonText(
-        401, "INVALID_TOKEN", "the token's issuer is not accepted", "不接受该签发者的令牌"
-    ),
-    Reason.TOKEN_AUDIENCE: ReasonText(
-        401,
-        "INVALID_TOKEN",
-        "the token is meant for another audience",
-        "令牌不是签发给本服务的（aud 不匹配）",
-    ),
-    Reason.TOKEN_CLAIMS: ReasonText(
-        401,
-        "INVALID_TOKEN",
-        "the token's claims are not acceptable",
-        "令牌中的声明（claims）不符合要求",
-    ),
-    Reason.TOKEN_KIND: ReasonText(
-        401,
-        "INVALID_TOKEN",
-        "this kind of token (such as a refresh token) is not accepted",
-        "此类令牌（如刷新令牌）不能用于访问接口",
-    ),
-    Reason.PERMISSION_DENIED: ReasonText(
-        403, "INSUFFICIENT_PERMISSIONS", "needs permission {needs}", "需要权限 {needs}"
-    ),
-    Reason.ROLE_DENIED: ReasonText(
-        403, "INSUFFICIENT_PERMISSIONS", "needs role {needs}", "需要角色 {needs}"
-    ),
-    Reason.NOT_OWNER: ReasonText(
-        403,
-        "INSUFFICIENT_PERMISSIONS",
-        "only the owner may do this",
-        "只有资源所有者可以执行此操作",
-    ),
-    Reason.WRONG_PRINCIPAL_KIND: ReasonText(
-        403, "INSUFFICIENT_PERMISSIONS", "only for a {needs} token", "仅接受{needs}令牌"
-    ),
-    Reason.WRONG_ISSUER: ReasonText(
-        403,
-        "INSUFFICIENT_PERMISSIONS",
-        "only for tokens issued by {needs}",
-        "仅限由 {needs} 签发的令牌",
-    ),
-    Reason.NOT_READY: ReasonText(
-        503,
-        "AUTH_UNAVAILABLE",
-        "the token cannot be verified at the moment; try again",
-        "暂时无法验证令牌，请稍后重试",
-    ),
-    Reason.OVERLOADED: ReasonText(
-        503,
-        "AUTH_UNAVAILABLE",
-        "too many requests at the moment; try again",
-        "请求过多，请稍后重试",
-    ),
-    Reason.INTERNAL: ReasonText(
-        503, "AUTH_UNAVAILABLE", "authorization failed; try again", "授权服务出错，请稍后重试"
-    ),
+    PathProblem.INVALID_ESCAPE: ("an invalid percent-encoding", "无效的百分号编码"),
+    PathProblem.ENCODED_CONTROL_CHARACTER: ("an encoded control character", "编码后的控制字符"),
+    PathProblem.ENCODED_BACKSLASH: ("an encoded backslash", "编码后的反斜杠"),
+    PathProblem.ENCODED_PERCENT: ("an encoded %", "编码后的 %"),
+    PathProblem.ENCODED_SLASH: ("an encoded /", "编码后的 /"),
+    PathProblem.ENCODED_DOT: ("an encoded .", "编码后的 ."),
+    PathProblem.ENCODED_QUESTION: ("an encoded ?", "编码后的 ?"),
+    PathProblem.ENCODED_HASH: ("an encoded #", "编码后的 #"),
+    PathProblem.ENCODED_SEMICOLON: ("an encoded ;", "编码后的 ;"),
 }
 
-# Per problem of a request, the sentence in English and Chinese. A CheckRequest that cannot be read
-# has no Accept-Language, so clients read the sentences of `CheckProblem` only in English.
+# A CheckRequest that cannot be read has no Accept-Language: clients read these only in English.
+_ENGLISH: Mapping[CheckProblem, str] = {
+    CheckProblem.NOT_A_CHECK_REQUEST: "the message is not a CheckRequest",
+    CheckProblem.UNEXPECTED_FIELD: "the message has a field of an unexpected type",
+    CheckProblem.NO_HTTP_ATTRIBUTES: "the message has no HTTP attributes",
+    CheckProblem.NO_SINGLE_PATH: "the request must have exactly one :path",
+    CheckProblem.TOO_LARGE: "the request is too large",
+    CheckProblem.TOO_MANY_FIELDS: "the message has too many fields",
+    CheckProblem.TOO_MANY_HEADERS: "the request has too many headers",
+    CheckProblem.HEADER_NAME_TOO_LONG: "a header name is too long",
+    CheckProblem.PEER_TOO_LARGE: "the source or the destination is too large",
+    CheckProblem.CONTEXT_TOO_LARGE: "the context_extensions are too large",
+}
+
+# Per problem of a request, the sentence in English and Chinese.
 MALFORMED: Mapping[str, tuple[str, str]] = {
+    **{
+        problem: (f"the path contains {english}", f"路径含有{chinese}")
+        for problem, (english, chinese) in _CONTAINED.items()
+    },
+    **{problem: (english, english) for problem, english in _ENGLISH.items()},
     RequestProblem.INVALID_METHOD: ("invalid HTTP method", "请求方法无效"),
     RequestProblem.TOO_MANY_PARAMETERS: (
         f"the query has more than {MAX_PARAMETERS} parameters",
@@ -162,76 +178,18 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
         "the path is too complex: checking every way to read it takes too much work",
         "路径过于复杂：检查其所有解读方式所需的处理量过大",
     ),
-    PathProblem.DOUBLE_SLASH: ("the path contains a double slash", "路径含有连续斜杠"),
-    PathProblem.DOT_SEGMENT: ("the path contains a dot segment", "路径含有 . 或 .. 段"),
     PathProblem.ABOVE_ROOT: (
         "the path's dot segments lead above the root",
         "路径中的 .. 超出了根路径",
-    ),
-    PathProblem.SEMICOLON: ("the path contains a ;", "路径含有 ;"),
-    PathProblem.BACKSLASH: ("the path contains a backslash", "路径含有反斜杠"),
-    PathProblem.CONTROL_CHARACTER: ("the path contains a control character", "路径含有控制字符"),
-    PathProblem.NON_ASCII: (
-        "the path contains bytes beyond ASCII that are not percent-encoded",
-        "路径含有未编码的非 ASCII 字节",
-    ),
-    PathProblem.SPACE: ("the path contains an unencoded space", "路径含有未编码的空格"),
-    PathProblem.HASH: ("the path contains an unencoded #", "路径含有未编码的 #"),
-    PathProblem.EXCLAMATION_MARK: (
-        "the path contains a !, which may replace bytes that are not UTF-8",
-        "路径含有 !，它可能代表非 UTF-8 字节",
     ),
     PathProblem.QUERY_CHARACTER: (
         "the query contains a control character, or an unencoded space or #",
         "查询字符串含有控制字符、未编码的空格或 #",
     ),
-    PathProblem.INVALID_ESCAPE: (
-        "the path contains an invalid percent-encoding",
-        "路径含有无效的百分号编码",
-    ),
     PathProblem.NOT_UTF8: ("the decoded path is not UTF-8", "路径解码后不是 UTF-8"),
-    PathProblem.ENCODED_CONTROL_CHARACTER: (
-        "the path contains an encoded control character",
-        "路径含有编码后的控制字符",
-    ),
-    PathProblem.ENCODED_BACKSLASH: (
-        "the path contains an encoded backslash",
-        "路径含有编码后的反斜杠",
-    ),
-    PathProblem.ENCODED_PERCENT: ("the path contains an encoded %", "路径含有编码后的 %"),
-    PathProblem.ENCODED_SLASH: ("the path contains an encoded /", "路径含有编码后的 /"),
-    PathProblem.ENCODED_DOT: ("the path contains an encoded .", "路径含有编码后的 ."),
-    PathProblem.ENCODED_QUESTION: ("the path contains an encoded ?", "路径含有编码后的 ?"),
-    PathProblem.ENCODED_HASH: ("the path contains an encoded #", "路径含有编码后的 #"),
-    PathProblem.ENCODED_SEMICOLON: ("the path contains an encoded ;", "路径含有编码后的 ;"),
     PathProblem.ENCODED_TOO_OFTEN: (
         "the path is percent-encoded more than twice",
         "路径的百分号编码超过两层",
-    ),
-    CheckProblem.NOT_A_CHECK_REQUEST: (
-        "the message is not a CheckRequest",
-        "消息不是 CheckRequest",
-    ),
-    CheckProblem.UNEXPECTED_FIELD: (
-        "the message has a field of an unexpected type",
-        "消息含有类型异常的字段",
-    ),
-    CheckProblem.NO_HTTP_ATTRIBUTES: ("the message has no HTTP attributes", "消息没有 HTTP 属性"),
-    CheckProblem.NO_SINGLE_PATH: (
-        "the request must have exactly one :path",
-        "请求必须恰好有一个 :path",
-    ),
-    CheckProblem.TOO_LARGE: ("the request is too large", "请求过大"),
-    CheckProblem.TOO_MANY_FIELDS: ("the message has too many fields", "消息的字段过多"),
-    CheckProblem.TOO_MANY_HEADERS: ("the request has too many headers", "请求头过多"),
-    CheckProblem.HEADER_NAME_TOO_LONG: ("a header name is too long", "请求头的名称过长"),
-    CheckProblem.PEER_TOO_LARGE: (
-        "the source or the destination is too large",
-        "来源或目标的信息过大",
-    ),
-    CheckProblem.CONTEXT_TOO_LARGE: (
-        "the context_extensions are too large",
-        "context_extensions 过大",
     ),
 }
 

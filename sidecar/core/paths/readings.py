@@ -7,6 +7,7 @@ whatever an upstream applies, in any order, its result is among the readings.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from sidecar.core.paths.escapes import (
@@ -56,10 +57,11 @@ def find_readings(text: str, allow: frozenset[str]) -> Readings:
     found = {text: _segments(text, allow)}
     work = len(text)
     if _AMBIGUOUS.search(text):
+        rewritings: list[Callable[[str], str]] = [partial(decode_again, allow=allow), *_REWRITINGS]
         texts = [text]
         for known in texts:
-            for rewrite in _REWRITINGS:
-                other = rewrite(known, allow)
+            for rewrite in rewritings:
+                other = rewrite(known)
                 if other not in found:
                     if len(found) == MAX_READINGS:
                         raise PathError(PathProblem.TOO_MANY_READINGS)
@@ -70,7 +72,7 @@ def find_readings(text: str, allow: frozenset[str]) -> Readings:
                     texts.append(other)
     slashes: dict[tuple[str, ...], bool] = {}
     for other, segments in found.items():
-        slashes[segments] = slashes.get(segments, False) or _ends_in_slash(other)
+        slashes[segments] = slashes.get(segments, False) or other.endswith("/", 1)
     return Readings(tuple(slashes), tuple(slashes.values()), work)
 
 
@@ -87,91 +89,17 @@ def _segments(text: str, allow: frozenset[str]) -> tuple[str, ...]:
     return tuple(segments)
 
 
-def _ends_in_slash(text: str) -> bool:
-    return len(text) > 1 and text.endswith("/")
-
-
-def _split_at_encoded_slashes(text: str, _: frozenset[str]) -> str:
-    """Decode before splitting, as most frameworks do."""
-    return text.replace(SLASH, "/")
-
-
-def _decode_semicolons(text: str, _: frozenset[str]) -> str:
-    """Decode before finding parameters."""
-    return text.replace(SEMICOLON, ";")
-
-
 _PARAMETERS = re.compile(";[^/]*")
-
-
-def _strip_parameters(text: str, _: frozenset[str]) -> str:
-    """Drop each segment's parameters, as Tomcat, Jetty, Spring and JAX-RS do."""
-    return _PARAMETERS.sub("", text)
-
-
-def _strip_last_parameters(text: str, _: frozenset[str]) -> str:
-    """Drop only the last segment's parameters, as in RFC 1808 and Python's urlparse."""
-    head, slash, last = text.rpartition("/")
-    return head + slash + last.partition(";")[0]
-
-
-def _cut_at_parameters(text: str, _: frozenset[str]) -> str:
-    """Drop everything from the first parameter on, as old servlet containers do."""
-    return text.partition(";")[0]
-
-
-def _cut_at_question(text: str, _: frozenset[str]) -> str:
-    """Decode before finding the query, as behind a proxy that forwards a decoded path."""
-    return text.partition(QUESTION)[0]
-
-
-def _cut_at_hash(text: str, _: frozenset[str]) -> str:
-    """Decode before finding the fragment."""
-    return text.partition(HASH)[0]
-
-
 _SLASHES = re.compile("//+")
 _AUTHORITY = re.compile(r"\A//+[^/]*")
 _DECODED_AUTHORITY = re.compile(rf"\A//+[^/{QUESTION}{HASH}]*/?")
-
-
-def _merge_slashes(text: str, _: frozenset[str]) -> str:
-    """Read several slashes as one, as nginx, Tomcat and Go's ServeMux do."""
-    return _SLASHES.sub("/", text)
-
-
-def _merge_leading_slashes(text: str, _: frozenset[str]) -> str:
-    """Read several slashes as one at the beginning only, as Werkzeug does."""
-    return "/" + text.lstrip("/")
-
-
-def _drop_authority(text: str, _: frozenset[str]) -> str:
-    """Read ``//a/b`` as the path ``/b`` on a host ``a``, as PHP's parse_url and WHATWG's URL do."""
-    return _AUTHORITY.sub("", text) or "/"
-
-
-def _drop_decoded_authority(text: str, _: frozenset[str]) -> str:
-    """Do the same after decoding, where ``?`` and ``#`` end the host too."""
-    return _DECODED_AUTHORITY.sub("/", text)
-
-
-def _drop_trailing_slash(text: str, _: frozenset[str]) -> str:
-    """Drop a trailing slash before anything else is done, as Go's path.Clean does."""
-    return text.removesuffix("/") or "/"
-
-
 _DOT = re.compile(DOT)
 _DOT_TWICE = re.compile(f"{DOT}|{PERCENT}2[Ee]")
 
 
-def _resolve_dots(text: str, _: frozenset[str]) -> str:
-    """Resolve dot segments (RFC 3986, 5.2.4), encoded ones too."""
-    return _resolve(text, _DOT)
-
-
-def _resolve_hidden_dots(text: str, _: frozenset[str]) -> str:
-    """Resolve also those encoded twice, as WHATWG's URL does with a decoded path."""
-    return _resolve(text, _DOT_TWICE) if PERCENT in text else text
+def _strip_last_parameters(text: str) -> str:
+    head, slash, last = text.rpartition("/")
+    return head + slash + last.partition(";")[0]
 
 
 def _resolve(text: str, dot: re.Pattern[str]) -> str:
@@ -189,20 +117,32 @@ def _resolve(text: str, dot: re.Pattern[str]) -> str:
     return "/".join(resolved)
 
 
-_REWRITINGS: tuple[Callable[[str, frozenset[str]], str], ...] = (
-    decode_again,
-    _split_at_encoded_slashes,
-    _decode_semicolons,
-    _strip_parameters,
+_REWRITINGS: tuple[Callable[[str], str], ...] = (
+    # Decode before splitting, as most frameworks do, and before finding parameters.
+    lambda text: text.replace(SLASH, "/"),
+    lambda text: text.replace(SEMICOLON, ";"),
+    # Drop each segment's parameters, as Tomcat, Jetty, Spring and JAX-RS do; only the last
+    # segment's, as in RFC 1808 and Python's urlparse; or everything from the first one on, as old
+    # servlet containers do.
+    lambda text: _PARAMETERS.sub("", text),
     _strip_last_parameters,
-    _cut_at_parameters,
-    _cut_at_question,
-    _cut_at_hash,
-    _merge_slashes,
-    _merge_leading_slashes,
-    _drop_authority,
-    _drop_decoded_authority,
-    _drop_trailing_slash,
-    _resolve_dots,
-    _resolve_hidden_dots,
+    lambda text: text.partition(";")[0],
+    # Decode before finding the query, as behind a proxy that forwards a decoded path, and before
+    # finding the fragment.
+    lambda text: text.partition(QUESTION)[0],
+    lambda text: text.partition(HASH)[0],
+    # Read several slashes as one, as nginx, Tomcat and Go's ServeMux do; at the beginning only, as
+    # Werkzeug does.
+    lambda text: _SLASHES.sub("/", text),
+    lambda text: "/" + text.lstrip("/"),
+    # Read `//a/b` as the path `/b` on a host `a`, as PHP's parse_url and WHATWG's URL do; after
+    # decoding, `?` and `#` end the host too.
+    lambda text: _AUTHORITY.sub("", text) or "/",
+    lambda text: _DECODED_AUTHORITY.sub("/", text),
+    # Drop a trailing slash before anything else is done, as Go's path.Clean does.
+    lambda text: text.removesuffix("/") or "/",
+    # Resolve dot segments (RFC 3986, 5.2.4), encoded ones too; also those encoded twice, as
+    # WHATWG's URL does with a decoded path.
+    lambda text: _resolve(text, _DOT),
+    lambda text: _resolve(text, _DOT_TWICE) if PERCENT in text else text,
 )
