@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sidecar.config.model import IssuerSection
 from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
-from sidecar.documents.findings import BadValueError, Place, Problem, Severity, dotted
+from sidecar.documents.findings import BadValueError, Place, Problem, dotted, warning
 from sidecar.documents.untyped import at, mapping, sequence, texts
 from sidecar.documents.values import ALGORITHMS
 
@@ -73,12 +73,11 @@ def _admin_directory(address: object) -> Iterator[Problem]:
     except OSError:
         return  # a missing directory is an error when the sidecar listens
     if mode & (stat.S_IWGRP | stat.S_IWOTH) and not own_volume:
-        yield Problem(
+        yield warning(
             ("listen", "admin"),
             "open-admin",
             f"other users can write to {directory} and can replace this socket with their own",
             "use a separate directory with the mode 0700",
-            Severity.WARNING,
         )
 
 
@@ -150,7 +149,7 @@ def _key_set(issuer: Mapping[str, object], place: Place, base: Path) -> Iterator
             keys = parse_key_set(content, algorithms=algorithms, fetched_at=0.0)
             if keys.dropped:
                 message = f"some keys in `jwks_file` are not used: {keys.dropped}"
-                yield Problem(place, "unused-keys", message, severity=Severity.WARNING)
+                yield warning(place, "unused-keys", message)
         except BadValueError as wrong:
             yield Problem(place, "file", f"`jwks_file` {wrong}", wrong.help)
         except KeySetError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.config.files import read_file
 from sidecar.core.tokens.issuers import check_secret, doubt_secret
-from sidecar.documents.findings import BadValueError, Place, Problem, Severity, dotted
+from sidecar.documents.findings import BadValueError, Place, Problem, dotted, warning
 from sidecar.documents.untyped import at, mapping, sequence
 from sidecar.documents.values import ENVIRONMENT_NAME
 
@@ -115,16 +115,10 @@ def _variable(name: str) -> str:
 
 def _weak(place: Place, why: str, allowed: bool) -> Problem:
     if allowed:
-        message = f"a weak secret is accepted: {why}"
-        return Problem(
-            place,
-            "weak-secret",
-            message,
-            "`unsafe_allow_weak_secret` disables the check",
-            Severity.WARNING,
-        )
+        hint = "`unsafe_allow_weak_secret` disables the check"
+        return warning(place, "weak-secret", f"a weak secret is accepted: {why}", hint)
     return Problem(place, "weak-secret", f"the secret cannot be used: {why}", _GENERATE)
 
 
 def _doubtful(place: Place, why: str) -> Problem:
-    return Problem(place, "weak-secret", f"the secret is weak: {why}", _GENERATE, Severity.WARNING)
+    return warning(place, "weak-secret", f"the secret is weak: {why}", _GENERATE)

@@ -5,7 +5,7 @@ from os.path import normpath
 from urllib.parse import urlsplit
 
 from sidecar.config.addresses import is_loopback, is_open
-from sidecar.documents.findings import Place, Problem, Severity
+from sidecar.documents.findings import Place, Problem, warning
 from sidecar.documents.untyped import at, mapping, sequence
 
 
@@ -13,7 +13,7 @@ def problems(document: object) -> Iterator[Problem]:
     """Yield every warning about the settings of a whole ``sidecar.yaml``."""
     listen = mapping(at(document, "listen"))
     if listen.get("tls") is None and is_open(listen.get("authz")):
-        yield _warning(
+        yield warning(
             ("listen", "authz"),
             "open-listener",
             "the network can reach this address, and tokens are sent to it in plain text",
@@ -29,7 +29,7 @@ def problems(document: object) -> Iterator[Problem]:
         )
     for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
         if mapping(source).get("query") is not None:
-            yield _warning(
+            yield warning(
                 ("zervi", "token_sources", index, "query"),
                 "query-token",
                 "tokens in the query end up in access logs, browser histories and Referer headers",
@@ -48,7 +48,7 @@ def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:
     directory = _socket_directory(listen.get("admin"))
     for key in ("authz", "health"):
         if directory is not None and directory == _socket_directory(listen.get(key)):
-            yield _warning(
+            yield warning(
                 ("listen", "admin"),
                 "shared-admin",
                 f"what mounts the directory of `{key}` can reach the admin socket too",
@@ -75,8 +75,4 @@ def _plain_http(
         return
     if host and not is_loopback(host):
         message = f"{what} over plain HTTP: a man in the middle can {harm}"
-        yield _warning(place, "plain-http", message, "use https")
-
-
-def _warning(place: Place, code: str, message: str, hint: str) -> Problem:
-    return Problem(place, code, message, hint, Severity.WARNING)
+        yield warning(place, "plain-http", message, "use https")

@@ -52,6 +52,20 @@ class Problem(NamedTuple):
     other: Place | None = None  # the place that it conflicts with; the finding names its line
 
 
+def warning(
+    place: Place, code: str, message: str, hint: str = "", other: Place | None = None
+) -> Problem:
+    """Return a problem that is a warning."""
+    return Problem(place, code, message, hint, Severity.WARNING, other)
+
+
+def info(
+    place: Place, code: str, message: str, hint: str = "", other: Place | None = None
+) -> Problem:
+    """Return a problem that is an info."""
+    return Problem(place, code, message, hint, Severity.INFO, other)
+
+
 class ConfigError(Exception):
     """The configuration or the policy is invalid; ``findings`` has every finding."""
 

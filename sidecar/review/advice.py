@@ -20,7 +20,7 @@ from sidecar.core.tokens.principal import (
     Principal,
     identity_values,
 )
-from sidecar.documents.findings import Finding, Place, Problem, Severity, quoted
+from sidecar.documents.findings import Finding, Place, Problem, info, quoted, warning
 from sidecar.documents.located import located
 from sidecar.documents.spelling import likely_typos
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
@@ -54,10 +54,10 @@ def of_settings(document: object) -> Iterator[Problem]:
     """Yield advice on a whole ``sidecar.yaml``."""
     if is_open(at(document, "listen", "ops")):
         message = "any client on the network can read health and metrics: routes, load, key ages"
-        yield _info(("listen", "ops"), "open-ops", message, "restrict it to the pod's network")
+        yield info(("listen", "ops"), "open-ops", message, "restrict it to the pod's network")
     promotable = at(document, "policy", "shadow", "promotable")
     if promotable is True and at(document, "listen", "admin") is None:
-        yield _warning(
+        yield warning(
             ("policy", "shadow", "promotable"),
             "no-admin",
             "the candidate cannot be promoted: `zervi-sidecar promote` needs `listen.admin`",
@@ -68,23 +68,23 @@ def of_settings(document: object) -> Iterator[Problem]:
         if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):
             place: Place = ("zervi", "issuers", index)
             message = "tokens that this issuer issued for other services are accepted here too"
-            yield _info(place, "no-audience", message, "name this service in `audiences`")
+            yield info(place, "no-audience", message, "name this service in `audiences`")
     leeway = duration(at(document, "zervi", "leeway"), 0.0)
     if leeway is not None and leeway > LONG_LEEWAY:
         message = f"tokens are accepted until {leeway:g} s after they expire"
-        yield _info(
+        yield info(
             ("zervi", "leeway"), "long-leeway", message, "30s is enough for clock differences"
         )
     allowed = texts(at(document, "policy", "allow_paths"))
     if allowed:
-        yield _warning(
+        yield warning(
             ("policy", "allow_paths"),
             "ambiguous-paths",
             f"paths that servers read in several ways are accepted: {', '.join(allowed)}",
             "allow only what clients need; the policy must allow every reading of such a path",
         )
     if at(document, "policy", "cors_preflight") == "forward":
-        yield _warning(
+        yield warning(
             ("policy", "cors_preflight"),
             "forwarded-preflights",
             "the upstream gets CORS preflights without a token and runs its OPTIONS handlers",
@@ -108,7 +108,7 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
         place: Place = (*ROUTES, route.index)
         if route.public and route.path == "/*":
             message = "every path that no other route matches is public"
-            yield _warning((*place, "path"), "public-everything", message, "list the public paths")
+            yield warning((*place, "path"), "public-everything", message, "list the public paths")
         for key in _PERMISSION_KEYS:
             for index, name in enumerate(getattr(route, key)):
                 if "*" in name:
@@ -120,7 +120,7 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
         if route.owner is not None and not route.issuers:
             message = f"a user with the owner's id from any issuer owns this: {', '.join(issuers)}"
             hint = "list in `issuers` the issuers whose users can own it"
-            yield _warning((*ROUTES, route.index, "owner"), "owner-of-any-issuer", message, hint)
+            yield warning((*ROUTES, route.index, "owner"), "owner-of-any-issuer", message, hint)
 
 
 def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem]:
@@ -139,7 +139,7 @@ def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:
     kept = [name for name in default if name not in written]
     if kept:
         more = f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
-        yield _warning(
+        yield warning(
             ("policy", "remove_headers"),
             "kept-headers",
             f"clients can send these headers to the upstream: {', '.join(kept[:NAMED])}{more}",
@@ -156,7 +156,7 @@ def _unused_roles(policy: Policy, document: object) -> Iterator[Problem]:
             granted = set(texts(names))
             if role not in roles and not granted & (wanted | {ALL_PERMISSIONS}):
                 message = f"no route requires the role {quoted(role)} or what it grants"
-                yield _info((*place, role), "unused-role", message)
+                yield info((*place, role), "unused-role", message)
 
 
 def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
@@ -176,7 +176,7 @@ def _loose_subjects(policy: Policy, document: object) -> Iterator[Problem]:
                 "its subjects own paths, and upstreams may read `07`, `+7` and `7_0` as numbers too"
             )
             hint = 'define the form of its subjects, as in `subject_pattern: "[1-9][0-9]*"`'
-            yield _warning(place, "loose-subject", message, hint)
+            yield warning(place, "loose-subject", message, hint)
 
 
 def _issuer_names(document: object) -> set[str]:
@@ -201,7 +201,7 @@ def _wide_grants(place: Place, grants: Mapping[str, object]) -> Iterator[Problem
             if name == ALL_PERMISSIONS and len(listed) > 1:
                 message = f"`*` grants {quoted(role)} every permission, whatever else is listed"
                 hint = "list what the role needs, or only `*`"
-                yield _warning((*place, role, index), "wildcard-grant", message, hint)
+                yield warning((*place, role, index), "wildcard-grant", message, hint)
             elif "*" in name and name != ALL_PERMISSIONS:
                 yield _literal((*place, role, index), name)
 
@@ -225,14 +225,14 @@ def _large_grants(
                 f" {MAX_IDENTITY_BYTES} bytes"
             )
             hint = "grant fewer permissions, or shorter ones"
-            yield _warning((*place, role), "identity-too-large", message, hint)
+            yield warning((*place, role), "identity-too-large", message, hint)
 
 
 def _literal(place: Place, name: str) -> Problem:
     message = f"{quoted(name)} is matched literally: `*` is not a wildcard here"
     if name == ALL_PERMISSIONS:
         message = "only a principal with `*` itself is allowed: no list of permissions is enough"
-    return _warning(place, "literal-wildcard", message, "list each permission")
+    return warning(place, "literal-wildcard", message, "list each permission")
 
 
 def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> Iterator[Problem]:
@@ -246,7 +246,7 @@ def _names(policy: Policy, keys: Iterable[str], known: set[str], what: str) -> I
                 if name in meant:
                     message = f"{what} {quoted(name)}: did you mean {quoted(meant[name])}?"
                     place: Place = (*ROUTES, route.index, key, index)
-                    yield _warning(place, f"misspelt-{what}", message, "they differ by one letter")
+                    yield warning(place, f"misspelt-{what}", message, "they differ by one letter")
 
 
 def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
@@ -262,17 +262,9 @@ def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
             for index, name in enumerate(getattr(route, key)):
                 if name not in reported:
                     reported.add(name)
-                    yield _info(
+                    yield info(
                         (*ROUTES, route.index, key, index),
                         "ungranted-permission",
                         f"no role grants {quoted(name)}: tokens must contain it",
                         "`role_permissions` defines what roles grant",
                     )
-
-
-def _warning(place: Place, code: str, message: str, hint: str) -> Problem:
-    return Problem(place, code, message, hint, Severity.WARNING)
-
-
-def _info(place: Place, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(place, code, message, hint, Severity.INFO)

@@ -9,7 +9,7 @@ from sidecar.config.policy_file import ROUTES
 from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import Route, hosts_of
 from sidecar.core.routes.table import Policy
-from sidecar.documents.findings import Problem, Severity, quoted
+from sidecar.documents.findings import Problem, quoted, warning
 from sidecar.review.strictness import is_as_strict
 
 READS_BODY = frozenset({"generic", "rails", "laravel", "symfony", "express"})
@@ -48,13 +48,12 @@ def _weaker_post(policy: Policy, route: Route, method: str) -> Route | None:
 
 
 def _around(route: Route, method: str, post: Route) -> Problem:
-    return Problem(
+    return warning(
         (*ROUTES, route.index, "methods"),
         "method-override",
         f"POST {quoted(post.path)} requires less than {method}: "
         f"a form with _method={method} in its body is checked as POST",
         "require the same for POST, disable the override in the upstream, or set "
         "`policy.upstream` to software without it",
-        Severity.WARNING,
         (*ROUTES, post.index),
     )

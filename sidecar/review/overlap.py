@@ -5,22 +5,17 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from sidecar.config.policy_file import ROUTES
-from sidecar.core.paths.fold import fold
-from sidecar.core.routes.patterns import Pattern, parse_pattern
+from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of
-from sidecar.core.routes.table import Policy
-from sidecar.documents.findings import Place, Problem, Severity, quoted
+from sidecar.core.routes.table import Policy, folded
+from sidecar.documents.findings import Problem, info, quoted, warning
+from sidecar.review.tree import Read, Tree
 
 MAX_PAIRS = 200_000  # compared routes: about two seconds; real tables have hundreds
 NAMED = 3  # overlapping routes that a message names
 
 _FRESH = "\x00"  # any segment that is not a literal: no path contains a NUL
 _FRESH_HOST = "host.invalid"  # any host that no route names (RFC 2606)
-
-
-class _Read(NamedTuple):
-    route: Route
-    pattern: Pattern
 
 
 class _Meeting(NamedTuple):
@@ -30,29 +25,15 @@ class _Meeting(NamedTuple):
     segments: tuple[str, ...]
 
 
-class _Node:
-    """A prefix of paths; ``ends`` are those that end here, ``tails`` those whose * begins here."""
-
-    __slots__ = ("below", "ends", "tails")
-
-    def __init__(self) -> None:
-        self.below: dict[str | None, _Node] = {}
-        self.ends: list[_Read] = []
-        self.tails: list[_Read] = []
-
-
 def problems(policy: Policy) -> Iterator[Problem]:
     """Yield routes that never match, and those from which more specific routes take requests.
 
     Also where the more specific ones leave out methods that the wider ones allow.
     """
     reads = [_read(route, policy.ignore_case) for route in policy.routes]
-    root = _Node()
+    root = Tree()
     for read in reads:
-        node = root
-        for segment in read.pattern.segments:
-            node = node.below.setdefault(segment, _Node())
-        (node.tails if read.pattern.tail else node.ends).append(read)
+        root.insert(read, read.pattern)
     longest = max((len(read.pattern.segments) for read in reads), default=0)
     pairs = 0
     reported: set[tuple[int, str]] = set()  # a narrower route, and a method that it leaves out
@@ -63,7 +44,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
         if pairs > MAX_PAIRS:
             continue
         winners = []
-        for other in _touching(root, read.pattern):
+        for other in root.touching(read.pattern):
             pairs += 1
             if pairs > MAX_PAIRS:
                 yield _cut(read.route)
@@ -84,15 +65,12 @@ def problems(policy: Policy) -> Iterator[Problem]:
             yield _overlap(read.route, winners)
 
 
-def _read(route: Route, ignore_case: bool) -> _Read:
+def _read(route: Route, ignore_case: bool) -> Read:
     pattern = parse_pattern(route.path)
-    if ignore_case:
-        folded = tuple(segment and fold(segment) for segment in pattern.segments)
-        pattern = pattern._replace(segments=folded)
-    return _Read(route, pattern)
+    return Read(route, folded(pattern) if ignore_case else pattern)
 
 
-def _ever_wins(policy: Policy, read: _Read, longest: int) -> bool:
+def _ever_wins(policy: Policy, read: Read, longest: int) -> bool:
     """Return whether the route wins any request, tried with segments that no literal matches."""
     fixed = tuple(_FRESH if segment is None else segment for segment in read.pattern.segments)
     least = 1 if read.pattern.tail and fixed else 0  # `/*` also matches `/`
@@ -105,42 +83,7 @@ def _ever_wins(policy: Policy, read: _Read, longest: int) -> bool:
     return False
 
 
-def _touching(root: _Node, pattern: Pattern) -> Iterator[_Read]:
-    """Yield the routes whose paths match something that ``pattern`` matches too."""
-    nodes = [root]
-    for segment in pattern.segments:
-        for node in nodes:
-            yield from node.tails
-        nodes = [
-            below
-            for node in nodes
-            for key, below in _fitting(node, segment)
-            if key is None or segment is None or key == segment
-        ]
-    if not pattern.tail:
-        for node in nodes:
-            yield from node.ends
-        return
-    if not pattern.segments:
-        yield from root.ends
-    while nodes:
-        node = nodes.pop()
-        yield from node.tails
-        for below in node.below.values():
-            yield from below.ends
-            nodes.append(below)
-
-
-def _fitting(node: _Node, segment: str | None) -> Iterator[tuple[str | None, _Node]]:
-    if segment is None:
-        yield from node.below.items()
-        return
-    for key in (segment, None):
-        if key in node.below:
-            yield key, node.below[key]
-
-
-def _meeting(other: _Read, read: _Read) -> _Meeting | None:
+def _meeting(other: Read, read: Read) -> _Meeting | None:
     """Return a host and a path that both routes match, None if there are none."""
     hosts, others = hosts_of(read.route), hosts_of(other.route)
     shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
@@ -156,7 +99,7 @@ def _meeting(other: _Read, read: _Read) -> _Meeting | None:
     return _Meeting(min(shared), segments)
 
 
-def _wins(policy: Policy, other: _Read, meeting: _Meeting) -> bool:
+def _wins(policy: Policy, other: Read, meeting: _Meeting) -> bool:
     method = next(iter(methods_of(other.route)), _FRESH)
     found = policy.match(meeting.host, method, meeting.segments)
     return (found.route if isinstance(found, NotAllowed) else found) is other.route
@@ -175,41 +118,37 @@ def _left_out(policy: Policy, narrow: Route, wide: Route, meeting: _Meeting) -> 
 
 def _never(route: Route) -> Problem:
     message = "this route never matches: more specific routes match every path of it"
-    place: Place = (*ROUTES, route.index, "path")
-    return Problem(place, "never-matches", message, "remove it", Severity.WARNING)
+    return warning((*ROUTES, route.index, "path"), "never-matches", message, "remove it")
 
 
 def _overlap(route: Route, winners: list[Route]) -> Problem:
     named = ", ".join(quoted(winner.path) for winner in winners[:NAMED])
     more = f" and {len(winners) - NAMED} more" if len(winners) > NAMED else ""
-    return Problem(
+    return info(
         (*ROUTES, route.index, "path"),
         "overlap",
         f"more specific routes take requests from this one: {named}{more}",
         "`explain` shows which route a request gets",
-        Severity.INFO,
         (*ROUTES, winners[0].index),
     )
 
 
 def _gap(narrow: Route, wide: Route, methods: list[str]) -> Problem:
     named = ", ".join(methods)
-    return Problem(
+    return warning(
         (*ROUTES, narrow.index, "methods"),
         "method-gap",
         f"{named} {quoted(narrow.path)} gets 405 although {quoted(wide.path)} allows {named}: "
         "the path is matched first, then the method",
         f"add {named} here or in a separate route to allow it",
-        Severity.WARNING,
         (*ROUTES, wide.index),
     )
 
 
 def _cut(route: Route) -> Problem:
-    return Problem(
+    return info(
         (*ROUTES, route.index),
         "not-compared",
         f"overlaps are not checked from this route on: the limit of {MAX_PAIRS:,} pairs is reached",
         "never-matches covers all routes, overlap and method-gap only those before",
-        Severity.INFO,
     )

@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 from sidecar.config.policy_file import ROUTES
 from sidecar.core.paths.canonical import Path, canonicalise
-from sidecar.core.paths.fold import fold
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
 from sidecar.core.routes.patterns import Pattern, parse_pattern
 from sidecar.core.routes.route import Route, hosts_of, methods_of
-from sidecar.core.routes.table import Policy
-from sidecar.documents.findings import Place, Problem, Severity, quoted
+from sidecar.core.routes.table import Policy, folded
+from sidecar.documents.findings import Problem, info, quoted, warning
 from sidecar.review.strictness import is_as_strict
 
 MAX_PROBES = 20_000
@@ -75,13 +74,13 @@ def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[P
                     over[found.index].append(route)
     for index, routes in sorted(over.items()):
         if routes:
-            yield _info(
-                policy.routes[index],
+            yield info(
+                (*ROUTES, policy.routes[index].index, "path"),
                 "weaker-over-stricter",
                 f"this wildcard requires less than {_named(routes)} below it",
                 "a path that is not recognised as that route matches this one; "
                 "require the same here if that does harm",
-                routes[0],
+                (*ROUTES, routes[0].index),
             )
 
 
@@ -90,20 +89,18 @@ def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[P
     spelt: dict[tuple[str | None, ...], list[Route]] = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         if not pattern.tail:
-            folded = tuple(segment and fold(segment) for segment in pattern.segments)
-            spelt[folded].append(route)
+            spelt[folded(pattern).segments].append(route)
     for routes in spelt.values():
         for route in routes:
             for other in routes:
                 same = patterns[other.index].segments == patterns[route.index].segments
                 # Public ones are public-elsewhere, which each start reports.
                 if not same and not route.public and not is_as_strict(route, other):
-                    yield Problem(
+                    yield warning(
                         (*ROUTES, route.index, "path"),
                         "weaker-in-other-case",
                         f"this route requires less than {quoted(other.path)}",
                         "an upstream that ignores case treats both as the same path",
-                        Severity.WARNING,
                         (*ROUTES, other.index),
                     )
                     break
@@ -124,13 +121,13 @@ def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Proble
                 continue
             if not (is_as_strict(route, end) and is_as_strict(end, route)):
                 path = end.path.removesuffix("/")
-                yield _info(
-                    route,
+                yield info(
+                    (*ROUTES, route.index, "path"),
                     "slash-differs",
                     f"{quoted(path + '/')} must satisfy both this route and {quoted(path)}",
                     "upstreams differ in which route serves it; require the same in both, "
                     "or set `policy.upstream`",
-                    end,
+                    (*ROUTES, end.index),
                 )
                 break
 
@@ -153,13 +150,13 @@ def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
             stricter = _stricter(generic, path, own, host, method)
             if stricter and stricter not in _all(policy, path, own, host, method):
                 reported.add(reading)
-                yield _info(
-                    stricter,
+                yield info(
+                    (*ROUTES, stricter.index, "path"),
                     "upstream-leaves-open",
                     f"{quoted(target.decode())} requires only what {quoted(own.path)} requires",
                     f"an upstream {READERS[reading]} serves it as this route; "
                     f"`upstream: {policy.upstream}` declares that yours does not",
-                    own,
+                    (*ROUTES, own.index),
                 )
 
 
@@ -208,8 +205,3 @@ def _target(segments: list[str]) -> bytes:
 def _named(routes: list[Route]) -> str:
     more = f" and {len(routes) - 1} more" if len(routes) > 1 else ""
     return quoted(routes[0].path) + more
-
-
-def _info(route: Route, code: str, message: str, hint: str, other: Route) -> Problem:
-    place: Place = (*ROUTES, route.index, "path")
-    return Problem(place, code, message, hint, Severity.INFO, (*ROUTES, other.index))

