@@ -1,4 +1,4 @@
-"""A decision to CheckResponse bytes: one function builds that message, starting from a denial.
+"""A decision to CheckResponse bytes: one function builds that message, a denial in doubt.
 
 Envoy 1.40's behaviour, as tested: an empty CheckResponse is an allow, removal runs after setting,
 `raw_value` arrives empty, and `append` is left unset because unset overwrites and collapses
@@ -8,7 +8,6 @@ doubles.
 import json
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -18,19 +17,18 @@ from sidecar.core.request import Request
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.extauthz import wire
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
-from sidecar.extauthz.header import set_header
 from sidecar.extauthz.memory import PLACE, REMOVALS
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.extauthz.withheld import Withheld
-from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
+from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse, HeaderValueOption
 
 RETRY_AFTER_SECONDS = 1  # the sidecar itself retries what failed within about that time
 
 # google.rpc.Code
-_OK = 0
 _INVALID_ARGUMENT = 3
 _PERMISSION_DENIED = 7
 _UNIMPLEMENTED = 12
@@ -47,16 +45,6 @@ _SEPARATOR = re.compile(r"[^a-z0-9]")
 # Cached sets of header names, and the characters of one: similar clients send the same names.
 _MAX_REMOVALS = 256
 _MAX_NAMES = 1024
-
-# Protobuf's wire format for what `addendum` appends: (field number << 3) | 2, a length-delimited
-# field.
-_OK_RESPONSE = b"\x1a"
-_HEADERS_TO_REMOVE = b"\x2a"
-_DYNAMIC_METADATA = b"\x22"
-_FIELDS = b"\x0a"
-_KEY = b"\x0a"
-_VALUE = b"\x12"
-_STRING_VALUE = b"\x1a"
 
 
 class AnswerSettings(NamedTuple):
@@ -107,15 +95,13 @@ class Responder:
         ``envelope`` is None where the message could not be read. Raises TypeError for an invalid
         identity.
         """
+        if isinstance(decision, Allow) and decision.reason.allows:
+            return self._allow(decision)
         response = CheckResponse()
         response.status.code = _PERMISSION_DENIED
         response.denied_response.status.code = ANSWERS[Reason.INTERNAL].status
         if isinstance(decision, Deny):
             self._deny(response, decision, envelope, decision_id)
-        elif isinstance(decision, Allow) and decision.reason.allows:
-            self._allow(response, decision)
-            if response.status.code != _OK:  # with an addendum it would be half an allow
-                raise TypeError("an allow decision built a non-OK response")
         for name, value in _metadata(decision, decision_id).items():
             response.dynamic_metadata.fields[name].string_value = value
         return response.SerializeToString()
@@ -141,37 +127,43 @@ class Responder:
                 self._removals.put(names, removals)
         if self._withheld is not None:
             removals += self._withheld.of(request)
-        return _before_decision_id(len(encoded)) + encoded + removals
+        return wire.before_decision_id(len(encoded)) + encoded + removals
 
     def _removals_of(self, names: Sequence[str]) -> bytes:
         """Return the part of an answer that removes other spellings among these names."""
         if not _UNCOMMON.search("\n".join(names)):
             return b""
         odd = [name for name in names if _SEPARATOR.sub("-", name) in self._protected]
-        removals = b"".join(
-            _field(_HEADERS_TO_REMOVE, name.encode()) for name in odd if _UNCOMMON.search(name)
-        )
-        return _field(_OK_RESPONSE, removals)
+        return wire.ok_response(wire.removals([name for name in odd if _UNCOMMON.search(name)]))
 
-    def _allow(self, response: CheckResponse, decision: Allow) -> None:
-        response.status.code = _OK
-        answer = response.ok_response
-        identity = decision.verified.identity if decision.verified is not None else ()
+    def _allow(self, decision: Allow) -> bytes:
+        verified = decision.verified
+        identity = () if verified is None else verified.identity
         names = self._settings.identity_headers
         if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
             raise TypeError("an identity must begin with the subject or the service")
-        for name, value in identity:
-            set_header(answer, name, value)
-        if len(answer.headers) != len(identity):
+        parts = wire.headers(identity)
+        if len(parts) != len(identity):
             raise TypeError("the answer lacks a part of the identity")
         # Envoy would remove a name that is in both lists. There are few sets of identity headers.
         kept = tuple([name for name, _ in identity])
         removals = self._removed_beside.get(kept)
         if removals is None:
             others = [name for name in self._removed if name not in kept]
-            removals = OkHttpResponse(headers_to_remove=others).SerializeToString()
-            self._removed_beside[kept] = removals
-        answer.MergeFromString(removals)
+            removed = wire.removals(others)
+            if len(removed) != len(others):
+                raise TypeError("the answer lacks a removal")
+            removals = self._removed_beside[kept] = b"".join(removed)
+        headers = b"".join((*parts, removals))
+        route = decision.route
+        metadata, target = wire.route_metadata(decision.reason, route.name, route.target)
+        if verified is not None:
+            metadata += wire.entry("subject", verified.principal.subject.encode())
+        metadata += target
+        answer = wire.allow(headers, metadata)
+        if len(answer) <= len(headers) + len(metadata):
+            raise TypeError("the answer lacks a part")
+        return answer
 
     def _deny(
         self, response: CheckResponse, decision: Deny, envelope: Envelope | None, decision_id: str
@@ -184,7 +176,9 @@ class Responder:
             origin = self.listed_origin(envelope)
             headers |= self._settings.cors.answer_headers(origin, preflight=preflight)
         for name, value in headers.items():
-            set_header(denied, name, value)
+            option = denied.headers.add()  # in place: a separate message would be copied
+            option.header.key, option.header.value = name, value
+            option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def _size_of_removals(names: tuple[str, ...], removals: bytes) -> int:
@@ -230,21 +224,3 @@ def _metadata(decision: Decision, decision_id: str) -> dict[str, str]:
     if decision_id:
         fields["decision_id"] = decision_id
     return fields
-
-
-@lru_cache(maxsize=64)  # most ids have the same length
-def _before_decision_id(length: int) -> bytes:
-    """Return the part of an answer before an id of that many bytes."""
-    value = _field(_STRING_VALUE, bytes(length))
-    entry = _field(_KEY, b"decision_id") + _field(_VALUE, value)
-    return _field(_DYNAMIC_METADATA, _field(_FIELDS, entry)).removesuffix(bytes(length))
-
-
-def _field(tag: bytes, payload: bytes) -> bytes:
-    size = len(payload)
-    length = bytearray()
-    while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return tag + length + payload

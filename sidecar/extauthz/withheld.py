@@ -11,8 +11,7 @@ from sidecar.core.names import may_be_in
 from sidecar.core.query import QueryError, parameters
 from sidecar.core.request import Request
 from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource, cookie_value
-from sidecar.extauthz.header import set_header
-from sidecar.pb.ext_authz_pb2 import CheckResponse
+from sidecar.extauthz import wire
 
 # `,` is where Envoy joined several headers, or a part of a value: it is kept.
 _SEPARATOR = re.compile(rb"([;,])")
@@ -36,14 +35,11 @@ class Withheld:
         names = {name for source in self._queries for name in _spellings(query, source)}
         if left is None and not names:
             return b""
-        answer = CheckResponse()
-        ok = answer.ok_response
-        if left == "":
-            ok.headers_to_remove.append("cookie")
-        elif left is not None:
-            set_header(ok, "cookie", left)
-        ok.query_parameters_to_remove.extend(sorted(names))
-        return answer.SerializeToString()
+        parts = wire.query_removals(sorted(names))
+        if left is not None:
+            (cookie,) = wire.headers([("cookie", left)]) if left else wire.removals(["cookie"])
+            parts.append(cookie)
+        return wire.ok_response(parts)
 
 
 def _without(cookies: bytes, names: tuple[str, ...]) -> str | None:
