@@ -113,7 +113,9 @@ def decide(
         path = canonicalise(
             request.target, raw_headers=request.raw_headers, allow=policy.allow_paths
         )
-        named = () + named_methods(request.target)  # noqa: RUF005 -- raises unless it is a tuple
+        named: tuple[str, ...] = ()
+        if b"?" in request.target or b"%" in request.target:
+            named += named_methods(request.target)  # raises unless it is a tuple
     except (PathError, QueryError) as error:
         return _malformed(error.problem, trace)
     decision = _decide_as(request.method, request, path, snapshot, verified, now, steady, trace)
@@ -317,7 +319,7 @@ def _authenticate(
         if trace:
             trace.authenticated(entry, None)
         return entry
-    found = verify(token, snapshot, now, steady=steady, trace=trace)
+    found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace)
     if isinstance(found, Verified):
         verified[digest] = found
     return found

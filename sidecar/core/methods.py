@@ -28,6 +28,8 @@ def named_methods(target: bytes) -> tuple[str, ...]:
 
     Raises QueryError for more than ``MAX_NAMED``, or for a query with too many parameters.
     """
+    if b"%" not in target and b"method" not in target.lower():  # nearly always
+        return ()
     path, mark, query = target.partition(b"?")
     if b"%" in path and b"3f" in path.lower():
         # With `encoded_question` an upstream may decode the path before it looks for the query.

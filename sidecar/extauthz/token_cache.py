@@ -1,8 +1,7 @@
 """A cache of verified tokens."""
 
+from collections import OrderedDict
 from typing import TypeVar
-
-from cachetools import Cache, LRUCache
 
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.memory import of_part, of_token
@@ -10,16 +9,20 @@ from sidecar.extauthz.memory import of_part, of_token
 _Default = TypeVar("_Default")
 
 
-class TokenCache(LRUCache[bytes, Verified]):
+_peek = OrderedDict.get  # looked up once: it is called for each request
+
+
+class TokenCache(OrderedDict[bytes, Verified]):
     """Verified tokens by the SHA-256 of the whole token, with their hits and misses counted.
 
-    At most ``max_entries`` and ``max_bytes``; ``bytes`` is their estimated size, in which a list of
-    permissions that many entries share counts once. ``core.tokens.verify.recheck`` checks at each
-    hit whether an entry is still valid.
+    At most ``max_entries`` and ``max_bytes``; the entry that was not used for the longest time goes
+    first. ``bytes`` is their estimated size, in which a list of permissions that many entries share
+    counts once. ``core.tokens.verify.recheck`` checks at each hit whether an entry is still valid.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
-        super().__init__(max_entries)
+        super().__init__()
+        self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.bytes = 0
         self.hits = 0
@@ -29,20 +32,17 @@ class TokenCache(LRUCache[bytes, Verified]):
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Look a token up and count it."""
-        try:
-            found = self[digest]
-        except KeyError:
+        found = _peek(self, digest)
+        if found is None:
             self.misses += 1
             return default
         self.hits += 1
+        self.move_to_end(digest)
         return found
 
     def peek(self, digest: bytes) -> Verified | None:
         """Look a token up without counting it or marking it as used."""
-        try:
-            return Cache.__getitem__(self, digest)
-        except KeyError:
-            return None
+        return _peek(self, digest)
 
     def __setitem__(self, digest: bytes, verified: Verified) -> None:
         if digest in self:
@@ -56,11 +56,11 @@ class TokenCache(LRUCache[bytes, Verified]):
                 size += of_this
             self._parts[id(part)] = entries + 1, of_this
         self.bytes += size
-        while self.bytes > self.max_bytes:
-            self.popitem()
+        while self.bytes > self.max_bytes or len(self) > self.max_entries:
+            del self[next(iter(self))]
 
     def __delitem__(self, digest: bytes) -> None:
-        verified = Cache.__getitem__(self, digest)
+        verified = self[digest]
         super().__delitem__(digest)
         size, parts = of_token(verified)
         for part in parts:

@@ -37,7 +37,9 @@ class Withheld:
             return b""
         parts = wire.query_removals(sorted(names))
         if left is not None:
-            (cookie,) = wire.headers([("cookie", left)]) if left else wire.removals(["cookie"])
+            (cookie,) = (
+                wire.removals(["cookie"]) if left == "" else wire.headers([("cookie", left)])
+            )
             parts.append(cookie)
         return wire.ok_response(parts)
 

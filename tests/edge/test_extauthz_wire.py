@@ -48,7 +48,9 @@ def by_protobuf(allow: Allow, removed: tuple[str, ...], decision_id: str) -> byt
 
 @given(
     subject=texts,
-    identity=st.lists(st.tuples(st.sampled_from(NAMES[1:]), values), unique_by=lambda pair: pair[0]),
+    identity=st.lists(
+        st.tuples(st.sampled_from(NAMES[1:]), values), unique_by=lambda pair: pair[0]
+    ),
     first=values,
     removed=st.lists(st.text("abc-", min_size=1, max_size=200), max_size=3).map(tuple),
     name=texts,

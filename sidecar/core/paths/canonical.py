@@ -96,11 +96,11 @@ def canonicalise(target: bytes, *, raw_headers: bool, allow: frozenset[str] = fr
     if len(target) <= MAX_PATH:
         clean = (_CLEAN if raw_headers else _CLEAN_REPLACED).match(target)
         if clean is not None:
-            path = clean[1]
+            path, slash = clean.groups()
             if path is None:
                 return Path(((),))
             text = decode_text(path) if b"%" in path else path.decode("ascii")
-            return Path((tuple(text.split("/")),), _SLASH if clean[2] else _NO_SLASH, path)
+            return Path((tuple(text.split("/")),), _SLASH if slash else _NO_SLASH, path)
     found = find_readings(_examine(target, raw_headers, allow), allow)
     raw = target.partition(b"?")[0]
     if len(found.readings) == 1:

@@ -125,7 +125,7 @@ class Policy:
         """
         if self.neighbours is not None and self.neighbours.concern(path, routes):
             return True
-        return len(self._hosts_of(host)) > 1
+        return bool(self._hosts) and len(self._hosts_of(host)) > 1
 
     def reached(
         self, path: Path, host: str, method: str

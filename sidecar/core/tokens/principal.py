@@ -133,11 +133,12 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
         return Refusal(Reason.WRONG_ISSUER, tuple(sorted(route.issuers)))
     granted, patterns = principal.granted, principal.patterns
     if ALL_PERMISSIONS not in granted:
-        missing = tuple(name for name in route.permissions if name not in granted)
-        if patterns is not None:
-            missing = tuple(name for name in missing if not patterns.hold(name))
-        if missing:
-            return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
+        if not granted.issuperset(route.permissions):
+            missing = tuple(name for name in route.permissions if name not in granted)
+            if patterns is not None:
+                missing = tuple(name for name in missing if not patterns.hold(name))
+            if missing:
+                return Refusal(Reason.PERMISSION_DENIED, missing, any_of=False)
         any_of = route.any_permissions
         if (
             any_of
