@@ -14,6 +14,7 @@ from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import find_token, is_used
+from sidecar.core.tokens.facts import TokenFacts, glance
 from sidecar.core.tokens.principal import permits
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.core.trace import Trace
@@ -32,7 +33,8 @@ class Deny(NamedTuple):
 
     ``needs`` is for the client: what is missing (permissions, roles, methods, the scheme), all of
     it or, with ``any_of``, one of it. For ``malformed_request`` it is the problem of the request
-    (``PathProblem`` and its like). ``detail`` is only for the operator's log.
+    (``PathProblem`` and its like). ``detail`` and ``facts`` (of a token that was not accepted) are
+    only for the operator's log.
     """
 
     reason: Reason
@@ -41,6 +43,7 @@ class Deny(NamedTuple):
     needs: tuple[str, ...] = ()
     any_of: bool = False
     detail: str = ""
+    facts: TokenFacts | None = None
 
 
 class Needs(NamedTuple):
@@ -213,16 +216,26 @@ def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | No
     return allow.verified is None or recheck(allow.verified, snapshot, now, steady) is None
 
 
-def settle(needs: Needs, *, fetched: bool) -> Deny:
+def settle(
+    needs: Needs, request: Request, snapshot: Snapshot, steady: float, *, fetched: bool
+) -> Deny:
     """Return the decision where no fresh key set has the token's key.
 
-    ``fetched`` says whether a valid key set was fetched.
+    ``fetched`` says whether a valid key set was fetched; ``steady`` is as for ``decide``.
     """
-    if fetched and not needs.key.first:
-        detail = "the key set lacks the token's key"
-        return Deny(Reason.TOKEN_KEY_UNKNOWN, needs.route, detail=detail)
-    detail = "no key set could be fetched for the token's key"
-    return Deny(Reason.NOT_READY, needs.route, detail=detail)
+    key = needs.key
+    if fetched and not key.first:
+        reason, problem = Reason.TOKEN_KEY_UNKNOWN, "the key set lacks the token's key"
+    else:
+        reason, problem = Reason.NOT_READY, "no key set could be fetched for the token's key"
+    issuer = snapshot.issuers[key.issuer]
+    age = ""
+    if issuer.keys is not None:
+        age = f"; keys fetched {max(steady - issuer.keys.fetched_at, 0):.0f} s ago"
+    detail = f"issuer {issuer.name}: {problem}{age}"
+    # Only here the token is read a second time: a key that comes in time makes an allow of it.
+    facts = glance(find_token(request, snapshot.token_sources), snapshot.issuers)
+    return Deny(reason, needs.route, detail=detail, facts=facts)
 
 
 def _decide_route(
@@ -255,7 +268,7 @@ def _decide_route(
     except TokenError as error:
         if trace:
             trace.refused(error)
-        return Deny(error.reason, route, needs=error.needs, detail=error.detail)
+        return Deny(error.reason, route, needs=error.needs, detail=error.detail, facts=error.facts)
     if isinstance(entry, NeedsKey):
         if trace:
             trace.unknown_key(entry)

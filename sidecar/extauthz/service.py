@@ -226,7 +226,8 @@ class CheckService:
         if isinstance(fetched, Awaitable):
             return self._wait(check, envelope, fetched)
         # Only True counts: for any other answer of the key source the request is denied.
-        return self._answer(check, settle(needs, fetched=fetched is True))
+        denial = settle(needs, envelope.request, self._snapshot, steady(), fetched=fetched is True)
+        return self._answer(check, denial)
 
     async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
         patience = self._settings.unknown_key_wait
@@ -243,7 +244,9 @@ class CheckService:
                 envelope.request, self._snapshot, self._verified, time.time(), steady()
             )
             if isinstance(decision, Needs):
-                decision = settle(decision, fetched=fetched is True)
+                decision = settle(
+                    decision, envelope.request, self._snapshot, steady(), fetched=fetched is True
+                )
             return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)

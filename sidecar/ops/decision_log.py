@@ -20,6 +20,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 MAX_PATH = 1024
 MAX_TEXT = 256
 MAX_DETAIL = 512
+MAX_CLAIM = 128  # of a value that a token claims; most issuers and key ids have at most 64
 MAX_ITEMS = 8
 MAX_HELD = 4096  # of roles and permissions together
 
@@ -99,7 +100,21 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
             line["needs"] = [redact.text(need, MAX_TEXT) for need in decision.needs[:MAX_ITEMS]]
         if decision.detail:
             line["detail"] = redact.text(decision.detail, MAX_DETAIL)
+        if decision.facts is not None:
+            line["issuer"] = decision.facts.issuer
+            claimed = decision.facts.claimed()
+            line["claimed"] = {name: _claim(value) for name, value in claimed.items()}
     return _encode(line).encode("ascii") + b"\n"
+
+
+def _claim(value: object) -> object:
+    """Return a value of a token that was not accepted, cut to fit the line."""
+    if isinstance(value, str):
+        return redact.text(value, MAX_CLAIM)
+    if isinstance(value, list):
+        shown = ["(list)" if isinstance(item, list) else _claim(item) for item in value[:MAX_ITEMS]]
+        return [*shown, f"and {more} more"] if (more := len(value) - len(shown)) else shown
+    return f"({type(value).__name__})"
 
 
 def _fit_to_show(principal: Principal) -> bool:

@@ -52,7 +52,7 @@ class PolicyEngine:
         decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
         if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
-            decision = settle(decision, fetched=True)
+            decision = settle(decision, envelope.request, self.snapshot, self.now, fetched=True)
         decision_id = envelope.request_id or DECISION_ID
         if isinstance(decision, Allow):
             answer = self._responder.build(decision)

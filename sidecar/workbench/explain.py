@@ -4,6 +4,7 @@ Only the engine decides. What is added is what it does not look at: the routes t
 selected, the requirements after the first that fails, and similar paths.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -154,7 +155,10 @@ class _Words:
         failed = next(name for name in ("credential", *CHECKS) if name not in self._passed)
         if failed == "form" and isinstance(self._caller, GivenClaims | Principal):
             failed = "claims"  # these count as verified
-        self._add(Step(failed, False, f"{error.reason}: {one_line(error.detail)}"))
+        text = f"{error.reason}: {error.detail}"
+        if error.facts is not None and (claimed := error.facts.claimed()):
+            text += f"; the token has {json.dumps(claimed)}"
+        self._add(Step(failed, False, one_line(text)))
 
     def unknown_key(self, key: NeedsKey) -> None:
         text = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {key.kid!r}"

@@ -56,6 +56,21 @@ async def test_the_decision_log_has_the_same_id(stack: Stack, port: int) -> None
     assert line["path"] == "/api/services/list"
 
 
+async def test_a_ticket_about_an_audience_is_answered_from_the_log_line(
+    stack: Stack, port: int
+) -> None:
+    """The line has the issuer, the audience that it accepts, and the one that the token has."""
+    claims = minting.user_claims("alice", "common-jwt")
+    token = minting.sign({**claims, "aud": ["shop-web"]}, stack.secret)
+    answer = await send(port, "/api/services/list", ("Authorization", f"Bearer {token}"))
+    assert (answer.status, answer.json["reason"]) == (401, "token_audience")
+    line = await _line(stack.sidecar, "decision_id", answer.json["decision_id"])
+    assert line["issuer"] == "jobfirst"
+    assert line["detail"] == "issuer jobfirst accepts jobfirst-users; aud has none that it accepts"
+    assert line["claimed"] == {"iss": "jobfirst", "aud": ["shop-web"], "alg": "HS256"}
+    assert token.rpartition(".")[2] not in stack.sidecar.output()
+
+
 async def test_no_log_holds_a_token_or_a_query(stack: Stack, port: int) -> None:
     token = stack.zervi.token("bob", "unified-auth")
     target = "/api/cluster/nodes?token=made-up-query"

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from demo import minting
-from sidecar.core.decision import DecisionRecord
+from sidecar.core.decision import DecisionRecord, Deny
 from sidecar.core.routes.table import Route, compile_policy
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.key_sets import parse_key_set
@@ -18,6 +18,7 @@ from sidecar.extauthz import service as service_module
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
 from sidecar.net import clock
+from sidecar.net.clock import steady
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
 from tests.support.policies import PROTECTED, TABLE, claims, live_bearer, snapshot
@@ -250,6 +251,28 @@ async def test_a_key_that_stays_unknown_is_denied(fetched: bool, reason: str) ->
             keys.fetched.set_result(fetched)
         checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
         assert reason_of(await answer(checks, signed_by_fresh_key())) == reason
+
+
+@pytest.mark.parametrize("at_once", [True, None])
+async def test_a_denial_for_an_unknown_key_says_when_the_keys_were_fetched(
+    at_once: bool | None,
+) -> None:
+    """Beside what the token claims, for the operator's log."""
+    keys = Keys(at_once)
+    if at_once is None:
+        keys.fetched.set_result(True)
+    old = with_keys(OLD)
+    assert old.keys is not None
+    old = old._replace(keys=old.keys._replace(fetched_at=steady() - 12.3))
+    records: list[DecisionRecord] = []
+    await answer(service(snapshot(issuers=(old,)), keys, records), signed_by_fresh_key())
+    denial = records[0].decision
+    assert isinstance(denial, Deny)
+    assert denial.detail == (
+        f"issuer {old.name}: the key set lacks the token's key; keys fetched 12 s ago"
+    )
+    assert denial.facts is not None
+    assert (denial.facts.kid, denial.facts.issuer) == ("fresh", old.name)
 
 
 async def test_a_restarted_sidecar_waits_for_its_first_key_set() -> None:

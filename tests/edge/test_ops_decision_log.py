@@ -14,9 +14,10 @@ from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
+from sidecar.core.tokens.facts import TokenFacts
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
-from sidecar.ops.decision_log import DecisionLog, Mode, render
+from sidecar.ops.decision_log import MAX_CLAIM, DecisionLog, Mode, render
 
 ROUTE = Route(0, "user-orders", "/api/users/{user_id}/orders/*")
 ALICE = Verified(
@@ -180,6 +181,33 @@ def test_what_a_principal_holds_is_logged_whole_or_not_at_all(
     )
     assert told.get("roles") == ([role, "b"] if shown else None)
     assert told.get("permissions") == (["a:read"] if shown else None)
+
+
+def test_a_refused_token_is_logged_with_its_own_words_and_the_issuer_that_it_names() -> None:
+    facts = TokenFacts("k1", "https://pay", ["pay-api", 7, ["x"]], None, issuer="https://pay")
+    shown = line(record(decision=Deny(Reason.TOKEN_AUDIENCE, ROUTE, facts=facts)))
+    assert shown["issuer"] == "https://pay"
+    assert shown["claimed"] == {
+        "kid": "k1",
+        "iss": "https://pay",
+        "aud": ["pay-api", "(int)", "(list)"],
+    }
+
+
+HOSTILE = ("\x00" * 8192, "\n" * 8192, "\u202e" * 8192, "\ud800" * 8192, "\U0001f600" * 8192, TOKEN)
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_words_of_a_token_make_one_short_line_of_ascii(value: str) -> None:
+    facts = TokenFacts(value, value, [value] * 1000, value, issuer=None)
+    rendered = render(record(decision=Deny(Reason.TOKEN_ISSUER, ROUTE, facts=facts)))
+    assert rendered[:-1].isascii()
+    assert not any(byte < 0x20 for byte in rendered[:-1])
+    assert SIGNATURE.encode() not in rendered
+    assert len(rendered) < 24 * 1024
+    claimed = json.loads(rendered)["claimed"]
+    assert claimed["aud"][8:] == ["and 992 more"]
+    assert all(len(text) <= MAX_CLAIM + 3 for text in (claimed["kid"], *claimed["aud"]))
 
 
 def written(mode: Mode, tmp_path: Path) -> list[str]:

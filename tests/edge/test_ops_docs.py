@@ -7,9 +7,10 @@ from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
+from sidecar.core.tokens.facts import MAX_NAMES, TokenFacts
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
-from sidecar.ops.decision_log import MAX_PATH, MAX_TEXT, render
+from sidecar.ops.decision_log import MAX_CLAIM, MAX_ITEMS, MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
 from sidecar.ops.readiness import State
@@ -41,7 +42,7 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         time=0.0,
         seconds=0.0,
         decision_id="1",
-        decision=Deny(Reason.NO_ROUTE, needs=("x",), detail="x"),
+        decision=Deny(Reason.NO_ROUTE, needs=("x",), detail="x", facts=TokenFacts("x")),
         request=Request("GET", "host", b"/", {}, True),
         policy_digest="digest",
         peer_info=lambda: PeerInfo("source", "destination", (("a", "b"),)),
@@ -49,9 +50,11 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice))
     lines = render(record) + render(allowed, replayable=True)
-    fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a"}
+    fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a", "kid"}
     assert set(first_cells("The decision log")) == fields
     assert f"{MAX_TEXT} characters" in PAGE
+    assert f"cut at {MAX_CLAIM} characters, a list after {MAX_ITEMS}" in PAGE
+    assert f"{('no', 'one', 'two', 'three', 'four')[MAX_NAMES]} names of a list" in PAGE
     assert f"`path` at {MAX_PATH}" in PAGE
 
 

@@ -1,14 +1,18 @@
 """The error for every token that is not accepted."""
 
 from sidecar.core.reasons import Reason
+from sidecar.core.tokens.facts import TokenFacts
 
 
 class TokenError(Exception):
     """A token is not accepted, or (``not_ready``) cannot be verified now.
 
-    ``detail`` is only for the operator's log. It names the rule that was broken and quotes nothing
-    of the token. ``needs`` is for the client: the scheme that it must use.
+    ``detail`` is only for the operator's log. It names the rule that was broken and what the
+    configuration requires, and quotes nothing of the token: that is in ``facts``, which ``verify``
+    sets. ``needs`` is for the client: the scheme that it must use.
     """
+
+    facts: TokenFacts | None = None
 
     def __init__(self, reason: Reason, detail: str, needs: tuple[str, ...] = ()) -> None:
         super().__init__(detail)

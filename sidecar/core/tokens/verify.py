@@ -11,6 +11,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import jws
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.facts import facts_of, glance, listed
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key, KeySet
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
@@ -82,11 +83,31 @@ def verify(
     ``digest`` is the token's SHA-256, where the caller has it. ``trace`` receives each of
     ``CHECKS`` that passes.
 
-    Raises TokenError with the reason of the first check that fails: form, issuer,
+    Raises TokenError, with its ``facts``, for the first check that fails: form, issuer,
     algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
     cryptography.
     """
-    unverified = jws.read(token)
+    unverified: jws.UnverifiedToken | None = None
+    try:
+        unverified = jws.read(token)
+        return _verify(token, unverified, snapshot, now, trace, steady)
+    except TokenError as error:
+        if unverified is not None:
+            alg, kid, claims, _, _ = unverified
+            error.facts = facts_of(alg, kid, claims, snapshot.issuers)
+        elif len(token) <= jws.MAX_TOKEN_BYTES:
+            error.facts = glance(token, snapshot.issuers)
+        raise
+
+
+def _verify(
+    token: bytes,
+    unverified: jws.UnverifiedToken,
+    snapshot: Snapshot,
+    now: float,
+    trace: Trace | None,
+    steady: float | None,
+) -> Verified | NeedsKey:
     claims = unverified.claims
     if trace:
         kid = "" if unverified.kid is None else f", kid {unverified.kid}"
@@ -109,19 +130,25 @@ def verify(
         thumbprint = None
         if trace:
             trace.check("key", True, "the issuer has a secret")
-        _check_secrets(unverified, issuer.secrets)
+        _check_secrets(unverified, issuer)
     else:
         # Without any keys the first fetch may be on its way: a sidecar that just started.
         if issuer.keys is None:
             return NeedsKey(index, unverified.kid, first=True)
-        key = _select_key(unverified, issuer.keys, snapshot, now, steady)
+        age = (now if steady is None else steady) - issuer.keys.fetched_at
+        # A steady clock never jumps: the age of a set from the future is unknown.
+        if age > snapshot.max_stale or (age < 0 and steady is not None):
+            detail = f"the keys of issuer {issuer.name} are older than max_stale"
+            raise TokenError(Reason.NOT_READY, detail)
+        key = _select_key(unverified, issuer.keys, age)
         if key is None:
             return NeedsKey(index, unverified.kid)
         thumbprint = key.thumbprint
         if trace:
             trace.check("key", True, "the issuer has a matching key")
         if _signed(unverified, key.public_key) is not True:
-            raise TokenError(Reason.TOKEN_SIGNATURE, "the signature does not verify")
+            detail = f"the signature does not verify with that key of issuer {issuer.name}"
+            raise TokenError(Reason.TOKEN_SIGNATURE, detail)
     if trace:
         trace.check("signature", True, "valid")
     principal = principal_from_claims(claims, issuer)
@@ -175,19 +202,21 @@ def _select_issuer(
     claims: Mapping[str, Any], alg: str, issuers: tuple[Issuer, ...]
 ) -> tuple[int, Issuer]:
     name = claims.get("iss")
-    known = False
+    known: Issuer | None = None
     for index, issuer in enumerate(issuers):
         if issuer.allow_missing_issuer if name is None else issuer.name == name:
-            known = True
+            known = issuer
             if alg in issuer.algorithms:
                 return index, issuer
-    if known:
-        raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not among the issuer's algorithms")
+    if known is not None:
+        same = [issuer.algorithms for issuer in issuers if issuer.name == known.name]
+        detail = f"alg is not one that issuer {known.name} accepts: {listed(*same)}"
+        raise TokenError(Reason.TOKEN_ALGORITHM, detail)
     raise TokenError(
         Reason.TOKEN_ISSUER,
         "no iss, and no issuer has allow_missing_issuer"
         if name is None
-        else "iss is not a configured issuer",
+        else f"iss is not a configured issuer: {listed(issuer.name for issuer in issuers)}",
     )
 
 
@@ -224,7 +253,9 @@ def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
     aud = claims.get("aud")
     named = aud if isinstance(aud, list) else [aud]
     if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
-        raise TokenError(Reason.TOKEN_AUDIENCE, "aud names none of the issuer's audiences")
+        problem = "is missing" if aud is None else "has none that it accepts"
+        detail = f"issuer {issuer.name} accepts {listed(issuer.audiences)}; aud {problem}"
+        raise TokenError(Reason.TOKEN_AUDIENCE, detail)
 
 
 def _check_kind(claims: Mapping[str, Any]) -> None:
@@ -240,13 +271,7 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
         raise TokenError(Reason.TOKEN_KIND, "a refresh token")
 
 
-def _select_key(
-    token: jws.UnverifiedToken, keys: KeySet, snapshot: Snapshot, now: float, steady: float | None
-) -> Key | None:
-    age = (now if steady is None else steady) - keys.fetched_at
-    # A steady clock never jumps: the age of a set from the future is unknown.
-    if age > snapshot.max_stale or (age < 0 and steady is not None):
-        raise TokenError(Reason.NOT_READY, "the issuer's keys are older than max_stale")
+def _select_key(token: jws.UnverifiedToken, keys: KeySet, age: float) -> Key | None:
     if token.kid is not None:
         key = keys.by_kid.get(token.kid)
         if key is not None and token.alg not in key.algorithms:
@@ -254,18 +279,20 @@ def _select_key(
         return key
     fitting = [key for key in keys.keys if token.alg in key.algorithms]
     if len(fitting) > 1:
-        raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no kid, and several keys fit")
+        detail = f"no kid, and several keys fit; keys fetched {age:.0f} s ago"
+        raise TokenError(Reason.TOKEN_KEY_UNKNOWN, detail)
     return fitting[0] if fitting else None
 
 
-def _check_secrets(token: jws.UnverifiedToken, secrets: tuple[bytes, ...]) -> None:
+def _check_secrets(token: jws.UnverifiedToken, issuer: Issuer) -> None:
     # A secret is never used with another algorithm, nor a key set's key with this one (jwk.py knows
     # none of the HS family), whatever an issuer's list of algorithms says: so no public key can
     # serve as a secret.
     if token.alg != SECRET_ALGORITHM:
         raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not for a shared secret")
-    if not any(_signed(token, secret) is True for secret in secrets):
-        raise TokenError(Reason.TOKEN_SIGNATURE, "no secret of the issuer's verifies the signature")
+    if not any(_signed(token, secret) is True for secret in issuer.secrets):
+        detail = f"no secret of issuer {issuer.name} verifies the signature"
+        raise TokenError(Reason.TOKEN_SIGNATURE, detail)
 
 
 def _signed(token: jws.UnverifiedToken, key: object) -> bool:
