@@ -90,7 +90,9 @@ def verify(
     unverified: jws.UnverifiedToken | None = None
     try:
         unverified = jws.read(token)
-        return _verify(token, unverified, snapshot, now, trace, steady)
+        return _verify(
+            unverified, digest or hashlib.sha256(token).digest(), snapshot, now, trace, steady
+        )
     except TokenError as error:
         if unverified is not None:
             alg, kid, claims, _, _ = unverified
@@ -101,8 +103,8 @@ def verify(
 
 
 def _verify(
-    token: bytes,
     unverified: jws.UnverifiedToken,
+    digest: bytes,
     snapshot: Snapshot,
     now: float,
     trace: Trace | None,
@@ -153,7 +155,7 @@ def _verify(
         trace.check("signature", True, "valid")
     principal = principal_from_claims(claims, issuer)
     found = Verified(
-        digest=digest or hashlib.sha256(token).digest(),
+        digest=digest,
         principal=principal,
         issuer=index,
         thumbprint=thumbprint,
