@@ -18,7 +18,7 @@ COMMANDS = {
     "test": "run the test cases of a policy",
     "explain": "show the decision on a request, and why",
     "replay": "compare logged decisions with those of another policy",
-    "import": "create a route table from an OpenAPI document",
+    "import": "create a route table from OpenAPI or from JobFirst's router",
     "generate": "print an Envoy configuration",
     "doctor": "check an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",

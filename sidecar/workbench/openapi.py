@@ -1,108 +1,62 @@
-"""Creates a route table from an OpenAPI 3 document, and compares a table with a document."""
+"""Creates a route table from an OpenAPI document, and compares a table with a document."""
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from sidecar.core.routes.patterns import Pattern, parse_pattern
+from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import Route, hosts_of, methods_of
 from sidecar.core.routes.table import Policy
 from sidecar.documents.document import Document
-from sidecar.documents.findings import (
-    ConfigError,
-    Finding,
-    Place,
-    Problem,
-    Severity,
-    quoted,
-)
+from sidecar.documents.findings import ConfigError, Finding, Problem, Severity, quoted
 from sidecar.documents.located import in_order, located
-from sidecar.documents.untyped import mapping, sequence, texts
+from sidecar.documents.untyped import mapping
+from sidecar.workbench import drafts
+from sidecar.workbench.draft_paths import fitted
+from sidecar.workbench.drafts import Draft
 from sidecar.workbench.foreign_files import load_foreign
-
-# The fixed fields of a Path Item that are operations (OpenAPI 3.1, section 4.8.9).
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+from sidecar.workbench.openapi_paths import operations
 
 _ANY = "any-value"  # stands for a parameter of a path
 _ANY_HOST = "host.invalid"  # RFC 2606
-
-
-class Endpoint(NamedTuple):
-    """One operation, at ``place`` in its document.
-
-    All ``scopes`` are required, or one of ``alternatives``. ``public``: no token is required.
-    """
-
-    method: str
-    path: str
-    place: Place
-    public: bool
-    scopes: tuple[str, ...]
-    alternatives: tuple[str, ...]
+_PARAMETER = re.compile(r"\{[^{}]*\}")
 
 
 class Spec(NamedTuple):
-    """The endpoints of an OpenAPI document; ``document`` has their line numbers."""
+    """The operations of an OpenAPI document; ``document`` has their line numbers.
+
+    ``remarks`` are about the document as a whole.
+    """
 
     path: Path
     document: Document
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[Draft, ...]
+    remarks: tuple[Problem, ...]
 
 
 def read_spec(path: Path) -> Spec:
-    """Read an OpenAPI 3 document, YAML or JSON. Raises ConfigError with every error in it."""
+    """Read an OpenAPI 3.0 to 3.2 or Swagger 2.0 document. Raises ConfigError if it is neither."""
     document = load_foreign(path)
-    problems: list[Problem] = []
     value = mapping(document.value)
-    version = value.get("openapi")
-    if document.complete and not (isinstance(version, str) and version.startswith("3.")):
-        message = "not an OpenAPI 3 document"
-        problems.append(Problem(("openapi",), "openapi", message, "`openapi` must be 3.x"))
-    base = _base_path(value)
-    endpoints: list[Endpoint] = []
-    for template, item in mapping(value.get("paths")).items():
-        try:
-            parse_pattern(base + template)
-        except ValueError as error:
-            message = f"{quoted(base + template)} cannot be the path of a route: {error}"
-            problems.append(Problem(("paths", template), "openapi", message))
-            continue
-        for method in METHODS:
-            operation = mapping(item).get(method)
-            if operation is not None and not (method == "head" and "get" in mapping(item)):
-                security = mapping(operation).get("security", value.get("security"))
-                place = ("paths", template, method)
-                asked = _security(security)
-                endpoints.append(Endpoint(method.upper(), base + template, place, *asked))
-    if findings := located(path, document, problems):
-        raise ConfigError(in_order(findings))
-    return Spec(path, document, tuple(endpoints))
+    # YAML reads `openapi: 3.1` as a number.
+    version = str(value.get("openapi", "")) or str(value.get("swagger", "")) * ("swagger" in value)
+    if not (version.startswith("3") if "openapi" in value else version.startswith("2")):
+        message = "not an OpenAPI 3 document, nor Swagger 2.0"
+        problem = Problem(("openapi",), "openapi", message, "`openapi` must be 3.0 to 3.2")
+        raise ConfigError(in_order(located(path, document, [problem])))
+    found, remarks = operations(value)
+    return Spec(path, document, tuple(found), tuple(remarks))
 
 
-def routes_yaml(spec: Spec) -> str:
-    """Return a route table with one route per path and requirement."""
-    lines = [
-        f"# From {spec.path.name}. Operations without `security` need a token.",
-        "api_gateway:",
-    ]
-    lines.append("  routes:" if spec.endpoints else "  routes: []")
-    groups: dict[tuple[object, ...], list[Endpoint]] = {}
-    for endpoint in spec.endpoints:
-        asked = (endpoint.path, endpoint.public, endpoint.scopes, endpoint.alternatives)
-        groups.setdefault(asked, []).append(endpoint)
-    for group in groups.values():
-        first = group[0]
-        methods = ", ".join(endpoint.method for endpoint in group)
-        lines += [f"    - path: {_text(first.path)}", f"      methods: [{methods}]"]
-        if first.public:
-            lines.append("      auth_required: false")
-        if first.scopes:
-            lines.append(f"      permissions: [{', '.join(map(_text, first.scopes))}]")
-        if first.alternatives:
-            lines.append(f"      any_permissions: [{', '.join(map(_text, first.alternatives))}]")
-    return "\n".join(lines) + "\n"
+def routes_yaml(spec: Spec) -> tuple[str, list[Finding]]:
+    """Return a route table, and what it does not say as the document does.
+
+    Raises BadValueError if it would be too large.
+    """
+    heading = [f"From {spec.path.name}. Operations without `security` need a token."]
+    text, remarks = drafts.table(heading, spec.endpoints, spec.remarks)
+    return text, in_order(located(spec.path, spec.document, remarks))
 
 
 def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path) -> list[Finding]:
@@ -111,12 +65,22 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
     problems = []
     serving: set[int] = set()
     for endpoint in spec.endpoints:
-        segments = _example(parse_pattern(endpoint.path))
-        found = [policy.match(host, endpoint.method, segments) for host in sorted(hosts)]
+        segments = _example(endpoint)
+        if segments is None:
+            message = f"{endpoint} cannot be compared with routes"
+            code = "endpoint-not-compared"
+            problems.append(Problem(endpoint.place, code, message, severity=Severity.WARNING))
+            continue
+        found = [
+            policy.match(host, method, segments)
+            for host in sorted(hosts)
+            for method in endpoint.methods or drafts.METHODS
+        ]
         routes = [route for route in found if isinstance(route, Route)]
         serving.update(route.index for route in routes)
         if not routes:
-            message = f"no route matches {endpoint.method} {quoted(endpoint.path)}"
+            what = f"{', '.join(endpoint.methods) or 'any method of'} {quoted(endpoint.path)}"
+            message = f"no route matches {what}"
             problems.append(
                 Problem(
                     endpoint.place, "endpoint-without-route", message, severity=Severity.WARNING
@@ -131,57 +95,31 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
     return findings
 
 
-def _is_part_of(route: Route, endpoints: Sequence[Endpoint]) -> bool:
+def _is_part_of(route: Route, endpoints: Sequence[Draft]) -> bool:
     """Return whether a route is a narrower case of an endpoint: /users/me of /users/{id}."""
     ours = parse_pattern(route.path)
     methods = methods_of(route)
     for endpoint in endpoints:
-        theirs = parse_pattern(endpoint.path).segments
-        if not ours.tail and len(ours.segments) == len(theirs):
+        fit = fitted(endpoint.path)
+        theirs = parse_pattern(fit.path).segments if fit else ()
+        if fit and not ours.tail and len(ours.segments) == len(theirs):
             pairs = zip(ours.segments, theirs, strict=True)
             fits = all(their is None or our == their for our, their in pairs)
-            if fits and (not methods or endpoint.method in methods):
+            if fits and (not methods or not endpoint.methods or methods & {*endpoint.methods}):
                 return True
     return False
 
 
-def _example(pattern: Pattern) -> tuple[str, ...]:
-    return tuple(_ANY if segment is None else segment for segment in pattern.segments)
-
-
-def _base_path(value: Mapping[str, object]) -> str:
-    """Return the path in the first server's URL; empty if the URL has variables."""
-    servers = sequence(value.get("servers"))
-    url = mapping(servers[0]).get("url") if servers else None
-    if not isinstance(url, str) or "{" in url:
-        return ""
+def _example(endpoint: Draft) -> tuple[str, ...] | None:
+    """Return segments that an endpoint's path matches, None if no request can have them."""
+    if endpoint.lost:
+        return None
+    path = _PARAMETER.sub(_ANY, endpoint.path.partition("?")[0].partition("#")[0])
     try:
-        return urlsplit(url).path.rstrip("/")
+        segments = parse_pattern(path).segments
     except ValueError:
-        return ""
-
-
-def _security(value: object) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
-    """Return whether an operation is public, the scopes it needs, and those of which one is enough.
-
-    Without `security`, or if anonymous use is one of several choices, a token is required: an
-    imported table must not open anything by default.
-    """
-    if value == []:
-        return True, (), ()
-    choices = [mapping(choice) for choice in sequence(value) if choice]
-    scopes = [
-        tuple(scope for each in choice.values() for scope in texts(each)) for choice in choices
-    ]
-    if not scopes or () in scopes:
-        return False, (), ()
-    if len(scopes) == 1:
-        return False, scopes[0], ()
-    if all(len(each) == 1 for each in scopes):
-        return False, (), tuple(dict.fromkeys(each[0] for each in scopes))
-    # A route cannot express alternatives of several scopes each, so it requires all of them.
-    return False, tuple(dict.fromkeys(scope for each in scopes for scope in each)), ()
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # which is YAML too
+        fit = fitted(endpoint.path)
+        segments = parse_pattern(fit.path).segments if fit else ()
+        if fit is None:
+            return None
+    return tuple(segment if isinstance(segment, str) else _ANY for segment in segments)
