@@ -99,7 +99,7 @@ def table(
 
 
 class _Drawing:
-    """Puts drafts together; ``remarks`` and ``lost`` are what is said of them."""
+    """Puts drafts together; ``remarks`` and ``lost`` describe what a draft loses."""
 
     def __init__(self, drafts: Sequence[Draft], plain: set[int], refused: dict[int, str]) -> None:
         self.cells: _Cells = {}
