@@ -21,7 +21,7 @@ from sidecar.looma.identity import Service
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from sidecar.zervi.interface import Answer as KeysAnswer
 from sidecar.zervi.interface import FetchError, RefreshSettings
 from sidecar.zervi.key_log import KeyLog

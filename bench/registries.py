@@ -25,7 +25,7 @@ from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.identity import Service
 from sidecar.looma.registry import Ok, Outcome, Registry
 from sidecar.looma.report import NodeState, Report
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 
 NODES = 10_000
 AT_ONCE = 32

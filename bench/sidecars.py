@@ -130,9 +130,10 @@ def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> 
         settings["looma"] = {
             "url": f"http://{kind.looma}",
             "service": {"name": "bench", "address": "127.0.0.1", "port": 10000},
-            "probe": {"url": f"http://{kind.looma}/health", "interval": "1s", "timeout": "1s"},
             "heartbeat": "1s",
         }
+        probe = {"url": f"http://{kind.looma}/health", "interval": "1s", "timeout": "1s"}
+        settings["upstream"] = {"probe": probe}
     path = directory / f"{kind.name}.yaml"
     path.write_text(yaml.safe_dump(settings))
     routes = {"api_gateway": {"routes": list(table(kind.routes))}}

@@ -139,7 +139,7 @@ def _write_config(ports: Ports, directory: Path, authz: str, setup: Setup) -> Pa
     config["zervi"]["issuers"][0]["jwks_url"] = keys
     config["looma"]["url"] = f"http://127.0.0.1:{ports.looma}"
     config["looma"]["service"]["port"] = ports.envoy
-    config["looma"]["probe"]["url"] = f"http://127.0.0.1:{ports.basic_server}/health"
+    config["upstream"]["probe"]["url"] = f"http://127.0.0.1:{ports.basic_server}/health"
     if setup.configure is not None:
         setup.configure(config)
     (directory / "routes.yaml").write_text(setup.routes)

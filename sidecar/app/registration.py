@@ -11,21 +11,13 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.looma.report import NodeMetrics, NodeState
 from sidecar.looma.reporter import Events
 from sidecar.looma.reporting import Reporting
-from sidecar.looma.upstream import UpstreamState
 from sidecar.net.clock import steady
 from sidecar.ops.metrics import Metrics
 from sidecar.ops.readiness import Health, State
 
-_STATES = {
-    UpstreamState.UNKNOWN: State.WAITING,
-    UpstreamState.HEALTHY: State.READY,
-    UpstreamState.WARNING: State.DEGRADED,
-    UpstreamState.CRITICAL: State.FAILED,
-}
-
 
 class Node:
-    """Probes the upstream and reports to the registry; no Check waits for it."""
+    """Reports to the registry; no Check waits for it."""
 
     def __init__(
         self,
@@ -41,24 +33,24 @@ class Node:
         self._reporting = Reporting(
             wiring.registry(looma, config.registry_secret),
             wiring.reporter(looma, version("zervi-sidecar")),
-            wiring.probe(looma),
             self._state,
             Events(metrics.looma_request, self._on_registered),
-            self._on_upstream,
         )
         self._joining: asyncio.Task[None] | None = None
-        self._on_upstream(UpstreamState.UNKNOWN)
         self._on_registered(registered=False)
 
     def start(self) -> None:
-        """Start probing, and register when the sidecar is ready."""
-        self._reporting.probe()
+        """Register when the sidecar is ready."""
         self._joining = asyncio.create_task(self._join(), name="looma-join")
 
     async def _join(self) -> None:
         while not self._health.ready:
             await self._health.changed()
         self._reporting.report()
+
+    def upstream(self, state: str) -> None:
+        """Report the upstream's state as soon as it changes."""
+        self._reporting.upstream(state)
 
     async def leave(self) -> bool:
         """Deregister within two seconds; return whether that succeeded. May be called again."""
@@ -86,10 +78,6 @@ class Node:
             not_ready_reason="" if self._health.ready else overall.detail,
             metrics=NodeMetrics(*self._metrics.summary()),
         )
-
-    def _on_upstream(self, state: UpstreamState) -> None:
-        self._metrics.upstream_state(state.value)
-        self._health.set("upstream", _STATES[state], state.value)
 
     def _on_registered(self, registered: bool) -> None:
         self._metrics.looma_registered(registered)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sidecar.app import process, wiring
 from sidecar.app.listeners import Listeners
+from sidecar.app.probing import Probing
 from sidecar.app.promotion import Candidate
 from sidecar.app.registration import Node
 from sidecar.app.reload import Reloader
@@ -25,6 +26,7 @@ from sidecar.config import Config, ConfigError, changed_keys, read_files
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
+from sidecar.documents.findings import Severity
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
@@ -83,7 +85,10 @@ class Sidecar:
         self._config = config
         settings = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
-        self._health = Health(self._issuers, looma=settings.looma is not None)
+        probe = wiring.probe(config)
+        self._health = Health(
+            self._issuers, upstream=probe is not None, looma=settings.looma is not None
+        )
         self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
         self._metrics = Metrics(
             VERSION,
@@ -118,6 +123,9 @@ class Sidecar:
             self._node = Node(
                 settings.looma, config, lambda: self._service.snapshot, self._health, self._metrics
             )
+        self._probing: Probing | None = None
+        if probe is not None:
+            self._probing = Probing(probe, self._health, self._metrics, self._report_upstream)
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -134,6 +142,9 @@ class Sidecar:
                 stack.callback(asyncio.create_task(work).cancel)
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
+            if self._probing is not None:
+                self._probing.start()
+                stack.push_async_callback(self._probing.close)
             if self._node is not None:
                 self._node.start()
                 stack.push_async_callback(self._node.close)
@@ -144,6 +155,10 @@ class Sidecar:
             await self._wait_for_envoy(signals)
             if leaving is not None:
                 await leaving
+
+    def _report_upstream(self, state: str) -> None:
+        if self._node is not None:
+            self._node.upstream(state)
 
     async def _announce(self) -> None:
         """Log once that the sidecar is ready, and its policy."""
@@ -206,13 +221,14 @@ class Sidecar:
 
     def _refuse(self, error: ConfigError) -> None:
         """Keep the policy in force and report the errors of the new one."""
-        for finding in error.findings[:MAX_FINDINGS]:
+        errors = [each for each in error.findings if each.severity is Severity.ERROR]
+        for finding in errors[:MAX_FINDINGS]:
             _log.error("not reloaded: %s", finding, extra=once_a_minute(str(finding)))
-        if (more := len(error.findings) - MAX_FINDINGS) > 0:
+        if (more := len(errors) - MAX_FINDINGS) > 0:
             _log.error("not reloaded: %d more errors; zervi-sidecar check lists them all", more)
         self._metrics.policy_reload("failure")
         kept = self._service.snapshot.policy.digest
-        detail = f"{kept} is kept; not reloaded: {error.findings[0]}"
+        detail = f"{kept} is kept; not reloaded: {errors[0]}"
         self._health.set("policy", State.DEGRADED, detail)
 
     def _note_policy(self) -> None:

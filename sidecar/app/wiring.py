@@ -12,12 +12,12 @@ from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import ServiceSettings
 from sidecar.looma.http import Paths
 from sidecar.looma.identity import Service, service_id
-from sidecar.looma.probe import ProbeSettings
 from sidecar.looma.reporter import ReporterSettings
 from sidecar.looma.reporting import RegistrySettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.net.trust import TlsFiles
 from sidecar.transport.interface import ListenError, Tls
+from sidecar.upstream.probe import ProbeSettings
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
 
@@ -154,6 +154,9 @@ def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens |
     return Login(token.login_url or "", token.service_id or "", token.secret_file or secret or "")
 
 
-def probe(looma: Looma) -> ProbeSettings:
-    """Return how the upstream is probed."""
-    return ProbeSettings(looma.probe.url, looma.probe.interval, looma.probe.timeout)
+def probe(config: Config) -> ProbeSettings | None:
+    """Return how the upstream is probed; None: it is not."""
+    section = config.settings.upstream.probe
+    if section is None:
+        return None
+    return ProbeSettings(section.url, section.interval, section.timeout)

@@ -8,7 +8,7 @@ are in ``rules``.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from sidecar.config.addresses import (
     address,
@@ -261,6 +261,22 @@ class PolicySection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """``upstream.probe``: how the upstream's health is checked. Seconds."""
+
+    url: Annotated[str, Text(probe_url)]
+    interval: Annotated[float, Duration("1s", "1h")] = 10.0
+    timeout: Annotated[float, Duration("10ms", "1m")] = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamSection:
+    """``upstream``: what the sidecar knows of the Basic Server beside it."""
+
+    probe: Annotated[Probe | None, Optional(Section(Probe))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceSection:
     """``looma.service``: the upstream as the registry lists it, once ``${NAME}`` is filled in."""
 
@@ -273,15 +289,6 @@ class ServiceSection:
     cluster: Annotated[str, Text()] = ""
     version: Annotated[str, Text()] = ""
     environment: Annotated[str, Text()] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """``looma.probe``: how the upstream's health is checked. Seconds."""
-
-    url: Annotated[str, Text(probe_url)]
-    interval: Annotated[float, Duration("1s", "1h")] = 10.0
-    timeout: Annotated[float, Duration("10ms", "1m")] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,13 +317,14 @@ class RegistryPaths:
 class Looma:
     """``looma``: the registry that the upstream is reported to. ``heartbeat`` in seconds."""
 
+    MOVED: ClassVar = {"probe": "upstream.probe"}
+
     kind: Annotated[Literal["http", "etcd", "consul"], Choice(("http", "etcd", "consul"))] = "http"
     url: Annotated[str, Text(base_url)]
     ca_file: Annotated[Path | None, Optional(File())] = None
     cert_file: Annotated[Path | None, Optional(File())] = None
     key_file: Annotated[Path | None, Optional(File(shown=False))] = None
     service: Annotated[ServiceSection, Section(ServiceSection)]
-    probe: Annotated[Probe, Section(Probe)]
     heartbeat: Annotated[float, Duration("1s", "100s")] = 30.0
     token: Annotated[RegistryToken | None, Optional(Section(RegistryToken))] = None
     paths: Annotated[RegistryPaths, Section(RegistryPaths)] = RegistryPaths()
@@ -343,6 +351,7 @@ class Settings:
     listen: Annotated[Listen, Section(Listen)] = Listen()
     zervi: Annotated[Zervi, Section(Zervi)]
     policy: Annotated[PolicySection, Section(PolicySection)]
+    upstream: Annotated[UpstreamSection, Section(UpstreamSection)] = UpstreamSection()
     looma: Annotated[Looma | None, Optional(Section(Looma))] = None
     drain: Annotated[float, Duration("0s", "1h")] = 15.0
     log: Annotated[Log, Section(Log)] = Log()

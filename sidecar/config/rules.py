@@ -41,6 +41,7 @@ def problems(document: object) -> Iterator[Problem]:
             yield from _token_source(source, ("zervi", "token_sources", index))
     yield from _jwks(mapping(at(document, "zervi", "jwks")))
     yield from _headers(document)
+    yield from _probe(mapping(at(document, "upstream", "probe")))
     if looma := mapping(at(document, "looma")):
         yield from _looma(looma)
 
@@ -207,17 +208,19 @@ def _headers(document: object) -> Iterator[Problem]:
             )
 
 
-def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
-    probe = mapping(looma.get("probe"))
+def _probe(probe: Mapping[str, object]) -> Iterator[Problem]:
     interval = duration(probe.get("interval"), Probe.interval)
     timeout = duration(probe.get("timeout"), 0.0)
     if interval is not None and timeout is not None and timeout > interval:
         yield Problem(
-            ("looma", "probe", "timeout"),
+            ("upstream", "probe", "timeout"),
             "bad-value",
             "`timeout` must not be longer than `interval`",
             "one probe runs at a time",
         )
+
+
+def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
     yield from _looma_tls(looma)
     if looma.get("kind") in ("etcd", "consul") and looma.get("paths") is not None:
         yield Problem(("looma", "paths"), "no-effect", "`paths` has no effect without `kind: http`")

@@ -42,6 +42,14 @@ def problems(document: object) -> Iterator[Problem]:
     )
     if token:
         yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
+    # Where `looma.probe` is, an error says that it is now `upstream.probe`.
+    if looma and at(document, "upstream", "probe") is None and "probe" not in looma:
+        yield warning(
+            ("looma",),
+            "unprobed-upstream",
+            "the sidecar reports to the registry that the upstream's health is unknown",
+            "set `upstream.probe`",
+        )
 
 
 def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from sidecar.documents.findings import Place, Problem, quoted
+from sidecar.documents.findings import Place, Problem, dotted, quoted
 from sidecar.documents.kinds import Kind, List, Notes, Optional, RefusedError, name_of
 
 LIKENESS = 0.7  # of two keys, so that one may be a typo of the other: `port` is not `transport`
@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A mapping whose keys are the fields of a dataclass, of which it becomes an instance."""
+    """A mapping whose keys are the fields of a dataclass, of which it becomes an instance.
+
+    The dataclass may have ``MOVED``: former keys with the whole path of their successors.
+    """
 
     of: type[Any]
 
@@ -98,6 +101,10 @@ def section_in(kind: Kind) -> type[Any] | None:
 
 def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> str | None:
     """Note an unknown key; return the key that was probably meant, or None."""
+    if (successor := getattr(section, "MOVED", {}).get(name)) is not None:
+        message = f"`{dotted((*place, name))}` is now `{successor}`"
+        notes.problems.append(Problem((*place, name), "moved-key", message, "move it there"))
+        return None
     near = get_close_matches(name, keys_of(section).kinds, n=1, cutoff=LIKENESS)
     meant = near or list(places_of(section, name))
     message = f"unknown key {quoted(name)}"

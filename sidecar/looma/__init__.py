@@ -1,1 +1,1 @@
-"""The registry (register, report, deregister) and the probes of the upstream."""
+"""The registry: register, report, deregister."""

@@ -10,8 +10,7 @@ from urllib.parse import quote
 from sidecar.looma import report as bodies
 from sidecar.looma.answers import Answer, Caller, refusal_of
 from sidecar.looma.registry import Failed, Ok, Outcome, Unregistered
-from sidecar.looma.report import Report
-from sidecar.looma.upstream import UpstreamState
+from sidecar.looma.report import UNKNOWN, Report
 
 # Long, because a node whose Basic Server is critical would be deregistered too, and register again.
 # A dead node in the list does no harm.
@@ -19,10 +18,10 @@ DEREGISTER_CRITICAL_AFTER = "1h"
 MAX_META_CHARACTERS = 512  # Consul refuses a registration with a longer value
 
 CHECK_STATUS = {
-    UpstreamState.HEALTHY: "passing",
-    UpstreamState.WARNING: "warning",
-    UpstreamState.CRITICAL: "critical",
-    UpstreamState.UNKNOWN: "warning",  # Consul has no such status
+    "healthy": "passing",
+    "warning": "warning",
+    "critical": "critical",
+    UNKNOWN: "warning",  # Consul has no such status
 }
 
 # What agents before Consul 1.13 answer, with status 500.

@@ -68,12 +68,3 @@ def _seconds_until(date: str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - datetime.now(UTC)).total_seconds()
-
-
-async def probe_http(client: HttpClient, url: str) -> str | None:
-    """Send a GET to the upstream; return the problem, None where the status is 2xx."""
-    try:
-        async with client.send("GET", url) as response:
-            return None if 200 <= response.status < 300 else f"HTTP status {response.status}"
-    except (HttpError, TrustError) as error:
-        return str(error)

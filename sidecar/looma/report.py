@@ -4,11 +4,12 @@ import math
 from typing import Any, NamedTuple
 
 from sidecar.looma.identity import Service
-from sidecar.looma.upstream import UpstreamState
 from sidecar.net.clock import rfc3339
 
 # What the sidecar adds to its Basic Server; Looma's column of that name.
 CAPABILITIES = ("zervi-authorization", "upstream-health")
+
+UNKNOWN = "unknown"  # the upstream's state before its first probe, and without probes
 
 
 class NodeMetrics(NamedTuple):
@@ -35,12 +36,15 @@ class NodeState(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One report, for every kind of registry; ``time`` is in seconds since the epoch."""
+    """One report, for every kind of registry; ``time`` is in seconds since the epoch.
+
+    ``upstream`` is unknown, healthy, warning or critical.
+    """
 
     service: Service
     sidecar_version: str
     state: NodeState
-    upstream: UpstreamState
+    upstream: str
     time: float
 
 
@@ -59,7 +63,7 @@ def registration(report: Report) -> dict[str, Any]:
         "service_url": f"http://{_url_host(service.address)}:{service.port}",
         "capabilities": list(CAPABILITIES),
         "status": "registered",
-        "health_status": report.upstream.value,
+        "health_status": report.upstream,
         "metadata": {
             "version": service.version,
             "environment": service.environment,
@@ -83,7 +87,7 @@ def standing(report: Report) -> dict[str, Any]:
     state = report.state
     return {
         "status": "active" if state.ready else "inactive",
-        "health_status": report.upstream.value,
+        "health_status": report.upstream,
         "ready": state.ready,
         "not_ready_reason": state.not_ready_reason,
         "policy_digest": state.policy_digest,
@@ -96,7 +100,7 @@ def metrics(report: Report) -> dict[str, Any]:
     """Return the body of a metrics report."""
     return {
         "timestamp": rfc3339(report.time, "milliseconds"),
-        "upstream_state": report.upstream.value,
+        "upstream_state": report.upstream,
         **_numbers(report),
     }
 

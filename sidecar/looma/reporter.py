@@ -21,8 +21,7 @@ from sidecar.looma.registry import (
     Unauthorized,
     Unregistered,
 )
-from sidecar.looma.report import NodeState, Report
-from sidecar.looma.upstream import UpstreamState
+from sidecar.looma.report import UNKNOWN, NodeState, Report
 from sidecar.net.logs import once_a_minute
 
 LEAVE_SECONDS = CALL_SECONDS  # an ending pod has no more time
@@ -69,8 +68,7 @@ class Reporter:
         self._events = events
         self._random = random
         self._clock = clock
-        self._upstream = UpstreamState.UNKNOWN
-        self._reported = UpstreamState.UNKNOWN
+        self._upstream = self._reported = UNKNOWN
         self._changed = asyncio.Event()
         self._registered = False
         self._failing_since: float | None = None
@@ -83,7 +81,7 @@ class Reporter:
         if self._leaving is None:
             self._task = asyncio.create_task(self._run(), name="looma-report")
 
-    def upstream(self, state: UpstreamState) -> None:
+    def upstream(self, state: str) -> None:
         """Set the upstream's state; a change is reported immediately."""
         self._upstream = state
         self._changed.set()
@@ -122,7 +120,7 @@ class Reporter:
         now = asyncio.get_running_loop().time
         while True:
             self._changed.clear()
-            if self._upstream is not self._reported:
+            if self._upstream != self._reported:
                 pace.change(now())
             wait = pace.due - now()
             if wait <= 0:

@@ -1,4 +1,4 @@
-"""The entry point of this room: makes a prober and a reporter from settings."""
+"""The entry point of this room: makes a reporter from settings."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,10 @@ from typing import Literal, NamedTuple
 
 from sidecar.looma.answers import Caller
 from sidecar.looma.http import HttpRegistry, Paths
-from sidecar.looma.probe import Prober, ProbeSettings
 from sidecar.looma.registry import Registry
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login, LoginTokens, Tokens, WithToken
-from sidecar.looma.upstream import UpstreamState
 from sidecar.net.trust import TlsFiles
 
 Kind = Literal["http", "etcd", "consul"]
@@ -39,56 +37,45 @@ class RegistrySettings(NamedTuple):
 
 
 class Reporting:
-    """Probes the upstream and reports to the registry, for one node."""
+    """Reports one node to the registry."""
 
     def __init__(
         self,
         registry: RegistrySettings,
         reporter: ReporterSettings,
-        probe: ProbeSettings,
         node_state: Callable[[], NodeState],
         events: Events,
-        on_upstream: Callable[[UpstreamState], None],
     ) -> None:
-        """Raise ValueError for a probe URL of an unknown kind."""
         from sidecar.looma.http_calls import HttpCaller  # imports aiohttp
 
-        random = SystemRandom()
         self._http = HttpCaller(registry.tls)
         self._login: LoginTokens | None = None
-        self._on_upstream = on_upstream
-        self._prober = Prober(probe, self._upstream_changed, random)
         self._reporter = Reporter(
             reporter,
             self._registry(registry, reporter),
             node_state,
             events,
-            random=random,
+            random=SystemRandom(),
             clock=time.time,
         )
-
-    def probe(self) -> None:
-        """Start probing the upstream."""
-        self._prober.start()
 
     def report(self) -> None:
         """Register and report from now on; call it once, when the sidecar is ready."""
         self._reporter.start()
 
+    def upstream(self, state: str) -> None:
+        """Set the upstream's state, as ``Reporter.upstream`` does."""
+        self._reporter.upstream(state)
+
     async def leave(self) -> bool:
-        """Deregister, as ``Reporter.leave`` does; the probes continue."""
+        """Deregister, as ``Reporter.leave`` does."""
         return await self._reporter.leave()
 
     async def close(self) -> None:
         """Stop everything immediately, without deregistering."""
-        await self._prober.close()
         await self._reporter.close()
         if self._login is not None:
             await self._login.close()
-
-    def _upstream_changed(self, state: UpstreamState) -> None:
-        self._reporter.upstream(state)
-        self._on_upstream(state)
 
     def _registry(self, settings: RegistrySettings, reporter: ReporterSettings) -> Registry:
         call = self._caller(settings)

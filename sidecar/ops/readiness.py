@@ -39,9 +39,10 @@ class Component(NamedTuple):
 class Health:
     """The states of all components, and the services' health that follows from them.
 
-    The components are ``policy``, ``issuer:<name>`` for each issuer and, where there is a registry,
-    ``looma`` and ``upstream``. The service becomes ready when a policy is loaded and one issuer
-    has usable keys, and stays ready until ``drain``. The registry and the upstream do not count.
+    The components are ``policy``, ``issuer:<name>`` for each issuer, ``upstream`` where it is
+    probed, and ``looma`` where there is a registry. The service becomes ready when a policy is
+    loaded and one issuer has usable keys, and stays ready until ``drain``. The registry and the
+    upstream do not count.
     Implements the transport's ``HealthSource``.
     """
 
@@ -49,6 +50,7 @@ class Health:
         self,
         issuers: Sequence[str],
         *,
+        upstream: bool = False,
         looma: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -58,7 +60,8 @@ class Health:
         self._draining: Component | None = None
         self._change = asyncio.Event()
         self.issuers = _component_names(issuers)
-        names = ["policy", *self.issuers, *(("looma", "upstream") if looma else ())]
+        optional = {"upstream": upstream, "looma": looma}
+        names = ["policy", *self.issuers, *(name for name, there in optional.items() if there)]
         self._components = {name: Component(State.WAITING, self._started) for name in names}
 
     def set(self, component: str, state: State, detail: str = "") -> None:
@@ -117,13 +120,17 @@ class Health:
         return {"sidecar": self.ready, **usable}
 
     def statuses(self) -> Mapping[str, bool | None]:
-        """Every gRPC service's health by name: True serving, False not serving, None unknown."""
+        """Every gRPC service's health by name: True serving, False not serving, None unknown.
+
+        An upstream that is not probed serves while the sidecar is ready: nothing speaks against it,
+        and a pod whose Basic Server has this as its readiness probe becomes ready.
+        """
         upstream = self._components.get("upstream")
         return {
             "": self.ready,
             AUTHORIZATION: self.ready,
             "liveness": True,
-            "upstream": None if upstream is None else upstream.state.usable,
+            "upstream": self.ready if upstream is None else upstream.state.usable,
         }
 
     def changed(self) -> Awaitable[None]:

@@ -13,7 +13,7 @@ from sidecar.looma.identity import Service
 from sidecar.looma.registry import Failed, Registry
 from sidecar.looma.report import NodeMetrics, NodeState, Report
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from tests.support.waiting import eventually
 
 SERVICE = Service(
@@ -86,14 +86,14 @@ class ScriptedCalls:
     """A caller without a socket: the answers in turn, the last one again and again."""
 
     def __init__(self, answers: Sequence[Answer | Failed]) -> None:
-        self._answers = list(answers)
+        self.answers = list(answers)
         self.seen: list[tuple[str, str, Any, Mapping[str, str]]] = []
 
     async def __call__(
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer | Failed:
         self.seen.append((method, url, body, headers or {}))
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
 
     def __init__(self, answer: bytes | None) -> None:
         """``answer`` is written once something came; None accepts and says nothing, ever."""
-        self._answer = answer
+        self.answer = answer
         self.accepted = 0
         self.open = 0
         self.most_open = 0
@@ -115,8 +115,8 @@ class Server:
         try:
             with contextlib.suppress(ConnectionError):
                 self.received.append(await reader.read(65536))
-                if self._answer is not None:
-                    writer.write(self._answer)
+                if self.answer is not None:
+                    writer.write(self.answer)
                     await writer.drain()
                 else:
                     await reader.read()

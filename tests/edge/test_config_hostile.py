@@ -98,6 +98,7 @@ WORDS = st.sampled_from(
         "${A}",
         "${",
         "port",
+        "upstream",
         "probe",
         "interval",
         "1s",
@@ -198,6 +199,7 @@ KEYS = st.sampled_from(
         "id",
         "address",
         "port",
+        "upstream",
         "probe",
         "interval",
         "token",
@@ -244,7 +246,8 @@ def test_values_of_wrong_types_under_known_keys_are_an_error_at_worst(
     text = json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
     ends_well(files, text, ROUTES.encode())
     whole = {"zervi": {"issuers": [tree], **tree}, "policy": {"file": "routes.yaml", **tree}}
-    whole |= {"listen": tree, "looma": {"service": tree, "probe": tree, "token": tree, **tree}}
+    whole |= {"listen": tree, "looma": {"service": tree, "token": tree, **tree}}
+    whole["upstream"] = {"probe": tree, **tree}
     routes = json.dumps({"api_gateway": {"routes": [tree, tree]}}, ensure_ascii=False)
     ends_well(
         files,

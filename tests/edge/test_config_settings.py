@@ -152,10 +152,11 @@ def test_the_origins_of_cors_become_answers(files: Files) -> None:
 
 
 LOOMA = """
+upstream:
+  probe: {url: "grpc://127.0.0.1:8601/my.Service", interval: 1s}
 looma:
   url: http://127.0.0.1:8888/base
   service: {name: a, address: "${POD_IP}", port: "${PORT}", node: "node-${NODE}", version: "1.0"}
-  probe: {url: "grpc://127.0.0.1:8601/my.Service", interval: 1s}
 """
 
 

@@ -59,8 +59,8 @@ def test_a_service_token_over_plain_http_has_a_warning(files: Files) -> None:
 looma:
   url: http://looma.local
   service: {name: a, address: a, port: 1}
-  probe: {url: "http://127.0.0.1/"}
   token: {env: TOKEN}
+upstream: {probe: {url: "http://127.0.0.1/"}}
 """
     )
     (line,) = files.lines()

@@ -26,7 +26,6 @@ def looma(port: int) -> dict[str, Any]:
         "url": f"http://127.0.0.1:{port}",
         "heartbeat": "1s",
         "service": {"name": "basic-server", "address": "10.0.0.7", "port": 10000},
-        "probe": {"url": "tcp://127.0.0.1:1"},
     }
 
 

@@ -12,7 +12,7 @@ from sidecar.looma.consul import ConsulRegistry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok, RetryAfter, Unauthorized, Unregistered
 from sidecar.looma.token import FileTokens, WithToken
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from tests.edge.consul_stand_in import Consul, Version
 from tests.edge.looma_rig import REPORT, SERVICE, Node, ScriptedCalls, http_caller, running
 from tests.support.waiting import eventually

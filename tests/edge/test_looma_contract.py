@@ -16,7 +16,7 @@ from sidecar.looma.answers import Answer
 from sidecar.looma.identity import Service, service_id
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeMetrics, NodeState, Report
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from tests.edge.looma_contract import Contract
 from tests.edge.looma_rig import REPORT, SERVICE, Node, http_caller, http_registry, running
 from tests.support.waiting import eventually

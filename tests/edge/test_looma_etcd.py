@@ -12,7 +12,7 @@ from sidecar.looma.etcd import EtcdRegistry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.registry import Failed, Ok, RetryAfter, Unauthorized, Unregistered
 from sidecar.looma.token import FileTokens, WithToken
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from tests.edge.etcd_server import Etcd, etcd_server
 from tests.edge.looma_rig import REPORT, SERVICE, Node, ScriptedCalls, http_caller, running
 from tests.support.waiting import eventually

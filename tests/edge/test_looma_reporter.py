@@ -8,7 +8,7 @@ import pytest
 
 from demo.looma import Looma, SeenRequest, start_looma
 from sidecar.looma.http_calls import HttpCaller
-from sidecar.looma.upstream import UpstreamState
+from sidecar.upstream.state import UpstreamState
 from tests.edge.looma_rig import SERVICE, Node, http_caller, http_registry, running
 from tests.support.waiting import eventually
 

@@ -172,8 +172,9 @@ async def test_a_consul_that_wants_a_certificate_has_the_node(pki: Pki) -> None:
 
 
 def section(keys: str, url: str = "https://looma") -> str:
-    service = "service: {name: a, address: a, port: 1}, probe: {url: http://127.0.0.1}"
-    return f"looma: {{url: '{url}', {keys}, {service}}}\n{ISSUERS}{POLICY}"
+    service = "service: {name: a, address: a, port: 1}"
+    probe = "upstream: {probe: {url: http://127.0.0.1}}\n"
+    return f"looma: {{url: '{url}', {keys}, {service}}}\n{probe}{ISSUERS}{POLICY}"
 
 
 def test_the_files_come_from_the_configuration(pki: Pki) -> None:

@@ -19,7 +19,7 @@ class Clock:
 
 def ready(*issuers: str, looma: bool = False) -> Health:
     """Return health with a policy and keys of the first issuer."""
-    health = Health(issuers or ("zervi",), looma=looma)
+    health = Health(issuers or ("zervi",), upstream=looma, looma=looma)
     health.set("policy", State.READY)
     health.set(health.issuers[0], State.READY)
     return health
@@ -32,7 +32,7 @@ def test_at_first_nothing_serves_but_the_process_lives() -> None:
         "": False,
         AUTHORIZATION: False,
         "liveness": True,
-        "upstream": None,
+        "upstream": False,
     }
     assert health.overall.state is State.WAITING
     assert health.overall.detail == "no policy is loaded yet"
@@ -44,7 +44,7 @@ def test_a_policy_and_one_issuer_with_keys_make_ready() -> None:
     assert health.overall == (State.WAITING, health.overall.since, "no issuer has usable keys yet")
     health.set("issuer:other", State.READY)
     assert health.ready
-    assert health.statuses() == {"": True, AUTHORIZATION: True, "liveness": True, "upstream": None}
+    assert health.statuses() == {"": True, AUTHORIZATION: True, "liveness": True, "upstream": True}
 
 
 def test_an_issuer_without_a_policy_is_not_enough() -> None:
@@ -123,6 +123,14 @@ def test_upstream_follows_the_probe_and_readiness_does_not(state: State, serving
     assert health.overall.state is State.READY
 
 
+def test_an_upstream_that_is_not_probed_is_as_ready_as_the_sidecar() -> None:
+    health = ready(looma=False)
+    assert health.statuses()["upstream"]
+    assert "upstream" not in health.components
+    health.drain("SIGTERM")
+    assert not health.statuses()["upstream"]
+
+
 def test_a_component_that_nobody_knows_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         Health(["zervi"]).set("upstream", State.READY)
@@ -165,7 +173,7 @@ async def test_a_change_between_asking_and_waiting_is_heard() -> None:
 
 
 async def test_no_change_is_missed_by_one_who_asks_before_reading() -> None:
-    health = Health(["one", "other"], looma=True)
+    health = Health(["one", "other"], upstream=True)
     seen: list[bool | None] = []
 
     async def watch() -> None:

@@ -161,8 +161,8 @@ NUMBER = "8675309186753091867530918675309186753091"
 PASTED = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIB" + "x" * 60
 SIDECAR = "zervi: {{issuers: [{issuer}]}}\npolicy: {{file: routes.yaml}}\n{more}"
 LOOMA = (
-    "looma: {{url: 'http://127.0.0.1', {key}, service: {{name: a, address: a, port: 1}}, "
-    "probe: {{url: 'http://127.0.0.1'}}}}\n"
+    "looma: {{url: 'http://127.0.0.1', {key}, service: {{name: a, address: a, port: 1}}}}\n"
+    "upstream: {{probe: {{url: 'http://127.0.0.1'}}}}\n"
 )
 KEYED = "{{issuer: z, {key}}}"
 BY_ENV = "{issuer: z, secret_env: ZERVI_JWT_SECRET}"

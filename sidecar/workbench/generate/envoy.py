@@ -76,7 +76,8 @@ def bootstrap(config: Config, choices: Choices) -> str:
 
 def _upstream(config: Config) -> tuple[str, int]:
     """Return where the Basic Server listens, as its probe has it."""
-    if config.settings.looma is None:
+    probe = config.settings.upstream.probe
+    if probe is None:
         return _UPSTREAM
-    url = urlsplit(config.settings.looma.probe.url)
+    url = urlsplit(probe.url)
     return str(url.hostname), url.port or (443 if url.scheme == "https" else 80)

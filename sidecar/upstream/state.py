@@ -7,7 +7,7 @@ FAILURES_UNTIL_CRITICAL = 3  # fewer may be a restart or a full queue
 
 
 class UpstreamState(StrEnum):
-    """The upstream's state, with the values of Looma's ``health_status``."""
+    """The upstream's state; the values are those of Looma's ``health_status``."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"

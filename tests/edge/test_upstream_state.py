@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.looma.upstream import UpstreamHealth, UpstreamState, after_probe
+from sidecar.upstream.state import UpstreamHealth, UpstreamState, after_probe
 
 UNKNOWN, HEALTHY = UpstreamState.UNKNOWN, UpstreamState.HEALTHY
 WARNING, CRITICAL = UpstreamState.WARNING, UpstreamState.CRITICAL

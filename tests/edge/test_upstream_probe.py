@@ -10,10 +10,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from sidecar.looma.http_calls import probe_http
-from sidecar.looma.probe import Prober, ProbeSettings
-from sidecar.looma.upstream import UpstreamState
 from sidecar.net.http_client import HttpClient
+from sidecar.upstream.http_probe import probe_http
+from sidecar.upstream.probe import Prober, ProbeSettings
+from sidecar.upstream.state import UpstreamState
 from tests.edge.looma_rig import server
 from tests.support.ports import free_port
 from tests.support.waiting import eventually

@@ -7,8 +7,8 @@ from random import Random
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from sidecar.looma.grpc_probe import probe_grpc
-from sidecar.looma.upstream import UpstreamHealth, UpstreamState, after_probe
+from sidecar.upstream.grpc_probe import probe_grpc
+from sidecar.upstream.state import UpstreamHealth, UpstreamState, after_probe
 
 JITTER = 0.1  # keeps thousands of probers on one machine from probing at the same instant
 
@@ -55,7 +55,7 @@ class Prober:
 
     def start(self) -> None:
         """Start probing, the first time immediately."""
-        self._task = asyncio.create_task(self._run(), name="looma-probe")
+        self._task = asyncio.create_task(self._run(), name="upstream-probe")
 
     async def close(self) -> None:
         """Stop, and cancel a running probe."""
@@ -93,8 +93,8 @@ class Prober:
 
 def _probe_for(url: SplitResult) -> Probe:
     if url.scheme in ("http", "https") and url.hostname:
-        from sidecar.looma.http_calls import probe_http  # imports aiohttp
-        from sidecar.net.http_client import HttpClient
+        from sidecar.net.http_client import HttpClient  # imports aiohttp
+        from sidecar.upstream.http_probe import probe_http
 
         client = HttpClient()
         return lambda: probe_http(client, url.geturl())

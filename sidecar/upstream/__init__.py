@@ -1,0 +1,1 @@
+"""The upstream, as probes find it."""
