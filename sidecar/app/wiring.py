@@ -46,6 +46,9 @@ def answers(config: Config) -> AnswerSettings:
         cors=_cors(policy.cors),
         # An explicit list in the configuration is used unchanged.
         remove_with_hosts=REMOVED_WITH_HOSTS if policy.remove_headers == REMOVED else (),
+        claim_headers=tuple(
+            dict.fromkeys(name for issuer in config.issuers for name in issuer.claims.headers)
+        ),
     )
 
 

@@ -58,7 +58,7 @@ def _examined(envoy: Path, config: Path | None) -> "list[Finding]":
     from sidecar.workbench.doctor.document import scalar
     from sidecar.workbench.foreign_files import load_foreign
 
-    wanted = Wanted(None, tuple(IdentityHeaders()))
+    wanted = Wanted(None, IdentityHeaders().never_from_clients())
     if config is not None:
         wanted = _wanted(load(config, os.environ, offline=True))
     document = load_foreign(envoy, scalar)

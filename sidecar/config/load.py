@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sidecar.config import files, rules, warnings
+from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.environment import expand_service
-from sidecar.config.model import ClaimsSection, IssuerClaims, IssuerSection, Settings, TokenPlace
+from sidecar.config.model import IssuerSection, Settings, TokenPlace
 from sidecar.config.policy_file import (
     CompiledPolicy,
     PolicySettings,

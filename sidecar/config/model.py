@@ -20,6 +20,7 @@ from sidecar.config.addresses import (
     tcp_address,
     unix_address,
 )
+from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.headers import (
     changeable_header,
     cors_header,
@@ -64,6 +65,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _HEADERS = ("authorization", "content-type")
 _TEXTS = List(Text(), min_items=1)
 _GRANTS = Mapped(List(Text()))
+_IDENTITY_HEADER = Optional(Text(identity_header))
 _GRANTABLE = Optional(List(Text(grant_pattern), max_items=256, unique=True))
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
@@ -108,28 +110,6 @@ class Listen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClaimsSection:
-    """``zervi.claims``: which claims to read, in order of preference."""
-
-    subject: Annotated[tuple[str, ...], _TEXTS] = ("user_id", "sub")
-    username: Annotated[tuple[str, ...], _TEXTS] = ("username",)
-    email: Annotated[tuple[str, ...], _TEXTS] = ("email",)
-    roles: Annotated[tuple[str, ...], _TEXTS] = ("role", "roles")
-    permissions: Annotated[tuple[str, ...], _TEXTS] = ("permissions",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IssuerClaims:
-    """An issuer's own ``claims``; None: as for every issuer."""
-
-    subject: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-    username: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-    email: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-    roles: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-    permissions: Annotated[tuple[str, ...] | None, Optional(_TEXTS)] = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class IssuerSection:
     """One of ``zervi.issuers``: exactly one of the two ``jwks_*`` and ``secret_*`` is given."""
 
@@ -146,7 +126,7 @@ class IssuerSection:
     )
     ca_file: Annotated[Path | None, Optional(File())] = None
     allow_missing_issuer: Annotated[bool, Flag()] = False
-    claims: Annotated[IssuerClaims, Section(IssuerClaims)] = IssuerClaims()
+    claims: Annotated[IssuerClaims, Section(IssuerClaims)] = field(default_factory=IssuerClaims)
     role_permissions: Annotated[Mapping[str, tuple[str, ...]] | None, Optional(_GRANTS)] = None
     grantable: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
     grantable_roles: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
@@ -194,7 +174,7 @@ class Zervi:
 
     issuers: Annotated[tuple[IssuerSection, ...], List(Section(IssuerSection), min_items=1)]
     leeway: Annotated[float, Duration("0s", "5m")] = 30.0
-    claims: Annotated[ClaimsSection, Section(ClaimsSection)] = ClaimsSection()
+    claims: Annotated[ClaimsSection, Section(ClaimsSection)] = field(default_factory=ClaimsSection)
     role_permissions: Annotated[Mapping[str, tuple[str, ...]], _GRANTS] = field(
         default_factory=dict
     )
@@ -207,15 +187,18 @@ class Zervi:
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityHeaderNames:
-    """``policy.identity_headers``: the headers that carry the principal to the upstream."""
+    """``policy.identity_headers``: the headers that carry the principal to the upstream.
 
-    subject: Annotated[str, Text(identity_header)] = "x-user-id"
-    username: Annotated[str, Text(identity_header)] = "x-username"
-    email: Annotated[str, Text(identity_header)] = "x-user-email"
-    roles: Annotated[str, Text(identity_header)] = "x-user-role"
-    permissions: Annotated[str, Text(identity_header)] = "x-user-permissions"
-    issuer: Annotated[str, Text(identity_header)] = "x-user-issuer"
-    service: Annotated[str, Text(identity_header)] = "x-service-id"
+    None: the upstream does not get this part.
+    """
+
+    subject: Annotated[str | None, _IDENTITY_HEADER] = "x-user-id"
+    username: Annotated[str | None, _IDENTITY_HEADER] = "x-username"
+    email: Annotated[str | None, _IDENTITY_HEADER] = "x-user-email"
+    roles: Annotated[str | None, _IDENTITY_HEADER] = "x-user-role"
+    permissions: Annotated[str | None, _IDENTITY_HEADER] = "x-user-permissions"
+    issuer: Annotated[str | None, _IDENTITY_HEADER] = "x-user-issuer"
+    service: Annotated[str | None, _IDENTITY_HEADER] = "x-service-id"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,15 @@ Rules read untyped values, not the model, so that they apply even if another key
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
+from sidecar.config import header_rules
 from sidecar.config.model import (
-    IdentityHeaderNames,
     Jwks,
     Listen,
     Probe,
 )
 from sidecar.documents.findings import Place, Problem, quoted
-from sidecar.documents.untyped import at, duration, mapping, sequence, texts
+from sidecar.documents.untyped import at, duration, mapping, sequence
 
 _KEY_SOURCES = ("jwks_url", "jwks_file")
 _SECRET_SOURCES = ("secret_env", "secret_file")
@@ -40,7 +39,7 @@ def problems(document: object) -> Iterator[Problem]:
         if isinstance(source, dict):
             yield from _token_source(source, ("zervi", "token_sources", index))
     yield from _jwks(mapping(at(document, "zervi", "jwks")))
-    yield from _headers(document)
+    yield from header_rules.problems(document)
     yield from _probe(mapping(at(document, "upstream", "probe")))
     if looma := mapping(at(document, "looma")):
         yield from _looma(looma)
@@ -169,43 +168,6 @@ def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:
             "`unknown_key_wait` must not be longer than `timeout`",
             "a fetch ends after `timeout`",
         )
-
-
-def _headers(document: object) -> Iterator[Problem]:
-    identity = mapping(at(document, "policy", "identity_headers"))
-    names = {
-        part: str(identity.get(part, name)).lower()
-        for part, name in asdict(IdentityHeaderNames()).items()
-    }
-    first: dict[str, str] = {}
-    for part, name in names.items():
-        other = first.setdefault(name, part)
-        if other != part:
-            key = part if part in identity else other
-            yield Problem(
-                ("policy", "identity_headers", key),
-                "same-header",
-                f"`{other}` and `{part}` use the same header, {quoted(name)}",
-            )
-    # The default may contain one too; then only the client's header is removed.
-    for index, name in enumerate(texts(at(document, "policy", "remove_headers"))):
-        if name.lower().replace("_", "-") in first:
-            part = first[name.lower().replace("_", "-")]
-            yield Problem(
-                ("policy", "remove_headers", index),
-                "same-header",
-                f"{quoted(name)} is both removed and the identity header of `{part}`",
-                "identity headers from clients are always removed",
-            )
-    for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
-        header = mapping(source).get("header")
-        if isinstance(header, str) and header.lower() in first:
-            yield Problem(
-                ("zervi", "token_sources", index, "header"),
-                "same-header",
-                f"{quoted(header)} is also the identity header of `{first[header.lower()]}`",
-                "the upstream could not tell a token from an identity",
-            )
 
 
 def _probe(probe: Mapping[str, object]) -> Iterator[Problem]:

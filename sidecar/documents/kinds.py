@@ -233,23 +233,32 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A mapping whose keys the operator chooses."""
+    """A mapping whose keys the operator chooses; ``key`` is what each key is."""
 
     of: Kind
+    key: Text = Text()
+    max_items: int | None = None
 
     def read(self, value: object, place: Place, notes: Notes) -> dict[str, Any]:
         """Read a mapping."""
         if not isinstance(value, dict):
             raise notes.wrong_type(value, place, "a mapping of keys")
+        if self.max_items is not None and len(value) > self.max_items:
+            message = f"has {len(value)} keys; the maximum is {self.max_items}"
+            raise notes.refuse(place, "bad-value", message)
         entries: dict[str, Any] = {}
         refused = False
-        for key, entry in value.items():
+        for written, entry in value.items():
+            here = (*place, written)
             try:
-                entries[Text().read(key, (*place, key), notes)] = self.of.read(
-                    entry, (*place, key), notes
-                )
+                key, read = self.key.read(written, here, notes), self.of.read(entry, here, notes)
             except RefusedError:
                 refused = True
+                continue
+            if key in entries:
+                notes.refuse(here, "duplicate-key", f"is the key {quoted(key)} a second time")
+                refused = True
+            entries[key] = read
         if refused:
             raise RefusedError
         return entries

@@ -45,13 +45,15 @@ _SEPARATOR = re.compile(r"[^a-z0-9]")
 # Cached sets of header names, and the characters of one: similar clients send the same names.
 _MAX_REMOVALS = 256
 _MAX_NAMES = 1024
+_MAX_KEPT = 256  # sets of identity headers: nearly all callers have one of a few
 
 
 class AnswerSettings(NamedTuple):
     """What is removed from allowed requests, and the CORS headers of responses.
 
     Header names are lower-case; ``remove_with_hosts`` is for a policy that names hosts.
-    ``cors`` is None where Envoy or the upstream sets those headers.
+    ``cors`` is None where Envoy or the upstream sets those headers. ``claim_headers`` are the
+    headers that any issuer's claims may set.
     """
 
     identity_headers: IdentityHeaders = IdentityHeaders()
@@ -60,6 +62,11 @@ class AnswerSettings(NamedTuple):
     token_sources: tuple[TokenSource, ...] = ()
     cors: Cors | None = None
     remove_with_hosts: tuple[str, ...] = ()
+    claim_headers: tuple[str, ...] = ()
+
+    def never_from_clients(self) -> tuple[str, ...]:
+        """Return the headers that only the sidecar sets."""
+        return (*self.identity_headers.never_from_clients(), *self.claim_headers)
 
 
 class Responder:
@@ -68,7 +75,7 @@ class Responder:
     def __init__(self, settings: AnswerSettings, *, names_hosts: bool = False) -> None:
         self._settings = settings
         self._names_hosts = names_hosts
-        removed = {*settings.identity_headers, *settings.remove_headers}
+        removed = {*settings.never_from_clients(), *settings.remove_headers}
         removed.update(settings.remove_with_hosts if names_hosts else ())
         withheld = () if settings.forward_authorization else settings.token_sources
         removed.update(source.name for source in withheld if source.kind == "header")
@@ -140,7 +147,8 @@ class Responder:
         verified = decision.verified
         identity = () if verified is None else verified.identity
         names = self._settings.identity_headers
-        if decision.reason is Reason.OK and identity[0][0] not in (names.subject, names.service):
+        begins = (names.subject, names.service)
+        if decision.reason is Reason.OK and None not in begins and identity[0][0] not in begins:
             raise TypeError("an identity must begin with the subject or the service")
         parts = wire.headers(identity)
         if len(parts) != len(identity):
@@ -153,6 +161,8 @@ class Responder:
             removed = wire.removals(others)
             if len(removed) != len(others):
                 raise TypeError("the answer lacks a removal")
+            if len(self._removed_beside) >= _MAX_KEPT:
+                self._removed_beside.clear()
             removals = self._removed_beside[kept] = b"".join(removed)
         headers = b"".join((*parts, removals))
         route = decision.route

@@ -24,7 +24,7 @@ from sidecar.documents.findings import Finding, Place, Problem, info, quoted, wa
 from sidecar.documents.located import located
 from sidecar.documents.spelling import likely_typos
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
-from sidecar.review import lint, method_override, overlap, readings, secret_scan
+from sidecar.review import claims, lint, method_override, overlap, readings, secret_scan
 
 NAMED = 5  # headers that a message names
 LONG_LEEWAY = 60.0  # seconds; clocks synchronised by NTP differ by far less
@@ -90,6 +90,7 @@ def of_settings(document: object) -> Iterator[Problem]:
             "the upstream gets CORS preflights without a token and runs its OPTIONS handlers",
             "answer them here or in Envoy; forward is for an upstream that answers CORS itself",
         )
+    yield from claims.problems(document)
     for place, grants in _role_permissions(document):
         yield from _wide_grants(place, grants)
         yield from _large_grants(place, grants, document)
@@ -211,7 +212,7 @@ def _large_grants(
 ) -> Iterator[Problem]:
     """Yield each role that no identity can have, even if the rest of it is minimal."""
     names = mapping(at(document, "policy", "identity_headers"))
-    shown = {key: name for key, name in names.items() if isinstance(name, str)}
+    shown = {key: name for key, name in names.items() if isinstance(name, str | None)}
     headers = IdentityHeaders()._replace(
         **{key: name for key, name in shown.items() if key in IdentityHeaders._fields}
     )

@@ -23,6 +23,7 @@ from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
 from sidecar.workbench.caller_steps import Step, describe, not_granted, requirements
 from sidecar.workbench.candidates import near_misses, not_selected
+from sidecar.workbench.claim_steps import claim_texts
 from sidecar.workbench.engine import Judged, PolicyEngine
 from sidecar.workbench.logs import CallerField
 from sidecar.workbench.principals import Caller, GivenClaims
@@ -149,7 +150,10 @@ class _Words:
             self._add(Step("token", True, f"the claims count as verified{issuer}"))
         self._add(Step("claims", True, describe(verified.principal, self._lacks)))
         if claims is not None:
-            self._add(*not_granted(claims, verified, self._snapshot.issuers[verified.issuer]))
+            issuer_of = self._snapshot.issuers[verified.issuer]
+            for text in claim_texts(claims, issuer_of, verified.principal.kind):
+                self._add(Step("claim", None, one_line(text)))
+            self._add(*not_granted(claims, verified, issuer_of))
 
     def refused(self, error: TokenError) -> None:
         failed = next(name for name in ("credential", *CHECKS) if name not in self._passed)

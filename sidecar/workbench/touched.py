@@ -29,7 +29,7 @@ def touched(config: Config) -> Touched:
     sources = [source.name for source in withheld if source.kind == "header"]
     if any(source.kind == "cookie" for source in withheld):
         sources.append("cookie")  # rewritten without the token
-    identity = answers.identity_headers
+    identity = answers.never_from_clients()
     return Touched(
         tuple(dict.fromkeys((*identity, *removed, *sources))),
         tuple(name for name in removed if name not in identity),

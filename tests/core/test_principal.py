@@ -182,14 +182,14 @@ def test_a_service_without_a_proper_id_is_refused(value: object) -> None:
         ({"role": "", "roles": ["", "a"]}, ("a",)),
         ({"role": "a,b c"}, ("a,b c",)),
         ({"role": None, "roles": None}, ()),
-        ({"role": 1, "roles": {"a": True}}, ()),
-        ({"role": True, "roles": [1, None, ["a"], {"a": 1}, "b"]}, ("b",)),
+        ({"role": 1, "roles": {"a": True}}, ("1",)),
+        ({"role": True, "roles": [1, None, ["a"], {"a": 1}, 1.5, False, "b"]}, ("1", "b")),
     ],
 )
 def test_roles_are_the_union_of_role_and_roles(
     claims: dict[str, Any], roles: tuple[str, ...]
 ) -> None:
-    """Each once, in order; what is not text is ignored."""
+    """Each once, in order; integers as text; what else is not text is ignored."""
     assert principal(**claims).roles == roles
 
 
@@ -202,7 +202,7 @@ def test_those_who_hold_the_same_share_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1, ["*"], {}]]
+    "value", [None, "data:read", "*", 1, True, {"*": True}, [], [None, 1.0, True, ["*"], {}]]
 )
 def test_permissions_that_are_not_a_list_of_text_are_ignored(value: object) -> None:
     """In particular, text is not a list of one."""
@@ -213,11 +213,17 @@ def test_permissions_that_are_not_a_list_of_text_are_ignored(value: object) -> N
 def test_permissions_are_the_token_s_own_and_those_of_its_roles() -> None:
     """Each once, the token's own first."""
     found = principal(permissions=["x", "data:read", 5, "x", ""], roles=["admin", "super_admin"])
-    assert found.permissions == ("x", "data:read", "cluster:manage", "*")
+    assert found.permissions == ("x", "data:read", "5", "cluster:manage", "*")
     assert found.granted == set(found.permissions)
 
 
-@pytest.mark.parametrize("value", [5, True, [], {}, ["alice"]])
+def test_a_number_is_a_name_as_text() -> None:
+    """Some issuers name their users by a number."""
+    found = principal(username=5, email=0)
+    assert (found.username, found.email) == ("5", "0")
+
+
+@pytest.mark.parametrize("value", [5.0, True, [], {}, ["alice"]])
 def test_a_name_that_is_not_text_is_ignored(value: object) -> None:
     """The token is not refused."""
     found = principal(username=value, email=value)

@@ -111,7 +111,7 @@ async def attack(stack: Stack, process: Process, ingress: int, stats: int) -> li
     ):
         assert not 0 < await _status(ingress, target, *headers) < 400, target
     assert not stack.basic_server.received
-    names = (*IdentityHeaders(), *REMOVED_HEADERS)
+    names = (*IdentityHeaders().never_from_clients(), *REMOVED_HEADERS)
     spoofed = [(name, "spoofed") for name in names]
     statuses = [
         await _status(ingress, f"/api/services/a?access_token={STOLEN}", bearer, *spoofed),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.model import IssuerClaims, Settings
+from sidecar.config.claims import IssuerClaims
+from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry
 from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.documents.kinds import Duration, Integer, Kind, List, Notes

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.app import wiring
+from sidecar.core.tokens.claims import Path as ClaimPath
+from sidecar.core.tokens.claims import Split
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import ClaimNames
 from sidecar.core.tokens.principal import IdentityHeaders
@@ -130,6 +132,59 @@ def test_an_identity_header_may_have_a_name_that_is_removed_by_default(files: Fi
     answers = wiring.answers(files.load())
     assert answers.identity_headers.subject in answers.remove_headers
     assert answers.remove_with_hosts
+
+
+def test_a_claim_is_a_name_a_path_or_a_text_to_be_split(files: Files) -> None:
+    files.write(
+        sidecar="""
+zervi:
+  issuers:
+    - {issuer: a, secret_env: ZERVI_JWT_SECRET}
+    - issuer: b
+      secret_env: ZERVI_JWT_SECRET
+      claims: {permissions: [permissions, {claim: scope, split: space}], headers: {X-Org: [org]}}
+  claims:
+    roles: [role, roles, [realm_access, roles], [resource_access, "*", roles], [tid]]
+    permissions: [{claim: [ext, scp], split: comma}]
+    headers: {X-Tenant-Id: [tid, [ext, tid]]}
+"""
+        + POLICY
+    )
+    config = files.load()
+    shared, own = (issuer.claims for issuer in config.issuers)
+    realm, clients = (
+        ClaimPath(("realm_access", "roles")),
+        ClaimPath(("resource_access", "*", "roles")),
+    )
+    assert shared.roles == own.roles == ("role", "roles", realm, clients, "tid")
+    assert shared.permissions == (Split(ClaimPath(("ext", "scp")), ","),)
+    assert own.permissions == ("permissions", Split("scope", " "))
+    assert shared.headers == {"x-tenant-id": ("tid", ClaimPath(("ext", "tid")))}
+    assert own.headers == {"x-org": ("org",)}
+    assert {"x-tenant-id", "x-org"} < {*wiring.answers(config).never_from_clients()}
+
+
+def test_an_identity_header_that_is_off_is_still_removed_from_clients(files: Files) -> None:
+    names = "{subject: null, email: null, roles: x-roles}"
+    files.write(sidecar=ISSUERS + f"policy: {{file: routes.yaml, identity_headers: {names}}}\n")
+    config = files.load()
+    assert config.identity_headers == IdentityHeaders(None, email=None, roles="x-roles")
+    assert {"x-user-id", "x-user-email", "x-roles"} < {*wiring.answers(config).never_from_clients()}
+
+
+def test_a_header_is_not_both_removed_and_set_from_claims(files: Files) -> None:
+    claims = "issuers: [{issuer: z, secret_env: ZERVI_JWT_SECRET, claims: {headers: {x-a: [a]}}}]"
+    policy = "policy: {file: routes.yaml, remove_headers: [X_A], identity_headers: {email: null}}\n"
+    files.write(sidecar=f"zervi: {{{claims}}}\n" + policy)
+    (line,) = files.lines()
+    assert "`X_A` is both removed and set from claims" in line
+
+
+def test_a_header_from_claims_may_have_the_name_of_one_that_is_off(files: Files) -> None:
+    headers = "claims: {headers: {x-user-email: [mail]}}, "
+    policy = "policy: {file: routes.yaml, identity_headers: {email: null}}\n"
+    files.write(sidecar=ISSUERS.replace("issuers:", headers + "issuers:") + policy)
+    assert files.load().issuers[0].claims.headers == {"x-user-email": ("mail",)}
 
 
 def test_a_configured_list_of_removed_headers_replaces_the_default(files: Files) -> None:

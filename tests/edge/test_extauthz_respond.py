@@ -13,13 +13,14 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.credentials import MAX_COOKIES, TokenSource
+from sidecar.core.tokens.issuers import ClaimNames
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
 from sidecar.extauthz.respond import AnswerSettings, Responder
 from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption, OkHttpResponse
-from tests.support.checks import PERMISSION_DENIED, ask, check_request, envelope_of, service
+from tests.support.checks import OK, PERMISSION_DENIED, ask, check_request, envelope_of, service
 from tests.support.policies import (
     BEARER,
     HS256,
@@ -252,6 +253,60 @@ def test_a_removed_header_that_is_an_identity_header_too_is_set() -> None:
     assert "x-webauth-user" not in told.headers_to_remove
     told = read(responder.build(Allow(Reason.PUBLIC, PUBLIC))).ok_response
     assert "x-webauth-user" in told.headers_to_remove
+
+
+@pytest.mark.parametrize("off", IdentityHeaders._fields)
+def test_an_identity_header_that_is_off_is_removed_and_never_set(off: str) -> None:
+    """Each of the seven by itself, in every spelling."""
+    default = getattr(IdentityHeaders(), off)
+    names = IdentityHeaders()._replace(**{off: None})
+    responder = Responder(AnswerSettings(names))
+    seen = snapshot()._replace(identity_headers=names)
+    token = bearer(permissions=["closed:read"], roles=["r"], username="u", email="e")
+    decision = decide(request(headers=token), seen, {}, NOW)
+    assert isinstance(decision, Allow)
+    other = default.replace("-", "_")
+    added = responder.addendum(request(headers={other: [b"4"]}), "id")
+    told = read(responder.build(decision) + added)
+    assert told.status.code == OK
+    sent = {option.header.key for option in told.ok_response.headers}
+    assert sent == {*IdentityHeaders()} - {default, "x-service-id"}
+    assert {default, other} <= {*told.ok_response.headers_to_remove}
+
+
+def test_a_header_from_claims_is_set_or_else_removed() -> None:
+    """Also where another issuer's tokens have it, on public routes, and in every spelling."""
+    (issuer,) = snapshot().issuers
+    issuer = issuer._replace(claims=ClaimNames(headers={"x-tenant-id": ("tid",)}))
+    seen = snapshot()._replace(issuers=(issuer,))
+    responder = Responder(AnswerSettings(claim_headers=("x-tenant-id", "x-org")))
+    for tid in ("t 1", None):
+        token = bearer(permissions=["closed:read"], tid=tid)
+        decision = decide(request(headers=token), seen, {}, NOW)
+        assert isinstance(decision, Allow)
+        told = read(responder.build(decision)).ok_response
+        sent = {option.header.key: option.header.value for option in told.headers}
+        assert sent.get("x-tenant-id") == (tid and "t%201")
+        assert ("x-tenant-id" in told.headers_to_remove) is (tid is None)
+        assert "x-org" in told.headers_to_remove
+    odd = {"x_tenant_id": [b"4"], "X.Org".lower(): [b"4"]}
+    added = responder.addendum(request(headers=odd), "id")
+    told = read(responder.build(Allow(Reason.PUBLIC, PUBLIC)) + added).ok_response
+    assert {"x-tenant-id", "x-org", "x_tenant_id", "x.org"} <= {*told.headers_to_remove}
+
+
+def test_many_sets_of_headers_leave_little_behind() -> None:
+    """Which headers a token has is up to its claims."""
+    names = [f"x-{number}" for number in range(9)]
+    responder = Responder(AnswerSettings(claim_headers=tuple(names)))
+    known = verified()
+    for number in range(2**9):
+        more = tuple((name, "v") for bit, name in enumerate(names) if number >> bit & 1)
+        allow = Allow(Reason.OK, PROTECTED, known._replace(identity=(*known.identity, *more)))
+        told = read(responder.build(allow)).ok_response
+        assert {*told.headers_to_remove} >= {*names} - {name for name, _ in more}
+        assert not {*told.headers_to_remove} & {name for name, _ in more}
+    assert len(responder._removed_beside) <= 256
 
 
 def test_a_public_route_removes_every_identity_header() -> None:

@@ -33,7 +33,7 @@ FAULTS = [
     )
     for what in ("raise", "none", "true", "empty", "list", "object")
 ]
-SET = IdentityHeaders()
+SET = IdentityHeaders().never_from_clients()
 NAMES = (*SET, *REMOVED)
 
 

@@ -16,7 +16,7 @@ import pytest
 import sidecar.core
 import sidecar.extauthz
 from sidecar.core import decision, names, preflight
-from sidecar.core.tokens import credentials, principal, strict_json
+from sidecar.core.tokens import claims, credentials, principal, strict_json
 from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.service import CheckService
@@ -36,7 +36,7 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     tokens._check_secrets: NONSENSE,
     tokens.recheck: (None,),
     strict_json._check_depth: NONSENSE,
-    principal._first: (0,),  # a claim of 0 is a subject
+    claims.first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
     decision.still_valid: (True,),
     credentials.cookie_value: (None,),

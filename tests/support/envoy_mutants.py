@@ -183,4 +183,4 @@ def silent() -> Iterator[Mutant]:
 def wanted() -> Wanted:
     """Return what the sidecar needs from Envoy by default."""
     removed = PolicySection.remove_headers
-    return Wanted("127.0.0.1:9001", (*IdentityHeaders(), *removed), removed)
+    return Wanted("127.0.0.1:9001", (*IdentityHeaders().never_from_clients(), *removed), removed)

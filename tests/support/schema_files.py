@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sidecar.config.claims import ManyClaim, OneClaim, SplitSection
 from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry, RouteFile
+from sidecar.core.tokens.claims import MAX_STEPS
 from sidecar.documents.kinds import (
     Choice,
     Duration,
@@ -70,8 +72,20 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
             listed |= {"maxItems": max_items} if max_items is not None else {}
             listed |= {"uniqueItems": True} if unique else {}
             return {"anyOf": [listed["items"], listed]} if or_one else listed
-        case Mapped(of):
-            return {"type": "object", "additionalProperties": schema_of(of, name, page)}
+        case Mapped(of, _, max_items):
+            mapped = {"type": "object", "additionalProperties": schema_of(of, name, page)}
+            return mapped if max_items is None else {**mapped, "maxProperties": max_items}
+        case OneClaim():
+            path = {
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+                "maxItems": MAX_STEPS,
+            }
+            return {"anyOf": [{"type": "string"}, path]}
+        case ManyClaim():
+            split = section(SplitSection, "", Page(""))
+            return {"anyOf": [*schema_of(OneClaim(), name, page)["anyOf"], split]}
         case Section(of):
             return section(of, name, page)
         case Choice(words):

@@ -212,22 +212,25 @@ def _names_somebody(claims: Mapping[str, Any], issuer: RuleIssuer) -> bool:
     roles: dict[str, None] = {}
     for name in ("role", "roles"):
         value = claims.get(name)
-        for item in [value] if type(value) is str else value if type(value) is list else []:
-            if type(item) is str and item and _is_listed(item, issuer.grantable_roles):
-                roles[item] = None
+        for item in value if type(value) is list else [value]:
+            text = str(item) if type(item) in (str, int) else ""
+            if text and _is_listed(text, issuer.grantable_roles):
+                roles[text] = None
     permissions: dict[str, None] = {}
     own = claims.get("permissions")
     granted = [permission for role in roles for permission in issuer.role_permissions.get(role, ())]
-    for item in [*(own if type(own) is list else []), *granted]:
-        if type(item) is str and item and _is_listed(item, issuer.grantable):
+    listed = [str(item) for item in own if type(item) in (str, int)] if type(own) is list else []
+    for item in [*listed, *granted]:
+        if item and _is_listed(item, issuer.grantable):
             permissions[item] = None
         elif item == "*":
             permissions |= dict.fromkeys(issuer.grantable)
     sent = {"x-user-issuer": _length(issuer.name)}
     sent["x-user-id" if service is None else "x-service-id"] = _length(subject)
     for header, claim in (("x-username", "username"), ("x-user-email", "email")):
-        text = claims.get(claim)
-        sent[header] = _length(text) if service is None and type(text) is str else 0
+        value = claims.get(claim)
+        named = service is None and type(value) in (str, int)
+        sent[header] = _length(str(value)) if named else 0
     for header, items in (("x-user-role", roles), ("x-user-permissions", permissions)):
         sent[header] = sum(_length(item, ",") for item in items) + max(0, len(items) - 1)
     return sum(len(header) + length for header, length in sent.items() if length) <= 8192

@@ -22,7 +22,7 @@ zervi: {issuers: [{issuer: zervi, jwks_url: "https://zervi.local/keys"}]}
 policy: {file: routes.yaml}
 """
 STDOUT = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
-ANYTHING = Wanted("127.0.0.1:9001", tuple(IdentityHeaders()))
+ANYTHING = Wanted("127.0.0.1:9001", IdentityHeaders().never_from_clients())
 
 
 class Doctor:

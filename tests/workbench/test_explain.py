@@ -28,8 +28,8 @@ class Explain:
         out, err = self._capsys.readouterr()
         return out if code == 0 else err
 
-    def steps(self, *arguments: str) -> list[tuple[str, bool | None, str]]:
-        body = json.loads(self(*arguments, "--json"))
+    def steps(self, *arguments: str, config: str = SIDECAR) -> list[tuple[str, bool | None, str]]:
+        body = json.loads(self(*arguments, "--json", config=config))
         return [(step["name"], step["held"], step["text"]) for step in body["steps"]]
 
 
@@ -40,11 +40,82 @@ def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
 
 def test_a_missing_permission_is_named(explain: Explain) -> None:
     steps = explain.steps("--path", "/both", "--as", "alice", "--fixtures", PEOPLE)
-    assert [name for name, _, _ in steps] == [
+    assert [name for name, _, _ in steps if name != "claim"] == [
         "path", "route", "credential", "token", "claims", "principals", "permissions",
     ]  # fmt: skip
     lacking = "permission_denied: all of orders:read, orders:admin; missing: orders:admin"
     assert steps[-1] == ("permissions", False, lacking)
+
+
+CLAIMS = """
+zervi:
+  issuers:
+    - issuer: zervi
+      secret_env: ZERVI_JWT_SECRET
+      claims:
+        roles: [role, [realm_access, roles], [apps, "*", roles], [flags, "*"]]
+        permissions: [permissions, {claim: scope, split: space}, items]
+        headers: {x-tenant: [[org, tid], tid], x-verified: [email_verified]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("claims", "part", "wanted"),
+    [
+        (
+            {},
+            "permissions",
+            "permissions is not in the token; scope, split at each space is",
+        ),
+        (
+            {"permissions": "a b"},
+            "permissions",
+            "permissions is text, ignored: {claim",
+        ),
+        ({"permissions": {"a": 1}}, "permissions", "permissions is an object, ignored"),
+        ({"permissions": True}, "permissions", "permissions is a boolean, ignored"),
+        ({"permissions": None}, "permissions", "permissions is null, ignored"),
+        ({"permissions": 5}, "permissions", "permissions is a number, ignored"),
+        ({"permissions": ["a", 1]}, "permissions", "permissions is a list, read"),
+        (
+            {"permissions": ["a", 1.5, []]},
+            "permissions",
+            "is a list, 2 of 3 items ignored",
+        ),
+        ({"scope": "a b"}, "permissions", "scope, split at each space is text, read"),
+        ({"role": 5}, "roles", "role is a number, read as text"),
+        ({"role": 5.5}, "roles", "role is a number with a fraction, ignored"),
+        ({"role": ""}, "roles", "role is empty, ignored"),
+        ({"realm_access": {"roles": ["a"]}}, "roles", "[realm_access, roles] is a list, read"),
+        ({"realm_access": ["a"]}, "roles", "[realm_access, roles] is not in the token"),
+        (
+            {"apps": {"a": {"roles": "x"}, "b": {"roles": {}}}},
+            "roles",
+            "leads to 2 values, 1 ignored",
+        ),
+        ({"flags": {"a": True}}, "roles", "[flags, *] leads to 1 value, read"),
+        ({"flags": dict.fromkeys(map(str, range(2000)), 1)}, "", "reaches more than 1000 values"),
+        ({"username": "u"}, "username", "username is text, read"),
+        ({"email": []}, "email", "email is a list, "),
+        ({"org": {"tid": "t"}}, "x-tenant", "[org, tid] is text, read; tid is not in the token"),
+        ({"email_verified": False}, "x-verified", "email_verified is a boolean, read"),
+    ],
+)
+def test_what_each_claim_holds_is_shown(
+    explain: Explain,
+    claims: dict[str, object],
+    part: str,
+    wanted: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = Files(tmp_path)
+    files.write(sidecar=CLAIMS + POLICY)
+    monkeypatch.setenv("ZERVI_JWT_SECRET", SECRET)
+    given = json.dumps({"user_id": 7, **claims})
+    steps = explain.steps("--path", "/x", "--claims", given, config=str(files.config))
+    told = [text for _, _, text in steps if text.startswith(f"{part}: ") or not part]
+    assert any(wanted in text for text in told), steps
 
 
 def test_steps_after_the_first_failure_are_shown_too(explain: Explain) -> None:

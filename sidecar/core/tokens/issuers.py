@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from sidecar.core.tokens.claims import Claim
 from sidecar.core.tokens.keys import KeySet
 
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
@@ -26,13 +27,18 @@ _KEY_BEGINNINGS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-")
 
 
 class ClaimNames(NamedTuple):
-    """The claims for each part of a principal: the first that is not empty; for lists, all."""
+    """The claims for each part of a principal: the first that is not empty.
 
-    subject: tuple[str, ...] = ("user_id", "sub")
-    username: tuple[str, ...] = ("username",)
-    email: tuple[str, ...] = ("email",)
-    roles: tuple[str, ...] = ("role", "roles")
-    permissions: tuple[str, ...] = ("permissions",)
+    For roles and permissions, all of them. ``headers`` names further headers for the upstream, in
+    lower case, and the claims for each.
+    """
+
+    subject: tuple[Claim, ...] = ("user_id", "sub")
+    username: tuple[Claim, ...] = ("username",)
+    email: tuple[Claim, ...] = ("email",)
+    roles: tuple[Claim, ...] = ("role", "roles")
+    permissions: tuple[Claim, ...] = ("permissions",)
+    headers: Mapping[str, tuple[Claim, ...]] = {}
 
 
 class Issuer(NamedTuple):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.route import Route
+from sidecar.core.tokens.claims import Claim, Split, as_text, first, single, texts
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.grantable import Patterns, patterns_of
 from sidecar.core.tokens.issuers import Issuer
@@ -47,6 +48,7 @@ class Principal(NamedTuple):
 
     ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` replaces
     ``*`` where the issuer may not grant everything: the principal has each name that they match.
+    ``headers`` are further headers for the upstream, from claims, with escaped values.
     """
 
     kind: Kind
@@ -58,18 +60,29 @@ class Principal(NamedTuple):
     permissions: tuple[str, ...] = ()
     granted: frozenset[str] = frozenset()
     patterns: Patterns | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class IdentityHeaders(NamedTuple):
-    """The header that carries each part of the principal to the upstream; lower-case."""
+    """The header that carries each part of the principal to the upstream; lower-case.
 
-    subject: str = "x-user-id"
-    username: str = "x-username"
-    email: str = "x-user-email"
-    roles: str = "x-user-role"
-    permissions: str = "x-user-permissions"
-    issuer: str = "x-user-issuer"
-    service: str = "x-service-id"
+    None: the upstream does not get that part.
+    """
+
+    subject: str | None = "x-user-id"
+    username: str | None = "x-username"
+    email: str | None = "x-user-email"
+    roles: str | None = "x-user-role"
+    permissions: str | None = "x-user-permissions"
+    issuer: str | None = "x-user-issuer"
+    service: str | None = "x-service-id"
+
+    def never_from_clients(self) -> tuple[str, ...]:
+        """Return the names that clients must not set: the default name for each that is off."""
+        return tuple(
+            default if name is None else name
+            for name, default in zip(self, self._field_defaults.values(), strict=True)
+        )
 
 
 class Refusal(NamedTuple):
@@ -101,23 +114,24 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
         username = email = None
     else:
         kind = Kind.USER
-        subject = _subject(_first(claims, names.subject))
-        username = _text(_first(claims, names.username))
-        email = _text(_first(claims, names.email))
+        subject = _subject(first(claims, names.subject))
+        username = as_text(first(claims, names.username))
+        email = as_text(first(claims, names.email))
     if issuer.subject_pattern is not None and not _matches(issuer.subject_pattern, subject):
         raise TokenError(Reason.TOKEN_CLAIMS, "the subject does not match subject_pattern")
-    listed = [_listed(claims.get(name), text_counts=True) for name in names.roles]
+    listed = [texts(claims, claim, text_counts=True) for claim in names.roles]
     if issuer.grantable_roles is not None:
         listed = [filter(patterns_of(issuer.grantable_roles).hold, part) for part in listed]
     roles, _ = _shared(_union(listed))
-    own = [_listed(claims.get(name), text_counts=False) for name in names.permissions]
+    own = [texts(claims, claim, text_counts=False) for claim in names.permissions]
     parts = [*own, *(issuer.role_permissions.get(role, ()) for role in roles)]
     patterns = None
     if issuer.grantable is not None:
         parts, patterns = _limited(parts, patterns_of(issuer.grantable))
     permissions, granted = _shared(_union(parts))
+    headers = _claim_headers(claims, names.headers) if names.headers else ()
     return Principal(
-        kind, subject, issuer.name, username, email, roles, permissions, granted, patterns
+        kind, subject, issuer.name, username, email, roles, permissions, granted, patterns, headers
     )
 
 
@@ -167,15 +181,16 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
     Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
     """
     subject = names.subject if principal.kind is Kind.USER else names.service
-    texts = (
+    alone = (
         (subject, principal.subject),
         (names.username, principal.username),
         (names.email, principal.email),
         (names.issuer, principal.issuer),
     )
     lists = ((names.roles, principal.roles), (names.permissions, held_by(principal)))
-    headers = [(name, _escaped(text)) for name, text in texts if text not in (None, "")]
-    headers += [(name, _escaped_list(items)) for name, items in lists if items != ()]
+    headers = [(name, _escaped(text)) for name, text in alone if name and text not in (None, "")]
+    headers += [(name, _escaped_list(items)) for name, items in lists if name and items != ()]
+    headers += principal.headers
     if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
         raise _too_large()
     return tuple(headers)
@@ -188,33 +203,35 @@ def held_by(principal: Principal) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*principal.permissions, *principal.patterns.texts)))
 
 
-def _first(claims: Mapping[str, Any], names: Iterable[str]) -> object:
-    """Return the first claim that is not empty."""
-    for name in names:
-        value: object = claims.get(name)
-        if value is not None and value != "":
+def _claim_headers(
+    claims: Mapping[str, Any], names: Mapping[str, tuple[Claim, ...]]
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers whose claims have a value: for each, the first claim that has one."""
+    found = ((name, _header_value(claims, among)) for name, among in names.items())
+    return tuple((name, value) for name, value in found if value)
+
+
+def _header_value(claims: Mapping[str, Any], among: tuple[Claim, ...]) -> str:
+    """Return the escaped value of the first claim that has one; lists are joined by commas."""
+    for claim in among:
+        value = single(claims, claim)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        text = None if isinstance(claim, Split) else as_text(value)
+        if text is None:
+            value = _escaped_list(_union([texts(claims, claim, text_counts=True)]))
+        else:
+            value = _escaped(text)
+        if value:
             return value
-    return None
+    return ""
 
 
 def _subject(value: object) -> str:
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    text = as_text(value)
+    if text:
+        return text
     raise TokenError(Reason.TOKEN_CLAIMS, "the subject is missing, or not text or an integer")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _listed(value: object, *, text_counts: bool) -> Iterable[str]:
-    if isinstance(value, str):
-        return (value,) if text_counts else ()
-    if isinstance(value, list):
-        return (item for item in value if isinstance(item, str))
-    return ()
 
 
 def _matches(pattern: str, subject: str) -> bool:
