@@ -17,7 +17,7 @@ MAX_STEPS: Final = 8  # of a path; the tokens of the field use four
 # of the field hold some dozens, and the identity headers have room for no more than this.
 MAX_REACHED: Final = 1000
 
-_TEXTS: Final = frozenset({str, int})  # a boolean, whose type is another, is no text
+_TEXTS: Final = frozenset({str, int})  # a boolean, whose type is another, is not text
 
 _NO_KEY: Final = (None, False, 0, "")  # how an object says that it does not have one of its keys
 
@@ -73,7 +73,7 @@ def single(claims: Mapping[str, Any], claim: Claim) -> object:
     """Return the one value of a claim, None if there is none.
 
     Where the path leads through a list, that list is returned: which of its objects is meant is
-    unknown, and a list is no name of anybody.
+    unknown, and a list does not name anybody.
     """
     if isinstance(claim, str):
         return claims.get(claim)

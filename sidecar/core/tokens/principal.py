@@ -181,14 +181,14 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
     Raises TokenError(token_claims) when names and values exceed MAX_IDENTITY_BYTES together.
     """
     subject = names.subject if principal.kind is Kind.USER else names.service
-    alone = (
+    pairs = (
         (subject, principal.subject),
         (names.username, principal.username),
         (names.email, principal.email),
         (names.issuer, principal.issuer),
     )
     lists = ((names.roles, principal.roles), (names.permissions, held_by(principal)))
-    headers = [(name, _escaped(text)) for name, text in alone if name and text not in (None, "")]
+    headers = [(name, _escaped(text)) for name, text in pairs if name and text not in (None, "")]
     headers += [(name, _escaped_list(items)) for name, items in lists if name and items != ()]
     headers += principal.headers
     if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
