@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core.tokens import base64url, strict_json
-from sidecar.core.tokens.issuers import Issuer
+
+if TYPE_CHECKING:  # what reads an issuer's claims raises TokenError, which has these facts
+    from sidecar.core.tokens.issuers import Issuer
 
 MAX_NAMES: Final = 4  # of a list in a detail, which is one line of a log
 
@@ -32,7 +34,7 @@ class TokenFacts(NamedTuple):
 
 
 def facts_of(
-    alg: object, kid: object, claims: dict[str, Any], issuers: Iterable[Issuer]
+    alg: object, kid: object, claims: dict[str, Any], issuers: "Iterable[Issuer]"
 ) -> TokenFacts:
     """Return the facts of a token that was read."""
     iss = claims.get("iss")
@@ -40,7 +42,7 @@ def facts_of(
     return TokenFacts(kid, iss, claims.get("aud"), alg, issuer)
 
 
-def glance(token: bytes, issuers: Iterable[Issuer]) -> TokenFacts:
+def glance(token: bytes, issuers: "Iterable[Issuer]") -> TokenFacts:
     """Return the facts of a token that is refused as a whole, as far as its parts can be read.
 
     The caller bounds the length.
@@ -51,7 +53,7 @@ def glance(token: bytes, issuers: Iterable[Issuer]) -> TokenFacts:
     return TokenFacts(kid, alg=alg) if claims is None else facts_of(alg, kid, claims, issuers)
 
 
-def _is_named(issuer: Issuer, iss: object) -> bool:
+def _is_named(issuer: "Issuer", iss: object) -> bool:
     """Return whether a token with this ``iss`` (None: without any) is judged by this issuer."""
     return issuer.allow_missing_issuer if iss is None else issuer.name == iss
 
