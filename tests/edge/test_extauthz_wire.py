@@ -35,7 +35,7 @@ def by_protobuf(allow: Allow, removed: tuple[str, ...], decision_id: str) -> byt
         option.header.key, option.header.value = name, value
         option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     kept = {name for name, _ in identity}
-    ok.headers_to_remove.extend(sorted({*removed, *NAMES} - kept))
+    ok.headers_to_remove.extend(sorted({*removed, *NAMES.never_from_clients()} - kept))
     metadata = {"reason": allow.reason, "route": allow.route.name, "target": allow.route.target}
     if allow.verified:
         metadata["subject"] = allow.verified.principal.subject
@@ -69,7 +69,7 @@ def test_an_allow_is_what_protobuf_writes(
     public: bool,
 ) -> None:
     """Whatever is in it; its metadata sorted, as in protobuf's deterministic serialisation."""
-    pairs = ((NAMES.subject, first), *identity)
+    pairs = ((NAMES.subject or "", first), *identity)
     principal = Principal(Kind.USER, subject, "issuer")
     verified = Verified(b"", principal, 0, None, 0.0, 0.0, 0.0, pairs)
     route = Route(0, name, "/a", target)
