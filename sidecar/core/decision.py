@@ -15,7 +15,9 @@ from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import find_token, is_used
 from sidecar.core.tokens.facts import TokenFacts, glance
+from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import permits
+from sidecar.core.tokens.selection import Tries, try_freely
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.core.trace import Trace
 
@@ -100,6 +102,7 @@ def decide(
     now: float,
     steady: float | None = None,
     trace: Trace | None = None,
+    tries: Tries = try_freely,
 ) -> Allow | Deny | Needs:
     """Decide on one request; ``now`` is seconds since the epoch.
 
@@ -108,6 +111,7 @@ def decide(
     verified here is added. A path with several readings (``policy.allow_paths`` and
     ``policy.upstream``) gets the strictest decision of them, and so does a request whose query
     names another method; an allow names the canonical route. ``trace`` receives each step.
+    ``tries`` bounds what a token without a known ``kid`` may cost.
     """
     if not is_method(request.method):
         return _malformed(RequestProblem.INVALID_METHOD, trace)
@@ -121,13 +125,15 @@ def decide(
             named += named_methods(request.target)  # raises unless it is a tuple
     except (PathError, QueryError) as error:
         return _malformed(error.problem, trace)
-    decision = _decide_as(request.method, request, path, snapshot, verified, now, steady, trace)
+    decision = _decide_as(
+        request.method, request, path, snapshot, verified, now, steady, trace, tries
+    )
     for method in named:
         if isinstance(decision, Deny):
             return decision
         if trace:
             trace.check("method", None, f"also judged as {method!r}, which the query names")
-        other = _decide_as(method, request, path, snapshot, verified, now, steady, trace)
+        other = _decide_as(method, request, path, snapshot, verified, now, steady, trace, tries)
         if isinstance(other, Deny):
             return _named_in_query(other, method)
         decision = _stricter(decision, other)
@@ -143,6 +149,7 @@ def _decide_as(
     now: float,
     steady: float | None,
     trace: Trace | None,
+    tries: Tries,
 ) -> Allow | Deny | Needs:
     """Return the strictest decision of the path's readings, for a request by this method."""
     policy = snapshot.policy
@@ -153,7 +160,7 @@ def _decide_as(
             trace.reading(path, segments)
         route = policy.match(request.host, method, segments)
         decision = _decide_route(
-            method, request, route, segments, snapshot, verified, now, steady, trace
+            method, request, route, segments, snapshot, verified, now, steady, trace, tries
         )
         if isinstance(decision, Deny):
             return decision
@@ -170,7 +177,7 @@ def _decide_as(
             if trace:
                 trace.neighbour(path, method, route)
             decision = _decide_route(
-                method, request, route, segments, snapshot, verified, now, steady, trace
+                method, request, route, segments, snapshot, verified, now, steady, trace, tries
             )
             if isinstance(decision, Deny):
                 return _of_neighbour(decision)
@@ -225,7 +232,9 @@ def settle(
     """
     key = needs.key
     if fetched and not key.first:
-        reason, problem = Reason.TOKEN_KEY_UNKNOWN, "the key set lacks the token's key"
+        reason = Reason.TOKEN_KEY_UNKNOWN
+        why = missing_key(key.issuer, key.kid, snapshot.issuers)
+        problem = f"the key set lacks the token's key{why}"
     else:
         reason, problem = Reason.NOT_READY, "no key set could be fetched for the token's key"
     issuer = snapshot.issuers[key.issuer]
@@ -248,6 +257,7 @@ def _decide_route(
     now: float,
     steady: float | None,
     trace: Trace | None,
+    tries: Tries,
 ) -> Allow | Deny | Needs:
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
         preflight = _decide_preflight(request, segments, snapshot, trace)
@@ -264,7 +274,7 @@ def _decide_route(
             trace.check("public", True, "the route is public; tokens are ignored")
         return Allow(Reason.PUBLIC, route)
     try:
-        entry = _authenticate(request, snapshot, verified, now, steady, trace)
+        entry = _authenticate(request, snapshot, verified, now, steady, trace, tries)
     except TokenError as error:
         if trace:
             trace.refused(error)
@@ -321,6 +331,7 @@ def _authenticate(
     now: float,
     steady: float | None,
     trace: Trace | None,
+    tries: Tries,
 ) -> Verified | NeedsKey:
     token = find_token(request, snapshot.token_sources)
     if trace:
@@ -332,7 +343,7 @@ def _authenticate(
         if trace:
             trace.authenticated(entry, None)
         return entry
-    found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace)
+    found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace, tries=tries)
     if isinstance(found, Verified):
         verified[digest] = found
     return found

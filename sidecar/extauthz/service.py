@@ -34,6 +34,7 @@ from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
+from sidecar.extauthz.try_budget import TryBudget
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.net.clock import SINCE_EPOCH, steady
 from sidecar.net.logs import told
@@ -105,6 +106,7 @@ class CheckService:
         self._defer = defer
         self._settings = settings
         self._shadow = shadow
+        self._tries = TryBudget().tries
         self.forget_tokens()
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
@@ -205,8 +207,7 @@ class CheckService:
             return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
         verified = self._verified
         hits, misses = verified.hits, verified.misses
-        started = check.started + SINCE_EPOCH
-        decision = decide(envelope.request, self._snapshot, verified, time.time(), started)
+        decision = self._decision(envelope, check.started + SINCE_EPOCH)
         if verified.hits > hits:
             check.cached = True
         elif verified.misses > misses:
@@ -217,6 +218,10 @@ class CheckService:
         if isinstance(decision, Allow) and key is not None:
             self._repeats.note(key, check.message, envelope, decision, answer)
         return answer
+
+    def _decision(self, envelope: Envelope, now: float) -> Decision | Needs:
+        known, tries = self._verified, self._tries
+        return decide(envelope.request, self._snapshot, known, time.time(), now, None, tries)
 
     def _refresh(self, check: _Check, envelope: Envelope, needs: Needs) -> bytes | Awaitable[bytes]:
         if self._waiting >= MAX_WAITING:
@@ -240,9 +245,7 @@ class CheckService:
                     fetched = await refresh
             except TimeoutError:
                 fetched = False
-            decision = decide(
-                envelope.request, self._snapshot, self._verified, time.time(), steady()
-            )
+            decision = self._decision(envelope, steady())
             if isinstance(decision, Needs):
                 decision = settle(
                     decision, envelope.request, self._snapshot, steady(), fetched=fetched is True

@@ -16,6 +16,7 @@ from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Principal
 from sidecar.core.tokens.verify import CHECKS, NeedsKey, Verified
 from sidecar.documents.findings import one_line
@@ -165,10 +166,14 @@ class _Words:
         self._add(Step(failed, False, one_line(text)))
 
     def unknown_key(self, key: NeedsKey) -> None:
-        text = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {key.kid!r}"
+        failed = next(name for name in CHECKS if name not in self._passed)
+        why = missing_key(key.issuer, key.kid, self._snapshot.issuers)
+        text = f"{Reason.TOKEN_KEY_UNKNOWN}: the key set has no key {key.kid!r}{why}"
+        if key.kid is None:
+            text = f"{Reason.TOKEN_KEY_UNKNOWN}{why}"
         if key.first:
             text = f"{Reason.NOT_READY}: the issuer has no key set yet"
-        self._add(Step("key", False, text))
+        self._add(Step(failed, False, one_line(text)))
 
     def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
         self._add(*requirements(principal, route, segments, self._lacks))

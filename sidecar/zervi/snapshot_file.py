@@ -125,7 +125,7 @@ def encode(sets: Mapping[JwksUrl, KeySet]) -> bytes:
             "issuer": source.issuer,
             "url_sha256": _url_digest(source),
             "fetched_at": keys.fetched_at,
-            "keys": [_jwk(key) for key in keys.keys],
+            "keys": [jwk for key in keys.keys for jwk in _jwks(key)],
         }
         for source, keys in sets.items()
     ]
@@ -212,16 +212,15 @@ def _write_sets(path: Path, sets: Mapping[JwksUrl, KeySet]) -> None:
     write(path, encode(sets))
 
 
-def _jwk(key: Key) -> dict[str, Any]:
+def _jwks(key: Key) -> list[dict[str, Any]]:
+    """Return a key once for each of its algorithms, so that it verifies no others when read."""
     from jwt.algorithms import get_default_algorithms
 
     family = get_default_algorithms()[min(key.algorithms)]  # any algorithm of the key's type
     jwk: dict[str, Any] = family.to_jwk(key.public_key, as_dict=True)
     if key.kid is not None:
         jwk["kid"] = key.kid
-    if len(key.algorithms) == 1:
-        jwk["alg"] = min(key.algorithms)
-    return jwk
+    return [jwk | {"alg": algorithm} for algorithm in sorted(key.algorithms)]
 
 
 def _digest(entries: list[Any]) -> str:

@@ -51,9 +51,9 @@ FAULTS: dict[str, tuple[Answer, str]] = {
     "oct_keys": (document(jwks(OCT)), "oct"),
     "doubled_kid": (
         document(jwks(public("b"), {**public("a"), "kid": "b"})),
-        "two of its keys have the same kid",
+        "2 × another key has its kid",
     ),
-    "101_keys": (document(jwks(*({"kty": "oct"} for _ in range(101)))), "101 keys"),
+    "101_keys": (document(jwks(*({"kty": "oct"} for _ in range(101)))), "none of its 101 keys"),
     "10000_keys": (
         document(json.dumps({"keys": [public("b")] * 10_000}).encode()),
         "larger than 256 KiB",

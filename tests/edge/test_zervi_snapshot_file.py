@@ -124,10 +124,12 @@ async def test_every_kind_of_key_comes_back_as_it_was(tmp_path: Path) -> None:
         jwk(ec_key("P-521"), kid="ec-521"),
         jwk(ed_key()),
         jwk(ed_key("Ed448"), kid="ed448"),
+        *(jwk(rsa_key("two"), kid="two of six", alg=alg) for alg in ("RS512", "PS256")),
+        *(jwk(key, kid="type") for key in (rsa_key("t"), ec_key(name="t"))),
     )
     before = parsed(document)
     after = (await restored(stored(tmp_path / "k", encode({SOURCE: before}))))[0]
-    assert len(before.keys) == 7
+    assert len(before.keys) == 10
     assert [key[:3] for key in after.keys] == [key[:3] for key in before.keys]
     assert after.by_kid.keys() == before.by_kid.keys()
 

@@ -73,11 +73,12 @@ def broken(raw: bytes, issuers: Sequence[RuleIssuer], now: float, leeway: float 
         digests = [hmac.digest(secret, signing_input, "sha256") for secret in issuer.secrets]
         reasons |= set() if signature in digests else {"token_signature"}
     else:
-        key = _key(header, issuer)
-        if isinstance(key, str):
-            return reasons | {key}
-        if not _verifies(header["alg"], key.public, signing_input, signature):
-            reasons.add("token_signature")
+        keys = _keys(header, issuer)
+        if isinstance(keys, str):
+            return reasons | {keys}
+        if not any(_verifies(header["alg"], key.public, signing_input, signature) for key in keys):
+            named = header.get("kid") in [key.kid for key in issuer.keys if key.kid]
+            reasons.add("token_signature" if named else "needs_key")
     if not _names_somebody(claims, issuer):
         reasons.add("token_claims")
     return reasons
@@ -163,18 +164,16 @@ def _is_for(aud: object, audiences: tuple[str, ...]) -> bool:
     return any(audience in aud for audience in audiences)
 
 
-def _key(header: Mapping[str, Any], issuer: RuleIssuer) -> RuleKey | str:
+def _keys(header: Mapping[str, Any], issuer: RuleIssuer) -> list[RuleKey] | str:
     if not issuer.ready:
         return "not_ready"
-    if "kid" in header:
-        named = [key for key in issuer.keys if key.kid == header["kid"]]
-        if not named:
-            return "needs_key"
-        return named[0] if header["alg"] in named[0].algorithms else "token_algorithm"
+    kid = header.get("kid") or None
+    named = [key for key in issuer.keys if kid is not None and key.kid == kid]
+    if named:
+        return named if header["alg"] in named[0].algorithms else "token_algorithm"
     fitting = [key for key in issuer.keys if header["alg"] in key.algorithms]
-    if not fitting:
-        return "needs_key"
-    return fitting[0] if len(fitting) == 1 else "token_key_unknown"
+    without_kid = [key for key in fitting if key.kid is None]
+    return without_kid if kid is not None else fitting
 
 
 def _verifies(alg: str, public: Any, message: bytes, signature: bytes) -> bool:

@@ -63,7 +63,7 @@ def _read_header(part: bytes) -> tuple[str, str | None]:
     typ = header.get("typ")
     if "typ" in header and not (isinstance(typ, str) and typ.lower() in TOKEN_TYPES):
         raise TokenError(Reason.TOKEN_KIND, "the header's typ is not an access token's")
-    return alg, kid
+    return alg, kid or None  # an empty kid, which some libraries send, names no key
 
 
 def _json_object(part: bytes, what: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from sidecar.core.tokens import jws
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.facts import facts_of, glance, listed
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.keys import Key, KeySet
+from sidecar.core.tokens.keys import Key
+from sidecar.core.tokens.near_misses import near_issuer, near_miss
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
 from sidecar.core.trace import Trace
 
 __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
@@ -27,7 +29,7 @@ _PYJWS = PyJWS()
 
 
 class NeedsKey(NamedTuple):
-    """The token names a key that the issuer's key set lacks; a fresh key set may have it.
+    """The issuer's key set lacks the token's key; a fresh key set may have it.
 
     ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set yet, so
     that no token can be refused.
@@ -76,12 +78,13 @@ def verify(
     steady: float | None = None,
     digest: bytes | None = None,
     trace: Trace | None = None,
+    tries: Tries = try_freely,
 ) -> Verified | NeedsKey:
     """Verify a token against the snapshot at ``now`` (seconds since the epoch).
 
     ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
     ``digest`` is the token's SHA-256, where the caller has it. ``trace`` receives each of
-    ``CHECKS`` that passes.
+    ``CHECKS`` that passes. ``tries`` bounds what a token without a known ``kid`` may cost.
 
     Raises TokenError, with its ``facts``, for the first check that fails: form, issuer,
     algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
@@ -90,9 +93,8 @@ def verify(
     unverified: jws.UnverifiedToken | None = None
     try:
         unverified = jws.read(token)
-        return _verify(
-            unverified, digest or hashlib.sha256(token).digest(), snapshot, now, trace, steady
-        )
+        digest = digest or hashlib.sha256(token).digest()
+        return _verify(unverified, digest, snapshot, now, steady, trace, tries)
     except TokenError as error:
         if unverified is not None:
             alg, kid, claims, _, _ = unverified
@@ -107,13 +109,14 @@ def _verify(
     digest: bytes,
     snapshot: Snapshot,
     now: float,
-    trace: Trace | None,
     steady: float | None,
+    trace: Trace | None,
+    tries: Tries,
 ) -> Verified | NeedsKey:
     claims = unverified.claims
     if trace:
-        kid = "" if unverified.kid is None else f", kid {unverified.kid}"
-        trace.check("form", True, f"three parts, alg {unverified.alg}{kid}")
+        named = "" if unverified.kid is None else f", kid {unverified.kid}"
+        trace.check("form", True, f"three parts, alg {unverified.alg}{named}")
     index, issuer = _select_issuer(claims, unverified.alg, snapshot.issuers)
     if trace:
         iss = f"iss {claims['iss']}" if "iss" in claims else "no iss"
@@ -142,15 +145,16 @@ def _verify(
         if age > snapshot.max_stale or (age < 0 and steady is not None):
             detail = f"the keys of issuer {issuer.name} are older than max_stale"
             raise TokenError(Reason.NOT_READY, detail)
-        key = _select_key(unverified, issuer.keys, age)
+        kid = unverified.kid
+        if kid is not None and kid in issuer.keys.by_kid:
+            if trace:
+                trace.check("key", True, "the issuer has a key with the token's kid")
+            key: Key | None = named_key(unverified, kid, issuer, issuer.keys, _signed)
+        else:
+            key = tried_key(unverified, index, issuer.keys, _signed, tries, trace)
         if key is None:
-            return NeedsKey(index, unverified.kid)
+            return NeedsKey(index, kid)
         thumbprint = key.thumbprint
-        if trace:
-            trace.check("key", True, "the issuer has a matching key")
-        if _signed(unverified, key.public_key) is not True:
-            detail = f"the signature does not verify with that key of issuer {issuer.name}"
-            raise TokenError(Reason.TOKEN_SIGNATURE, detail)
     if trace:
         trace.check("signature", True, "valid")
     principal = principal_from_claims(claims, issuer)
@@ -218,7 +222,8 @@ def _select_issuer(
         Reason.TOKEN_ISSUER,
         "no iss, and no issuer has allow_missing_issuer"
         if name is None
-        else f"iss is not a configured issuer: {listed(issuer.name for issuer in issuers)}",
+        else f"iss is not a configured issuer: {listed(issuer.name for issuer in issuers)}"
+        + near_issuer(name, [issuer.name for issuer in issuers]),
     )
 
 
@@ -256,7 +261,10 @@ def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
     named = aud if isinstance(aud, list) else [aud]
     if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
         problem = "is missing" if aud is None else "has none that it accepts"
-        detail = f"issuer {issuer.name} accepts {listed(issuer.audiences)}; aud {problem}"
+        detail = (
+            f"issuer {issuer.name} accepts {listed(issuer.audiences)}; aud {problem}"
+            f"{near_miss(named, issuer.audiences)}"
+        )
         raise TokenError(Reason.TOKEN_AUDIENCE, detail)
 
 
@@ -271,19 +279,6 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
         )
     if refresh:
         raise TokenError(Reason.TOKEN_KIND, "a refresh token")
-
-
-def _select_key(token: jws.UnverifiedToken, keys: KeySet, age: float) -> Key | None:
-    if token.kid is not None:
-        key = keys.by_kid.get(token.kid)
-        if key is not None and token.alg not in key.algorithms:
-            raise TokenError(Reason.TOKEN_ALGORITHM, "alg does not fit the key that kid names")
-        return key
-    fitting = [key for key in keys.keys if token.alg in key.algorithms]
-    if len(fitting) > 1:
-        detail = f"no kid, and several keys fit; keys fetched {age:.0f} s ago"
-        raise TokenError(Reason.TOKEN_KEY_UNKNOWN, detail)
-    return fitting[0] if fitting else None
 
 
 def _check_secrets(token: jws.UnverifiedToken, issuer: Issuer) -> None:
