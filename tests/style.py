@@ -30,6 +30,7 @@ CHECKED = (
     "docs/lint.md",
     "demo/*",
     "docs/doctor.md",
+    "docs/issuers.md",
     "bench/*",
     "docs/looma*",
     "docs/operations.md",
