@@ -13,6 +13,7 @@ from sidecar.config.headers import method
 from sidecar.core.paths.upstreams import GENERIC
 from sidecar.core.routes.patterns import MAX_NAME, default_name
 from sidecar.core.routes.problems import NAME, PORT
+from sidecar.core.routes.route import normalise_route_host
 from sidecar.core.routes.table import (
     Policy,
     PolicyError,
@@ -44,9 +45,15 @@ def _name(text: str) -> str:
 def _host(text: str) -> str:
     if PORT.search(text):
         raise BadValueError(f"has a port, {quoted(text)}", "a host matches requests to every port")
-    if "*" in text:
-        raise BadValueError(f"must be a complete host name, not {quoted(text)}", "list each host")
-    check_host(text)
+    name = text.removeprefix("*.")
+    if "*" in name:
+        raise BadValueError(
+            f"must be a host name, not {quoted(text)}",
+            "list each host, or write *.example.com for every name below example.com",
+        )
+    check_host(name)
+    if name != text and not normalise_route_host(text):
+        raise BadValueError(f"has an address behind `*.`, {quoted(text)}")
     return text.lower()
 
 

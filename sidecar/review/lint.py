@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.core.routes.patterns import parse_pattern
-from sidecar.core.routes.route import Route, hosts_of, methods_of
-from sidecar.core.routes.table import Policy, folded
+from sidecar.core.routes.route import Route, covers_hosts, methods_of
+from sidecar.core.routes.segments import covers
+from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Finding, Problem, quoted, warning
 from sidecar.review.tree import Read, Tree
 
@@ -28,13 +29,13 @@ def problems(policy: Policy) -> Iterator[Problem]:
     public = Tree()  # ignoring case
     for read in reads:
         if read.route.public:
-            public.insert(read, folded(read.pattern))
+            public.insert(read, read.pattern.folded())
     over: dict[int, list[Route]] = defaultdict(list)
     for read in reads:
         if read.route.public:
             continue
         elsewhere = None
-        for other in public.covering(folded(read.pattern)):
+        for other in public.covering(read.pattern.folded()):
             if not _share_methods(read.route, other.route):
                 continue
             where = _elsewhere(read, other, policy.ignore_case)
@@ -56,10 +57,9 @@ def _share_methods(one: Route, other: Route) -> bool:
 def _elsewhere(read: Read, public: Read, ignore_case: bool) -> str:
     """Return where a protected path is public; empty if only under a wildcard."""
     pairs = zip(public.pattern.segments, read.pattern.segments, strict=False)
-    if not ignore_case and any(literal not in (None, segment) for literal, segment in pairs):
+    if not ignore_case and not all(covers(wide, segment) for wide, segment in pairs):
         return "in another letter case"
-    hosts, others = hosts_of(read.route), hosts_of(public.route)
-    if public.pattern[:2] == read.pattern[:2] or (hosts and not (others and others <= hosts)):
+    if public.pattern[:2] == read.pattern[:2] or not covers_hosts(read.route, public.route):
         return "on another host"
     return ""
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from sidecar.config.policy_file import ROUTES
 from sidecar.core.routes.patterns import parse_pattern
-from sidecar.core.routes.route import Route, hosts_of
+from sidecar.core.routes.route import Route, example_hosts, hosts_of
+from sidecar.core.routes.segments import ANYTHING
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Problem, quoted, warning
 from sidecar.review.strictness import is_as_strict
@@ -16,9 +17,6 @@ READS_BODY = frozenset({"generic", "rails", "laravel", "symfony", "express"})
 """The values of ``policy.upstream`` whose servers read ``_method`` in a body, some by an option."""
 
 OVERRIDDEN = ("PUT", "PATCH", "DELETE")
-
-_ANY = "\x00"  # any segment that is not a literal: no path contains a NUL
-_ANY_HOST = "host.invalid"  # any host that no route names (RFC 2606)
 
 
 def problems(policy: Policy, upstream: str = "generic") -> Iterator[Problem]:
@@ -36,9 +34,8 @@ def problems(policy: Policy, upstream: str = "generic") -> Iterator[Problem]:
 def _weaker_post(policy: Policy, route: Route, method: str) -> Route | None:
     """Return the route that POST gets instead of this one if it requires less, else None."""
     pattern = parse_pattern(route.path)
-    path = tuple(_ANY if segment is None else segment for segment in pattern.segments)
-    path += (_ANY,) if pattern.tail else ()
-    for host in sorted(hosts_of(route)) or [_ANY_HOST]:
+    path = pattern.example() + ((ANYTHING,) if pattern.tail else ())
+    for host in example_hosts(hosts_of(route)):
         post = policy.match(host, "POST", path)
         if not isinstance(post, Route) or policy.match(host, method, path) is not route:
             continue

@@ -1,21 +1,25 @@
 """Routes that overlap: which wins, which never matches, and where methods are not allowed."""
 
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import NamedTuple
 
 from sidecar.config.policy_file import ROUTES
-from sidecar.core.routes.patterns import parse_pattern
-from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of
-from sidecar.core.routes.table import Policy, folded
+from sidecar.core.routes.patterns import meeting, parse_pattern
+from sidecar.core.routes.route import (
+    NotAllowed,
+    Route,
+    example_hosts,
+    hosts_of,
+    methods_of,
+    shared_hosts,
+)
+from sidecar.core.routes.segments import ANYTHING
+from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Problem, info, quoted, warning
 from sidecar.review.tree import Read, Tree
 
 MAX_PAIRS = 200_000  # compared routes: about two seconds; real tables have hundreds
 NAMED = 3  # overlapping routes that a message names
-
-_FRESH = "\x00"  # any segment that is not a literal: no path contains a NUL
-_FRESH_HOST = "host.invalid"  # any host that no route names (RFC 2606)
 
 
 class _Meeting(NamedTuple):
@@ -67,40 +71,33 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 def _read(route: Route, ignore_case: bool) -> Read:
     pattern = parse_pattern(route.path)
-    return Read(route, folded(pattern) if ignore_case else pattern)
+    return Read(route, pattern.folded() if ignore_case else pattern)
 
 
 def _ever_wins(policy: Policy, read: Read, longest: int) -> bool:
     """Return whether the route wins any request, tried with segments that no literal matches."""
-    fixed = tuple(_FRESH if segment is None else segment for segment in read.pattern.segments)
+    fixed = read.pattern.example()
     least = 1 if read.pattern.tail and fixed else 0  # `/*` also matches `/`
     most = longest - len(fixed) + 2 if read.pattern.tail else 1
-    for host in sorted(hosts_of(read.route)) or [_FRESH_HOST]:
-        for method in sorted(methods_of(read.route)) or [_FRESH]:
+    for host in example_hosts(hosts_of(read.route)):
+        for method in sorted(methods_of(read.route)) or [ANYTHING]:
             for more in range(least, max(least + 1, most)):
-                if policy.match(host, method, fixed + (_FRESH,) * more) is read.route:
+                if policy.match(host, method, fixed + (ANYTHING,) * more) is read.route:
                     return True
     return False
 
 
 def _meeting(other: Read, read: Read) -> _Meeting | None:
     """Return a host and a path that both routes match, None if there are none."""
-    hosts, others = hosts_of(read.route), hosts_of(other.route)
-    shared = hosts & others if hosts and others else hosts or others or {_FRESH_HOST}
-    if not shared or other.pattern[:2] == read.pattern[:2]:
-        return None  # equal paths, distinguished by hosts or methods
-    both = zip_longest(read.pattern.segments, other.pattern.segments)
-    segments = tuple(one or another or _FRESH for one, another in both)
-    patterns = (read.pattern, other.pattern)
-    if any(p.tail and p.segments and len(segments) <= len(p.segments) for p in patterns):
-        segments += (
-            _FRESH,
-        )  # a trailing * needs one more segment, except `/*`, which also matches `/`
-    return _Meeting(min(shared), segments)
+    shared = shared_hosts(read.route, other.route)
+    segments = meeting(read.pattern, other.pattern)
+    if shared is None or segments is None or other.pattern[:2] == read.pattern[:2]:
+        return None  # equal paths are distinguished by hosts or methods
+    return _Meeting(example_hosts(shared)[0], segments)
 
 
 def _wins(policy: Policy, other: Read, meeting: _Meeting) -> bool:
-    method = next(iter(methods_of(other.route)), _FRESH)
+    method = next(iter(methods_of(other.route)), ANYTHING)
     found = policy.match(meeting.host, method, meeting.segments)
     return (found.route if isinstance(found, NotAllowed) else found) is other.route
 

@@ -11,8 +11,9 @@ from sidecar.config.policy_file import ROUTES
 from sidecar.core.paths.canonical import Path, canonicalise
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
 from sidecar.core.routes.patterns import Pattern, parse_pattern
-from sidecar.core.routes.route import Route, hosts_of, methods_of
-from sidecar.core.routes.table import Policy, folded
+from sidecar.core.routes.route import Route, example_hosts, hosts_of, methods_of, shared_hosts
+from sidecar.core.routes.segments import Mixed, Segment
+from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Problem, info, quoted, warning
 from sidecar.review.strictness import is_as_strict
 
@@ -20,8 +21,6 @@ MAX_PROBES = 20_000
 """Paths that are tried to find what a profile leaves open: this takes a second or two."""
 
 _FRESH = "zzz-any"  # a segment that is not a literal
-_FRESH_HOST = "host.invalid"  # a host that no route names (RFC 2606)
-
 
 READERS: Mapping[str, str] = {
     "ignores_case": "that ignores case",
@@ -33,6 +32,8 @@ READERS: Mapping[str, str] = {
     "slashed_captures": "whose {name} may end in a slash",
     "empty_tails": "whose trailing * may be empty",
     "dots_end_captures": "whose {name} cannot contain a dot",
+    "empty_parts": "whose {name} between literals may be empty",
+    "literals_end_captures": "whose {name} cannot contain the character after it",
     "front_controller": "that drops index.php",
 }
 """For each field of ``Upstream``, a description of an upstream that has it."""
@@ -52,7 +53,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 def _request(route: Route) -> tuple[str, str]:
     """Return a host and a method that a route matches."""
-    return min(hosts_of(route), default=_FRESH_HOST), min(methods_of(route), default="GET")
+    return example_hosts(hosts_of(route))[0], min(methods_of(route), default="GET")
 
 
 def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
@@ -60,7 +61,7 @@ def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[P
     over: dict[int, list[Route]] = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         host, method = _request(route)
-        fixed = [_FRESH if segment is None else segment for segment in pattern.segments]
+        fixed = pattern.example(_FRESH)
         rest = [_FRESH] if pattern.tail else []
         for index, literal in enumerate(pattern.segments):
             if literal is None:
@@ -86,10 +87,10 @@ def _weaker_over_stricter(policy: Policy, patterns: list[Pattern]) -> Iterator[P
 
 def _weaker_in_other_case(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
     """Yield each route that requires less than one with the same path in another letter case."""
-    spelt: dict[tuple[str | None, ...], list[Route]] = defaultdict(list)
+    spelt: dict[tuple[Segment, ...], list[Route]] = defaultdict(list)
     for route, pattern in zip(policy.routes, patterns, strict=True):
         if not pattern.tail:
-            spelt[folded(pattern).segments].append(route)
+            spelt[pattern.folded().segments].append(route)
     for routes in spelt.values():
         for route in routes:
             for other in routes:
@@ -116,8 +117,7 @@ def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Proble
         if not pattern.tail or not pattern.segments:
             continue
         for end in ends[pattern.segments]:
-            hosts, others = hosts_of(route), hosts_of(end)
-            if hosts and others and not hosts & others:
+            if shared_hosts(route, end) is None:
                 continue
             if not (is_as_strict(route, end) and is_as_strict(end, route)):
                 path = end.path.removesuffix("/")
@@ -176,7 +176,7 @@ def _all(policy: Policy, path: Path, own: Route, host: str, method: str) -> list
 
 def _spellings(upstream: Upstream, pattern: Pattern) -> Iterator[tuple[str, bytes]]:
     """Yield a spelling of a path for each reading that the upstream does not have."""
-    fixed = [quote(segment or _FRESH, safe="@:") for segment in pattern.segments]
+    fixed = [quote(segment, safe="@:") for segment in pattern.example(_FRESH)]
     rest = [_FRESH] if pattern.tail else []
     if not fixed:
         return
@@ -188,14 +188,36 @@ def _spellings(upstream: Upstream, pattern: Pattern) -> Iterator[tuple[str, byte
         yield "front_controller", _target(["index.php", *fixed, *rest])
     if pattern.segments[-1] and not pattern.tail and upstream.suffixes == frozenset():
         yield "suffixes", _target([*fixed[:-1], f"{fixed[-1]}.json"])
-    for index, segment in enumerate(fixed):
-        if pattern.segments[index] and segment.isalnum():
-            before, after = fixed[:index], fixed[index + 1 :] + rest
-            if not upstream.ignores_case:
-                yield "ignores_case", _target([*before, segment.swapcase(), *after])
-            if not upstream.compares_encoded:
-                odd = f"%{ord(segment[0]):02x}{segment[1:]}"
-                yield "compares_encoded", _target([*before, odd, *after])
+    for index, written in enumerate(pattern.segments):
+        if isinstance(written, Mixed):
+            spelt = _spellings_of_mixed(upstream, written)
+        elif written and fixed[index].isalnum():
+            spelt = _spellings_of_literal(upstream, written)
+        else:
+            continue
+        for reading, text in spelt:
+            yield reading, _target([*fixed[:index], text, *fixed[index + 1 :], *rest])
+
+
+def _spellings_of_literal(upstream: Upstream, literal: str) -> Iterator[tuple[str, str]]:
+    if not upstream.ignores_case:
+        yield "ignores_case", literal.swapcase()
+    if not upstream.compares_encoded:
+        yield "compares_encoded", f"%{ord(literal[0]):02x}{literal[1:]}"
+
+
+def _spellings_of_mixed(upstream: Upstream, mixed: Mixed) -> Iterator[tuple[str, str]]:
+    prefix, suffix = (quote(text, safe="@:") for text in mixed)
+    if not upstream.ignores_case and "%" not in prefix + suffix:
+        yield "ignores_case", f"{prefix.swapcase()}{_FRESH}{suffix.swapcase()}"
+    if not upstream.compares_encoded and suffix and mixed.suffix[0].isascii():
+        first = f"%{ord(mixed.suffix[0]):02x}"
+        yield "compares_encoded", f"{prefix}{_FRESH}{first}{quote(mixed.suffix[1:])}"
+    if not upstream.empty_parts and prefix + suffix not in (".", ".."):
+        yield "empty_parts", prefix + suffix
+    if not upstream.literals_end_captures and suffix:
+        first = quote(mixed.suffix[0], safe="@:")
+        yield "literals_end_captures", f"{prefix}{_FRESH}{first}{_FRESH}{suffix}"
 
 
 def _target(segments: list[str]) -> bytes:

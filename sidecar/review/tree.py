@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sidecar.core.routes.patterns import Pattern
 from sidecar.core.routes.route import Route
+from sidecar.core.routes.segments import Mixed, MixedIndex, Segment, both, example
 
 
 class Read(NamedTuple):
@@ -17,10 +18,11 @@ class Read(NamedTuple):
 class Tree:
     """A prefix of paths; ``ends`` are those that end here, ``tails`` those whose * begins here."""
 
-    __slots__ = ("below", "ends", "tails")
+    __slots__ = ("below", "ends", "mixed", "tails")
 
     def __init__(self) -> None:
-        self.below: dict[str | None, Tree] = {}
+        self.below: dict[Segment, Tree] = {}
+        self.mixed: MixedIndex[Tree] = MixedIndex()
         self.ends: list[Read] = []
         self.tails: list[Read] = []
 
@@ -28,7 +30,10 @@ class Tree:
         """Insert a route under this pattern of its path."""
         node = self
         for segment in pattern.segments:
-            node = node.below.setdefault(segment, Tree())
+            below = node.below.setdefault(segment, Tree())
+            if isinstance(segment, Mixed):
+                node.mixed.add(segment, below)
+            node = below
         (node.tails if pattern.tail else node.ends).append(read)
 
     def covering(self, pattern: Pattern) -> Iterator[Read]:
@@ -49,11 +54,7 @@ class Tree:
         for segment in pattern.segments:
             for node in nodes:
                 yield from node.tails
-            nodes = [
-                below
-                for node in nodes
-                for below in (node.below.values() if segment is None else node.accepting(segment))
-            ]
+            nodes = [below for node in nodes for below in node.sharing(segment)]
         if not pattern.tail:
             for node in nodes:
                 yield from node.ends
@@ -67,6 +68,15 @@ class Tree:
                 yield from below.ends
                 nodes.append(below)
 
-    def accepting(self, segment: str | None) -> list["Tree"]:
-        """Return what is below for every path with this segment."""
-        return [self.below[key] for key in dict.fromkeys((None, segment)) if key in self.below]
+    def accepting(self, segment: Segment) -> list["Tree"]:
+        """Return what is below for every path with this segment, the most specific last."""
+        mixed = [] if segment is None else self.mixed.matching(example(segment))
+        found = [self.below.get(None), *(below for _, below in mixed)]
+        found.append(self.below.get(segment) if isinstance(segment, str) else None)
+        return [below for below in found if below is not None]
+
+    def sharing(self, segment: Segment) -> list["Tree"]:
+        """Return what is below for some path with this segment."""
+        if isinstance(segment, str):
+            return self.accepting(segment)
+        return [below for key, below in self.below.items() if both(key, segment) is not None]

@@ -81,8 +81,9 @@ def requirements(
         owner_unless=(),
     )
     owner = ""
-    if route.owner is not None and route.owner < len(segments):
-        owner = f"the owner is {segments[route.owner]}, the caller is {principal.subject}"
+    if route.owner is not None:
+        owner = route.captured(route.owner, segments) or "not in this path"
+        owner = f"the owner is {owner}, the caller is {principal.subject}"
         if route.owner_unless:
             owner += f"; not required with {' or '.join(route.owner_unless)}"
     for keys, wanted in (

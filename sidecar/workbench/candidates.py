@@ -10,7 +10,14 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from sidecar.core.routes.patterns import parse_pattern
-from sidecar.core.routes.route import NotAllowed, Route, hosts_of, methods_of, normalise_host
+from sidecar.core.routes.route import (
+    NotAllowed,
+    Route,
+    closeness,
+    methods_of,
+    normalise_host,
+)
+from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy, compile_policy
 
 MAX_NEAR = 3  # similar routes that are listed
@@ -68,14 +75,15 @@ def _lost(route: Route, winner: Route | None, host: str, method: str) -> str:
     name = normalise_host(host)
     if name is None:
         return f"{host!r} is not a valid host, and this table has routes with `hosts`"
-    if route.hosts and name not in hosts_of(route):
+    close = closeness(route, name)
+    if close is None:
         return f"only for {', '.join(sorted(route.hosts))}, not for {host}"
     if winner is None:
         return "not selected"
     ours, theirs = parse_pattern(route.path), parse_pattern(winner.path)
     if ours[:2] != theirs[:2]:
         return _wider(ours.segments, theirs.segments, winner)
-    if winner.hosts and not route.hosts:
+    if (closeness(winner, name) or 0) > close:
         return f"{winner.name} has the same path and names this host"
     methods = methods_of(route)
     if methods and method not in methods:
@@ -83,13 +91,13 @@ def _lost(route: Route, winner: Route | None, host: str, method: str) -> str:
     return f"{winner.name} has the same path and names {method}"
 
 
-def _wider(
-    ours: Sequence[str | None],
-    theirs: Sequence[str | None],
-    winner: Route,
-) -> str:
+def _wider(ours: Sequence[Segment], theirs: Sequence[Segment], winner: Route) -> str:
     """Return where the winner's path is more specific."""
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
-        if our is None and their is not None:
-            return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"
+        if our == their:
+            continue
+        if isinstance(their, Mixed):
+            written = winner.path.split("/")[number]
+            return f"{winner.name} is more specific: its segment {number} is {written}"
+        return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"
     return f"{winner.name} is more specific: the trailing * of this route starts earlier"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidecar.core.routes.patterns import parse_pattern
-from sidecar.core.routes.route import Route, hosts_of, methods_of
+from sidecar.core.routes.route import Route, example_hosts, hosts_of, methods_of
+from sidecar.core.routes.segments import covers
 from sidecar.core.routes.table import Policy
 from sidecar.documents.document import Document
 from sidecar.documents.findings import ConfigError, Finding, Problem, Severity, quoted
@@ -19,7 +20,6 @@ from sidecar.workbench.foreign_files import load_foreign
 from sidecar.workbench.openapi_paths import operations
 
 _ANY = "any-value"  # stands for a parameter of a path
-_ANY_HOST = "host.invalid"  # RFC 2606
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 
 
@@ -61,7 +61,8 @@ def routes_yaml(spec: Spec) -> tuple[str, list[Finding]]:
 
 def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path) -> list[Finding]:
     """Return the endpoints that no route serves, and the routes that serve no endpoint."""
-    hosts = {host for route in policy.routes for host in hosts_of(route)} | {_ANY_HOST}
+    named = frozenset().union(*map(hosts_of, policy.routes))
+    hosts = {*example_hosts(named), *example_hosts(frozenset())}
     problems = []
     serving: set[int] = set()
     for endpoint in spec.endpoints:
@@ -78,6 +79,11 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
         ]
         routes = [route for route in found if isinstance(route, Route)]
         serving.update(route.index for route in routes)
+        problems += [
+            _swallowed(route, endpoint)
+            for route in dict.fromkeys(routes)
+            if _swallows(route, endpoint)
+        ]
         if not routes:
             what = f"{', '.join(endpoint.methods) or 'any method of'} {quoted(endpoint.path)}"
             message = f"no route matches {what}"
@@ -95,6 +101,27 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
     return findings
 
 
+def _swallows(route: Route, endpoint: Draft) -> bool:
+    """Return whether a `{name}` of the route takes a segment with a verb, such as `{id}:purge`."""
+    theirs = endpoint.path.strip("/").split("/")
+    pairs = zip(parse_pattern(route.path).segments, theirs, strict=False)
+    return any(
+        our is None and not _PARAMETER.fullmatch(their) and ("{" in their or ":" in their)
+        for our, their in pairs
+    )
+
+
+def _swallowed(route: Route, endpoint: Draft) -> Problem:
+    return Problem(
+        endpoint.place,
+        "swallowed-endpoint",
+        f"{', '.join(endpoint.methods)} {quoted(endpoint.path)} gets the route "
+        f"{quoted(route.path)}, whose wildcard takes the literal text too",
+        f"write a route for {quoted(endpoint.path)}: it is more specific",
+        Severity.WARNING,
+    )
+
+
 def _is_part_of(route: Route, endpoints: Sequence[Draft]) -> bool:
     """Return whether a route is a narrower case of an endpoint: /users/me of /users/{id}."""
     ours = parse_pattern(route.path)
@@ -104,7 +131,7 @@ def _is_part_of(route: Route, endpoints: Sequence[Draft]) -> bool:
         theirs = parse_pattern(fit.path).segments if fit else ()
         if fit and not ours.tail and len(ours.segments) == len(theirs):
             pairs = zip(ours.segments, theirs, strict=True)
-            fits = all(their is None or our == their for our, their in pairs)
+            fits = all(covers(their, our) for our, their in pairs)
             if fits and (not methods or not endpoint.methods or methods & {*endpoint.methods}):
                 return True
     return False
@@ -116,10 +143,7 @@ def _example(endpoint: Draft) -> tuple[str, ...] | None:
         return None
     path = _PARAMETER.sub(_ANY, endpoint.path.partition("?")[0].partition("#")[0])
     try:
-        segments = parse_pattern(path).segments
+        return parse_pattern(path).example(_ANY)
     except ValueError:
         fit = fitted(endpoint.path)
-        segments = parse_pattern(fit.path).segments if fit else ()
-        if fit is None:
-            return None
-    return tuple(segment if isinstance(segment, str) else _ANY for segment in segments)
+        return parse_pattern(fit.path).example(_ANY) if fit else None

@@ -206,6 +206,22 @@ def test_a_neighbour_is_for_the_same_host() -> None:
 A_TEST = frozenset({"a.test"})
 
 
+@pytest.mark.parametrize("host", ["A.example.test", "a.example.test.", "a.EXAMPLE.test:80"])
+def test_another_spelling_of_a_host_bypasses_no_wildcard_and_no_route_for_every_host(
+    host: str,
+) -> None:
+    """One that compares letter by letter takes it for another name below, or for none of them."""
+    exact = public("/x", hosts=frozenset({"a.example.test"}))
+    wide = frozenset({"*.example.test"})
+    for routes in (
+        table(exact, admin("/x", hosts=wide)),
+        table(exact, public("/x", hosts=wide), admin("/x")),
+        table(public("/x", hosts=wide), admin("/x")),
+    ):
+        assert reason(routes, b"/x", host=host) is Reason.TOKEN_MISSING
+        assert reason(routes, b"/x", host="a.example.test:80") is Reason.PUBLIC
+
+
 @pytest.mark.parametrize("path", ["/x", "/x/*"])
 @pytest.mark.parametrize("host", ["A.test", "a.test.", "A.TEST.:8443"])
 def test_another_spelling_of_a_host_does_not_bypass_the_route_for_every_host(

@@ -1,5 +1,6 @@
 """Neighbour readings compared with models of upstreams, each of which tries every route."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from sidecar.core.paths.upstreams import GENERIC, LISTED_SUFFIXES, UPSTREAMS, Up
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import NotAllowed, Route
+from sidecar.core.routes.segments import Mixed
 from sidecar.core.routes.table import Policy, PolicyError, compile_policy
 from tests.support.policies import NOW, bearer, request, snapshot
 
@@ -25,9 +27,20 @@ LEVELS = [
 ]  # what routes ask for, each more than the last
 
 words = st.sampled_from(["a", "b", "Ab", "ab", "kis", "*", "*", "*"])
+mixed_words = st.sampled_from(
+    ["{n}:ab", "{n}:kis", "{n}:Ab", "{n}:a", "{n}b", "a{n}", "a{n}:ab", "{n}.json", "Kis{n}"]
+)
+
+
+def path_of(segments: list[str], tail: list[str], slash: str) -> str:
+    """Write a path, with a name of its own for each segment that has one."""
+    named = [segment.replace("{n}", f"{{n{index}}}") for index, segment in enumerate(segments)]
+    return "/" + "/".join([*named, *tail]) + slash
+
+
 paths = st.builds(
-    lambda segments, tail, slash: "/" + "/".join([*segments, *tail]) + slash,
-    st.lists(words, min_size=1, max_size=3),
+    path_of,
+    st.lists(st.one_of(words, words, mixed_words), min_size=1, max_size=3),
     st.sampled_from([[], [], ["*"]]),
     st.sampled_from(["", "", "", "/"]),
 )
@@ -56,6 +69,10 @@ SPELT = {
     "ab": ["ab", "AB", "aB", "Ab", "%61b", "ab.html"],
     "kis": ["kis", "%E2%84%AAis", "ki%c5%bf", "K%C4%B0S", "k%C4%B1s.json"],
     "x": ["x", "X", "x.json", "%40x", "7"],
+    ":ab": ["7:ab", "7:AB", "7%3Aab", "7%3aab", "7:%61b", "a%40b:ab", ":ab", "a:b:ab", "7:ab.json"],
+    ":a": ["7:a", "7:A", "7:a.json.xml", "7.8:a", ":a:a"],
+    ":kis": ["7:kis", "7:ki%c5%bf", "7:%E2%84%AAis", "ki%CC%87s:kis", "KIS7", "kisi%CC%87"],
+    ".json": [".json", "b.a.json", "a.JSON", "ab:ab", "a7:ab", "aa:a:ab", "a7b", "ABb", "aB"],
 }
 segments_spelt = st.sampled_from([word for forms in SPELT.values() for word in forms])
 targets = st.builds(
@@ -103,10 +120,14 @@ class Model(NamedTuple):
     capture_with_slash: bool
     tail_after_slash: bool
     empty_tail: bool
+    mixed: str  # "", "empty" for empty captures, "ends" for captures that end at the literal
 
 
-def models(upstream: Upstream, *, ignore_case: bool = False) -> Iterator[Model]:
-    """Yield every upstream that has some of these readings."""
+def models(
+    upstream: Upstream, *, ignore_case: bool = False, mixed: bool = False
+) -> Iterator[Model]:
+    """Yield every upstream that has some of these readings, for a table with ``mixed`` or not."""
+    of_mixed = ["empty"] * upstream.empty_parts + ["ends"] * upstream.literals_end_captures
     folds = ["ascii", "wide"] if ignore_case else ["", "ascii", "wide"]
     both = [False, True]
     for model in product(
@@ -118,6 +139,7 @@ def models(upstream: Upstream, *, ignore_case: bool = False) -> Iterator[Model]:
         both if upstream.slashed_captures else [False],
         both if upstream.keeps_slash else [False],
         both if upstream.empty_tails else [False],
+        ["", *of_mixed] if mixed else [""],
     ):
         yield Model(*model)
 
@@ -133,18 +155,34 @@ def folded(text: str, how: str) -> str:
 
 def is_literal(model: Model, literal: str, raw: str, decoded: str, *, last: bool) -> bool:
     """Say whether an upstream takes a segment for a literal."""
+    forms = forms_of(model, raw, decoded, last=last)
+    return any(form == folded(literal, model.fold) for form in forms)
+
+
+def forms_of(model: Model, raw: str, decoded: str, *, last: bool) -> list[str]:
+    """Return a segment as an upstream compares it: folded, and also without its format."""
     seen = raw if model.encoded else decoded
     forms = [seen]
     if last and "." in seen:
         rest, _, suffix = seen.rpartition(".")
         if model.suffixes is None or suffix in model.suffixes:
             forms.append(rest)
-    return any(folded(form, model.fold) == folded(literal, model.fold) for form in forms)
+    return [folded(form, model.fold) for form in forms]
+
+
+def is_mixed(model: Model, mixed: Mixed, raw: str, decoded: str, *, last: bool) -> bool:
+    """Say whether an upstream takes a segment for a name between literals."""
+    prefix, suffix = (folded(text, model.fold) for text in mixed)
+    capture = ".*" if model.mixed == "empty" else ".+"
+    if model.mixed == "ends" and suffix:
+        capture = f"[^{re.escape(suffix[0])}]+"
+    pattern = re.compile(re.escape(prefix) + capture + re.escape(suffix), re.DOTALL)
+    return any(map(pattern.fullmatch, forms_of(model, raw, decoded, last=last)))
 
 
 def rank(
     model: Model, route: Route, raw: Sequence[str], decoded: Sequence[str], *, slash: bool
-) -> list[tuple[int, int]] | None:
+) -> list[tuple[float, int]] | None:
     """Return how specific a route is at each segment, None where the upstream does not match it.
 
     With each segment is whether it is a literal in other letters.
@@ -154,17 +192,21 @@ def rank(
     if model.keeps_slash and with_slash and not slash:
         return None
     keeps = model.keeps_slash and slash and not with_slash
-    ranks = []
+    ranks: list[tuple[float, int]] = []
     for index, literal in enumerate(pattern.segments):
         if index >= len(decoded):
             if index == len(decoded) and keeps and literal is None and model.empty_capture:
                 keeps = False  # the capture takes what is after the slash
-                ranks.append((1, 0))
+                ranks.append((2, 0))
                 continue
             return None
         last = index == len(decoded) - 1
         if literal is None:
-            ranks.append((1, 0))
+            ranks.append((2, 0))
+        elif isinstance(literal, Mixed):
+            if not is_mixed(model, literal, raw[index], decoded[index], last=last):
+                return None
+            ranks.append((1 + 1 / (2 + literal.size), int(not literal.takes(decoded[index]))))
         elif is_literal(model, literal, raw[index], decoded[index], last=last):
             ranks.append((0, int(literal != decoded[index])))
         else:
@@ -173,10 +215,13 @@ def rank(
     if pattern.tail:
         after_slash = slash and model.keeps_slash and model.tail_after_slash
         needed = 0 if model.empty_tail or after_slash or not pattern.segments else 1
-        return [*ranks, (2, 0)] if more >= needed else None
+        return [*ranks, (3, 0)] if more >= needed else None
     if more > 0:
         return None
-    if keeps and not (pattern.segments[-1:] == (None,) and model.capture_with_slash):
+    last_capture = pattern.segments[-1:] == (None,) or (
+        isinstance(pattern.segments[-1], Mixed) and not pattern.segments[-1].suffix
+    )
+    if keeps and not (last_capture and model.capture_with_slash):
         return None
     return [*ranks, (-1, 0)]
 
@@ -205,7 +250,8 @@ def test_no_spelling_is_less_protected_than_what_an_upstream_runs_for_it(
     table = data.draw(tables(upstream, ignore_case=ignore_case))
     _, asked = required(table, target)
     assume(asked >= 0)
-    for model in models(UPSTREAMS[upstream], ignore_case=ignore_case):
+    mixed = any("{" in route.path for route in table.routes)
+    for model in models(UPSTREAMS[upstream], ignore_case=ignore_case, mixed=mixed):
         assert served(table, model, target) <= asked, model
 
 
@@ -225,8 +271,8 @@ def test_a_table_whose_wildcards_lie_over_nothing_stricter_decides_as_before(
     table: Policy, target: bytes
 ) -> None:
     """Only a spelling that its own route does not have can need more than that route."""
-    literal = [r for r in table.routes if "*" not in r.path]
-    wide = [r for r in table.routes if "*" in r.path]
+    wide = [r for r in table.routes if parse_pattern(r.path).takes_many]
+    literal = [r for r in table.routes if r not in wide]
     assume(max(map(level, wide), default=0) <= 1)
     assume(not wide or max(map(level, literal), default=0) <= min(map(level, wide)))
     assume(len({level(route) for route in wide}) < 2)
@@ -276,6 +322,8 @@ FIELDS_AND_WHAT_TELLS = [
     ("slashed_captures", False, ["/a/b", "/a/{name}"], b"/a/b/"),
     ("front_controller", "", ["/*", "/a/b"], b"/index.php/a/b"),
     ("empty_tails", False, ["/*", "/ab/*"], b"/ab"),
+    ("empty_parts", False, ["/{id}", "/{id}:ab"], b"/:ab"),
+    ("literals_end_captures", False, ["/{id}:ab", "/{id}"], b"/7:8:ab"),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.routes.table import NotAllowed, Route, normalise_host
+from sidecar.core.routes.table import NotAllowed, PolicyError, Route, normalise_host
 from tests.support.policies import policy
 
 API = "api.jobfirst.local"
@@ -161,6 +161,63 @@ def test_hosts_ignore_case_and_port_and_one_trailing_dot(host: str) -> None:
 )
 def test_an_invalid_host_is_none(host: str, normal: str | None) -> None:
     assert normalise_host(host) == normal
+
+
+def wide(*hosts: str, path: str = "/a") -> Route:
+    return Route(1, "wide", path, hosts=frozenset(hosts))
+
+
+@pytest.mark.parametrize(
+    ("host", "matches"),
+    [
+        ("b.example.com", True),
+        ("b.c.example.com", True),
+        ("B.EXAMPLE.com.:80", True),
+        ("example.com", False),
+        (".example.com", False),
+        ("bexample.com", False),
+        ("b.example.com.evil.test", False),
+        ("*.example.com", False),
+        ("b.example.com ", False),
+        ("", False),
+    ],
+)
+def test_a_wildcard_is_every_host_one_or_more_labels_below_as_in_envoy(
+    host: str, matches: bool
+) -> None:
+    for written in ("*.example.com", "*.Example.COM."):
+        found = policy([wide(written)]).match(host, "GET", ("a",))
+        assert (found is not None) == matches
+
+
+def test_an_exact_host_comes_before_the_longest_wildcard_and_that_before_none() -> None:
+    hosts = ["c.b.example.com", "*.b.example.com", "*.example.com", ""]
+    routes = [
+        Route(index, f"r{index}", "/a", hosts=frozenset(filter(None, [host])))
+        for index, host in enumerate(hosts)
+    ]
+    for table_ in (routes, routes[::-1]):
+        seen = policy(table_)
+        for host, index in (
+            ("c.b.example.com", 0),
+            ("d.b.example.com", 1),
+            ("d.c.b.example.com", 1),
+            ("b.example.com", 2),
+            ("x.test", 3),
+        ):
+            assert seen.match(host, "GET", ("a",)) is routes[index]
+
+
+def test_a_narrower_path_comes_before_a_host_that_is_named_exactly() -> None:
+    routes = [Route(0, "exact", "/*", hosts=frozenset({API})), wide("*.jobfirst.local")]
+    assert winner(routes, "/a") == "/a"
+
+
+def test_wildcards_of_one_name_are_rivals_and_others_are_not() -> None:
+    again = Route(2, "again", "/a", hosts=frozenset({"*.EXAMPLE.com"}))
+    with pytest.raises(PolicyError):
+        policy([wide("*.example.com"), again])
+    assert policy([wide("*.b.example.com", "x.example.com"), again])
 
 
 def test_an_invalid_host_matches_nothing_if_a_route_names_hosts() -> None:

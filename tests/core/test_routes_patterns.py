@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.core.paths.canonical import MAX_SEGMENTS
 from sidecar.core.routes.patterns import MAX_NAME
+from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Route, default_name, parse_pattern
 from tests.support.policies import policy
 
@@ -27,10 +28,17 @@ from tests.support.policies import policy
         ("/%61%2A%7Bx%7d", ("a*{x}",), False),
         ("/a.b/.c/...", ("a.b", ".c", "..."), False),
         ("/a%20b", ("a b",), False),
+        ("/{id}:purge", (Mixed("", ":purge"),), False),
+        ("/{id}%3Apurge", (Mixed("", ":purge"),), False),
+        ("/v{version}/x", (Mixed("v", ""), "x"), False),
+        ("/Products({id})/*", (Mixed("Products(", ")"),), True),
+        ("/.{name}", (Mixed(".", ""),), False),
+        ("/{name}..", (Mixed("", ".."),), False),
+        ("/\u7528{id}\u6237", (Mixed("\u7528", "\u6237"),), False),
     ],
 )
 def test_a_pattern_is_literals_and_wildcards(
-    path: str, segments: tuple[str | None, ...], tail: bool
+    path: str, segments: tuple[Segment, ...], tail: bool
 ) -> None:
     pattern = parse_pattern(path)
     assert (pattern.segments, pattern.tail) == (segments, tail)
@@ -56,7 +64,13 @@ def test_a_pattern_knows_where_its_names_stand() -> None:
         ("/{}", "is not a {name}"),
         ("/{a", "is not a {name}"),
         ("/a}", "is not a {name}"),
-        ("/x{a}", "is not a {name}"),
+        ("/x{a}*", "a * is part of"),
+        ("/{a}.{b}", "is not a {name}"),
+        ("/v{a}/x{a}", "{a} is used twice"),
+        ("/{a}%2f", "encoded slash"),
+        ("/{a};b", "semicolon"),
+        ("/{a}?b", "no query"),
+        ("/%e7{a}%94%a8", "not utf8"),
         ("/{a}{b}", "is not a {name}"),
         ("/{1a}", "is not a {name}"),
         ("/{a:[0-9]+}", "is not a {name}"),
@@ -101,6 +115,7 @@ def test_a_pattern_has_up_to_64_segments(path: str) -> None:
         ("/api/auth/*", "api-auth-all"),
         ("/api/users/{user_id}/orders/*", "api-users-user_id-orders-all"),
         ("/a/*/b", "a-any-b"),
+        ("/v{version}/things/{id}:purge", "vversion-things-id-purge"),
         ("/a.b/c_d/", "a.b-c_d"),
         ("/用户", "route"),
         ("/a/%41b", "a-41b"),

@@ -149,3 +149,23 @@ def test_odd_documents_open_nothing(
     assert "auth_required" not in table
     files.write(routes=table)
     assert main(["check", "--config", "sidecar.yaml"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("route", "endpoint", "swallowed"),
+    [
+        ("/v1/things/{id}", "/v1/things/{id}:purge", True),
+        ("/v1/things/*", "/v1/things/{id}:purge", False),
+        ("/v1/{kind}", "/v1/things:search", True),
+        ("/v1/things/{id}:purge", "/v1/things/{id}:purge", False),
+        ("/v1/things/{id}", "/v1/things/me", False),
+    ],
+)
+def test_a_route_that_swallows_an_endpoint_with_a_verb_is_a_warning(
+    files: Files, capsys: pytest.CaptureFixture[str], route: str, endpoint: str, swallowed: bool
+) -> None:
+    """Its requirements count for the verb too, although the table does not name it."""
+    Path("openapi.yaml").write_text(f"openapi: 3.0.0\npaths:\n  {endpoint}:\n    post: {{}}\n")
+    files.write(routes=f"api_gateway:\n  routes:\n    - path: {route}\n")
+    told = f"POST `{endpoint}` gets the route `{route}`"
+    assert any(told in line for line in drift(capsys)) == swallowed

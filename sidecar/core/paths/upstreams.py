@@ -27,6 +27,10 @@ class Upstream(NamedTuple):
     - ``slashed_captures``: ``/x/{name}`` takes ``/x/y/`` where ``/x/y`` is a route of its own.
     - ``empty_tails``: ``/x/*`` takes ``/x`` where no route names that.
     - ``dots_end_captures``: a ``{name}`` that is not the last segment takes none with a dot.
+    - ``empty_parts``: a ``{name}`` between literals takes nothing: ``/x/.json`` is
+      ``/x/{name}.json``.
+    - ``literals_end_captures``: a ``{name}`` before a literal takes none of its first character:
+      ``/x/a.b.json`` is not ``/x/{name}.json``.
     - ``front_controller``: a first segment that is dropped, empty for none.
     """
 
@@ -39,6 +43,8 @@ class Upstream(NamedTuple):
     slashed_captures: bool = False
     empty_tails: bool = False
     dots_end_captures: bool = False
+    empty_parts: bool = False
+    literals_end_captures: bool = False
     front_controller: str = ""
 
 
@@ -57,11 +63,18 @@ UPSTREAMS: Final[Mapping[str, Upstream]] = {
         empty_captures=True,
         slashed_captures=True,
         empty_tails=True,
+        empty_parts=True,
+        literals_end_captures=True,
         front_controller=_PHP,
     ),
     # net/http, chi, gorilla, gin, Echo. Fiber is like Express.
     "go": Upstream(
-        compares_encoded=True, keeps_slash=True, slashed_captures=True, empty_tails=True
+        compares_encoded=True,
+        keeps_slash=True,
+        slashed_captures=True,
+        empty_tails=True,
+        empty_parts=True,
+        literals_end_captures=True,
     ),
     # Express, Koa, Fiber
     "express": Upstream(
@@ -78,12 +91,24 @@ UPSTREAMS: Final[Mapping[str, Upstream]] = {
         empty_tails=True,
         dots_end_captures=True,
     ),
-    "laravel": Upstream(ignores_slash=True, empty_tails=True, front_controller=_PHP),
+    "laravel": Upstream(
+        ignores_slash=True, empty_tails=True, literals_end_captures=True, front_controller=_PHP
+    ),
     "symfony": Upstream(
-        suffixes=ANY_SUFFIX, keeps_slash=True, empty_tails=True, front_controller=_PHP
+        suffixes=ANY_SUFFIX,
+        keeps_slash=True,
+        empty_tails=True,
+        literals_end_captures=True,
+        front_controller=_PHP,
     ),
     # Spring 5 and later: up to 5.2 it takes `/x.json` for `/x`, up to 5.3 `/x/` too
-    "spring": Upstream(suffixes=ANY_SUFFIX, ignores_slash=True, keeps_slash=True, empty_tails=True),
+    "spring": Upstream(
+        suffixes=ANY_SUFFIX,
+        ignores_slash=True,
+        keeps_slash=True,
+        empty_tails=True,
+        empty_parts=True,
+    ),
     "aspnet": Upstream(ignores_case=True, ignores_slash=True, empty_tails=True),
     "fastapi": Upstream(keeps_slash=True),
     # with locations that ignore case (`~*`)

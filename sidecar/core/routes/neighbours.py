@@ -17,16 +17,18 @@ only where the canonical route has a wildcard that lies over something more spec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Final, cast
 
 from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.fold import fold
 from sidecar.core.paths.upstreams import Upstream
+from sidecar.core.routes.mixed_readings import MixedReadings
 from sidecar.core.routes.nodes import Node
 from sidecar.core.routes.patterns import Pattern
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
+from sidecar.core.routes.segments import Mixed, MixedIndex, folded
 from sidecar.core.routes.walk import Doubtful, Walk
 
 # All escapes except those of bytes that must be encoded, in upper case as is usual: an upstream
@@ -50,7 +52,8 @@ class Neighbours:
         self._root = root
         self._everything = everything
         self._ignore_case = ignore_case
-        written = {literal for _, pattern in patterns for literal in pattern.segments if literal}
+        segments = [segment for _, pattern in patterns for segment in pattern.segments]
+        written = {segment for segment in segments if isinstance(segment, str)}
         folds = {literal: fold(literal) for literal in written}
         self._literals = frozenset(folds.values() if ignore_case else written)
         # Of what folds to a literal: `i` can be two characters, `ss` one.
@@ -71,14 +74,17 @@ class Neighbours:
             if written_with_slash(route) and not pattern.tail
         )
         lasts = {p.segments[-1] for _, p in patterns if p.tail and p.segments}
+        before_tails = {last for last in lasts if isinstance(last, str)}
         self._before_tails = frozenset(
-            folds[last] if ignore_case else last for last in lasts if last
+            folds[last] if ignore_case else last for last in before_tails
         )
-        self._any_before_tails = None in lasts
+        self._any_before_tails = lasts != before_tails
         self._beyond_ascii = frozenset(literal for literal in written if not literal.isascii())
         self._ascii = frozenset(folds[literal] for literal in written - self._beyond_ascii)
         self._lookalikes = {folds[literal] for literal in self._beyond_ascii} - self._ascii
         self._has_lookalikes = ignore_case and self._lookalikes != set()
+        mixed = {segment for segment in segments if isinstance(segment, Mixed)}
+        self._mixed = MixedReadings(mixed, ignore_case=ignore_case) if mixed else None
         self._take_for(upstream)
 
     def seen_by(self, upstream: Upstream) -> Neighbours:
@@ -101,6 +107,12 @@ class Neighbours:
             or (self._minds_dots and b"." in path.raw)
             or (self._has_lookalikes and not self._lookalikes.isdisjoint(map(fold, segments)))
             or (routes[0].index in self._over and self._is_unusual(path))
+            or (
+                self._mixed is not None
+                and self._mixed.differ(
+                    path, segments, self._odd(path, len(segments)), self._upstream
+                )
+            )
         )
 
     def reached(
@@ -115,12 +127,17 @@ class Neighbours:
         work = path.work
         for segments, slash in zip(path.readings, path.slashes, strict=True):
             doubted = self._doubted(path, segments)
-            ways = [(segments, doubted)]
+            mixed: Mapping[int, Mapping[Mixed, bool]] = {}
+            if self._mixed is not None:
+                odd = self._odd(path, len(segments))
+                mixed = self._mixed.of(path, segments, odd, self._upstream)
+            ways = [(segments, doubted, mixed)]
             if segments[:1] == (self._front_controller,):
-                ways.append((segments[1:], [index - 1 for index in doubted]))
-            for seen, doubted in ways:
+                shifted = {index - 1: taken for index, taken in mixed.items()}
+                ways.append((segments[1:], [index - 1 for index in doubted], shifted))
+            for seen, doubted, mixed in ways:
                 walk = Walk(self._upstream, host, method, work)
-                for doubtful in self._doubtful(seen, doubted, slash=slash):
+                for doubtful in self._doubtful(seen, doubted, mixed, slash=slash):
                     walk.through(doubtful, self._root, self._everything)
                 work = walk.work
                 for found in walk.found:
@@ -135,20 +152,25 @@ class Neighbours:
 
     def _lies_over(self, pattern: Pattern, folds: dict[str, str]) -> bool:
         """Say whether one of the pattern's wildcards lies over something more specific."""
-        if not pattern.tail and None not in pattern.segments:
+        if not pattern.takes_many:
             return False
         node = self._root
-        for segment in pattern.segments:
+        for written in pattern.segments:
+            segment = folded(written) if self._ignore_case else written
             if segment is None:
-                if node.literals:
+                if node.literals or node.mixed:
                     return True
                 node = cast("Node", node.one)
-            else:
-                folded = folds[segment]
-                if len(self._spellings.get(folded, ())) > 1:
+            elif isinstance(segment, Mixed):
+                index = cast("MixedIndex[Node]", node.mixed)
+                if node.literals or index.largest > segment.size:
                     return True
-                node = node.literals[folded if self._ignore_case else segment]
-        return pattern.tail and bool(node.literals or node.one)
+                node = cast("Node", index.get(segment))
+            else:
+                if len(self._spellings.get(folds[cast("str", written)], ())) > 1:
+                    return True
+                node = node.literals[segment]
+        return pattern.tail and bool(node.literals or node.mixed or node.one)
 
     def _is_unusual(self, path: Path) -> bool:
         """Say whether a path with one reading may match something more specific than its wildcard.
@@ -182,15 +204,20 @@ class Neighbours:
         )
 
     def _doubtful(
-        self, segments: tuple[str, ...], doubted: list[int], *, slash: bool
+        self,
+        segments: tuple[str, ...],
+        doubted: list[int],
+        mixed: Mapping[int, Mapping[Mixed, bool]],
+        *,
+        slash: bool,
     ) -> Iterator[Doubtful]:
         """Yield the path as upstreams may compare it: with its trailing slash, and without."""
         keys = tuple(map(fold, segments)) if self._ignore_case else segments
         others = self._others(segments, keys)
         if slash and self._upstream.keeps_slash:
-            yield Doubtful(keys, doubted, others, keeps_slash=True)
+            yield Doubtful(keys, doubted, others, mixed, keeps_slash=True)
         if not slash or self._upstream.ignores_slash:
-            yield Doubtful(keys, doubted, others, keeps_slash=False)
+            yield Doubtful(keys, doubted, others, mixed, keeps_slash=False)
 
     def _doubted(self, path: Path, segments: tuple[str, ...]) -> list[int]:
         """Return the segments that are a literal to some upstreams, and not to all."""

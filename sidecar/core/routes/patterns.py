@@ -1,4 +1,4 @@
-"""The path of a route: literals, one-segment wildcards, a trailing wildcard."""
+"""The path of a route: literals, names between literals, one-segment and trailing wildcards."""
 
 import re
 from collections.abc import Mapping
@@ -6,22 +6,55 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from sidecar.core.paths.canonical import MAX_SEGMENTS, PathError, canonicalise
+from sidecar.core.routes.segments import ANYTHING, Mixed, Segment, both, example, folded
 
 
 class Pattern(NamedTuple):
     """A route's path, read.
 
-    ``segments`` holds a literal's decoded text, or None for exactly one segment whatever it is.
-    ``tail`` says that one or more further segments follow (none too where ``segments`` is empty).
+    ``segments`` holds a literal's decoded text, a ``Mixed`` for a ``{name}`` between literals, or
+    None for exactly one segment whatever it is. ``tail`` says that one or more further segments
+    follow (none too where ``segments`` is empty).
     ``names`` maps a ``{name}`` to its index.
     """
 
-    segments: tuple[str | None, ...]
+    segments: tuple[Segment, ...]
     tail: bool
     names: Mapping[str, int]
 
+    @property
+    def takes_many(self) -> bool:
+        """Whether the pattern takes more than one path."""
+        return self.tail or not all(isinstance(segment, str) for segment in self.segments)
 
-_NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
+    def folded(self) -> "Pattern":
+        """Return the pattern as it is compared without regard to case."""
+        return self._replace(segments=tuple(map(folded, self.segments)))
+
+    def example(self, anything: str = ANYTHING) -> tuple[str, ...]:
+        """Return segments that the pattern takes, without those of its tail."""
+        return tuple([example(segment, anything) for segment in self.segments])
+
+
+def meeting(one: Pattern, other: Pattern, anything: str = ANYTHING) -> tuple[str, ...] | None:
+    """Return segments that both patterns take, None where there are none."""
+    shorter, longer = sorted((one, other), key=lambda pattern: len(pattern.segments))
+    shared = list(longer.example(anything))
+    for index, pair in enumerate(zip(shorter.segments, longer.segments, strict=False)):
+        text = both(*pair, anything)
+        if text is None:
+            return None
+        shared[index] = text
+    tails = [pattern for pattern in (one, other) if pattern.tail]
+    if any(0 < len(pattern.segments) == len(shared) for pattern in tails):
+        shared.append(anything)
+    fixed = [pattern for pattern in (one, other) if not pattern.tail]
+    if any(len(pattern.segments) != len(shared) for pattern in fixed):
+        return None
+    return tuple(shared)
+
+
+_NAMED = re.compile(r"([^{}]*)\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}([^{}]*)")
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 
 
@@ -43,50 +76,65 @@ def parse_pattern(path: str) -> Pattern:
         written.pop()
     if len(written) + tail > MAX_SEGMENTS:
         raise ValueError(f"a path has at most {MAX_SEGMENTS} segments")
-    segments: list[str | None] = []
+    segments: list[Segment] = []
     names: dict[str, int] = {}
     for index, segment in enumerate(written):
-        if name := _name(segment):
+        if "{" in segment or "}" in segment:
+            name, taken = _named(segment)
             if name in names:
                 raise ValueError(
                     f"{{{name}}} is used twice in the path; give each a name of its own"
                 )
             names[name] = index
-        segments.append(None if name or segment == "*" else _literal(segment))
+            segments.append(taken)
+        else:
+            segments.append(None if segment == "*" else _literal(segment))
     return Pattern(tuple(segments), tail, names)
 
 
-def _name(segment: str) -> str | None:
-    if "{" not in segment and "}" not in segment:
-        return None
+def _named(segment: str) -> tuple[str, Mixed | None]:
+    """Return the name in a segment, and what it takes."""
     match = _NAMED.fullmatch(segment)
     if match is None:
         raise ValueError(
-            f"{segment!r} is not a {{name}}: that takes a whole segment, and is up to 64 letters, "
-            "digits, _ and -, the first a letter or _; a literal brace is written %7B or %7D"
+            f"{segment!r} is not a {{name}}: a segment has at most one, with literal text before "
+            "and after it; it is up to 64 letters, digits, _ and -, the first a letter or _; "
+            "a literal brace is written %7B or %7D"
         )
-    return match[1]
+    before, name, after = match.groups()
+    if not before and not after:
+        return name, None
+    return name, Mixed(*[_decoded(text, segment, around="x") for text in (before, after)])
 
 
 def _literal(segment: str) -> str:
-    if "*" in segment:
-        raise ValueError(
-            f"a * is part of the segment {segment!r}; a wildcard takes a whole segment, "
-            "and a literal * is written %2A"
-        )
     if not segment:
         raise ValueError("a route's path cannot contain a double slash")
-    if "?" in segment:
+    return _decoded(segment, segment)
+
+
+def _decoded(text: str, segment: str, around: str = "") -> str:
+    """Return the decoded text of a segment's literal, which ``around`` keeps from being all of it.
+
+    So that ``.{name}`` is not refused as a dot segment.
+    """
+    if "*" in text:
+        raise ValueError(
+            f"a * is part of the segment {segment!r}; a wildcard takes a whole segment, a {{name}} "
+            "may be part of one, and a literal * is written %2A"
+        )
+    if "?" in text:
         raise ValueError("a route's path has no query; a route matches whatever the query is")
     try:
-        encoded = _NOT_ASCII.sub(lambda found: quote(found[0]), segment).encode("ascii")
-        (literal,) = canonicalise(b"/" + encoded, raw_headers=True).readings[0]
+        encoded = _NOT_ASCII.sub(lambda found: quote(found[0]), text).encode("ascii")
+        target = f"/{around}".encode() + encoded + around.encode()
+        (literal,) = canonicalise(target, raw_headers=True).readings[0]
     except UnicodeEncodeError:
         raise ValueError(f"the segment {segment!r} contains half a surrogate pair") from None
     except PathError as error:
         what = error.problem.replace("_", " ")
         raise ValueError(f"{segment!r} is not allowed in a route's path: {what}") from None
-    return literal
+    return literal.removeprefix(around).removesuffix(around)
 
 
 MAX_NAME = 64

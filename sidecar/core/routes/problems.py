@@ -2,10 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from sidecar.core.methods import is_method
-from sidecar.core.routes.patterns import MAX_NAME, Pattern
-from sidecar.core.routes.route import Route, RouteProblem, hosts_of, methods_of, normalise_host
+from sidecar.core.routes.patterns import MAX_NAME, Pattern, meeting
+from sidecar.core.routes.route import (
+    Route,
+    RouteProblem,
+    hosts_of,
+    methods_of,
+    normalise_route_host,
+    shared_hosts,
+)
+from sidecar.core.routes.segments import Mixed, MixedIndex, Segment
 
 KINDS = frozenset({"user", "service"})  # principal.Kind; that module imports this one
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
@@ -32,12 +41,13 @@ def check_route(route: Route) -> Iterator[RouteProblem]:
                 f"the host {host!r} has a port",
                 "leave the port out: a host matches with every port",
             )
-        elif not normalise_host(host):
+        elif not normalise_route_host(host):
             yield RouteProblem(
                 route.index,
                 "hosts",
                 f"{host!r} is not a host name",
-                "a whole name such as api.jobfirst.local, or an address ([::1] for IPv6)",
+                "a name such as api.jobfirst.local, *.jobfirst.local for every name below, "
+                "or an address ([::1] for IPv6)",
             )
     if route.owner is None and route.owner_unless and not route.public:
         yield RouteProblem(
@@ -128,3 +138,47 @@ def check_rivals(routes: Sequence[Route]) -> Iterator[RouteProblem]:
                 "tell them apart by path, methods or hosts (GET includes HEAD)",
                 rival.index,
             )
+
+
+MAX_COMPARED = 10_000
+"""Pairs of routes that are compared because neither path is more specific; tables have none."""
+
+
+def check_unordered(patterns: Iterable[tuple[Route, Pattern]]) -> Iterator[RouteProblem]:
+    """Yield a problem for each route that shares a path with one that is neither more specific.
+
+    Paths are compared segment by segment. ``a{x}`` and ``{x}b`` both take ``a1b``, and their
+    literals are equally long.
+    """
+    below: dict[tuple[Segment, ...], MixedIndex[list[tuple[Route, Pattern]]]] = {}
+    for route, pattern in patterns:
+        for depth, segment in enumerate(pattern.segments):
+            if isinstance(segment, Mixed):
+                index = below.setdefault(pattern.segments[:depth], MixedIndex())
+                (index.get(segment) or index.add(segment, [])).append((route, pattern))
+    reported: set[int] = set()
+    compared = 0
+    for index in below.values():
+        for pair in index.unordered():
+            ours, theirs = (index.get(mixed) or [] for mixed in pair)
+            for (one, of_one), (other, of_other) in product(ours, theirs):
+                first, last = sorted((one, other), key=lambda route: route.index)
+                if last.index in reported:
+                    continue
+                compared += 1
+                meet = meeting(of_one, of_other) is not None
+                if (meet and shared_hosts(one, other) is not None) or compared > MAX_COMPARED:
+                    reported.add(last.index)
+                    yield _unordered(last, first, *pair)
+
+
+def _unordered(route: Route, other: Route, *pair: Mixed) -> RouteProblem:
+    segments = " and ".join(f"{mixed.prefix}{{name}}{mixed.suffix}" for mixed in pair)
+    return RouteProblem(
+        route.index,
+        "path",
+        f"this route and {other.name!r} ({other.path}) could both win a request: neither of "
+        f"{segments} is more specific",
+        "the segment with the longest literal text wins; tell them apart by path or hosts",
+        other.index,
+    )

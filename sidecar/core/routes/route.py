@@ -1,16 +1,22 @@
 """One route: what it matches and what it requires."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from sidecar.core.routes.segments import Mixed
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One entry of the table: what it matches and what it requires.
 
-    ``methods`` and ``hosts`` empty mean every one. ``owner`` is the index of the path's segment
-    that must be the principal's subject, None where there is no owner.
+    ``methods`` and ``hosts`` empty mean every one. ``hosts`` has names, and ``*.`` with a name for
+    every name below it, as the domains of Envoy's virtual hosts. ``owner`` is the index of the
+    path's segment that must be the principal's subject, None where there is no owner. ``mixed`` has
+    the segments that are a name between literals, with their index, where a requirement reads them;
+    ``compile_policy`` fills it in.
     """
 
     index: int
@@ -27,6 +33,19 @@ class Route:
     owner_unless: tuple[str, ...] = ()
     principals: frozenset[str] = frozenset({"user"})
     issuers: frozenset[str] = frozenset()
+    mixed: tuple[tuple[int, Mixed], ...] = ()
+
+    def captured(self, index: int, segments: Sequence[str]) -> str | None:
+        """Return the part of a path that the ``{name}`` of a segment takes; None for another path.
+
+        ``segments`` are as some upstream sees them.
+        """
+        if index >= len(segments):
+            return None
+        for place, mixed in self.mixed:
+            if place == index:
+                return mixed.capture_in(segments[index])
+        return segments[index]
 
 
 class NotAllowed(NamedTuple):
@@ -62,7 +81,65 @@ def written_with_slash(found: Route | NotAllowed) -> bool:
 
 def hosts_of(route: Route) -> frozenset[str]:
     """Return the hosts of a route as they are compared; empty means every one."""
-    return frozenset(filter(None, map(normalise_host, route.hosts)))
+    return frozenset(filter(None, map(normalise_route_host, route.hosts)))
+
+
+def is_wide(host: str) -> bool:
+    """Say whether a route's host stands for every name below one."""
+    return host.startswith("*")
+
+
+def normalise_route_host(host: str) -> str | None:
+    """Return a route's host as it is compared, None for an invalid one.
+
+    ``*.example.com`` is every name below ``example.com``, one or more labels longer.
+    """
+    if not host.startswith("*."):
+        return normalise_host(host)
+    name = normalise_host(host[2:])
+    return f"*.{name}" if name and name[0] != "[" else None
+
+
+def shared_hosts(one: Route, other: Route) -> frozenset[str] | None:
+    """Return the hosts of both routes, empty where they share all; None where they share none."""
+    ours, theirs = hosts_of(one), hosts_of(other)
+    if not ours or not theirs:
+        return ours or theirs
+    shared = {host for host in ours if any(_covers(wide, host) for wide in theirs)}
+    shared |= {host for host in theirs if any(_covers(wide, host) for wide in ours)}
+    return frozenset(shared) or None
+
+
+def closeness(route: Route, name: str) -> int | None:
+    """Say how closely a route names a host: the longer, the more; 0 if it is for every host.
+
+    None if it is for others.
+    """
+    hosts = hosts_of(route)
+    if not hosts:
+        return 0
+    if name in hosts:
+        return len(name) + 1  # more than the longest suffix
+    return max((len(host) for host in hosts if _covers(host, name)), default=None)
+
+
+def covers_hosts(wide: Route, narrow: Route) -> bool:
+    """Say whether a route is for every host that another is for."""
+    ours, theirs = hosts_of(wide), hosts_of(narrow)
+    if not ours or not theirs:
+        return not ours
+    return all(any(_covers(host, other) for host in ours) for other in theirs)
+
+
+def _covers(wide: str, host: str) -> bool:
+    return host == wide or (is_wide(wide) and host.endswith(wide[1:]))
+
+
+def example_hosts(hosts: frozenset[str]) -> list[str]:
+    """Return a name for each of these hosts, and one that no route names where they are empty."""
+    return [f"any-host{host[1:]}" if is_wide(host) else host for host in sorted(hosts)] or [
+        "host.invalid"  # RFC 2606
+    ]
 
 
 _PORT = re.compile(r":[0-9]*\Z")

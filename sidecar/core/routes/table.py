@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Literal
 
 from sidecar.core.paths.canonical import Path
@@ -10,15 +11,23 @@ from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
 from sidecar.core.routes.neighbours import Neighbours
 from sidecar.core.routes.nodes import Node, insert, place_of
 from sidecar.core.routes.patterns import Pattern, default_name, parse_pattern
-from sidecar.core.routes.problems import check_names, check_owner, check_rivals, check_route
+from sidecar.core.routes.problems import (
+    check_names,
+    check_owner,
+    check_rivals,
+    check_route,
+    check_unordered,
+)
 from sidecar.core.routes.route import (
     NotAllowed,
     Route,
     RouteProblem,
     hosts_of,
     is_spelt_otherwise,
+    is_wide,
     normalise_host,
 )
+from sidecar.core.routes.segments import Mixed, Segment
 
 __all__ = [
     "MAX_STEPS",
@@ -31,7 +40,6 @@ __all__ = [
     "RouteProblem",
     "compile_policy",
     "default_name",
-    "folded",
     "normalise_host",
     "parse_pattern",
 ]
@@ -57,7 +65,7 @@ class Policy:
 
     ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
     ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
-    can match another route.
+    can match another route. ``names_hosts`` says whether any route is for certain hosts.
     """
 
     digest: str
@@ -69,12 +77,9 @@ class Policy:
     neighbours: Neighbours | None = field(repr=False)
     _root: Node = field(repr=False)
     _everything: Node | None = field(repr=False)
+    names_hosts: bool
     _hosts: frozenset[str] = field(repr=False)
-
-    @property
-    def names_hosts(self) -> bool:
-        """Whether any route is for certain hosts."""
-        return bool(self._hosts)
+    _below: tuple[tuple[str, str], ...] = field(repr=False)
 
     def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
         """Return the route of the most specific path, None where no path matches.
@@ -82,7 +87,7 @@ class Policy:
         ``host`` is the request's own, unchanged: an invalid one matches nothing where any route
         names hosts. ``segments`` are one reading of the path.
         """
-        if self._hosts and host not in self._hosts:
+        if self.names_hosts and host not in self._hosts:
             name = normalise_host(host)
             if name is None:
                 return None
@@ -98,9 +103,15 @@ class Policy:
             while depth < end:
                 if node.tail is not None:
                     wider.append((node.tail, end))
-                literal = node.literals.get(segments[depth])
+                segment = segments[depth]
+                literal = node.literals.get(segment)
                 depth += 1
-                if literal is not None:
+                if node.mixed is not None and (mixed := node.mixed.matching(segment)):
+                    if node.one is not None:
+                        wider.append((node.one, depth))
+                    wider += [(below, depth) for _, below in mixed]
+                    node = literal or wider.pop()[0]
+                elif literal is not None:
                     if node.one is not None:
                         wider.append((node.one, depth))
                     node = literal
@@ -111,7 +122,9 @@ class Policy:
             else:
                 place = node.here
                 if place is not None:
-                    group = place.by_host.get(host) or place.any_host
+                    group = place.by_host.get(host) or (
+                        place.group(host) if place.lengths else place.any_host
+                    )
                     if group is not None:
                         return group.by_method.get(method) or group.otherwise
             if not wider:
@@ -125,7 +138,7 @@ class Policy:
         """
         if self.neighbours is not None and self.neighbours.concern(path, routes):
             return True
-        return bool(self._hosts) and len(self._hosts_of(host)) > 1
+        return self.names_hosts and len(self._hosts_of(host)) > 1
 
     def reached(
         self, path: Path, host: str, method: str
@@ -149,11 +162,14 @@ class Policy:
 
         Go's ServeMux distinguishes case and a dot at the end, Werkzeug the dot.
         """
-        if not self._hosts or host in self._hosts:
+        if not self.names_hosts or host in self._hosts:
             return (host,)
         name = normalise_host(host) or ""
-        if name in self._hosts and is_spelt_otherwise(host, name):
-            return name, ""
+        if is_spelt_otherwise(host, name):
+            # An upstream that ignores case only in suffixes takes it for another name below one.
+            wide = [other for suffix, other in self._below if name.endswith(suffix)]
+            if wide or name in self._hosts:
+                return name, *wide, ""
         return (name,)
 
     def seen_by(self, upstream: Upstream) -> "Policy":
@@ -185,12 +201,12 @@ def compile_policy(
             problems.append(RouteProblem(route.index, "path", str(error)))
             continue
         problems += check_owner(route, pattern)
-        written.append((route, pattern))
-    patterns = [(r, folded(pattern)) for r, pattern in written] if ignore_case else written
+        written.append((_with_captures(route, pattern), pattern))
+    patterns = [(r, pattern.folded()) for r, pattern in written] if ignore_case else written
     problems += check_names(routes)
     root = Node()
     everything = None
-    places: dict[tuple[tuple[str | None, ...], bool], list[Route]] = {}
+    places: dict[tuple[tuple[Segment, ...], bool], list[Route]] = {}
     for route, pattern in patterns:
         places.setdefault(pattern[:2], []).append(route)
     for (segments, tail), rivals in places.items():
@@ -200,18 +216,21 @@ def compile_policy(
             everything.here = place_of(rivals)
         else:
             insert(root, segments, tail).here = place_of(rivals)
+    problems += check_unordered(patterns)
     if (steps := root.steps()) > MAX_STEPS:
         problems.append(_too_many_steps(patterns, steps))
     if problems:
         raise PolicyError(tuple(sorted(problems, key=lambda problem: problem.route)))
     neighbours = None
-    if any(pattern.tail or None in pattern.segments for _, pattern in written):
+    if any(pattern.takes_many for _, pattern in written):
         neighbours = Neighbours(
             root, everything, written, UPSTREAMS[upstream], ignore_case=ignore_case
         )
+    hosts = frozenset().union(*map(hosts_of, routes))
+    suffixes = sorted((host[1:] for host in hosts if is_wide(host)), key=len, reverse=True)
     return Policy(
         digest=digest,
-        routes=tuple(routes),
+        routes=tuple(route for route, _ in written),
         cors_preflight=cors_preflight,
         ignore_case=ignore_case,
         allow_paths=allow_paths,
@@ -219,19 +238,31 @@ def compile_policy(
         neighbours=neighbours,
         _root=root,
         _everything=everything,
-        _hosts=frozenset().union(*map(hosts_of, routes)),
+        names_hosts=bool(hosts),
+        _hosts=frozenset(host for host in hosts if not is_wide(host)),
+        _below=tuple((suffix, _unnamed(suffix, hosts)) for suffix in suffixes),
     )
 
 
-def folded(pattern: Pattern) -> Pattern:
-    """Return a pattern whose literals are compared without case."""
-    return pattern._replace(
-        segments=tuple(segment and fold(segment) for segment in pattern.segments)
+def _unnamed(suffix: str, hosts: frozenset[str]) -> str:
+    """Return a host with this suffix that no route names."""
+    return next(host for n in count(1) if (host := "_" * n + suffix) not in hosts)
+
+
+def _with_captures(route: Route, pattern: Pattern) -> Route:
+    """Return the route with the literals around what its requirements read in the path."""
+    mixed = tuple(
+        (index, segment)
+        for index, segment in enumerate(pattern.segments)
+        if index == route.owner and isinstance(segment, Mixed)
     )
+    return replace(route, mixed=mixed) if mixed else route
 
 
 def _too_many_steps(patterns: Sequence[tuple[Route, Pattern]], steps: int) -> RouteProblem:
-    widest, _ = max(patterns, key=lambda pair: pair[1].segments.count(None))
+    widest, _ = max(
+        patterns, key=lambda pair: sum(not isinstance(s, str) for s in pair[1].segments)
+    )
     return RouteProblem(
         widest.index,
         "path",

@@ -8,6 +8,7 @@ from sidecar.core.paths.readings import MAX_WORK
 from sidecar.core.paths.upstreams import Upstream
 from sidecar.core.routes.nodes import Node, Place
 from sidecar.core.routes.route import NotAllowed, Route, written_with_slash
+from sidecar.core.routes.segments import Mixed
 
 STEP_WORK: Final = 32
 """The part of ``MAX_WORK`` for visiting one node: it takes as long as 32 characters."""
@@ -17,13 +18,15 @@ class Doubtful(NamedTuple):
     """A path as upstreams may compare it.
 
     ``keys`` are the literals that its segments are. Of a segment whose index is in ``doubted`` only
-    some upstreams say so, and some take it for one of ``others``. ``keeps_slash`` says that a slash
-    ends the path, and that the path without it is another one.
+    some upstreams say so, and some take it for one of ``others``. ``mixed`` has what some upstream
+    takes a segment for, the most specific first, and whether all do. ``keeps_slash``
+    says that a slash ends the path, and that the path without it is another one.
     """
 
     keys: tuple[str, ...]
     doubted: Collection[int]
     others: Mapping[int, Collection[str]]
+    mixed: Mapping[int, Mapping[Mixed, bool]]
     keeps_slash: bool
 
 
@@ -43,15 +46,15 @@ class Walk:
 
     def through(self, path: Doubtful, root: Node, everything: Node | None) -> None:
         """Walk from the root. Raises PathError where the work becomes too much."""
-        self._keys, self._doubted, self._others, self._keeps_slash = path
+        self._keys, self._doubted, self._others, self._mixed, self._keeps_slash = path
         if not self._on(root, 0) and everything is not None:
             self._take(everything.here)
 
     def _on(self, node: Node, depth: int, *, captured: bool = False) -> bool:
         """Walk on from a node, and say whether every upstream finds a route from here.
 
-        ``captured`` says that a wildcard took the segment before. The depth is bounded by the
-        segments that a path can have.
+        ``captured`` says that a name took the end of the segment before. The depth is bounded by
+        the segments that a path can have.
         """
         self.work += STEP_WORK
         if self.work > MAX_WORK:
@@ -66,6 +69,13 @@ class Walk:
         below = node.literals.get(key)
         if below is not None and self._on(below, depth + 1) and depth not in self._doubted:
             return True
+        if node.mixed is not None:
+            for mixed, all_do in self._mixed.get(depth, {}).items():
+                below = node.mixed.get(mixed)
+                if below is not None:
+                    captured = not mixed.suffix
+                    if self._on(below, depth + 1, captured=captured) and all_do:
+                        return True
         if (
             node.one is not None
             and self._on(node.one, depth + 1, captured=True)
@@ -107,7 +117,7 @@ class Walk:
         return found
 
     def _at(self, place: Place | None) -> Route | NotAllowed | None:
-        group = None if place is None else place.by_host.get(self._host) or place.any_host
+        group = None if place is None else place.group(self._host)
         return None if group is None else group.by_method.get(self._method) or group.otherwise
 
     def _add(self, found: Route | NotAllowed) -> None:

@@ -165,8 +165,7 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
     if route.owner is not None and granted.isdisjoint(route.owner_unless):
         owns = (
             principal.kind is Kind.USER
-            and route.owner < len(segments)
-            and segments[route.owner] == principal.subject
+            and route.captured(route.owner, segments) == principal.subject
         )
         if not owns:
             return Refusal(Reason.NOT_OWNER, ())
