@@ -1,7 +1,4 @@
-"""HTTP calls that are bounded in time and size and never raise.
-
-A module of its own, so that the rest of the room can be imported without aiohttp.
-"""
+"""HTTP calls that are bounded in time and size and never raise."""
 
 import asyncio
 import json
@@ -48,13 +45,13 @@ class HttpCaller:
             if 300 <= response.status < 400:
                 return Failed(f"a redirect ({response.status}), which is not followed")
             received = await read_body(response, MAX_BODY_BYTES)
-            retry_after = _retry_after(response.headers.get("Retry-After"))
+            retry_after = _retry_after(response.header("retry-after"))
             return Answer(response.status, received, retry_after)
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Return the seconds of Retry-After (RFC 9110, 10.2.3), which has seconds or a date."""
-    if value is None:
+    if not value:
         return None
     try:
         seconds = float(value) if value.strip().isdecimal() else _seconds_until(value)

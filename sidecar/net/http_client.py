@@ -1,25 +1,47 @@
-"""HTTP as a client of a server that may be slow, wrong or hostile.
+"""HTTP/1.1 as a client of a server that may be slow, wrong or hostile (RFC 9110, RFC 9112).
 
-Import it where it is used: aiohttp costs 13 MB and start time.
+h11 parses; sockets, deadlines and bounds are here.
 """
 
 import asyncio
 import os
+import re
+import socket
+import ssl
+from binascii import b2a_base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-import aiohttp
+import h11
 
 from sidecar.net.trust import TlsFiles, Trust
 
 READ_BYTES: Final = 64 * 1024
-"""How much aiohttp buffers before it stops reading from the socket."""
+"""The most that is read at once, and that is buffered before the socket is no longer read."""
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Status line and header fields; also one chunk's header, and the trailers. Servers send 1 KiB."""
+
+MAX_INTERIM: Final = 8
+"""Interim answers (1xx) before the final one. Nothing here asks for any."""
+
+WIRE_BYTES: Final = 8
+"""Bytes on the wire for one byte of a body: a chunk of one byte has six, without extensions."""
+
+ADDRESS_SECONDS: Final = 1.0
+"""For a connection to one of several addresses of a name: the next may answer (RFC 8305)."""
 
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "zervi-sidecar"}
+_HOST = re.compile(r"[!-~]+")
+# What stays as it is in a request's target: characters that a URL may have, and escapes.
+_TARGET: Final = "/?%:@!$&'()*+,;=~[]"
+_PORTS: Final = {"http": 80, "https": 443}
+_VERSIONS: Final = (b"1.0", b"1.1")
+_BOTH: Final = {b"content-length", b"transfer-encoding"}
 
 
 class HttpFault(Enum):
@@ -44,12 +66,27 @@ class HttpError(Exception):
         self.fault = fault
 
 
+class Response:
+    """The head of an answer; its body is unread."""
+
+    def __init__(self, head: h11.Response, wire: "_Wire") -> None:
+        self.status = head.status_code
+        self.wire = wire
+        self._fields = list(head.headers)
+
+    def header(self, name: str) -> str:
+        """Return a field's value; several are joined by commas, "" is none (RFC 9110, 5.3)."""
+        wanted = name.lower().encode()
+        values = (value.decode("latin-1") for field, value in self._fields if field == wanted)
+        return ", ".join(values)
+
+
 class HttpClient:
     """Sends requests without redirects, cookies, proxies, retries and decompression.
 
     Each request has a connection of its own: at one in half a minute, idle connections would cost
     a server of thousands of nodes more, and none is found closed when it is needed. ``files`` are
-    for https.
+    for https; the trusted CAs are read at the first request over https.
     """
 
     def __init__(self, files: TlsFiles = TlsFiles()) -> None:  # noqa: B008 -- it never changes
@@ -63,88 +100,205 @@ class HttpClient:
         *,
         headers: Mapping[str, str] = MappingProxyType({}),
         content: bytes | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Response]:
         """Send a request; yield the response with its body unread. The caller sets a deadline.
 
         Raises HttpError, and TrustError where a TLS file is not usable.
         """
+        place = _place(url)
+        request = _request(method, place, headers, content)
+        trust = await asyncio.to_thread(self._trust.context) if place.https else None
+        reader, writer = await _connected(place, trust)
         try:
-            https = urlsplit(url).scheme == "https"
-            trust = await asyncio.to_thread(self._trust.context) if https else True
-            async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        ssl=trust, force_close=True, use_dns_cache=False
-                    ),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                    auto_decompress=False,
-                    read_bufsize=READ_BYTES,
-                    middlewares=(_once,),
-                ) as session,
-                session.request(
-                    method,
-                    url,
-                    data=content,
-                    headers={**_HEADERS, **headers},
-                    allow_redirects=False,
-                ) as response,
-            ):
-                try:
-                    yield response
-                finally:
-                    response.close()  # an unread body is not read to its end
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _explained(error) from error
+            wire = _Wire(reader)
+            writer.write(wire.sent(request, content))
+            yield await wire.response()
+        finally:
+            writer.transport.abort()  # an unread body is not read to its end
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """Return the body; None where it is longer than ``limit`` bytes."""
-    if (response.content_length or 0) > limit:
+async def read_body(response: Response, limit: int) -> bytes | None:
+    """Return the body; None where it is longer than ``limit`` bytes. Raises HttpError."""
+    announced = response.header("content-length")
+    if announced.isdecimal() and int(announced) > limit:
         return None
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
+    async for data in response.wire.body():
+        body += data
+        if len(body) > limit or response.wire.received > WIRE_BYTES * limit + READ_BYTES:
             return None
     return bytes(body)
 
 
-async def _once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a request again when a connection ends without an answer.
+class _Wire:
+    """Reads one answer from a connection."""
 
-    It does so for GET, PUT and DELETE, which would double the load of a server that breaks down.
-    """
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self.received = 0  # bytes
+        self._reader = reader
+        self._http = h11.Connection(h11.CLIENT, MAX_HEAD_BYTES)
+
+    def sent(self, request: h11.Request, content: bytes | None) -> bytes:
+        """Return the request as it goes over the wire."""
+        parts = [self._http.send(request)]
+        if content:
+            parts.append(self._http.send(h11.Data(content)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        return b"".join(part for part in parts if part)
+
+    async def response(self) -> Response:
+        """Return the final answer's head. Raises HttpError."""
+        for _ in range(MAX_INTERIM + 1):
+            try:
+                event = await self._event()
+            except OSError as error:
+                raise HttpError(
+                    HttpFault.CONNECTION, f"the connection broke: {_strerror(error)}"
+                ) from error
+            except EOFError as error:
+                if self.received:
+                    raise _not_http() from error
+                message = "the connection was closed without an answer"
+                raise HttpError(HttpFault.CLOSED, message) from error
+            if isinstance(event, h11.Response):
+                names = {name for name, _ in event.headers}
+                # Both could mean two different bodies (RFC 9112, 6.3).
+                if event.http_version in _VERSIONS and not names >= _BOTH:
+                    return Response(event, self)
+                break
+        raise _not_http()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield the parts of the body. Raises HttpError."""
+        try:
+            while isinstance(event := await self._event(), h11.Data):
+                yield event.data
+                await asyncio.sleep(0)  # many tiny chunks do not stop the event loop
+        except (OSError, EOFError) as error:
+            raise HttpError(HttpFault.BODY, "the body ended early") from error
+
+    async def _event(self) -> h11.Event:
+        """Return what comes next. Raises EOFError where the answer ends early."""
+        ended = False
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise (EOFError() if ended else _not_http()) from error
+            if isinstance(event, h11.Event):
+                return event
+            data = await self._reader.read(READ_BYTES)
+            self.received += len(data)
+            ended = not data
+            self._http.receive_data(data)
+
+
+class _Place(NamedTuple):
+    """A URL in parts. ``authority`` is the value of Host; ``target`` has path and query."""
+
+    https: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+    credentials: bytes | None
+
+
+def _place(url: str) -> _Place:
+    """Raise HttpError for what is not an http or https URL."""
     try:
-        return await handler(request)
-    except (aiohttp.ClientError, OSError) as error:
-        raise _explained(error) from error
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if not host.isascii():
+            host = host.encode("idna").decode()
+    except ValueError:  # UnicodeError too
+        raise _not_a_url() from None
+    default = _PORTS.get(parts.scheme)
+    if default is None or not _HOST.fullmatch(host):
+        raise _not_a_url()
+    authority = f"[{host}]" if ":" in host else host
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    userinfo, separator, _ = parts.netloc.rpartition("@")
+    return _Place(
+        https=parts.scheme == "https",
+        host=host,
+        port=default if port is None else port,
+        authority=authority if port in (None, default) else f"{authority}:{port}",
+        target=quote(target, safe=_TARGET),
+        credentials=unquote_to_bytes(userinfo) if separator else None,
+    )
 
 
-def _explained(error: Exception) -> HttpError:
-    """Return what went wrong, from the error's type: its text may hold the whole URL."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", "") or "not trusted"
-            return HttpError(HttpFault.CERTIFICATE, f"the certificate does not verify: {reason}")
-        case aiohttp.ClientSSLError():
-            return HttpError(HttpFault.TLS, "the TLS handshake failed")
-        case aiohttp.ClientConnectorDNSError():
-            return HttpError(HttpFault.NAME, "the host name does not resolve")
-        case aiohttp.ClientConnectorError():
-            return HttpError(HttpFault.CONNECT, f"no connection: {_strerror(error.os_error)}")
-        case aiohttp.ClientPayloadError():
-            return HttpError(HttpFault.BODY, "the body ended early")
-        case aiohttp.ServerDisconnectedError():
-            return HttpError(HttpFault.CLOSED, "the connection was closed without an answer")
-        case aiohttp.ClientResponseError():
-            return HttpError(HttpFault.NOT_HTTP, "the answer is not valid HTTP")
-        case OSError():
-            return HttpError(HttpFault.CONNECTION, f"the connection broke: {_strerror(error)}")
-        case _:
-            return HttpError(HttpFault.URL, "the URL is not valid")
+def _request(
+    method: str, place: _Place, headers: Mapping[str, str], content: bytes | None
+) -> h11.Request:
+    fields = {"Host": place.authority, **_HEADERS}
+    if place.credentials is not None:
+        encoded = b2a_base64(place.credentials, newline=False).decode()
+        fields["Authorization"] = f"Basic {encoded}"
+    fields |= {name.title(): value for name, value in headers.items()}
+    if content is not None or method != "GET":
+        fields["Content-Length"] = str(len(content or b""))
+    fields["Connection"] = "close"
+    try:
+        return h11.Request(method=method, target=place.target, headers=list(fields.items()))
+    except (h11.LocalProtocolError, UnicodeError) as error:
+        raise HttpError(HttpFault.URL, "a header of the request is not valid") from error
+
+
+async def _connected(
+    place: _Place, trust: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = await _socket(place.host, place.port)
+    name = None if trust is None else place.host.rstrip(".")
+    try:
+        return await asyncio.open_connection(
+            sock=sock, ssl=trust, server_hostname=name, limit=READ_BYTES
+        )
+    except ssl.SSLCertVerificationError as error:
+        reason = error.verify_message or "not trusted"
+        message = f"the certificate does not verify: {reason}"
+        raise HttpError(HttpFault.CERTIFICATE, message) from error
+    except OSError as error:
+        raise HttpError(HttpFault.TLS, "the TLS handshake failed") from error
+
+
+async def _resolve(host: str, port: int) -> list[Any]:
+    try:
+        loop = asyncio.get_running_loop()
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is too long
+        raise HttpError(HttpFault.NAME, "the host name does not resolve") from error
+
+
+async def _socket(host: str, port: int) -> socket.socket:
+    """Return a socket that is connected to one of the host's addresses. Raises HttpError."""
+    loop = asyncio.get_running_loop()
+    found = await _resolve(host, port)
+    problem: OSError = OSError()
+    for number, (family, kind, protocol, _, address) in enumerate(found, 1):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(ADDRESS_SECONDS if number < len(found) else None):
+                await loop.sock_connect(sock, address)
+        except OSError as error:  # TimeoutError too
+            sock.close()
+            problem = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise HttpError(HttpFault.CONNECT, f"no connection: {_strerror(problem)}") from problem
+
+
+def _not_a_url() -> HttpError:
+    return HttpError(HttpFault.URL, "the URL is not valid")
+
+
+def _not_http() -> HttpError:
+    return HttpError(HttpFault.NOT_HTTP, "the answer is not valid HTTP")
 
 
 def _strerror(error: OSError) -> str:

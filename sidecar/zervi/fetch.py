@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
-from sidecar.net.http_client import HttpClient, HttpError, HttpFault, read_body
+from sidecar.net.http_client import HttpClient, HttpError, HttpFault, Response, read_body
 from sidecar.net.trust import TlsFiles, TrustError
 from sidecar.zervi.interface import Answer, FetchError
 
@@ -55,15 +53,14 @@ class HttpFetcher:
         if validator is not None:
             headers["if-none-match"] = validator
         async with self._client.send("GET", self._url, headers=headers) as response:
-            cache_control = ",".join(response.headers.getall("cache-control", ()))
-            max_age = freshness(cache_control, response.headers.get("age", ""))
+            max_age = freshness(response.header("cache-control"), response.header("age"))
             if response.status == 304 and validator is not None:
                 return Answer(None, validator, max_age)
             _require_document(response)
             body = await read_body(response, MAX_DOCUMENT_BYTES)
             if body is None:
                 raise _too_large()
-            etag = response.headers.get("etag", "")
+            etag = response.header("etag")
             return Answer(body, etag if _ETAG.fullmatch(etag) else None, max_age)
 
 
@@ -78,7 +75,7 @@ def freshness(cache_control: str, age: str) -> float | None:
     return float(max(0, min(lifetimes) - (int(age) if _AGE.fullmatch(age) else 0)))
 
 
-def _require_document(response: aiohttp.ClientResponse) -> None:
+def _require_document(response: Response) -> None:
     """Refuse an answer by its head. The content-type is not checked: the body is parsed."""
     status = response.status
     if 300 <= status < 400:
@@ -88,7 +85,7 @@ def _require_document(response: aiohttp.ClientResponse) -> None:
         )
     if status != 200:
         raise FetchError(f"status {status}", _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER)
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if response.header("content-encoding").strip().lower() not in ("", "identity"):
         raise FetchError("the body is compressed", "serve it uncompressed")
 
 
