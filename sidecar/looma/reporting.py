@@ -46,7 +46,7 @@ class Reporting:
         node_state: Callable[[], NodeState],
         events: Events,
     ) -> None:
-        from sidecar.looma.http_calls import HttpCaller  # imports aiohttp
+        from sidecar.looma.http_calls import HttpCaller  # h11 and more
 
         self._http = HttpCaller(registry.tls)
         self._login: LoginTokens | None = None

@@ -21,7 +21,7 @@ import h11
 from sidecar.net.trust import TlsFiles, Trust
 
 READ_BYTES: Final = 64 * 1024
-"""The most that is read at once, and that is buffered before the socket is no longer read."""
+"""The most that one read returns. Twice as many buffered bytes stop reading from the socket."""
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Status line and header fields; also one chunk's header, and the trailers. Servers send 1 KiB."""
@@ -178,7 +178,7 @@ class _Wire:
             raise HttpError(HttpFault.BODY, "the body ended early") from error
 
     async def _event(self) -> h11.Event:
-        """Return what comes next. Raises EOFError where the answer ends early."""
+        """Return the next event. Raises EOFError where the answer ends early."""
         ended = False
         while True:
             try:

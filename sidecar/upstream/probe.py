@@ -93,7 +93,7 @@ class Prober:
 
 def _probe_for(url: SplitResult) -> Probe:
     if url.scheme in ("http", "https") and url.hostname:
-        from sidecar.net.http_client import HttpClient  # imports aiohttp
+        from sidecar.net.http_client import HttpClient  # h11 and more
         from sidecar.upstream.http_probe import probe_http
 
         client = HttpClient()

@@ -104,7 +104,7 @@ def _fetcher(source: Source, settings: RefreshSettings) -> tuple[Fetcher, Refres
             pace = settings._replace(refresh=min(settings.refresh, FILE_REFRESH))
             return FileFetcher(path), pace
         case JwksUrl(url=url, ca_file=ca_file):
-            # aiohttp costs memory and start time; files and secrets do not need it.
+            # h11 costs memory and start time; files and secrets do not need it.
             from sidecar.zervi.fetch import HttpFetcher
 
             return HttpFetcher(url, ca_file), settings
