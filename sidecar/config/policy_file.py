@@ -179,7 +179,7 @@ def compile_document(
             upstream=settings.upstream,
         )
     except PolicyError as error:
-        return None, problems + [_located(problem) for problem in error.problems]
+        return None, problems + [_located(each, entries[each.route]) for each in error.problems]
     return (None if problems else policy), problems
 
 
@@ -255,7 +255,13 @@ def _owner(entry: RouteEntry) -> int | None:
     return names[entry.owner]
 
 
-def _located(problem: RouteProblem) -> Problem:
+def _located(problem: RouteProblem, entry: RouteEntry) -> Problem:
     place = (*ROUTES, problem.route, problem.key)
     other = None if problem.other is None else (*ROUTES, problem.other)
-    return Problem(place, "route", problem.message, problem.help, other=other)
+    hint = problem.help
+    if problem.key == "path" and not hint:
+        from sidecar.config.foreign_paths import foreign, right_form
+
+        found = foreign(entry.path)
+        hint = right_form(found) if found else ""
+    return Problem(place, "route", problem.message, hint, other=other)

@@ -8,15 +8,17 @@ MIN_LENGTH = 4  # shorter names are similar by chance
 def likely_typos(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each probable typo with the name that was probably meant.
 
-    ``used`` counts how often each name is used. A name is a probable typo if it is not ``known``
-    and differs by one letter (added, missing, changed, or two swapped) from a name that is known or
-    used more often. Digits distinguish names: ``v1`` is not a typo of ``v2``.
+    ``used`` counts how often each name is used, in the order of their first use. A name is a
+    probable typo if it is not ``known`` and differs by one letter (added, missing, changed, or two
+    swapped) from a name that is known or used more often; of two that are used once, the second is.
+    Digits distinguish names: ``v1`` is not a typo of ``v2``.
     """
     sure = set(known)
     by_key: dict[str, list[str]] = {}
     for name in dict.fromkeys([*sure, *used]):
         for key in _shortened(name):
             by_key.setdefault(key, []).append(name)
+    order = {name: index for index, name in enumerate(used)}
     for name, count in used.items():
         if name in sure or len(name) < MIN_LENGTH:
             continue
@@ -26,7 +28,11 @@ def likely_typos(used: Mapping[str, int], known: Iterable[str]) -> Iterator[tupl
             for other in by_key[key]
             if other != name and one_apart(name, other)
         }
-        meant = [other for other in near if other in sure or used.get(other, 0) > count]
+        meant = [
+            other
+            for other in near
+            if other in sure or used[other] > count or (count == 1 and order[other] < order[name])
+        ]
         if meant:
             yield (
                 name,

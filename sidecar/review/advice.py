@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from sidecar.config.addresses import is_open
+from sidecar.config.foreign_paths import foreign, right_form
 from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
-from sidecar.core.routes.table import Policy
+from sidecar.core.routes.table import Policy, Route
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.principal import (
     ALL_PERMISSIONS,
@@ -110,12 +111,21 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
         if route.public and route.path == "/*":
             message = "every path that no other route matches is public"
             yield warning((*place, "path"), "public-everything", message, "list the public paths")
+        yield from _foreign(route)
+        if route.owner is not None and "user" not in route.principals and not route.owner_unless:
+            message = "this route allows nobody: only users own paths, and it requires a service"
+            hint = "add user to `principals`, or `owner_unless`"
+            yield warning((*place, "owner"), "owner-of-service", message, hint)
         for key in _PERMISSION_KEYS:
             for index, name in enumerate(getattr(route, key)):
                 if "*" in name:
                     yield _literal((*place, key, index), name)
+                elif len(name.split()) > 1:
+                    message = f"{quoted(name)} is one permission, and its name has a space"
+                    hint = f"for several permissions write [{', '.join(name.split())}]"
+                    yield warning((*place, key, index), "permission-with-space", message, hint)
     if any(grants):
-        yield from _ungranted(policy, granted)
+        yield from _ungranted(policy, granted, grants)
     issuers = sorted(_issuer_names(document))
     for route in policy.routes if len(issuers) > 1 else ():
         if route.owner is not None and not route.issuers:
@@ -255,9 +265,13 @@ def _permissions(route: object, keys: Iterable[str]) -> Iterator[str]:
         yield from getattr(route, key)
 
 
-def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
+def _ungranted(
+    policy: Policy, granted: set[str], grants: Iterable[Mapping[str, object]]
+) -> Iterator[Problem]:
     """Yield each permission that only tokens can contain, once."""
     reported = set(granted)
+    every = {role for each in grants for role in each if ALL_PERMISSIONS in texts(each[role])}
+    granting = f"only the `*` of {quoted(min(every))} grants" if every else "no role grants"
     for route in policy.routes:
         for key in ("permissions", "any_permissions"):
             for index, name in enumerate(getattr(route, key)):
@@ -266,6 +280,19 @@ def _ungranted(policy: Policy, granted: set[str]) -> Iterator[Problem]:
                     yield info(
                         (*ROUTES, route.index, key, index),
                         "ungranted-permission",
-                        f"no role grants {quoted(name)}: tokens must contain it",
+                        f"{granting} {quoted(name)}: {'other ' if every else ''}tokens must "
+                        "contain it",
                         "`role_permissions` defines what roles grant",
                     )
+
+
+def _foreign(route: Route) -> Iterator[Problem]:
+    found = foreign(route.path)
+    if found is not None:
+        message = f"{quoted(found.part)} is compared letter by letter"
+        place: Place = (*ROUTES, route.index, "path")
+        if found.certain:
+            yield warning(place, "foreign-syntax", message, right_form(found))
+        else:
+            hint = f"right for OData and FHIR; for a placeholder {right_form(found)}"
+            yield info(place, "foreign-syntax", message, hint)

@@ -119,17 +119,30 @@ def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Proble
         for end in ends[pattern.segments]:
             if shared_hosts(route, end) is None:
                 continue
-            if not (is_as_strict(route, end) and is_as_strict(end, route)):
+            if not (is_as_strict(route, end) and is_as_strict(end, route)) and _serve_slash(
+                policy, end, route
+            ):
                 path = end.path.removesuffix("/")
+                remedy = "require the same in both, or give it a route of its own"
+                if policy.upstream == GENERIC:
+                    remedy += ", or set `policy.upstream`"
                 yield info(
                     (*ROUTES, route.index, "path"),
                     "slash-differs",
                     f"{quoted(path + '/')} must satisfy both this route and {quoted(path)}",
-                    "upstreams differ in which route serves it; require the same in both, "
-                    "or set `policy.upstream`",
+                    f"upstreams differ in which route serves it; {remedy}",
                     (*ROUTES, end.index),
                 )
                 break
+
+
+def _serve_slash(policy: Policy, end: Route, tail: Route) -> bool:
+    """Return whether both routes count for the path of ``end`` with a slash after it."""
+    fixed = [quote(segment or _FRESH, safe="@:") for segment in parse_pattern(end.path).segments]
+    path = canonicalise(_target([*fixed, ""]), raw_headers=True)
+    host, method = _request(end)
+    found = policy.match(host, method, path.readings[0])
+    return isinstance(found, Route) and tail in _all(policy, path, found, host, method)
 
 
 def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:

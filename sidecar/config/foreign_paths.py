@@ -1,0 +1,102 @@
+"""Finds path syntax of other software in a route's path, and writes the path in this table's form.
+
+Literals are what a table compares letter by letter, so ``/users/:id`` would match only that text.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from sidecar.core.routes.patterns import parse_pattern
+from sidecar.documents.findings import quoted
+
+_GROUP: Final = r"\((?:[^()]|\([^()]*\))*\)"  # with one group in it at most
+_ANYTHING: Final = "\x00"  # the end of a path, whatever it is
+_ANY_NAME: Final = "name"
+
+# Of regular expressions, in the order in which they are replaced. A named group keeps its name.
+_EXPRESSIONS: Final = (
+    (re.compile(r"\A(?:[~=!*]+ *)?(?:\\A|\^)"), ""),  # also with nginx's modifiers
+    (re.compile(r"(?:/\?)?(?:\$|\\Z|\\z)\Z"), ""),
+    (re.compile(rf"\((?:\?P?<\w+>)?\.[*+]\)\Z|\.[*+]\Z|{_GROUP}[*+]\Z"), _ANYTHING),
+    (re.compile(r"\(\?P?<([A-Za-z_]\w*)>(?:[^()]|\([^()]*\))*\)"), r"{\1}"),
+    (re.compile(rf"(?<!\w){_GROUP}[?*+]?"), f"{{{_ANY_NAME}}}"),
+    (re.compile(r"\[[^\]]*\](?:[*+]|\{\d+(?:,\d*)?\})"), f"{{{_ANY_NAME}}}"),
+    (re.compile(r"\\[dDwWsS](?:[*+]|\{\d+(?:,\d*)?\})?"), f"{{{_ANY_NAME}}}"),
+    (re.compile(r"\\([./_-])"), r"\1"),
+)
+_IS_EXPRESSION: Final = re.compile(r"\A(?:[~=!*]+ *)?\^|\$\Z|\\|\(.*\)|\[[^\]]*\][*+{]|\.[*+]")
+
+# Of a whole segment: one placeholder, and whether it takes the rest of the path.
+_PLACEHOLDERS: Final = (
+    (re.compile(rf":([A-Za-z_]\w*)(?:{_GROUP})?[?]?"), False),  # Express, Rails, Gin, Fiber
+    (re.compile(rf":([A-Za-z_]\w*)(?:{_GROUP})?[*+]"), True),
+    (re.compile(r"<(?:path|re):([A-Za-z_]\w*)>"), True),  # Flask, Django, Bottle
+    (re.compile(r"<(?:[\w.()-]+:)?([A-Za-z_]\w*)(?::[^>]*)?>"), False),
+    (re.compile(r"\[?\[\.\.\.([A-Za-z_]\w*)\]\]?"), True),  # Next.js, SvelteKit
+    (re.compile(r"\[([A-Za-z_]\w*)(?:=\w+)?\]"), False),
+    (re.compile(r"\{\*{1,2}([A-Za-z_]\w*)\}|\{([A-Za-z_]\w*)\.\.\.\}"), True),  # ASP.NET, Go
+    (re.compile(r"\{([A-Za-z_]\w*):(?:path|\.[*+])\}"), True),  # FastAPI, gorilla, JAX-RS
+    (re.compile(r"[$#]?\{\{? *([A-Za-z_]\w*) *(?:[:=?!][^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}?\}"), False),
+    (re.compile(r"\*{1,2}([A-Za-z_]\w*)?"), True),  # Gin, Rails, httprouter, Ant
+    (re.compile(r"\$([A-Za-z_]\w*)"), False),  # Remix, TanStack
+    (re.compile(r"%[sdv]|\{\}"), False),  # printf, format
+)
+_BEGINNING: Final = re.compile(r"\A:([A-Za-z_]\w*)")  # of `:id.json`
+_OURS: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}|\*")
+
+# Segments that OData and FHIR spell so, which are no placeholders.
+_DOLLAR: Final = re.compile(r"\$[a-z][a-zA-Z-]*")
+
+
+class Foreign(NamedTuple):
+    """Foreign syntax: the ``part`` of a path, and the whole path as this table writes it.
+
+    ``certain`` is false if the part may as well be meant literally.
+    """
+
+    part: str
+    path: str
+    certain: bool = True
+
+
+def foreign(path: str) -> Foreign | None:
+    """Return the first foreign syntax in a path, None if there is none."""
+    text, first = path, ""
+    if _IS_EXPRESSION.search(path):
+        for expression, replacement in _EXPRESSIONS:
+            if found := expression.search(text):
+                first = first or found[0].replace(_ANYTHING, ".*")
+                text = expression.sub(replacement, text)
+    certain = bool(first)
+    segments: list[str] = []
+    for segment in text.removeprefix("/").split("/"):
+        right = _right(segment)
+        if right != segment and _ANYTHING not in segment:
+            first = first or segment
+            certain = certain or not _DOLLAR.fullmatch(segment)
+        while right.startswith("{") and right in segments:
+            right = f"{{{right[1:-1]}_{len(segments)}}}"
+        segments.append(right)
+    return Foreign(first, "/" + "/".join(segments), certain) if first else None
+
+
+def right_form(found: Foreign) -> str:
+    """Return the help for a path with foreign syntax."""
+    try:
+        parse_pattern(found.path)
+    except ValueError:
+        return "{name} matches any one segment, and * at the end any further segments"
+    return f"write {quoted(found.path)}"
+
+
+def _right(segment: str) -> str:
+    """Return a segment in this table's form."""
+    if _OURS.fullmatch(segment):
+        return segment
+    if _ANYTHING in segment:
+        return "*"
+    for placeholder, takes_rest in _PLACEHOLDERS:
+        if found := placeholder.fullmatch(segment):
+            name = next(filter(None, found.groups()), _ANY_NAME)
+            return "*" if takes_rest else f"{{{name}}}"
+    return _BEGINNING.sub(r"{\1}", segment)
