@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sidecar.core.snapshot import Snapshot
     from sidecar.workbench.logs import Logged
     from sidecar.workbench.principals import Caller
+    from sidecar.zervi.interface import JwksUrl
 
 EXAMPLE = "zervi-sidecar explain --config sidecar.yaml --path /api/x --claims '{\"user_id\": 7}'"
 
@@ -48,7 +49,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     caller.add_argument("--as", dest="name", metavar="NAME", help="a principal in --fixtures")
     caller.add_argument("--decision-id", metavar="ID", help="a logged request (see --log)")
     parser.add_argument(
-        "--fixtures", type=Path, metavar="FILE", help="the file with the principals for --as"
+        "--fixtures",
+        type=Path,
+        metavar="FILE",
+        help="the fixtures, or a case file, with the principals for --as",
     )
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="a decision log; default: standard input"
@@ -56,9 +60,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
     )
-    parser.add_argument(
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument(
         "--jwks", type=Path, metavar="FILE", help="key set for issuers with a jwks_url"
     )
+    keys.add_argument("--fetch", action="store_true", help="fetch key sets from each jwks_url")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = load(args.config, os.environ, offline=True)
         engine = PolicyEngine(config, time.time())
-        if args.jwks:
+        if args.jwks or args.fetch:
             engine.snapshot = _with_keys(engine.snapshot, config, args.jwks, engine.now)
         explainer = Explainer(engine, str(config.settings.policy.file), config.route_lines)
         if args.decision_id is not None:
@@ -133,7 +139,7 @@ def _asked(args: argparse.Namespace) -> "Request":
 
 
 def _caller(args: argparse.Namespace) -> "Caller":
-    from sidecar.workbench.case_file import caller_of, read_fixtures
+    from sidecar.workbench.case_file import caller_of, read_principals
     from sidecar.workbench.principals import GivenClaims
 
     if args.token is not None:
@@ -146,7 +152,7 @@ def _caller(args: argparse.Namespace) -> "Caller":
         return None
     if args.fixtures is None:
         raise _CallError("--as needs --fixtures, the file with the principals")
-    principals = read_fixtures(args.fixtures)
+    principals = read_principals(args.fixtures)
     if args.name not in principals:
         raise _CallError(
             f"{args.fixtures} has no principal {args.name!r}, only {', '.join(principals)}"
@@ -190,20 +196,50 @@ def _logged(args: argparse.Namespace) -> "Logged":
     return logged
 
 
-def _with_keys(snapshot: "Snapshot", config: "Config", path: Path, now: float) -> "Snapshot":
+def _with_keys(snapshot: "Snapshot", config: "Config", path: Path | None, now: float) -> "Snapshot":
+    """Return the snapshot with key sets for each ``jwks_url``, from a file or fetched."""
+    from sidecar.app.wiring import key_sources
     from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
+    from sidecar.zervi.interface import FetchError, JwksUrl
 
     issuers = list(snapshot.issuers)
-    for index, issuer in enumerate(config.settings.zervi.issuers):
-        if issuer.jwks_url is None:
+    for index, source in enumerate(key_sources(config)):
+        if not isinstance(source, JwksUrl):
             continue
         try:
-            keys = parse_key_set(
-                path.read_bytes(), algorithms=issuers[index].algorithms, fetched_at=now
-            )
+            document = _fetched(source, config) if path is None else path.read_bytes()
+            keys = parse_key_set(document, algorithms=source.algorithms, fetched_at=now)
         except OSError as error:
             raise _CallError(f"--jwks: {path} cannot be read: {error.strerror}") from None
+        except FetchError as error:
+            # The others may be enough.
+            text = f"warning: no key set of {source.issuer}: {error.cause}; {error.advice}"
+            print(text, file=sys.stderr)
+            continue
         except KeySetError as error:
-            raise _CallError(f"--jwks: {path} is not a usable key set: {error}") from None
+            place = f"--fetch: {source.issuer}'s" if path is None else f"--jwks: {path}"
+            raise _CallError(f"{place} is not a usable key set: {error}") from None
         issuers[index] = issuers[index]._replace(keys=keys)
     return snapshot._replace(issuers=tuple(issuers))
+
+
+def _fetched(source: "JwksUrl", config: "Config") -> bytes:
+    """Fetch a key set as `serve` does. Raises FetchError."""
+    import asyncio
+
+    from sidecar.zervi.fetch import HttpFetcher
+    from sidecar.zervi.interface import FetchError
+
+    seconds = config.settings.zervi.jwks.timeout
+
+    async def fetch() -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return (await HttpFetcher(source.url, source.ca_file).fetch(None)).body or b""
+        except TimeoutError:
+            cause = f"no answer within {seconds:g} s"
+            raise FetchError(
+                cause, "check that the server runs, and `zervi.jwks.timeout`"
+            ) from None
+
+    return asyncio.run(fetch())

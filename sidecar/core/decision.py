@@ -271,7 +271,7 @@ def _decide_route(
         return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
     if route.public:
         if trace:
-            trace.check("public", True, "the route is public; tokens are ignored")
+            trace.check("public", True, "this route needs no token")
         return Allow(Reason.PUBLIC, route)
     try:
         entry = _authenticate(request, snapshot, verified, now, steady, trace, tries)

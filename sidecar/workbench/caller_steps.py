@@ -80,12 +80,7 @@ def requirements(
         owner=None,
         owner_unless=(),
     )
-    owner = ""
-    if route.owner is not None:
-        owner = route.captured(route.owner, segments) or "not in this path"
-        owner = f"the owner is {owner}, the caller is {principal.subject}"
-        if route.owner_unless:
-            owner += f"; not required with {' or '.join(route.owner_unless)}"
+    owner = "" if route.owner is None else _owner(principal, route, route.owner, segments)
     for keys, wanted in (
         (("principals",), "kind " + " or ".join(sorted(route.principals))),
         (("issuers",), "issued by " + " or ".join(sorted(route.issuers))),
@@ -112,6 +107,23 @@ def requirements(
         else:
             lacking = "" if refusal.any_of else f"; missing: {', '.join(refusal.needs)}"
             yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
+
+
+def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> str:
+    """Return who the owner is, and whether the caller is."""
+    segment = route.captured(index, segments)
+    if not segment:
+        return "the owner's segment is empty in this reading of the path, so nobody owns it"
+    text = f"the owner is {segment}, the caller is {principal.subject}"
+    if principal.kind is Kind.SERVICE:
+        text += ", a service, which never owns a path"
+    if route.owner_unless:
+        text += f"; not required with {' or '.join(route.owner_unless)}"
+        if ALL_PERMISSIONS in principal.granted:
+            text += ", which * does not include"
+    elif ALL_PERMISSIONS in principal.granted:
+        text += "; * does not make the caller the owner"
+    return text
 
 
 def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> str:

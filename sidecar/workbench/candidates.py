@@ -4,9 +4,8 @@ Each route is compiled into a table of its own, so that only the matcher knows h
 costs as much as compiling the whole table, so the sidecar itself does not do it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from sidecar.core.routes.patterns import parse_pattern
@@ -19,8 +18,6 @@ from sidecar.core.routes.route import (
 )
 from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy, compile_policy
-
-MAX_NEAR = 3  # similar routes that are listed
 
 
 class Candidate(NamedTuple):
@@ -43,30 +40,11 @@ def not_selected(
     )
 
 
-def near_misses(policy: Policy, segments: tuple[str, ...]) -> Iterator[Candidate]:
-    """Yield routes with a similar path, and the difference, for a path that no route matches."""
-    named: list[Route] = []
-    for route in policy.routes:
-        if len(named) == MAX_NEAR:
-            return
-        if _matches(policy, route, (*segments, "x")) and parse_pattern(route.path).tail:
-            named.append(route)
-            yield Candidate(route, "the trailing * needs at least one more segment")
-        elif not policy.ignore_case and _matches(policy, route, segments, ignore_case=True):
-            named.append(route)
-            yield Candidate(route, "differs only in letter case")
-    by_path = {route.path: route for route in policy.routes if route not in named}
-    for path in get_close_matches("/" + "/".join(segments), by_path, n=MAX_NEAR - len(named)):
-        yield Candidate(by_path[path], "similar path")
-
-
-def _matches(
-    policy: Policy, route: Route, segments: Sequence[str], *, ignore_case: bool = False
-) -> bool:
+def _matches(policy: Policy, route: Route, segments: Sequence[str]) -> bool:
     single = compile_policy(
         (replace(route, methods=frozenset(), hosts=frozenset()),),
         digest="",
-        ignore_case=ignore_case or policy.ignore_case,
+        ignore_case=policy.ignore_case,
     )
     return single.match("", "GET", tuple(segments)) is not None
 

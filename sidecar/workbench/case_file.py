@@ -110,11 +110,23 @@ def read_case(path: Path) -> Case:
 
 def read_fixtures(path: Path) -> Mapping[str, PrincipalEntry]:
     """Read a file of principals. Raises ConfigError with every error in it."""
+    return _required(Fixtures, path, read_yaml(_content(path))).principals
+
+
+def read_principals(path: Path) -> Mapping[str, PrincipalEntry]:
+    """Read the principals of a case file, or of its fixtures. Raises ConfigError."""
     document = read_yaml(_content(path))
-    fixtures, problems = _read(Fixtures, document, path.parent)
-    if findings := located(path, document, problems):
-        raise ConfigError(in_order(findings))
-    return fixtures.principals if fixtures else {}
+    if "requests" not in mapping(document.value):
+        return _required(Fixtures, path, document).principals
+    case = _required(CaseEntries, path, document)
+    return {**(read_fixtures(case.fixtures) if case.fixtures else {}), **case.principals}
+
+
+def _required(section: type[T], path: Path, document: Document) -> T:
+    entries, problems = _read(section, document, path.parent)
+    if entries is None:
+        raise ConfigError(in_order(located(path, document, problems)))
+    return entries
 
 
 def caller_of(entry: PrincipalEntry) -> Caller:

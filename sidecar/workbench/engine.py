@@ -24,6 +24,7 @@ from sidecar.extauthz.respond import Responder
 from sidecar.workbench.principals import Caller, TakenAsVerified, present, take, text_target
 
 DECISION_ID = "offline"  # if the request has no x-request-id
+NO_KEY_SET = "there is no key set of this issuer here: use --fetch, or --jwks with a file"
 
 
 class Judged(NamedTuple):
@@ -52,7 +53,10 @@ class PolicyEngine:
         decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
         if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
-            decision = settle(decision, envelope.request, self.snapshot, self.now, fetched=True)
+            needs = decision
+            decision = settle(needs, envelope.request, self.snapshot, self.now, fetched=True)
+            if needs.key.first:
+                decision = decision._replace(detail=NO_KEY_SET)
         decision_id = envelope.request_id or DECISION_ID
         if isinstance(decision, Allow):
             answer = self._responder.build(decision)

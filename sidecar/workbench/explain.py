@@ -5,7 +5,9 @@ selected, the requirements after the first that fails, and similar paths.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from posixpath import normpath
 from typing import Any, NamedTuple
 
 from sidecar.core.paths.canonical import Path
@@ -23,10 +25,11 @@ from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
 from sidecar.workbench.caller_steps import Step, describe, not_granted, requirements
-from sidecar.workbench.candidates import near_misses, not_selected
+from sidecar.workbench.candidates import not_selected
 from sidecar.workbench.claim_steps import claim_texts
-from sidecar.workbench.engine import Judged, PolicyEngine
+from sidecar.workbench.engine import NO_KEY_SET, Judged, PolicyEngine
 from sidecar.workbench.logs import CallerField
+from sidecar.workbench.near import near_routes
 from sidecar.workbench.principals import Caller, GivenClaims
 
 
@@ -106,8 +109,13 @@ class _Words:
         text = MALFORMED[problem][False]
         if problem is RequestProblem.INVALID_METHOD:
             self._add(Step("method", False, f"{text} {self._request.method!r}"))
-        else:
-            self._add(Step("path", False, text))
+            return
+        self._add(Step("path", False, text))
+        if problem in (PathProblem.DOUBLE_SLASH, PathProblem.DOT_SEGMENT):
+            path = self._request.target.partition(b"?")[0].decode("ascii", "replace")
+            normal = "/" + normpath(path).lstrip("/")
+            text = f"with normalize_path and merge_slashes, Envoy asks about {normal} instead"
+            self._add(Step("envoy", None, one_line(text)))
 
     def reading(self, path: Path, segments: Sequence[str]) -> None:
         self._neighbour = None
@@ -137,9 +145,10 @@ class _Words:
         others = not_selected(policy, self._request.host, method, segments)
         for route, lost in others:
             self._add(Step("not selected", None, f"{named(route)}: {lost}"))
-        if found is None and not others:
-            for route, lost in near_misses(policy, segments):
-                self._add(Step("similar", None, f"{named(route)}: {lost}"))
+        if isinstance(found, NotAllowed) or (found is None and not others):
+            besides = None if found is None else found.route
+            for route, difference in near_routes(policy, method, segments, besides):
+                self._add(Step("similar", None, f"{named(route)}: {difference}"))
 
     def authenticated(self, verified: Verified, claims: Mapping[str, Any] | None) -> None:
         if claims is None:  # it counts as verified
@@ -172,7 +181,7 @@ class _Words:
         if key.kid is None:
             text = f"{Reason.TOKEN_KEY_UNKNOWN}{why}"
         if key.first:
-            text = f"{Reason.NOT_READY}: the issuer has no key set yet"
+            text = f"{Reason.NOT_READY}: {NO_KEY_SET}"
         self._add(Step(failed, False, one_line(text)))
 
     def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
@@ -184,18 +193,20 @@ def _reader(policy: Policy, path: Path, host: str, method: str, found: Route | N
     own = policy.reached(path, normalise_host(host) or "", method)
     if not any(found is other for _, other in own):
         return "an upstream that compares hosts without normalising them"
-    for name, upstream in _single_readings(UPSTREAMS[policy.upstream]).items():
+    for readers, upstream in _few_readings(UPSTREAMS[policy.upstream]):
         reached = policy.seen_by(upstream).reached(path, host, method)
         if any(found is other for _, other in reached):
-            return f"an upstream {READERS[name]}"
+            return f"an upstream {' and '.join(readers)}"
     return "an upstream that combines several readings"
 
 
-def _single_readings(upstream: Upstream) -> dict[str, Upstream]:
-    """Return for each reading of an upstream one that has only this reading."""
+def _few_readings(upstream: Upstream) -> Iterator[tuple[list[str], Upstream]]:
+    """Yield an upstream for each reading of this one, then for each two; first what it does."""
     none = Upstream()
-    return {
-        name: none._replace(**{name: value})
-        for name, value in upstream._asdict().items()
-        if value != getattr(none, name)
+    own = {
+        name: value for name, value in upstream._asdict().items() if value != getattr(none, name)
     }
+    for number in (1, 2):
+        for names in combinations(own, number):
+            values = {name: own[name] for name in names}
+            yield [READERS[name] for name in names], none._replace(**values)

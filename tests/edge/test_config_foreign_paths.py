@@ -56,8 +56,8 @@ def test_the_right_form_is_a_path_of_this_table(written: str, right: str) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/*", "/users/{id}", "/a/*/b", "/a/b.json", "/v1/@scope/pkg", "/v1/things:purge", "/x(y)",
-        "/Orders(7)/Lines", "/a-b_c~d", "/张/{id}", "/%5Bx%5D",
+        "/", "/*", "/users/{id}", "/a/*/b", "/a/b.json", "/v1/@scope/pkg", "/v1/things:purge",
+        "/x(y)", "/Orders(7)/Lines", "/a-b_c~d", "/张/{id}", "/%5Bx%5D",
     ],
 )  # fmt: skip
 def test_a_path_of_this_table_is_not_foreign(path: str) -> None:

@@ -1,5 +1,6 @@
 """`explain` says what the service does, and why."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.config import load
+from tests.edge import key_server
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, SECRET, Files
 from tests.support import signing
 from tests.support.case_tokens import CASES, KEY, literal_tokens
@@ -146,8 +148,9 @@ def test_each_check_of_a_token_is_shown(explain: Explain) -> None:
 def test_routes_with_a_similar_path_are_listed_with_the_difference(explain: Explain) -> None:
     for path, lacks in (
         ("/closed", "the trailing * needs at least one more segment"),
-        ("/READS", "differs only in letter case"),
-        ("/todays", "similar path"),
+        ("/READS", "`READS` and `reads` differ only in letter case"),
+        ("/todays", "the route has `today`, not `todays`"),
+        ("/users/7", "the route has one more segment, `orders`"),
     ):
         nearly = [text for name, _, text in explain.steps("--path", path) if name == "similar"]
         assert any(text.endswith(lacks) for text in nearly), path
@@ -221,12 +224,96 @@ def test_keys_may_be_brought_along(explain: Explain, tmp_path: Path) -> None:
         {"iss": "zervi", "sub": "7", "exp": time.time() + 600}, KEY, "EdDSA", kid="k1"
     ).decode()
     asked = ("--path", "/x", "--token", token)
-    assert "DENY not_ready" in explain(*asked, config=str(config))
+    missing = "there is no key set of this issuer here: use --fetch, or --jwks with a file"
+    told = explain(*asked, config=str(config))
+    assert f"not_ready: {missing}" in told
+    assert f"DENY not_ready, HTTP 503\n  detail: {missing}\n" in told
     keys = str(CASES / "config" / "keys.json")
     assert "ALLOW ok" in explain(*asked, "--jwks", keys, config=str(config))
     assert "is not a usable key set" in explain(
         *asked, "--jwks", PEOPLE, config=str(config), code=2
     )
+
+
+async def test_keys_are_fetched_when_asked(explain: Explain, tmp_path: Path) -> None:
+    """And a server without them is named, with the cause."""
+    token = signing.token(
+        {"iss": "zervi", "sub": "7", "exp": time.time() + 600}, KEY, "EdDSA", kid="k1"
+    ).decode()
+    (tmp_path / "routes.yaml").write_text("api_gateway: {routes: [{path: /x}]}")
+    config = tmp_path / "sidecar.yaml"
+    async with key_server.serving(
+        key_server.document((CASES / "config" / "keys.json").read_bytes())
+    ) as server:
+        issuer = f"{{issuer: zervi, jwks_url: {server.url!r}, algorithms: [EdDSA]}}"
+        config.write_text(f"zervi: {{issuers: [{issuer}]}}\npolicy: {{file: routes.yaml}}\n")
+        asked = ("--path", "/x", "--token", token, "--fetch")
+        told = await asyncio.to_thread(explain, *asked, config=str(config))
+        assert "ALLOW ok" in told
+        server.answer = key_server.redirects
+        told = await asyncio.to_thread(explain, *asked, config=str(config))
+        assert "DENY not_ready" in told
+
+
+@pytest.mark.parametrize(
+    ("route", "claims", "text"),
+    [
+        ("owner: id", {"permissions": ["*"]}, "; * does not make the caller the owner"),
+        (
+            "owner: id, owner_unless: [users:admin]",
+            {"permissions": ["*"]},
+            "; not required with users:admin, which * does not include",
+        ),
+        (
+            "owner: id, principals: [user, service]",
+            {"service_id": "8"},
+            "the owner is 8, the caller is 8, a service, which never owns a path",
+        ),
+    ],
+)
+def test_why_the_caller_is_not_the_owner_is_told(
+    explain: Explain, tmp_path: Path, route: str, claims: dict[str, object], text: str
+) -> None:
+    files = Files(tmp_path)
+    files.write(routes=f'api_gateway: {{routes: [{{path: "/users/{{id}}", {route}}}]}}')
+    files.write(sidecar=ISSUERS + POLICY)
+    asked = ("--path", "/users/8", "--claims", json.dumps({"user_id": 7, **claims}))
+    told = explain(*asked, config=str(files.config))
+    assert "✗ owner           not_owner: " in told
+    assert text in told
+
+
+def test_a_reading_with_an_empty_segment_has_no_owner(explain: Explain, tmp_path: Path) -> None:
+    """And the upstream that reads the path so is described, however many readings it combines."""
+    files = Files(tmp_path)
+    files.write(
+        routes='api_gateway: {routes: [{path: /users}, {path: "/users/{id}", owner: id}]}',
+        sidecar=ISSUERS + POLICY,
+    )
+    asked = ("--path", "/users/", "--claims", '{"user_id": 7}')
+    told = explain(*asked, config=str(files.config))
+    assert "not_owner: the owner's segment is empty in this reading of the path" in told
+    assert "combines several readings" not in told
+    assert " and whose {name} may be empty, this path is " in told
+
+
+@pytest.mark.parametrize("target", ["/x//closed/1", "/x/../closed/1?a=../b"])
+def test_what_envoy_makes_of_the_path_before_it_asks_is_shown(
+    explain: Explain, target: str
+) -> None:
+    (told,) = [text for name, _, text in explain.steps("--path", target) if name == "envoy"]
+    assert told.startswith("with normalize_path and merge_slashes, Envoy asks about /")
+    assert told.endswith("closed/1 instead")
+
+
+def test_a_case_file_has_principals_too(explain: Explain, tmp_path: Path) -> None:
+    case = tmp_path / "case.yaml"
+    case.write_text(
+        f"config: {SIDECAR}\nfixtures: {PEOPLE}\n"
+        "principals: {zoe: {claims: {user_id: 77}}}\nrequests: {a: GET /x}\n"
+    )
+    for name in ("zoe", "alice"):
+        assert "ALLOW ok" in explain("--path", "/closed/1", "--as", name, "--fixtures", str(case))
 
 
 def test_the_token_is_never_printed(explain: Explain) -> None:
