@@ -9,11 +9,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sidecar.core.routes.table import Policy
     from sidecar.workbench.coverage import PolicyCoverage
     from sidecar.workbench.runner import Result
 
@@ -50,6 +51,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-coverage", type=float, metavar="PERCENT", help="fail below this coverage"
     )
+    parser.add_argument(
+        "--changed-since",
+        type=Path,
+        metavar="POLICY",
+        help="require the coverage (default: 100) of each route that is new or changed since this "
+        "older policy, and of no other",
+    )
     parser.add_argument("--watch", action="store_true", help="run again when a file changes")
 
 
@@ -77,11 +85,16 @@ def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
     paths = list(_files(args.cases))
     cases: list[Case] = []
     findings: list[Finding] = []
+    old = None
     for path in paths:
         try:
             cases.append(read_case(path))
         except ConfigError as error:
             findings += error.findings
+    try:
+        old = _old_policy(args.changed_since) if args.changed_since else None
+    except ConfigError as error:
+        findings += error.findings
     files = [*paths, *(file for case in cases for file in case.files)]
     for finding in dict.fromkeys(findings):
         print(finding, file=sys.stderr)
@@ -95,19 +108,50 @@ def _run(args: argparse.Namespace) -> tuple[int, list[Path]]:
     results = [result for case in cases for result in run_case(case)]
     if args.junit:
         args.junit.write_bytes(junit.render(results))
-    measured = coverage.measure(results) if args.coverage or args.min_coverage is not None else []
+    wanted = args.coverage or args.min_coverage is not None or old is not None
+    measured = coverage.measure(results) if wanted else []
     good = not any(result.differences for result in results)
-    low = [each for each in measured if each.percent < (args.min_coverage or 0)]
+    low = list(_too_low(measured, args.min_coverage, old))
     if args.json:
         print(json.dumps(_as_json(results, measured), ensure_ascii=False))
     else:
         _print(results, measured)
-        for each in low:
-            print(
-                f"{each.policy}: {each.percent:.0f} % coverage, "
-                f"less than the required {args.min_coverage:g} %"
-            )
+    for line in low:
+        print(line, file=sys.stderr if args.json else sys.stdout)
     return (0 if good and not low else 1), files
+
+
+def _too_low(
+    measured: "Iterable[PolicyCoverage]", required: float | None, old: "Policy | None"
+) -> Iterator[str]:
+    """Yield a line for each coverage that is lower than required."""
+    from sidecar.workbench.coverage import changed_since
+
+    least = required if required is not None else 0.0 if old is None else 100.0
+    for each in measured:
+        policy = os.path.normpath(each.policy)  # a case in a directory says ../routes.yaml
+        shares = [(policy, each.percent)]
+        if old is not None:
+            shares = [
+                (f"{policy}: {r.route.name} ({r.route.path}) is new or changed", r.percent)
+                for r in changed_since(each.routes, old)
+            ]
+        for what, percent in shares:
+            if percent < least:
+                yield f"{what}: {percent:.0f} % coverage, less than the required {least:g} %"
+
+
+def _old_policy(path: Path) -> "Policy":
+    """Return an older policy. Raises ConfigError."""
+    from sidecar.config import ConfigError, Finding, Severity
+    from sidecar.config.load import read_old_policy
+    from sidecar.documents.findings import BadValueError
+
+    try:
+        return read_old_policy(path)
+    except BadValueError as wrong:
+        message = f"the policy {wrong}"
+        raise ConfigError([Finding("file", Severity.ERROR, str(path), 0, 0, message)]) from None
 
 
 def _files(given: Iterable[Path]) -> Iterable[Path]:

@@ -44,7 +44,7 @@ _PLACEHOLDERS: Final = (
 _BEGINNING: Final = re.compile(r"\A:([A-Za-z_]\w*)")  # of `:id.json`
 _OURS: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}|\*")
 
-# Segments that OData and FHIR spell so, which are no placeholders.
+# Segments such as those of OData and FHIR, which are not placeholders.
 _DOLLAR: Final = re.compile(r"\$[a-z][a-zA-Z-]*")
 
 

@@ -155,6 +155,20 @@ def read_policy(path: Path) -> PolicySource:
     return PolicySource(path, read_yaml(content), digest_of(content))
 
 
+def read_old_policy(path: Path) -> Policy:
+    """Read a policy to compare routes with; its issuers may have gone since.
+
+    Raises BadValueError as ``read_policy``, ConfigError with every error in it.
+    """
+    source = read_policy(path)
+    routes = map(mapping, sequence(at(source.document.value, "api_gateway", "routes")))
+    issuers = frozenset(name for route in routes for name in texts(route.get("issuers")))
+    compiled, findings = _compiled(source, PolicySettings(issuers))
+    if compiled is None or compiled.policy is None:
+        raise ConfigError(findings)
+    return compiled.policy
+
+
 def _without_registry(value: object) -> object:
     if not isinstance(value, dict):
         return value

@@ -113,7 +113,9 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
             yield warning((*place, "path"), "public-everything", message, "list the public paths")
         yield from _foreign(route)
         if route.owner is not None and "user" not in route.principals and not route.owner_unless:
-            message = "this route allows nobody: only users own paths, and it requires a service"
+            message = (
+                "this route denies every request: only users own paths, and it requires a service"
+            )
             hint = "add user to `principals`, or `owner_unless`"
             yield warning((*place, "owner"), "owner-of-service", message, hint)
         for key in _PERMISSION_KEYS:

@@ -113,7 +113,7 @@ def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, 
     """Return who the owner is, and whether the caller is."""
     segment = route.captured(index, segments)
     if not segment:
-        return "the owner's segment is empty in this reading of the path, so nobody owns it"
+        return "the owner's segment is empty in this reading of the path, so it has no owner"
     text = f"the owner is {segment}, the caller is {principal.subject}"
     if principal.kind is Kind.SERVICE:
         text += ", a service, which never owns a path"

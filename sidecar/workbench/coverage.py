@@ -6,6 +6,7 @@ reason of the denial.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,11 @@ class RouteCoverage(NamedTuple):
     route: Route
     shown: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @property
+    def percent(self) -> float:
+        """The covered share of what cases can cover of it."""
+        return 100.0 * len(self.shown) / (len(self.shown) + len(self.missing))
 
 
 class PolicyCoverage(NamedTuple):
@@ -66,6 +72,17 @@ def measure(results: Iterable[Result]) -> list[PolicyCoverage]:
         )
         for (path, digest), policy in policies.items()
     ]
+
+
+def changed_since(routes: Iterable[RouteCoverage], old: Policy) -> list[RouteCoverage]:
+    """Return the routes that match or require something else than any route of an old policy."""
+    before = set(map(_rule, old.routes))
+    return [each for each in routes if _rule(each.route) not in before]
+
+
+def _rule(route: Route) -> Route:
+    """Return a route without its place, name and target, which no decision depends on."""
+    return replace(route, index=0, name="", target="")
 
 
 def sides(route: Route) -> Iterator[str]:

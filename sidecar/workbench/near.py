@@ -11,10 +11,10 @@ from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import quoted
 
 MAX_NEAR = 3  # routes that are listed
-MAX_DISTANCE = 1.0  # one segment more or less, or two that are misspelt
+MAX_DISTANCE = 1.0  # one segment more or less, or two with a typo
 
-_CASE, _TAIL, _MISSPELT, _SEGMENT = 0.1, 0.2, 0.5, 1.0  # what each difference counts
-_LIKENESS = 0.6  # of two segments, so that one may be the other misspelt
+_CASE, _TAIL, _TYPO, _SEGMENT = 0.1, 0.2, 0.5, 1.0  # what each difference counts
+_LIKENESS = 0.6  # of two segments, so that one may be a typo of the other
 _FAR = 99.0
 
 
@@ -100,5 +100,5 @@ def _compare(result: Near, want: str | None, have: str, fold_case: bool) -> Near
             _CASE, f"{quoted(have)} and {quoted(want)} differ only in letter case"
         )
     if SequenceMatcher(a=want, b=have, autojunk=False).ratio() >= _LIKENESS:
-        return result.and_then(_MISSPELT, f"the route has {quoted(want)}, not {quoted(have)}")
+        return result.and_then(_TYPO, f"the route has {quoted(want)}, not {quoted(have)}")
     return result.and_then(_FAR)

@@ -278,3 +278,51 @@ def test_watching_runs_again_when_a_file_changes(tmp_path: Path) -> None:
 
 def void(_: object) -> None:
     """Drop a result."""
+
+
+def test_only_routes_that_are_new_or_changed_must_reach_the_coverage(
+    cases: Cases, tmp_path: Path
+) -> None:
+    """A name, a target and the order of routes change nothing; an issuer may have gone."""
+    table = """\
+api_gateway:
+  routes:
+    - {path: /closed, name: closed, target: new, permissions: [a:read]}
+    - {path: /old, permissions: [old:read]}
+    - {path: /open, auth_required: false}
+"""
+    cases.write(CASE.replace(CASE[: CASE.index("principals:")], table))
+    old = tmp_path / "old.yaml.txt"
+    old.write_text(
+        "api_gateway: {routes: [{path: /old, permissions: [old:read]}, "
+        "{path: /gone, issuers: [gone]}, {path: /open, auth_required: false}]}"
+    )
+    code, out, _ = cases.run("--changed-since", str(old))
+    assert (code, "is new or changed" in out) == (0, False)
+    old.write_text("api_gateway: {routes: [{path: /closed, permissions: [a:read]}]}")
+    code, out, _ = cases.run("--changed-since", str(old))
+    assert code == 1
+    assert out.splitlines()[-1] == (
+        "case.yaml: old (/old) is new or changed: 0 % coverage, less than the required 100 %"
+    )
+    assert cases.run("--changed-since", str(old), "--min-coverage", "0")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("api_gateway: {routes: [{path: x}]}", "a route's path begins with /"),
+        ("", "the file is empty"),
+        (None, "the policy cannot be read"),
+    ],
+)
+def test_an_old_policy_with_errors_is_refused(
+    cases: Cases, tmp_path: Path, text: str | None, message: str
+) -> None:
+    cases.write(CASE)
+    old = tmp_path / "old.txt"
+    if text is not None:
+        old.write_text(text)
+    code, _, err = cases.run("--changed-since", str(old))
+    assert code == 2
+    assert message in err
