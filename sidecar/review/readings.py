@@ -138,7 +138,7 @@ def _differ_by_slash(policy: Policy, patterns: list[Pattern]) -> Iterator[Proble
 
 def _serve_slash(policy: Policy, end: Route, tail: Route) -> bool:
     """Return whether both routes count for the path of ``end`` with a slash after it."""
-    fixed = [quote(segment or _FRESH, safe="@:") for segment in parse_pattern(end.path).segments]
+    fixed = [quote(text, safe="@:") for text in parse_pattern(end.path).example(_FRESH)]
     path = canonicalise(_target([*fixed, ""]), raw_headers=True)
     host, method = _request(end)
     found = policy.match(host, method, path.readings[0])

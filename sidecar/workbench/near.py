@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sidecar.core.paths.fold import fold
 from sidecar.core.routes.patterns import Pattern, parse_pattern
 from sidecar.core.routes.route import Route, methods_of
+from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import quoted
 
@@ -65,40 +66,48 @@ def _distance(pattern: Pattern, segments: tuple[str, ...], *, fold_case: bool) -
     return min(beginnings, default=Near(_FAR))
 
 
-def _least(wanted: tuple[str | None, ...], given: tuple[str, ...], fold_case: bool) -> Near:
+def _least(wanted: tuple[Segment, ...], given: tuple[str, ...], fold_case: bool) -> Near:
     """Return the distance of equally many segments, or of one more or less."""
-    if len(wanted) == len(given):
+    more = len(wanted) - len(given)
+    if more == 0:
         result = Near(0.0)
         for want, have in zip(wanted, given, strict=True):
             result = _compare(result, want, have, fold_case)
         return result
-    shorter, longer = sorted((wanted, given), key=len)
-    if len(longer) - len(shorter) > 1:
+    if abs(more) > 1:
         return Near(_FAR)
     ways = []
-    for index, extra in enumerate(longer):
-        shown = "a wildcard" if extra is None else quoted(extra)
-        if len(wanted) > len(given):
-            rest, text = (
-                wanted[:index] + wanted[index + 1 :],
-                f"the route has one more segment, {shown}",
-            )
-            way = _least(rest, given, fold_case)
+    for index in range(max(len(wanted), len(given))):
+        rest, left = wanted, given
+        if more == 1:
+            rest = wanted[:index] + wanted[index + 1 :]
+            text = f"the route has one more segment, {_shown(wanted[index])}"
         else:
-            rest, text = wanted, f"the route has one segment less, without {shown}"
-            way = _least(wanted, given[:index] + given[index + 1 :], fold_case)
+            left = given[:index] + given[index + 1 :]
+            text = f"the route has one segment less, without {quoted(given[index])}"
         if any(literal is not None for literal in rest):  # otherwise nothing is alike
-            ways.append(way.and_then(_SEGMENT, text))
+            ways.append(_least(rest, left, fold_case).and_then(_SEGMENT, text))
     return min(ways, default=Near(_FAR))
 
 
-def _compare(result: Near, want: str | None, have: str, fold_case: bool) -> Near:
-    if want is None or want == have or (fold_case and fold(want) == fold(have)):
+def _compare(result: Near, want: Segment, have: str, fold_case: bool) -> Near:
+    if want is None or want == have:
         return result
+    if isinstance(want, Mixed):
+        if want.takes(have) or (fold_case and want.folded().takes(fold(have))):
+            return result
+        return result.and_then(_TYPO, f"the route has {_shown(want)}, not {quoted(have)}")
     if fold(want) == fold(have):
-        return result.and_then(
-            _CASE, f"{quoted(have)} and {quoted(want)} differ only in letter case"
-        )
+        if fold_case:
+            return result
+        text = f"{quoted(have)} and {quoted(want)} differ only in letter case"
+        return result.and_then(_CASE, text)
     if SequenceMatcher(a=want, b=have, autojunk=False).ratio() >= _LIKENESS:
         return result.and_then(_TYPO, f"the route has {quoted(want)}, not {quoted(have)}")
     return result.and_then(_FAR)
+
+
+def _shown(segment: Segment) -> str:
+    if isinstance(segment, Mixed):
+        return quoted(f"{segment.prefix}{{name}}{segment.suffix}")
+    return "a wildcard" if segment is None else quoted(segment)

@@ -36,3 +36,9 @@ def test_paths_that_only_look_alike_as_text_are_not_near() -> None:
 def test_at_most_a_few_are_listed() -> None:
     table = [f"/api/orders{chr(97 + n)}/*" for n in range(26)]
     assert len(near("/api/orders/7", *table)) == MAX_NEAR
+
+
+def test_a_verb_that_the_request_lacks_is_near() -> None:
+    assert near("/v1/things/7", "/v1/things/{id}:purge POST", method="POST") == [
+        "/v1/things/{id}:purge"
+    ]
