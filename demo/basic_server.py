@@ -63,7 +63,7 @@ class BasicServer:
 
 async def _echo_messages(request: web.Request, received: Received) -> web.WebSocketResponse:
     """Send the handshake's request first, then echo messages."""
-    socket = web.WebSocketResponse()
+    socket = web.WebSocketResponse(protocols=("bearer",))
     await socket.prepare(request)
     await socket.send_json(_as_json(received))
     async for message in socket:

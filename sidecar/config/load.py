@@ -286,5 +286,7 @@ def _token_source(source: TokenPlace) -> TokenSource:
     if source.header is not None:
         return TokenSource("header", source.header, source.scheme)
     if source.cookie is not None:
-        return TokenSource("cookie", source.cookie)
+        return TokenSource("cookie", source.cookie, origins=frozenset(source.origins))
+    if source.websocket_protocol is not None:
+        return TokenSource("websocket_protocol", source.websocket_protocol)
     return TokenSource("query", str(source.query))

@@ -136,11 +136,13 @@ class IssuerSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenPlace:
-    """One of ``zervi.token_sources``: exactly one of ``header``, ``cookie`` and ``query``."""
+    """One of ``zervi.token_sources``: exactly one of the four places is given."""
 
     header: Annotated[str | None, Optional(Text(token_header))] = None
     scheme: Annotated[str | None, Optional(Text(word))] = None
     cookie: Annotated[str | None, Optional(Text(word))] = None
+    origins: Annotated[tuple[str, ...], List(Text(origin), unique=True)] = ()
+    websocket_protocol: Annotated[str | None, Optional(Text(word))] = None
     query: Annotated[str | None, Optional(Text(parameter_name))] = None
 
 

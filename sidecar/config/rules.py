@@ -138,14 +138,18 @@ def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
 
 
 def _token_source(source: Mapping[str, object], place: Place) -> Iterator[Problem]:
-    given = _given(source, "header", "cookie", "query")
+    given = _given(source, "header", "cookie", "query", "websocket_protocol")
     if not given:
         yield Problem(
-            place, "missing-key", "a token source needs one of `header`, `cookie` and `query`"
+            place,
+            "missing-key",
+            "a token source needs one of `header`, `cookie`, `query` and `websocket_protocol`",
         )
     yield from _exclusive(place, given, "write each source as a separate item")
-    if source.get("scheme") is not None and given and "header" not in given:
-        yield Problem((*place, "scheme"), "no-effect", "`scheme` has no effect without `header`")
+    for key, other in (("scheme", "header"), ("origins", "cookie")):
+        if source.get(key) and given and other not in given:
+            message = f"`{key}` has no effect without `{other}`"
+            yield Problem((*place, key), "no-effect", message)
 
 
 def _jwks(jwks: Mapping[str, object]) -> Iterator[Problem]:

@@ -274,7 +274,7 @@ def _decide_route(
             trace.check("public", True, "this route needs no token")
         return Allow(Reason.PUBLIC, route)
     try:
-        entry = _authenticate(request, snapshot, verified, now, steady, trace, tries)
+        entry = _authenticate(method, request, snapshot, verified, now, steady, trace, tries)
     except TokenError as error:
         if trace:
             trace.refused(error)
@@ -325,6 +325,7 @@ def _decide_preflight(
 
 
 def _authenticate(
+    method: str,
     request: Request,
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
@@ -333,7 +334,7 @@ def _authenticate(
     trace: Trace | None,
     tries: Tries,
 ) -> Verified | NeedsKey:
-    token = find_token(request, snapshot.token_sources)
+    token = find_token(request, snapshot.token_sources, method)
     if trace:
         places = [str(source) for source in snapshot.token_sources if is_used(request, source)]
         trace.check("credential", True, f"found in {' and '.join(places)}")

@@ -193,7 +193,7 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-# For `token_malformed` if the header has another scheme than the configured one.
+# For `token_missing` if the header has another scheme than the configured one.
 _OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
 
 # Chinese for several permissions or roles: all of them, any one of them.
@@ -211,7 +211,7 @@ def sentence(decision: Deny, *, chinese: bool) -> str:
     reason, needs = decision.reason, decision.needs
     text = ANSWERS[reason]
     sentences = (text.english, text.chinese)
-    if reason is Reason.TOKEN_MALFORMED and needs:
+    if reason is Reason.TOKEN_MISSING and needs:
         sentences = _OTHER_SCHEME
     elif reason is Reason.MALFORMED_REQUEST:
         needs = tuple([MALFORMED.get(each, (each, each))[chinese] for each in needs])

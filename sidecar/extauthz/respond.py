@@ -81,7 +81,10 @@ class Responder:
         removed.update(source.name for source in withheld if source.kind == "header")
         self._removed = sorted(removed)
         self._removed_beside: dict[tuple[str, ...], bytes] = {}
-        self._withheld = Withheld(withheld) if withheld else None
+        # The token among WebSocket protocols is never one of them to the upstream.
+        parts = [each for each in settings.token_sources if each.kind == "websocket_protocol"]
+        parts += [each for each in withheld if each not in parts]
+        self._withheld = Withheld(parts) if parts else None
         self._protected = frozenset(_SEPARATOR.sub("-", name) for name in removed)
         self._removals: SizedTwoGenerationCache[tuple[str, ...], bytes] = SizedTwoGenerationCache(
             _MAX_REMOVALS, REMOVALS, _size_of_removals

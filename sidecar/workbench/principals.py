@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import base64url
-from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.credentials import WEBSOCKET_PROTOCOL, TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified
@@ -137,6 +137,10 @@ def present(token: bytes, request: Request, source: TokenSource) -> Request:
     name, value = source.name, token
     if source.kind == "cookie":
         name, value = "cookie", source.name.encode() + b"=" + token
+        own_page = {"sec-fetch-site": (b"same-origin",), **request.headers}
+        request = request._replace(headers=own_page)
+    elif source.kind == "websocket_protocol":
+        name, value = WEBSOCKET_PROTOCOL, source.name.encode() + b", " + token
     elif source.scheme is not None:
         value = source.scheme.encode() + b" " + token
     headers = {**request.headers, name: (*request.headers.get(name, ()), value)}

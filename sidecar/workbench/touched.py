@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sidecar.app import wiring
 from sidecar.config import Config
+from sidecar.core.tokens.credentials import WEBSOCKET_PROTOCOL
 
 
 class Touched(NamedTuple):
@@ -29,6 +30,8 @@ def touched(config: Config) -> Touched:
     sources = [source.name for source in withheld if source.kind == "header"]
     if any(source.kind == "cookie" for source in withheld):
         sources.append("cookie")  # rewritten without the token
+    if any(source.kind == "websocket_protocol" for source in answers.token_sources):
+        sources.append(WEBSOCKET_PROTOCOL)  # rewritten likewise, whatever is forwarded
     identity = answers.never_from_clients()
     return Touched(
         tuple(dict.fromkeys((*identity, *removed, *sources))),

@@ -11,7 +11,8 @@ from tests.support.policies import BEARER, request
 RAW_HEADER = TokenSource("header", "accesstoken")
 COOKIE = TokenSource("cookie", "token")
 QUERY = TokenSource("query", "token")
-ALL = (BEARER, RAW_HEADER, COOKIE, QUERY)
+PROTOCOL = TokenSource("websocket_protocol", "bearer")
+ALL = (BEARER, RAW_HEADER, COOKIE, QUERY, PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,16 @@ ALL = (BEARER, RAW_HEADER, COOKIE, QUERY)
         (b"/", {"accesstoken": [b"abc"]}),
         (b"/", {"cookie": [b"a=1; token=abc; b=2"]}),
         (b"/", {"cookie": [b"a=1", b"token=abc"]}),
-        (b"/", {"cookie": [b"a=1,token=abc"]}),
+        (b"/", {"cookie": [b'a=1; token="abc"; b=2']}),
+        (b"/", {"cookie": [b'token=abc; token="abc"']}),
+        (b"/?token=abc&token=", {}),
+        (b"/?token=abc&token", {}),
+        (b"/?token=abc", {"authorization": [b"Basic abc"]}),
+        (b"/?token=abc", {"authorization": [b""], "accesstoken": [b""], "cookie": [b"token="]}),
+        (b"/", {"authorization": [b"Bearer"], "cookie": [b"token=abc"]}),
+        (b"/", {"sec-websocket-protocol": [b"bearer, abc"]}),
+        (b"/", {"sec-websocket-protocol": [b"chat,bearer,abc,json"]}),
+        (b"/", {"sec-websocket-protocol": [b"chat, bearer", b"abc"]}),
         (b"/?a=1&token=abc&b=2", {}),
         (b"/?%74oken=abc", {}),
         (b"/?token=abc&TOKEN=abc", {}),
@@ -47,15 +57,15 @@ def test_a_token_is_found_in_every_configured_place(
         (b"/?tokens=abc", {"cookie": [b"xtoken=abc"]}, Reason.TOKEN_MISSING),
         (b"/", {"cookie": [b"token"]}, Reason.TOKEN_MISSING),
         (b"/", {"cookie": [b"Token=abc"]}, Reason.TOKEN_MISSING),
-        (b"/?token", {}, Reason.TOKEN_MALFORMED),
-        (b"/", {"authorization": [b""]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"authorization": [b"Bearer"]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"authorization": [b"Bearer   "]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"authorization": [b"Basic abc"]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"authorization": [b"abc"]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"accesstoken": [b""]}, Reason.TOKEN_MALFORMED),
-        (b"/", {"cookie": [b"token="]}, Reason.TOKEN_MALFORMED),
-        (b"/?token=", {}, Reason.TOKEN_MALFORMED),
+        (b"/?token", {}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b""]}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b"Bearer"]}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b"Bearer   "]}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b"Basic abc"]}, Reason.TOKEN_MISSING),
+        (b"/", {"authorization": [b"abc"]}, Reason.TOKEN_MISSING),
+        (b"/", {"accesstoken": [b""]}, Reason.TOKEN_MISSING),
+        (b"/", {"cookie": [b"token="]}, Reason.TOKEN_MISSING),
+        (b"/?token=", {}, Reason.TOKEN_MISSING),
         (b"/", {"authorization": [b"Bearer a", b"Bearer a"]}, Reason.MULTIPLE_CREDENTIALS),
         (b"/", {"authorization": [b"Bearer a,Bearer a"]}, Reason.MULTIPLE_CREDENTIALS),
         (b"/", {"authorization": [b"Bearer a,"]}, Reason.MULTIPLE_CREDENTIALS),
@@ -82,8 +92,22 @@ def test_a_token_is_found_in_every_configured_place(
                 b"?token=b",
             )
         ),
-        (b"/?token=a&token=", {}, Reason.TOKEN_MALFORMED),
-        (b"/?token=a&token", {}, Reason.TOKEN_MALFORMED),
+        (b"/", {"cookie": [b'token=""']}, Reason.TOKEN_MISSING),
+        (b"/", {"cookie": [b"a=1,token=abc"]}, Reason.TOKEN_MISSING),
+        (b"/", {"sec-websocket-protocol": [b"bearer"]}, Reason.TOKEN_MISSING),
+        (b"/", {"sec-websocket-protocol": [b"bearer, "]}, Reason.TOKEN_MISSING),
+        (b"/", {"sec-websocket-protocol": [b"Bearer, abc"]}, Reason.TOKEN_MISSING),
+        (b"/", {"sec-websocket-protocol": [b"abc, bearer"]}, Reason.TOKEN_MISSING),
+        (
+            b"/",
+            {"sec-websocket-protocol": [b"bearer, a, bearer, b"]},
+            Reason.MULTIPLE_CREDENTIALS,
+        ),
+        (
+            b"/",
+            {"sec-websocket-protocol": [b"bearer, a"], "cookie": [b"token=b"]},
+            Reason.MULTIPLE_CREDENTIALS,
+        ),
         (b"/?token=a;b=1", {}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?b=1;token=a", {}, Reason.MULTIPLE_CREDENTIALS),
         (b"/?token=a&" + b"b=1&" * MAX_PARAMETERS, {}, Reason.MULTIPLE_CREDENTIALS),
@@ -161,3 +185,64 @@ def test_the_client_of_another_scheme_learns_the_right_one(
     with pytest.raises(TokenError) as caught:
         find_token(request(headers={"authorization": [value]}), ALL)
     assert caught.value.needs == needs
+
+
+def test_without_raw_headers_a_comma_separates_cookies_too() -> None:
+    """Envoy joins several Cookie headers by it there; in raw headers it belongs to a value."""
+    joined = request(headers={"cookie": [b"a=1,token=abc, b=2"]})
+    assert find_token(joined._replace(raw_headers=False), (COOKIE,)) == b"abc"
+    with pytest.raises(TokenError):
+        find_token(joined, (COOKIE,))
+
+
+LISTED = TokenSource("cookie", "token", origins=frozenset({"https://app.test"}))
+SAFE, UNSAFE = (
+    ("GET", "HEAD", "OPTIONS", "TRACE"),
+    ("POST", "PUT", "PATCH", "DELETE", "CONNECT", "X"),
+)
+CAUSED = [  # by which page, and whether a cookie counts then
+    ({}, False),
+    ({"sec-fetch-site": [b"same-origin"]}, True),
+    ({"sec-fetch-site": [b"none"]}, True),
+    ({"sec-fetch-site": [b"same-site"]}, False),
+    ({"sec-fetch-site": [b"cross-site"]}, False),
+    ({"sec-fetch-site": [b"same-origin", b"cross-site"]}, False),
+    ({"sec-fetch-site": [b"same-origin,cross-site"]}, False),
+    ({"sec-fetch-site": [b""]}, False),
+    ({"origin": [b"https://app.test"]}, True),
+    ({"origin": [b"https://app.test"], "sec-fetch-site": [b"cross-site"]}, True),
+    ({"origin": [b"https://app.test", b"https://app.test"]}, False),
+    ({"origin": [b"https://app.test.evil"]}, False),
+    ({"origin": [b"https://APP.test"]}, False),
+    ({"origin": [b"null"]}, False),
+    ({"origin": [b"\xff"]}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "counts"), CAUSED)
+def test_a_cookie_counts_for_an_unsafe_request_only_where_its_own_page_caused_it(
+    headers: dict[str, list[bytes]], counts: bool
+) -> None:
+    """Else another site's page could act in the user's name (CSRF); WebSockets are as unsafe."""
+    asked = request(headers={"cookie": [b"token=abc"], **headers})
+    upgrade = asked._replace(headers={**asked.headers, "upgrade": [b"websocket"]})
+    for method in SAFE:
+        assert find_token(asked, (BEARER, LISTED), method) == b"abc"
+    for each, method in (*((asked, method) for method in UNSAFE), (upgrade, "GET")):
+        if counts:
+            assert find_token(each, (BEARER, LISTED), method) == b"abc"
+            continue
+        with pytest.raises(TokenError) as caught:
+            find_token(each, (BEARER, LISTED), method)
+        assert caught.value.reason is Reason.TOKEN_MISSING
+        assert "another site's page" in caught.value.detail
+
+
+def test_no_page_can_send_another_credential_than_a_cookie() -> None:
+    """A header, a parameter or a protocol with the token was written by who has the token."""
+    asked = request(headers={"cookie": [b"token=abc"], "authorization": [b"Bearer abc"]})
+    assert find_token(asked, (BEARER, LISTED), "POST") == b"abc"
+    assert find_token(asked, (LISTED, BEARER), "POST") == b"abc"
+    with pytest.raises(TokenError) as caught:
+        find_token(asked._replace(target=b"/?token=b"), (LISTED, QUERY), "POST")
+    assert caught.value.reason is Reason.MULTIPLE_CREDENTIALS

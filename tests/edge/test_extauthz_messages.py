@@ -76,12 +76,12 @@ def test_what_is_missing_is_joined_as_it_is_needed_in_chinese(
     ("needs", "english", "chinese"),
     [
         (("Bearer",), "the authorization scheme must be Bearer", "认证方案必须是 Bearer"),
-        ((), "the token is malformed", "令牌格式有误"),
+        ((), "a token is required", "需要提供令牌"),
     ],
 )
-def test_another_scheme_is_not_called_a_malformed_token(
+def test_a_client_that_uses_another_scheme_is_told_the_right_one(
     needs: tuple[str, ...], english: str, chinese: str
 ) -> None:
-    denial = Deny(Reason.TOKEN_MALFORMED, needs=needs)
+    denial = Deny(Reason.TOKEN_MISSING, needs=needs)
     assert sentence(denial, chinese=False) == english
     assert sentence(denial, chinese=True) == chinese

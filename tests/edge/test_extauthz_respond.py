@@ -363,7 +363,8 @@ def allowed(
     """Return what Envoy does with an allowed request, apart from what a plain one would get."""
     responder = Responder(settings)
     answer = responder.build(Allow(Reason.PUBLIC, PUBLIC))
-    answer += responder.addendum(request(target, headers=headers), "an-id")
+    sent = {name.replace("_", "-"): values for name, values in headers.items()}
+    answer += responder.addendum(request(target, headers=sent), "an-id")
     told = read(answer)
     assert told.status.code == 0
     assert told.dynamic_metadata.fields["decision_id"].string_value == "an-id"
@@ -440,6 +441,35 @@ def test_a_cookie_header_without_the_token_is_not_touched(cookie: tuple[bytes, .
     told = allowed(cookie=cookie) if cookie else allowed()
     assert not told.headers
     assert "cookie" not in told.headers_to_remove
+
+
+PROTOCOLS = SETTINGS._replace(token_sources=(TokenSource("websocket_protocol", "bearer"),))
+
+
+@pytest.mark.parametrize(
+    ("protocols", "arrive"),
+    [
+        ([b"bearer, t"], "bearer"),
+        ([b"bearer,t,chat"], "bearer, chat"),
+        ([b"chat, bearer", b"t"], "chat, bearer"),
+        ([b"bearer, bearer, t"], "bearer"),
+        ([b"chat\r\nx-user-id: 4, bearer, t, \xff"], "bearer"),
+        ([b"bearer"], None),
+        ([b"chat, Bearer, t"], None),
+        ([b"\xff"], None),
+        ([b""], None),
+    ],
+)
+def test_the_token_among_websocket_protocols_is_always_removed(
+    protocols: list[bytes], arrive: str | None
+) -> None:
+    """Also where tokens are forwarded; ``bearer`` stays for the upstream to choose."""
+    for settings in (PROTOCOLS, PROTOCOLS._replace(forward_authorization=False)):
+        told = allowed(settings=settings, sec_websocket_protocol=protocols)
+        options = [(option.header.key, option.header.value) for option in told.headers]
+        assert options == ([] if arrive is None else [("sec-websocket-protocol", arrive)])
+    told = allowed(settings=SETTINGS, sec_websocket_protocol=protocols)
+    assert not told.headers
 
 
 def test_cookies_that_are_forwarded_are_not_touched() -> None:

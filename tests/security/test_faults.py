@@ -39,7 +39,8 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     claims.first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
     decision.still_valid: (True,),
-    credentials.cookie_value: (None,),
+    credentials.cookie_value: (None, b""),
+    credentials._is_of_own_page: (True,),
     names.may_be_in: (False,),
     names.is_spelling: (False,),
     preflight.may_be_forwarded: (True,),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from sidecar.core.names import is_spelling, may_be_in
@@ -13,7 +14,13 @@ from sidecar.core.tokens.errors import TokenError
 MAX_COOKIES = 1000
 """Cookies of a request that are searched; browsers keep some 180 per site."""
 
+WEBSOCKET_PROTOCOL = "sec-websocket-protocol"
+
 _SPACES = b" \t"
+# RFC 9110, section 9.2.1
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# Requests of the page's own origin, and those that a user made without a page.
+_OWN_SITES = frozenset({b"same-origin", b"none"})
 # Spaces that end a cookie to Python's http.cookies and aiohttp, and to no other server.
 _GAP = re.compile(rb"(?<=[^;\s])\s+(?=[^;=\s])")
 
@@ -22,39 +29,82 @@ class TokenSource(NamedTuple):
     """One place where a token may be.
 
     ``name`` of a header is lower-case. ``scheme`` is only for headers, compared without case;
-    None: the header's value is the token itself.
+    None: the header's value is the token itself. ``websocket_protocol`` is the item after ``name``
+    in Sec-WebSocket-Protocol. ``origins`` is only for cookies: the pages, beside those of the
+    request's own origin, whose unsafe requests and WebSockets count.
     """
 
-    kind: Literal["header", "cookie", "query"]
+    kind: Literal["header", "cookie", "query", "websocket_protocol"]
     name: str
     scheme: str | None = None
+    origins: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """Name the place for operators and clients."""
         return f"{self.kind} {self.name}"
 
 
-def find_token(request: Request, sources: Sequence[TokenSource]) -> bytes:
-    """Return the request's one token.
+def find_token(request: Request, sources: Sequence[TokenSource], method: str = "GET") -> bytes:
+    """Return the request's one token; the request is judged as one of this ``method``.
 
     The same token in two places is one credential. Two values of one header are always two
-    credentials: which of them the upstream would read is unknown.
+    credentials: which of them the upstream would read is unknown. An empty value or another scheme
+    means that this source has no token. Browsers send a cookie with requests of other sites' pages
+    too (CSRF), so a token that is only in cookies must be of an own page (``_is_of_own_page``).
 
-    Raises TokenError: token_missing, token_malformed (an empty token, another scheme),
-    multiple_credentials.
+    Raises TokenError: token_missing, multiple_credentials.
     """
     token: bytes | None = None
+    counts = False
     for source in sources:
         # Raises unless it is a tuple: nothing else means "no token here".
         for found in () + _FINDERS[source.kind](request, source):  # noqa: RUF005 -- see above
-            if not found:
-                raise TokenError(Reason.TOKEN_MALFORMED, f"{source} holds an empty token")
+            if found == b"":
+                continue
             if token is not None and found != token:
                 raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source} holds another token")
             token = found
-    if token is None:
-        raise TokenError(Reason.TOKEN_MISSING, "no token in " + ", ".join(map(str, sources)))
+            if source.kind != "cookie" or _is_of_own_page(request, source, method) is True:
+                counts = True
+    if token is None or not counts:
+        raise _missing(request, sources, in_cookie=token is not None)
     return token
+
+
+def _missing(request: Request, sources: Sequence[TokenSource], *, in_cookie: bool) -> TokenError:
+    """Say why there is no token, or why the one in a cookie does not count."""
+    if in_cookie:
+        detail = (
+            "the token in the cookie does not count, since another site's page may have caused the"
+            " request: Sec-Fetch-Site is neither same-origin nor none, and Origin is not listed"
+        )
+        return TokenError(Reason.TOKEN_MISSING, detail)
+    details = []
+    needs: tuple[str, ...] = ()
+    for source in sources:
+        details.append(str(source))
+        if source.scheme is None or source.name not in request.headers:
+            continue
+        scheme = request.headers[source.name][0].strip(_SPACES).partition(b" ")[0]
+        if scheme and scheme.lower() != source.scheme.lower().encode():
+            details[-1] += f" (it does not use the scheme {source.scheme})"
+            needs = (source.scheme,)
+    return TokenError(Reason.TOKEN_MISSING, "no token in " + ", ".join(details), needs=needs)
+
+
+def _is_of_own_page(request: Request, source: TokenSource, method: str) -> bool:
+    """Say whether a cookie shows that its user meant the request, and not another site's page.
+
+    Of a safe method other sites may get an answer that they cannot read. Browsers set both headers
+    (Fetch metadata; Fetch standard, section 3.2), and no page can change them.
+    """
+    if method in _SAFE and "upgrade" not in request.headers:
+        return True
+    sites = request.headers.get("sec-fetch-site", ())
+    if len(sites) == 1 and sites[0] in _OWN_SITES:
+        return True
+    origins = request.headers.get("origin", ())
+    return len(origins) == 1 and origins[0].decode("latin-1") in source.origins
 
 
 def is_used(request: Request, source: TokenSource) -> bool:
@@ -74,20 +124,21 @@ def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     # Envoy joins the values of a repeated header with a comma, and no token holds one.
     if len(values) > 1 or b"," in values[0]:
         raise TokenError(Reason.MULTIPLE_CREDENTIALS, f"{source} has more than one value")
-    value = values[0].strip(b" \t")
+    value = values[0].strip(_SPACES)
     if source.scheme is None:
         return (value,)
     scheme, _, token = value.partition(b" ")
     if scheme.lower() != source.scheme.lower().encode():
-        detail = f"{source} does not use the scheme {source.scheme}"
-        raise TokenError(Reason.TOKEN_MALFORMED, detail, needs=(source.scheme,))
+        return ()
     return (token.strip(b" "),)
 
 
 def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:
-    # `;` separates the pairs of one header (RFC 6265 section 4.2.1), Envoy joins several headers
-    # by `,`.
-    cookies = b";".join(request.headers.get("cookie", ())).replace(b",", b";")
+    # `;` separates the pairs of one header (RFC 6265, section 4.2.1). Envoy joins several headers
+    # by `,` except in raw headers, where a comma belongs to a value.
+    cookies = b";".join(request.headers.get("cookie", ()))
+    if not request.raw_headers:
+        cookies = cookies.replace(b",", b";")
     if may_be_in(cookies, source.name) is False:
         return ()
     found = _cookie_values(cookies, source)
@@ -109,11 +160,27 @@ def _cookie_values(cookies: bytes, source: TokenSource) -> tuple[bytes, ...]:
 
 
 def cookie_value(pair: bytes, name: str) -> bytes | None:
-    """Return the value in a pair of a Cookie header, None where it has another name."""
+    """Return the value in a pair of a Cookie header, None where it has another name.
+
+    Quotes around it are not part of it (RFC 6265, section 4.1.1, permits them; servers drop them).
+    """
     written, equals, value = pair.partition(b"=")
     if not equals or is_spelling(written.strip(_SPACES), name) is False:
         return None
-    return value.strip(_SPACES)
+    value = value.strip(_SPACES)
+    return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+
+
+def _in_websocket_protocol(request: Request, source: TokenSource) -> tuple[bytes, ...]:
+    protocols = websocket_protocols(request)
+    name = source.name.encode()
+    return tuple([token for marker, token in pairwise(protocols) if marker == name])
+
+
+def websocket_protocols(request: Request) -> list[bytes]:
+    """Return the items of Sec-WebSocket-Protocol (RFC 6455, section 4.1)."""
+    values = request.headers.get(WEBSOCKET_PROTOCOL, ())
+    return [item.strip(_SPACES) for item in b",".join(values).split(b",")]
 
 
 def _in_query(request: Request, source: TokenSource) -> tuple[bytes, ...]:
@@ -128,4 +195,9 @@ def _in_query(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     return tuple([parameter.value for parameter in found])
 
 
-_FINDERS = {"header": _in_header, "cookie": _in_cookie, "query": _in_query}
+_FINDERS = {
+    "header": _in_header,
+    "cookie": _in_cookie,
+    "query": _in_query,
+    "websocket_protocol": _in_websocket_protocol,
+}
