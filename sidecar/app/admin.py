@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from sidecar.app.promotion import Candidate
-from sidecar.app.registration import Node
+from sidecar.app.registration import Registration
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.service import CheckService
 from sidecar.ops.readiness import Health
@@ -13,7 +13,7 @@ from sidecar.ops.routes import OpsAnswer, Routes
 
 def admin_routes(
     health: Health,
-    node: Node | None,
+    registration: Registration,
     service: CheckService,
     candidate: Candidate,
     decide_by: Callable[[Snapshot], None],
@@ -23,8 +23,8 @@ def admin_routes(
     async def leave() -> OpsAnswer:
         """Leave the registry and the load balancers, and go on deciding."""
         health.drain("left by command")
-        left = node is None or await node.leave()
-        if node is None:
+        left = await registration.leave()
+        if not registration.configured:
             registry = "no registry is configured"
         else:
             registry = "left the registry" if left else "could not leave the registry, see the log"

@@ -17,28 +17,36 @@ _STATES = {
 
 
 class Probing:
-    """Probes the upstream; ``report`` tells the registry each change of its state."""
+    """Probes the upstream where that is configured; ``report`` tells the registry its state."""
 
-    def __init__(
-        self,
-        settings: ProbeSettings,
-        health: Health,
-        metrics: Metrics,
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, health: Health, metrics: Metrics, report: Callable[[str], None]) -> None:
         self._health = health
         self._metrics = metrics
         self._report = report
-        self._prober = Prober(settings, self._changed, SystemRandom())
-        self._changed(UpstreamState.UNKNOWN)
+        self._settings: ProbeSettings | None = None
+        self._prober: Prober | None = None
 
-    def start(self) -> None:
-        """Start probing."""
-        self._prober.start()
+    async def follow(self, settings: ProbeSettings | None) -> None:
+        """Probe by these settings from now on; None: do not probe."""
+        if settings == self._settings:
+            return
+        self._settings = settings
+        if settings is None:
+            await self.close()
+            self._prober = None
+            self._metrics.upstream_state(None)
+            self._report(UpstreamState.UNKNOWN.value)
+        elif self._prober is None:
+            self._metrics.upstream_state(UpstreamState.UNKNOWN.value)
+            self._prober = Prober(settings, self._changed, SystemRandom())
+            self._prober.start()
+        else:
+            self._prober.change(settings)
 
     async def close(self) -> None:
         """Stop."""
-        await self._prober.close()
+        if self._prober is not None:
+            await self._prober.close()
 
     def _changed(self, state: UpstreamState) -> None:
         self._metrics.upstream_state(state.value)

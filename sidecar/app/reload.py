@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from sidecar.app import process
-from sidecar.config import Config, ConfigError, load
+from sidecar.config import Config, ConfigError, ConfigFiles, read_files
+from sidecar.config.model import Settings, Tls
 from sidecar.core.routes.table import Policy
 
 POLL_SECONDS = 2.0  # short for a person who edits; ConfigMaps and Secrets take a minute anyway
@@ -36,7 +37,7 @@ class Reloader:
         path: Path,
         config: Config,
         environ: Mapping[str, str],
-        apply: Callable[[Config], None],
+        apply: Callable[[Config], Awaitable[None]],
         refuse: Callable[[ConfigError], None],
         renew: Callable[[], Awaitable[None]],
     ) -> None:
@@ -45,7 +46,10 @@ class Reloader:
         self._apply = apply
         self._refuse = refuse
         self._renew = renew
-        self._files = (path, *_named_in(config))
+        tls = config.settings.listen.tls
+        # Certificates are those of the start, whatever `listen.tls` says now.
+        self._always = (path, *_certificates(tls))
+        self._files = self._named_in(config.settings)
         self._seen = _digests(self._files)
         self._asked = asyncio.Event()
         if any(starmap(_has_changed, _policies(config))):
@@ -71,13 +75,45 @@ class Reloader:
     async def _reload(self) -> None:
         try:
             await self._renew()
-            config = await _off_the_loop(load, self._path, self._environ)
+            config = (await self._read()).config()
             process.keep_objects()
-            self._apply(config)
+            await self._apply(config)
         except ConfigError as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 -- the old policy goes on; the watch must too
             _log.error("not reloaded: internal error %s", type(error).__name__)
+
+    async def _read(self) -> ConfigFiles:
+        """Read all files, and once more where ``sidecar.yaml`` names others than before.
+
+        So a change that comes while these are read for the first time is not missed. A file that a
+        refused configuration names is watched too: it may be put right there.
+        """
+        files = await _off_the_loop(read_files, self._path, self._environ)
+        if files.settings is None or (named := self._named_in(files.settings)) == self._files:
+            return files
+        self._files = named
+        self._seen = await _off_the_loop(_digests, named)
+        return await _off_the_loop(read_files, self._path, self._environ)
+
+    def _named_in(self, settings: Settings) -> tuple[Path, ...]:
+        """Return the watched files.
+
+        The registry's token is not one of them: it is read for each call.
+        """
+        files = [*self._always, *_certificates(settings.listen.tls), settings.policy.file]
+        if settings.policy.shadow is not None:
+            files.append(settings.policy.shadow.file)
+        for issuer in settings.zervi.issuers:
+            files += issuer.secret_file or ()
+            files += filter(None, (issuer.jwks_file, issuer.ca_file))
+        if (looma := settings.looma) is not None:
+            files += filter(None, (looma.ca_file, looma.cert_file, looma.key_file))
+        return tuple(dict.fromkeys(files))
+
+
+def _certificates(tls: Tls | None) -> Iterable[Path]:
+    return () if tls is None else filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
 
 
 async def _off_the_loop(work: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
@@ -86,23 +122,6 @@ async def _off_the_loop(work: Callable[[*Arguments], Result], *args: *Arguments)
     while not (await asyncio.wait([reading], timeout=HANG_SECONDS))[0]:
         _log.warning("reading the configuration is blocked; keeping the current one")
     return reading.result()
-
-
-def _named_in(config: Config) -> Iterable[Path]:
-    """Return the files that a configuration names.
-
-    The registry's token is not one of them: it is read for each call.
-    """
-    settings = config.settings
-    for file, _ in _policies(config):
-        yield file
-    for issuer in settings.zervi.issuers:
-        yield from issuer.secret_file or ()
-        yield from filter(None, (issuer.jwks_file, issuer.ca_file))
-    if (tls := settings.listen.tls) is not None:
-        yield from filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
-    if (looma := settings.looma) is not None:
-        yield from filter(None, (looma.ca_file, looma.cert_file, looma.key_file))
 
 
 def _policies(config: Config) -> Iterable[tuple[Path, Policy]]:

@@ -20,9 +20,9 @@ from sidecar.app import process, wiring
 from sidecar.app.listeners import Listeners
 from sidecar.app.probing import Probing
 from sidecar.app.promotion import Candidate
-from sidecar.app.registration import Node
+from sidecar.app.registration import Registration
 from sidecar.app.reload import Reloader
-from sidecar.config import Config, ConfigError, changed_keys, read_files
+from sidecar.config import Config, ConfigError, changed_keys, needs_restart, read_files
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
@@ -32,7 +32,7 @@ from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
 from sidecar.ops.decision_log import DecisionLog
-from sidecar.ops.logs import configure_logging
+from sidecar.ops.logs import configure_logging, set_level
 from sidecar.ops.metrics import Metrics
 from sidecar.ops.readiness import Health, State
 from sidecar.ops.routes import ops_routes
@@ -83,11 +83,13 @@ class Sidecar:
 
     def __init__(self, path: Path, config: Config) -> None:
         self._config = config
-        settings = config.settings
+        self._sources = wiring.key_sources(config)
+        settings = self._started = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
-        probe = wiring.probe(config)
         self._health = Health(
-            self._issuers, upstream=probe is not None, looma=settings.looma is not None
+            self._issuers,
+            upstream=settings.upstream.probe is not None,
+            looma=settings.looma is not None,
         )
         self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
         self._metrics = Metrics(
@@ -98,7 +100,7 @@ class Sidecar:
             decision_log_dropped=lambda: self._decisions.dropped,
         )
         self._keys = KeyRing(
-            wiring.key_sources(config),
+            self._sources,
             wiring.key_refreshing(config),
             on_keys=self._on_keys,
             on_refresh=self._on_refresh,
@@ -118,14 +120,10 @@ class Sidecar:
         self._reloader = Reloader(
             path, config, os.environ, self._apply, self._refuse, self._listeners.renew_certificates
         )
-        self._node: Node | None = None
-        if settings.looma is not None:
-            self._node = Node(
-                settings.looma, config, lambda: self._service.snapshot, self._health, self._metrics
-            )
-        self._probing: Probing | None = None
-        if probe is not None:
-            self._probing = Probing(probe, self._health, self._metrics, self._report_upstream)
+        self._registration = Registration(
+            lambda: self._service.snapshot, self._health, self._metrics
+        )
+        self._probing = Probing(self._health, self._metrics, self._registration.upstream)
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -142,23 +140,15 @@ class Sidecar:
                 stack.callback(asyncio.create_task(work).cancel)
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
-            if self._probing is not None:
-                self._probing.start()
-                stack.push_async_callback(self._probing.close)
-            if self._node is not None:
-                self._node.start()
-                stack.push_async_callback(self._node.close)
+            stack.push_async_callback(self._probing.close)
+            stack.push_async_callback(self._registration.close)
+            await self._follow_outside()
             process.shorten_pauses()
             number = await signals.get()
             self._health.drain(f"draining since {number.name}")
-            leaving = None if self._node is None else asyncio.create_task(self._node.leave())
+            leaving = asyncio.create_task(self._registration.leave())
             await self._wait_for_envoy(signals)
-            if leaving is not None:
-                await leaving
-
-    def _report_upstream(self, state: str) -> None:
-        if self._node is not None:
-            self._node.upstream(state)
+            await leaving
 
     async def _announce(self) -> None:
         """Log once that the sidecar is ready, and its policy."""
@@ -176,7 +166,7 @@ class Sidecar:
             from sidecar.app.admin import admin_routes  # where it is configured
 
             commands = admin_routes(
-                self._health, self._node, self._service, self._candidate, self._decide_by
+                self._health, self._registration, self._service, self._candidate, self._decide_by
             )
             await self._listeners.start_admin(stack, commands)
 
@@ -194,30 +184,72 @@ class Sidecar:
             end.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    def _apply(self, fresh: Config) -> None:
-        """Put a reloaded policy and reloaded secrets in force."""
-        if keys := changed_keys(self._config.settings, fresh.settings):
-            text = "sidecar.yaml: changes of %s need a restart; the policy is reloaded"
-            _log.warning(text, ", ".join(keys))
-        snapshot = self._service.snapshot
-        issuers = snapshot.issuers
-        if fresh.settings.zervi == self._config.settings.zervi:
-            pairs = zip(issuers, fresh.issuers, strict=True)
-            issuers = tuple(old._replace(secrets=new.secrets) for old, new in pairs)
-        if issuers != snapshot.issuers:
-            _log.info("secrets reloaded")
-            self._service.forget_tokens()
-        self._metrics.policy_reload("success")
+    async def _apply(self, fresh: Config) -> None:
+        """Put a reloaded configuration in force: all of it between two requests."""
+        sources, pace = wiring.key_sources(fresh), wiring.key_refreshing(fresh)
+        await self._keys.prepare(sources, pace)
+        self._say_what_changed(fresh)
+        new = [source not in self._sources for source in sources]
+        self._keys.take(sources, pace)
+        self._config, self._sources = fresh, sources
+        self._issuers = [issuer.name for issuer in fresh.issuers]
+        settings = fresh.settings
+        self._health.expect(
+            self._issuers,
+            upstream=settings.upstream.probe is not None,
+            looma=settings.looma is not None,
+        )
+        self._decisions.change(settings.log.decisions, replayable=settings.log.replayable)
+        set_level(settings.log.level)
         policy = self._candidate.take(fresh)
-        self._decide_by(snapshot._replace(policy=policy, issuers=issuers))
+        issuers = [
+            issuer._replace(keys=self._keys.keys_of(source))
+            for issuer, source in zip(fresh.issuers, sources, strict=True)
+        ]
+        was = self._service.snapshot.policy.digest
+        self._service.reload(
+            wiring.snapshot(fresh)._replace(policy=policy, issuers=tuple(issuers)),
+            Responder(wiring.answers(fresh)),
+            wiring.service(fresh),
+            self._candidate.shadow,
+        )
+        self._metrics.policy_reload("success")
+        self._metrics.keep_issuers({issuer.name for issuer in issuers if issuer.keys})
+        self._note_policy(was)
+        for index, issuer in enumerate(issuers):
+            if issuer.keys is not None and new[index]:
+                self._note_keys(index, issuer.keys)
+            elif new[index] and not issuer.secrets:
+                self._health.set(self._health.issuers[index], State.WAITING, "no keys yet")
+        await self._follow_outside()
+
+    async def _follow_outside(self) -> None:
+        """Probe the upstream, and report to the registry, as the configuration says."""
+        await self._probing.follow(wiring.probe(self._config))
+        await self._registration.follow(self._config)
+
+    def _say_what_changed(self, fresh: Config) -> None:
+        """Log the changed keys of ``sidecar.yaml``, never their values, and new warnings."""
+        for key in changed_keys(self._started.listen, fresh.settings.listen):
+            _log.warning("`listen.%s` changed: takes effect after a restart", key)
+        changed = changed_keys(self._config.settings, fresh.settings)
+        if reloaded := [key for key in changed if not needs_restart(key)]:
+            _log.info("sidecar.yaml reloaded: %s", ", ".join(reloaded))
+        secrets = [
+            [issuer.secrets for issuer in config.issuers] for config in (self._config, fresh)
+        ]
+        if secrets[0] != secrets[1]:
+            _log.info("secrets reloaded")
+        known = set(map(str, self._config.warnings))
+        for warning in fresh.warnings:
+            if str(warning) not in known:
+                _log.warning("%s", warning, extra=once_a_minute(str(warning)))
 
     def _decide_by(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in force and log its policy."""
-        digest, former = snapshot.policy.digest, self._service.snapshot.policy.digest
+        """Put a snapshot with another policy in force."""
+        was = self._service.snapshot.policy.digest
         self._service.swap(snapshot)
-        self._note_policy()
-        was = "unchanged" if digest == former else f"was {former}"
-        _log.info("policy %s is in force (%s)", digest, was)
+        self._note_policy(was)
 
     def _refuse(self, error: ConfigError) -> None:
         """Keep the policy in force and report the errors of the new one."""
@@ -231,10 +263,17 @@ class Sidecar:
         detail = f"{kept} is kept; not reloaded: {errors[0]}"
         self._health.set("policy", State.DEGRADED, detail)
 
-    def _note_policy(self) -> None:
+    def _note_policy(self, was: str = "") -> None:
+        """Show the policy in force; ``was`` is the digest of the former one."""
         policy = self._service.snapshot.policy
+        if was:
+            former = "unchanged" if policy.digest == was else f"was {was}"
+            _log.info("policy %s is in force (%s)", policy.digest, former)
+        promoted = " (promoted candidate)" if self._candidate.promoted else ""
         self._metrics.policy_loaded(policy.digest, time.time())
-        self._health.set("policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}")
+        self._health.set(
+            "policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}{promoted}"
+        )
         for index, issuer in enumerate(self._config.issuers):
             if issuer.secrets:
                 self._health.set(self._health.issuers[index], State.READY, "a shared secret")
@@ -244,6 +283,9 @@ class Sidecar:
         issuers = list(snapshot.issuers)
         issuers[index] = issuers[index]._replace(keys=keys)
         self._service.swap(snapshot._replace(issuers=tuple(issuers)))
+        self._note_keys(index, keys)
+
+    def _note_keys(self, index: int, keys: KeySet) -> None:
         fetched_at = time.time() - (steady() - keys.fetched_at)  # by the wall clock
         self._metrics.jwks_keys(self._issuers[index], len(keys.keys), fetched_at)
         self._health.set(self._health.issuers[index], State.READY, f"keys: {len(keys.keys)}")

@@ -1,6 +1,6 @@
 """YAML to validated configuration, with file:line:column in every error."""
 
-from sidecar.config.changes import changed_keys
+from sidecar.config.changes import changed_keys, needs_restart
 from sidecar.config.load import Config, ConfigFiles, load, read_files
 from sidecar.documents.findings import ConfigError, Finding, Severity
 
@@ -12,5 +12,6 @@ __all__ = [
     "Severity",
     "changed_keys",
     "load",
+    "needs_restart",
     "read_files",
 ]

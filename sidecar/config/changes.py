@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sidecar.config.model import Settings
+from sidecar.config.model import Listen, Settings
 
 
-def changed_keys(one: Settings, other: Settings) -> tuple[str, ...]:
+def needs_restart(key: str) -> bool:
+    """Return whether a change of this key takes effect only after a restart."""
+    return key.partition(".")[0] == "listen"  # sockets are bound once
+
+
+def changed_keys(one: Settings | Listen, other: Settings | Listen) -> tuple[str, ...]:
     """Return the keys whose values differ, as ``listen.authz``; lists count as a whole."""
     return tuple(_changed(one, other, ""))
 

@@ -107,7 +107,8 @@ class CheckService:
         self._settings = settings
         self._shadow = shadow
         self._tries = TryBudget().tries
-        self.forget_tokens()
+        self._forget_tokens()
+        self._reloads = 0
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._waiting = 0
         self._unrecorded: list[DecisionRecord] = []
@@ -138,10 +139,29 @@ class CheckService:
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
         self._repeats = Repeats(self._settings.cached_tokens)
 
-    def forget_tokens(self) -> None:
-        """Drop all verified tokens: a shared secret was changed."""
+    def reload(
+        self,
+        snapshot: Snapshot,
+        responder: Responder,
+        settings: ServiceSettings,
+        shadow: Shadow | None,
+    ) -> None:
+        """Decide and answer by another configuration from now on.
+
+        Verified tokens are dropped if a rule for tokens changed: issuers, secrets, claims, headers.
+        """
+        if self._unrecorded:
+            self._deliver()  # the shadow compares them with what they were decided by
+        before = self._snapshot, self._settings
+        self._responder, self._settings, self._shadow = responder, settings, shadow
+        if _token_rules(snapshot, settings) != _token_rules(*before):
+            self._forget_tokens()
+            self._tries = TryBudget().tries  # it counts by issuers' places
+        self._reloads += 1
+        self.swap(snapshot)
+
+    def _forget_tokens(self) -> None:
         self._verified = TokenCache(self._settings.cached_tokens, self._settings.cached_bytes)
-        self._repeats = Repeats(self._settings.cached_tokens)
 
     def methods(self) -> Methods:
         """Return the methods for a transport."""
@@ -239,6 +259,7 @@ class CheckService:
         if check.deadline is not None:
             patience = min(patience, check.deadline - ANSWER_MARGIN_SECONDS - time.monotonic())
         self._waiting += 1
+        reloads = self._reloads
         try:
             try:
                 async with asyncio.timeout(max(patience, 0)):
@@ -246,6 +267,9 @@ class CheckService:
             except TimeoutError:
                 fetched = False
             decision = self._decision(envelope, steady())
+            if isinstance(decision, Needs) and reloads != self._reloads:
+                # Its issuer may have another source of keys now.
+                return await _awaited(self._refresh(check, envelope, decision))
             if isinstance(decision, Needs):
                 decision = settle(
                     decision, envelope.request, self._snapshot, steady(), fetched=fetched is True
@@ -330,6 +354,22 @@ class CheckService:
         self._record(records)
         if self._shadow is not None:
             self._shadow.compare(records, self._snapshot, self._verified)
+
+
+async def _awaited(answer: bytes | Awaitable[bytes]) -> bytes:
+    return answer if isinstance(answer, bytes) else await answer
+
+
+def _token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, ...]:
+    """Return all that a remembered token depends on, apart from its key."""
+    return (
+        tuple([issuer._replace(keys=None) for issuer in snapshot.issuers]),
+        snapshot.identity_headers,
+        snapshot.leeway,
+        snapshot.cache_ttl,
+        settings.cached_tokens,
+        settings.cached_bytes,
+    )
 
 
 def _size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike

@@ -36,6 +36,10 @@ class Shadow:
         self._count = count
         self.take(None)
 
+    def change(self, percent: int) -> None:
+        """Compare another share of the requests from now on."""
+        self._percent = percent
+
     def take(self, candidate: Policy | None) -> None:
         """Compare this candidate from now on, with new counts; None: no candidate."""
         self._candidate = candidate

@@ -38,6 +38,11 @@ class DecisionLog:
         self._replayable = replayable
         self._writer = LineWriter(fd)
 
+    def change(self, mode: Mode, *, replayable: bool) -> None:
+        """Select other decisions from now on."""
+        self._mode = mode
+        self._replayable = replayable
+
     @property
     def dropped(self) -> int:
         """The number of decisions that were not written."""

@@ -43,9 +43,14 @@ def configure_logging(level: str, *, fd: int = 2) -> LogOutput:
     for former in root.handlers[:]:
         root.removeHandler(former)
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    set_level(level)
     logging.captureWarnings(capture=True)
     return LogOutput(writer)
+
+
+def set_level(level: str) -> None:
+    """Log records of ``level`` and above from now on."""
+    logging.getLogger().setLevel(level.upper())
 
 
 class JsonFormatter(logging.Formatter):

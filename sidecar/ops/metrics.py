@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -106,6 +107,13 @@ class Metrics:
         self._values.jwks_keys[issuer] = keys
         self._values.jwks_last_success[issuer] = fetched_at
 
+    def keep_issuers(self, issuers: AbstractSet[str]) -> None:
+        """Show the keys of these issuers only: others were removed, or their source was."""
+        values = self._values
+        for shown in (values.jwks_keys, values.jwks_last_success):
+            for issuer in shown.keys() - issuers:
+                del shown[issuer]
+
     def policy_reload(self, result: str) -> None:
         """Count a reload of the policy by its result: success, failure."""
         _count(self._values.policy_reloads, result)
@@ -128,12 +136,12 @@ class Metrics:
         """Count a call to the registry by operation and result."""
         _count(self._values.looma_requests, (operation, result))
 
-    def looma_registered(self, registered: bool) -> None:
-        """Set whether this instance is registered."""
+    def looma_registered(self, registered: bool | None) -> None:
+        """Set whether this instance is registered; None: there is no registry."""
         self._values.looma_registered = registered
 
-    def upstream_state(self, state: str) -> None:
-        """Set the upstream's state as probed, one of ``UPSTREAM_STATES``."""
+    def upstream_state(self, state: str | None) -> None:
+        """Set the upstream's state as probed, one of ``UPSTREAM_STATES``; None: not probed."""
         self._values.upstream_state = state
 
     @property

@@ -59,10 +59,22 @@ class Health:
         self._ready_since: float | None = None
         self._draining: Component | None = None
         self._change = asyncio.Event()
+        self._components: dict[str, Component] = {}
+        self.expect(issuers, upstream=upstream, looma=looma)
+
+    def expect(self, issuers: Sequence[str], *, upstream: bool, looma: bool) -> None:
+        """Have these components from now on; those that stay keep their state.
+
+        An upstream that is probed from now on is as ready as before until its first probe ends.
+        """
         self.issuers = _component_names(issuers)
         optional = {"upstream": upstream, "looma": looma}
         names = ["policy", *self.issuers, *(name for name, there in optional.items() if there)]
-        self._components = {name: Component(State.WAITING, self._started) for name in names}
+        new = dict.fromkeys(names, Component(State.WAITING, self._clock()))
+        if self.ready and upstream:
+            new["upstream"] = Component(State.READY, self._clock(), "not probed yet")
+        self._components = {name: self._components.get(name, new[name]) for name in names}
+        self._notify()
 
     def set(self, component: str, state: State, detail: str = "") -> None:
         """Set a component's state; ``since`` changes only with the state. Raises KeyError."""

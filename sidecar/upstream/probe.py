@@ -57,6 +57,17 @@ class Prober:
         """Start probing, the first time immediately."""
         self._task = asyncio.create_task(self._run(), name="upstream-probe")
 
+    def change(self, settings: ProbeSettings) -> None:
+        """Probe by other settings from now on; the state stays until the first of these ends.
+
+        Raises ValueError for a URL of another kind.
+        """
+        self._probe = _probe_for(urlsplit(settings.url))
+        self._settings = settings
+        if self._task is not None:
+            self._task.cancel()
+            self.start()
+
     async def close(self) -> None:
         """Stop, and cancel a running probe."""
         if self._task is not None:

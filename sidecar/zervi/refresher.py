@@ -41,6 +41,7 @@ class Refresher:
         self._on_refresh = on_refresh
         self._log = log
         self._clock = clock
+        self._random = random
         self._schedule = Schedule(settings.refresh, random)
         self._ration = Ration(DEMAND_BURST, settings.cooldown)
         self._keys: KeySet | None = None
@@ -58,9 +59,24 @@ class Refresher:
         self._keys = keys
         self._log.restored(keys, keys.fetched_at + self._settings.max_stale - self._clock())
 
-    def start(self) -> None:
-        """Fetch now, and then on schedule; does not wait."""
-        self._begin()
+    def start(self) -> asyncio.Task[None]:
+        """Fetch now, and then on schedule; return the first fetch, which never fails."""
+        return self._begin()
+
+    @property
+    def keys(self) -> KeySet | None:
+        """The last good key set."""
+        return self._keys
+
+    def change(self, settings: RefreshSettings) -> None:
+        """Refresh by other settings from now on; the keys are kept."""
+        self._settings = settings
+        self._schedule = Schedule(settings.refresh, self._random)
+        self._ration = Ration(DEMAND_BURST, settings.cooldown)
+        if self._timer is not None:
+            self._timer.cancel()
+            delay = self._delay(None, good=self._good == self._begun)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
 
     async def close(self) -> None:
         """Cancel the running fetch and schedule no more; waiters get False."""

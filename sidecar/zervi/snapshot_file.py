@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +40,21 @@ class SnapshotFile:
     def __init__(
         self,
         path: Path,
-        sources: Mapping[int, JwksUrl],
+        sources: Collection[JwksUrl],
         max_stale: float,
         ahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._path = path
-        self.sources = sources
+        self._sources = sources
         self._max_stale = max_stale
         self._ahead = ahead
-        self._sets: dict[int, KeySet] = {}
+        self._sets: dict[JwksUrl, KeySet] = {}
         self._changed = False
         self._writer: asyncio.Task[None] | None = None
         self._problem = ""
 
-    async def load(self, now: float) -> Mapping[int, KeySet]:
-        """Return the usable sets by the issuers' indices.
+    async def load(self, now: float) -> Mapping[JwksUrl, KeySet]:
+        """Return the usable sets.
 
         ``now`` is in seconds since the epoch by the clock of ``KeySet.fetched_at``. Unusable
         entries are ignored and logged.
@@ -67,7 +67,7 @@ class SnapshotFile:
             self._not_used("the file", error)
             return {}
         ahead = self._ahead()
-        for index, source in self.sources.items():
+        for source in self._sources:
             try:
                 keys = await asyncio.to_thread(
                     keys_of, entries, source, now + ahead, self._max_stale
@@ -76,12 +76,18 @@ class SnapshotFile:
                 self._not_used(f"the entry of issuer {source.issuer}", error)
             else:
                 if keys is not None:
-                    self._sets[index] = _moved(keys, -ahead)
+                    self._sets[source] = _moved(keys, -ahead)
         return dict(self._sets)
 
-    def put(self, index: int, keys: KeySet) -> None:
+    def change(self, path: Path, sources: Collection[JwksUrl]) -> None:
+        """Write another file from now on, with the sets of these sources."""
+        self._path = path
+        self._sources = sources
+        self._sets = {source: keys for source, keys in self._sets.items() if source in sources}
+
+    def put(self, source: JwksUrl, keys: KeySet) -> None:
         """Schedule the writing of an issuer's set; the other sets stay unchanged."""
-        self._sets[index] = keys
+        self._sets[source] = keys
         self._changed = True
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_while_changed())
@@ -95,7 +101,7 @@ class SnapshotFile:
         while self._changed:
             self._changed = False
             ahead = self._ahead()
-            sets = {self.sources[index]: _moved(keys, ahead) for index, keys in self._sets.items()}
+            sets = {source: _moved(keys, ahead) for source, keys in self._sets.items()}
             problem = ""
             try:
                 await asyncio.to_thread(_write_sets, self._path, sets)
@@ -112,7 +118,7 @@ class SnapshotFile:
         self._writer = None
 
     def _limit(self) -> int:
-        return 2 * MAX_DOCUMENT_BYTES * len(self.sources)  # a set may be larger when written
+        return 2 * MAX_DOCUMENT_BYTES * len(self._sources)  # a set may be larger when written
 
     def _not_used(self, what: str, error: Exception) -> None:
         _log.warning("snapshot file %s: %s is not used: %s", self._path, what, _cause(error))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from sidecar.core.decision import DecisionRecord, decide
 from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz import repeats as repeats_module
 from sidecar.extauthz import service as service_module
-from sidecar.extauthz.respond import AnswerSettings
-from sidecar.extauthz.service import CheckService
+from sidecar.extauthz.respond import AnswerSettings, Responder
+from sidecar.extauthz.service import CheckService, ServiceSettings
 from sidecar.pb.ext_authz_pb2 import (
     CheckRequest,
     CheckRequestOutline,
@@ -139,9 +140,14 @@ def test_a_changed_secret_forgets_what_was_allowed_by_the_old_one(decided: list[
     """Together with the tokens."""
     checks = service(snapshot())
     learn(checks)
-    checks.forget_tokens()
-    ask(checks, question())
-    assert len(decided) == 3
+    responder = Responder(AnswerSettings(IdentityHeaders(), (), True, ()))
+    now = checks.snapshot
+    checks.reload(now, responder, ServiceSettings(), None)
+    assert checks.cached_tokens == 1  # no rule for tokens changed
+    issuers = tuple(issuer._replace(secrets=(b"x" * 40,)) for issuer in now.issuers)
+    checks.reload(now._replace(issuers=issuers), responder, ServiceSettings(), None)
+    assert checks.cached_tokens == 0
+    assert reason_of(ask(checks, question())) == "token_signature"
 
 
 def test_denials_are_not_remembered(decided: list[object]) -> None:

@@ -132,7 +132,7 @@ async def test_a_changed_secret_ends_tokens_of_the_old_one_at_once(sidecar: Side
 async def test_new_settings_wait_for_a_restart_and_that_is_said(sidecar: Sidecar) -> None:
     """By the names of their keys."""
     sidecar.configure(log={"level": "debug"}, drain="1s")
-    await sidecar.says("sidecar.yaml: changes of drain, log.level need a restart")
+    await sidecar.says("sidecar.yaml reloaded: drain, log.level")
     sidecar.configure(log={"level": "loud"})
     await refused(sidecar, "sidecar.yaml:")
 

@@ -26,7 +26,7 @@ class Watch:
         self.fault: Exception | None = None
         self._config = files.load()
 
-    def apply(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         self.told.append(config.policy.digest)
         if self.fault is not None:
             raise self.fault

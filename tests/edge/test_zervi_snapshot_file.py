@@ -289,11 +289,11 @@ async def test_what_changes_while_the_file_is_written_is_written_next(
         write(path, content)
 
     monkeypatch.setattr(snapshot_file, "write", slow_disk)
-    file = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale)
-    file.put(0, parsed(key_set("a")))
+    file = SnapshotFile(tmp_path / "k", [SOURCE], SETTINGS.max_stale)
+    file.put(SOURCE, parsed(key_set("a")))
     await eventually(writing.is_set, "the first set is being written")
-    file.put(0, parsed(key_set("b")))
-    file.put(0, parsed(key_set("c")))
+    file.put(SOURCE, parsed(key_set("b")))
+    file.put(SOURCE, parsed(key_set("c")))
     go_on.set()
     await file.close()
     assert set((await restored(tmp_path / "k"))[0].by_kid) == {"c"}
@@ -315,12 +315,12 @@ async def test_a_set_is_written_with_the_wall_clock_s_time_and_read_as_old_as_it
 ) -> None:
     """However far the wall clock had jumped from the steady one that a process goes by."""
     keys = parsed(key_set("a"), fetched_at=NOW - 60)
-    one = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale, lambda: jump)
-    one.put(0, keys)
+    one = SnapshotFile(tmp_path / "k", [SOURCE], SETTINGS.max_stale, lambda: jump)
+    one.put(SOURCE, keys)
     await one.close()
     (entry,) = json.loads((tmp_path / "k").read_bytes())["issuers"]
     assert entry["fetched_at"] == NOW - 60 + jump
     # The next process's steady clock began somewhere else, the wall clock went on.
-    other = SnapshotFile(tmp_path / "k", {0: SOURCE}, SETTINGS.max_stale, lambda: -5.0)
+    other = SnapshotFile(tmp_path / "k", [SOURCE], SETTINGS.max_stale, lambda: -5.0)
     (found,) = (await other.load(NOW + jump + 5.0)).values()
     assert found.fetched_at == NOW + jump + 5.0 - 60
