@@ -16,8 +16,9 @@ WHAT = (
     ("the h2 transport", "import sidecar.transport.h2"),
     ("the grpcio transport", "import sidecar.transport.grpcio"),
     ("config: YAML", "import sidecar.config"),
-    ("aiohttp, the client", "import aiohttp"),
-    ("aiohttp, client and server", "import aiohttp.web"),
+    ("h11", "import h11"),
+    ("the HTTP client, with ssl", "import sidecar.net.http_client"),
+    ("the HTTP server", "import sidecar.ops.server"),
     ("prometheus_client", "import sidecar.ops.exposition"),
     ("everything that app imports", "import sidecar.app.run"),
 )

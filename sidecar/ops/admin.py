@@ -10,10 +10,9 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from functools import partial
 
 from sidecar.ops.routes import Routes
-from sidecar.ops.server import OpsServer
+from sidecar.ops.server import MAX_HEAD_BYTES, OpsServer
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +35,9 @@ class AdminServer:
     async def start(self) -> None:
         """Start to answer."""
         await self._http.start()
-        loop = asyncio.get_running_loop()
-        admit = partial(_Gate, self._http)
         for sock in self._sockets:
-            self._listening.append(await loop.create_unix_server(admit, sock=sock))
+            server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_HEAD_BYTES)
+            self._listening.append(server)
 
     async def close(self, grace: float = 1.0) -> None:
         """Stop accepting, give requests ``grace`` seconds to end, close all connections."""
@@ -47,22 +45,13 @@ class AdminServer:
             server.close()
         await self._http.close(grace)
 
-
-class _Gate(asyncio.Protocol):
-    """A connection whose peer is not checked yet."""
-
-    def __init__(self, http: OpsServer) -> None:
-        self._http = http
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Pass the connection to the HTTP server, or close it."""
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Check who the peer is, and serve it or close the connection."""
         options = socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-        peer = transport.get_extra_info("socket").getsockopt(*options)
+        peer = writer.get_extra_info("socket").getsockopt(*options)
         _, uid, _ = _CREDENTIALS.unpack(peer)
-        if uid not in (0, os.geteuid()):
+        if uid in (0, os.geteuid()):
+            await self._http.serve(reader, writer)
+        else:
             _log.warning("listen.admin: refused a connection from uid %d", uid)
-            transport.close()
-            return
-        protocol = self._http.connection()
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+            writer.transport.abort()

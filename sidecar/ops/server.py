@@ -1,19 +1,19 @@
-"""The HTTP server of the ops address and the admin socket, on aiohttp.
+"""The HTTP/1.1 server of the ops address and the admin socket; h11 parses.
 
 It serves few connections and short requests, reads no body, logs nothing of a request and does not
 name its software.
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import cast
+from typing import Final
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
+import h11
 
 from sidecar.ops.routes import OpsAnswer, Routes
 
@@ -21,11 +21,14 @@ _log = logging.getLogger(__name__)
 
 # A scraper or two, the kubelet's probes, a person with curl. When all are in use, the connection
 # without a request for the longest time is closed, so that no client can keep a probe out.
-MAX_CONNECTIONS = 64
-# Seconds without a complete request. A probe takes milliseconds; a scraper connects again.
+MAX_CONNECTIONS: Final = 64
+# Seconds for a whole request, idle time before it included, and for a client to read its answer.
+# A probe takes milliseconds; a scraper connects again.
 IDLE_SECONDS = 10.0
-MAX_LINE_BYTES = 4096
-MAX_HEADERS = 64
+# Request line and header fields; also what one read returns. A browser's cookies fit.
+MAX_HEAD_BYTES: Final = 16 * 1024
+
+_VERSIONS: Final = (b"1.0", b"1.1")
 
 
 class OpsServer:
@@ -48,160 +51,154 @@ class OpsServer:
             allowed = "GET, HEAD" if method == "GET" else method
             known = self._methods.get(path)
             self._methods[path] = f"{known}, {allowed}" if known else allowed
-
-        @web.middleware
-        async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-            del handler  # aiohttp's 404: its router knows no routes
-            return await self._handle(request)
-
-        app = web.Application(middlewares=[handle])
-        app.on_response_prepare.append(_set_headers)
-        self._runner = web.AppRunner(app)
         self._listening: list[asyncio.Server] = []
+        self._closing = False
+        self.connections: dict[_Connection, asyncio.Task[None]] = {}
+        """Every open connection, and the task that serves it."""
 
     async def start(self) -> None:
         """Start to answer."""
-        await self._runner.setup()
-        loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            self._listening.append(await loop.create_server(self.connection, sock=sock))
+            server = await asyncio.start_server(self.serve, sock=sock, limit=MAX_HEAD_BYTES)
+            self._listening.append(server)
 
     async def close(self, grace: float = 1.0) -> None:
         """Stop accepting, give requests ``grace`` seconds to end, close all connections."""
+        self._closing = True
         for server in self._listening:
             server.close()
-        if (http := self._runner.server) is not None:
-            http.pre_shutdown()
-            await http.shutdown(grace)
-        await self._runner.cleanup()
+        for connection in self.connections:
+            if not connection.answering:
+                connection.abort()
+        tasks = list(self.connections.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
 
-    def connection(self) -> asyncio.BaseProtocol:
-        """Return the protocol of one more connection; call ``start`` before."""
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("the server is not started")
-        return _Connection(server, self._admit)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
+        connection = _Connection(reader, writer)
+        task = asyncio.current_task()
+        if self._closing or task is None:
+            connection.abort()
+            return
+        self.connections[connection] = task
+        if len(self.connections) > MAX_CONNECTIONS:
+            idle = min(self.connections, key=lambda each: each.idleness)
+            del self.connections[idle]
+            idle.abort()
+        try:
+            while await connection.answer(self._answer) and not self._closing:
+                pass
+        except (OSError, TimeoutError):
+            pass  # the client left, or does not finish its request, or does not read its answer
+        finally:
+            self.connections.pop(connection, None)
+            connection.abort()
 
-    def _admit(self) -> None:
-        """Close the connection that is idle for the longest time if there are too many."""
-        connections = self.connections
-        open_ones = [each for each in connections if each.transport is not None]
-        if len(open_ones) > MAX_CONNECTIONS:
-            min(open_ones, key=lambda each: each.idleness).dismiss()
-
-    @property
-    def connections(self) -> "list[_Connection]":
-        """Every connection of this server."""
-        server = self._runner.server
-        return [] if server is None else cast("list[_Connection]", server.connections)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        connection = cast("_Connection", request.protocol)
-        with connection.request():
-            response = await self._answer(request)
-            await response.prepare(request)
-            await response.write_eof()
-        return response
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        path = request.raw_path.partition("?")[0]
-        method = "GET" if request.method == "HEAD" else request.method
-        route = self._routes.get((method, path))
-        if route is not None:
-            try:
-                answer = await route()
-            except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
-                _log.exception("%s %s failed", method, path)
-                answer = _error(500, "internal error")
-        elif path in self._methods:
-            answer = _error(405, "method not allowed")
-        else:
-            answer = _error(404, self._moved.get(path, "not found"))
-        headers = {"Content-Type": answer.content_type}
-        if answer.status == 405:
-            headers["Allow"] = self._methods[path]
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
+    async def _answer(self, method: str, path: str) -> tuple[OpsAnswer, str]:
+        """Return the answer, and the methods of the path if this is not one of them."""
+        route = self._routes.get(("GET" if method == "HEAD" else method, path))
+        if route is None:
+            if path in self._methods:
+                return _error(405, "method not allowed"), self._methods[path]
+            return _error(404, self._moved.get(path, "not found")), ""
+        try:
+            return await route(), ""
+        except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
+            _log.exception("%s %s failed", method, path)
+            return _error(500, "internal error"), ""
 
 
-async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Set what every answer has, and remove the name of the software."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    del response.headers["Server"]
+_Answer = Callable[[str, str], Awaitable[tuple[OpsAnswer, str]]]
 
 
-class _Connection(web.RequestHandler):
-    """A connection whose answer to a malformed request repeats nothing of it."""
+class _Connection:
+    """One connection."""
 
-    def __init__(self, server: web.Server, admit: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type] # which aiohttp documents
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=0.0,  # a body is never read
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-        )
-        self._admit = admit
-        self._now = loop.time
-        self._used = self._now()  # when the last request arrived
-        self._answering = False
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
+        self._used = time.monotonic()  # when the last request arrived
+        self.answering = False
+        writer.transport.set_write_buffer_limits(0)  # drain waits until all is sent
 
     @property
     def idleness(self) -> tuple[bool, float]:
         """Return its rank: the lowest is closed first when there are too many connections."""
-        return self._answering, self._used
+        return self.answering, self._used
 
-    @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
-        """Count as in use within this."""
-        self._used, self._answering = self._now(), True
-        try:
-            yield
-        finally:
-            self._answering = False
-
-    def dismiss(self) -> None:
+    def abort(self) -> None:
         """Close immediately and drop what is unsent."""
-        transport = self.transport
-        self.force_close()
-        if transport is not None:
-            transport.abort()
+        self._writer.transport.abort()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the number of connections within its bound."""
-        super().connection_made(transport)
-        self._admit()
+    async def answer(self, answer: _Answer) -> bool:
+        """Answer one request; return whether there may be another one.
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 -- aiohttp passes them by name
-        message: str | None = None,  # noqa: ARG002 -- likewise
-    ) -> web.StreamResponse:
-        """Answer a request that cannot be parsed, or whose answer cannot be sent, and close.
-
-        Written here, because aiohttp sends no signal for such a response and would add ``Server``.
+        Raises OSError, and TimeoutError for a slow client.
         """
-        transport = request.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(_BAD_REQUEST if status < 500 else b"")
-            transport.close()
-        return web.Response(status=status)
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                request = await self._request()
+        except h11.RemoteProtocolError:
+            await self._send(_error(400, "bad request"), close=True)
+            return False
+        if request is None:
+            return False
+        self._used, self.answering = time.monotonic(), True
+        try:
+            method, path = request.method.decode(), request.target.partition(b"?")[0]
+            found, allow = await answer(method, path.decode("latin-1"))
+            reuse = self._http.their_state is h11.DONE
+            await self._send(found, allow, head=method == "HEAD", close=not reuse)
+        finally:
+            self.answering = False
+        if reuse:
+            self._http.start_next_cycle()
+        return reuse
 
+    async def _request(self) -> h11.Request | None:
+        """Return the next request; None at the end. Raises RemoteProtocolError.
 
-_BAD_REQUEST = b"""\
-HTTP/1.1 400 Bad Request\r
-Content-Type: application/json\r
-Content-Length: 24\r
-Connection: close\r
-\r
-{"error":"bad request"}
-"""
+        A body is not read: unless it is empty, the connection's state is not DONE after this.
+        """
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Request):
+                if event.http_version not in _VERSIONS:
+                    raise h11.RemoteProtocolError("not HTTP/1")
+                self._http.next_event()
+                return event
+            if isinstance(event, h11.ConnectionClosed):
+                return None
+            self._http.receive_data(await self._reader.read(MAX_HEAD_BYTES))
+
+    async def _send(
+        self, answer: OpsAnswer, allow: str = "", *, head: bool = False, close: bool
+    ) -> None:
+        headers = [
+            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        if allow:
+            headers.append(("Allow", allow))
+        if close:
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(answer.status).phrase
+        events: list[h11.Event] = [
+            h11.Response(status_code=answer.status, reason=reason, headers=headers)
+        ]
+        if not head:
+            events.append(h11.Data(answer.body))
+        events.append(h11.EndOfMessage())
+        self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
+        async with asyncio.timeout(IDLE_SECONDS):
+            await self._writer.drain()
 
 
 def _error(status: int, message: str) -> OpsAnswer:

@@ -18,6 +18,7 @@ from sidecar.ops.metrics import Metrics
 from sidecar.ops.readiness import Health, State
 from sidecar.ops.routes import OpsAnswer, Route, ops_routes
 from sidecar.ops.server import MAX_CONNECTIONS, OpsServer
+from tests.support.waiting import eventually
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjo3fQ.c2lnbmF0dXJl"
 
@@ -187,6 +188,10 @@ async def test_other_methods_and_paths_are_refused(method: str, path: str, statu
         b"GET /livez HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /livez HTTP/9.9\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         b"GET /" + TOKEN.encode() + b" HTTP/1.1\r\nbad header " + TOKEN.encode() + b"\r\n\r\n",
         b"\r\n\r\n\r\n\x00\x00",
     ],
@@ -297,12 +302,54 @@ async def test_closing_ends_idle_connections_and_may_be_repeated() -> None:
         writer.close()
 
 
-def test_no_private_member_of_aiohttp_is_overridden() -> None:
-    for ours in vars(ops_server).values():
-        if isinstance(ours, type) and ours.__module__ == ops_server.__name__:
-            theirs = {name for base in ours.__mro__[1:] for name in vars(base)}
-            private = {name for name in vars(ours) if name[0] == "_" and not name.endswith("__")}
-            assert not theirs & private
+async def test_requests_that_arrive_together_are_answered_in_order() -> None:
+    requests = (
+        b"HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+        b"GET /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        b"GET /livez HTTP/1.0\r\n\r\n"
+        b"GET /never HTTP/1.0\r\n\r\n"
+    )
+    async with serving() as ops:
+        first, second, third = (await talk(ops, requests)).split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 OK\r\n")
+    assert b"Content-Length: 14\r\n" in first
+    assert first.endswith(b"\r\n\r\n")
+    assert second.startswith(b"404 ")
+    assert third.endswith(b'\r\n\r\n{"live":true}\n')
+
+
+async def test_a_request_that_drips_in_has_no_more_time_than_one_that_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ops_server, "IDLE_SECONDS", 0.1)
+    async with serving() as ops, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*ops.address)
+        ended = asyncio.ensure_future(reader.read())
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET /livez HTTP/1.1\r\nX: ")
+            while not ended.done():
+                writer.write(b"y")
+                await asyncio.wait([ended], timeout=0.02)
+            assert await ended == b""
+        writer.close()
+
+
+@pytest.mark.usefixtures("both_loops")
+async def test_a_client_that_does_not_read_its_answer_is_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ops_server, "IDLE_SECONDS", 0.1)
+
+    async def huge() -> OpsAnswer:
+        return OpsAnswer(200, bytes(64 * 1024 * 1024))  # more than sockets buffer
+
+    async with serving({("GET", "/huge"): huge}) as ops:
+        reader, writer = await asyncio.open_connection(*ops.address, limit=1024)
+        writer.write(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: len(ops.server.connections) == 1, "the connection")
+        await eventually(lambda: not ops.server.connections, "the end of the connection")
+        writer.transport.abort()
+        del reader
 
 
 def test_prometheus_client_is_not_imported_before_somebody_scrapes() -> None:
