@@ -36,12 +36,18 @@ def forbid_core_dumps() -> None:
         _DUMP_FILTER.write_text("0")
 
 
+def start_without_collections() -> None:
+    """Collect no garbage until ``shorten_pauses``: what a start makes is kept."""
+    gc.disable()
+
+
 def shorten_pauses() -> None:
     """Keep pauses short from now on; call it when all long-lived objects exist."""
     sys.setswitchinterval(_TURN)
     gc.set_threshold(_YOUNG, _MIDDLE)
     gc.collect()
     keep_objects()
+    gc.enable()
 
 
 def keep_objects() -> None:

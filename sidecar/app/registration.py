@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from importlib.metadata import version
 
+from sidecar import __version__
 from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.model import Looma
@@ -97,7 +97,7 @@ class Node:
         self._metrics = metrics
         self._reporting = Reporting(
             wiring.registry(looma, config.registry_secret),
-            wiring.reporter(looma, version("zervi-sidecar")),
+            wiring.reporter(looma, __version__),
             self._state,
             Events(metrics.looma_request, self._on_registered),
         )

@@ -13,9 +13,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
+from sidecar import __version__
 from sidecar.app import process, wiring
 from sidecar.app.listeners import Listeners
 from sidecar.app.probing import Probing
@@ -42,7 +42,6 @@ from sidecar.zervi.keyring import KeyRing
 
 _log = logging.getLogger(__name__)
 
-VERSION = version("zervi-sidecar")
 MAX_FINDINGS = 10  # of a failed reload in the log: a table may have thousands
 LOG_SECONDS = 0.5  # for each of the two logs if its reader has stopped
 
@@ -93,7 +92,7 @@ class Sidecar:
         )
         self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
         self._metrics = Metrics(
-            VERSION,
+            __version__,
             token_cache_entries=lambda: self._service.cached_tokens,
             token_cache_bytes=lambda: self._service.cached_token_bytes,
             ready=self._health.readiness,
@@ -156,7 +155,10 @@ class Sidecar:
             await self._health.changed()
         policy = self._service.snapshot.policy
         _log.info(
-            "ready: version %s, policy %s, %d routes", VERSION, policy.digest, len(policy.routes)
+            "ready: version %s, policy %s, %d routes",
+            __version__,
+            policy.digest,
+            len(policy.routes),
         )
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:

@@ -6,9 +6,10 @@ arguments.
 
 import argparse
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sidecar import __version__
 
 if TYPE_CHECKING:
     from sidecar.config import Config, Finding
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         holds = f"{counted(issuers, 'issuer')}, {counted(routes, 'route')}"
         holds = f" ({holds}, policy {config.policy.digest})"
     good = not any(finding.severity is Severity.ERROR for finding in findings)
-    rendered = render(findings, args.format, version("zervi-sidecar"))
+    rendered = render(findings, args.format, __version__)
     if rendered:
         print(rendered)
     if args.format == "text":

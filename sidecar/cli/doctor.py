@@ -6,9 +6,10 @@ arguments.
 
 import argparse
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sidecar import __version__
 
 if TYPE_CHECKING:
     from sidecar.config import Config, Finding
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         findings = _examined(args.envoy, args.config)
     except ConfigError as error:
         findings = list(error.findings)
-    rendered = render(findings, args.format, version("zervi-sidecar"))
+    rendered = render(findings, args.format, __version__)
     if rendered:
         print(rendered)
     if args.format == "text":

@@ -21,7 +21,9 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: os._exit(0))  # nothing has started yet
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed policy is noticed later
     from sidecar.app import process  # --help needs none of it
+
+    process.start_without_collections()
+    process.forbid_core_dumps()
     from sidecar.app.run import serve
 
-    process.forbid_core_dumps()
     return serve(args.config)

@@ -2,7 +2,8 @@
 
 import argparse
 import platform
-from importlib.metadata import version
+
+from sidecar import __version__
 
 EXAMPLE = "zervi-sidecar version"
 
@@ -13,5 +14,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:  # noqa: ARG001 -- the same for every command
     """Print one line."""
-    print(f"zervi-sidecar {version('zervi-sidecar')} (Python {platform.python_version()})")
+    print(f"zervi-sidecar {__version__} (Python {platform.python_version()})")
     return 0

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from sidecar.looma.answers import CALL_SECONDS, MAX_BODY_BYTES, Answer
@@ -61,6 +60,8 @@ def _retry_after(value: str) -> float | None:
 
 
 def _seconds_until(date: str) -> float:
+    from email.utils import parsedate_to_datetime  # 1 MiB that few registries need
+
     moment = parsedate_to_datetime(date)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -1,8 +1,11 @@
 """What `make release` refuses to build."""
 
+import tomllib
+
 import pytest
 
-from tests.release import disagreements
+import sidecar
+from tests.release import ROOT, disagreements
 
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n## 0.2.0 - 2026-12-01\n\n- A line.\n"
 
@@ -29,3 +32,8 @@ def test_what_disagrees_is_named(
 ) -> None:
     (found,) = disagreements(version, changelog, tags)
     assert message in found
+
+
+def test_the_program_prints_the_version_of_its_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sidecar.__version__ == project["version"]

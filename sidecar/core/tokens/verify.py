@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-
-from jwt import PyJWS
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
@@ -19,13 +18,14 @@ from sidecar.core.tokens.principal import Principal, identity_values, principal_
 from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
 from sidecar.core.trace import Trace
 
+if TYPE_CHECKING:
+    from jwt.algorithms import Algorithm
+
 __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
 
 # 9999-12-31T23:59:59Z: the last second that every date library knows.
 MAX_TIME: Final = 253402300799
 SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 -- an algorithm's name
-
-_PYJWS = PyJWS()
 
 
 class NeedsKey(NamedTuple):
@@ -294,5 +294,12 @@ def _check_secrets(token: jws.UnverifiedToken, issuer: Issuer) -> None:
 
 def _signed(token: jws.UnverifiedToken, key: object) -> bool:
     # ``key`` fits ``alg``: its JWK was read for it (jwk.py), or it is a secret.
-    algorithm = _PYJWS.get_algorithm_by_name(token.alg)
-    return algorithm.verify(token.signing_input, key, token.signature) is True
+    return _algorithm(token.alg).verify(token.signing_input, key, token.signature) is True
+
+
+@cache
+def _algorithm(name: str) -> "Algorithm":
+    # PyJWT costs 3 MiB and 20 ms, which no start waits for.
+    from jwt.algorithms import get_default_algorithms
+
+    return get_default_algorithms()[name]
