@@ -78,4 +78,5 @@ def _wanted(config: "Config") -> "Wanted":
         headers.removed,
         tuple(address for address in own if address is not None),
         config.settings.policy.cors_preflight == "forward",
+        config.settings.policy.encoded.slash is not None,
     )

@@ -17,6 +17,7 @@ from sidecar.config.policy_file import (
     digest_of,
 )
 from sidecar.config.secrets import Secrets
+from sidecar.core.paths.escapes import KEPT
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
@@ -221,6 +222,7 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
         policy.ignore_case,
         frozenset(policy.allow_paths),
         policy.upstream,
+        frozenset(name for name in KEPT if getattr(policy.encoded, name) is not None),
     )
 
 

@@ -63,6 +63,7 @@ from sidecar.documents.values import (
 _ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _HEADERS = ("authorization", "content-type")
+_SEGMENT = Choice(("segment",))
 _TEXTS = List(Text(), min_items=1)
 _GRANTS = Mapped(List(Text()))
 _IDENTITY_HEADER = Optional(Text(identity_header))
@@ -226,6 +227,14 @@ class CorsSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncodedSection:
+    """``policy.encoded``: the encoded characters that the upstream keeps inside a segment."""
+
+    slash: Annotated[Literal["segment"] | None, Optional(_SEGMENT)] = None
+    hash: Annotated[Literal["segment"] | None, Optional(_SEGMENT)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicySection:
     """``policy``: the route table, and how requests are matched with it."""
 
@@ -237,6 +246,7 @@ class PolicySection:
     allow_paths: Annotated[
         tuple[str, ...], List(Choice(tuple(sorted(ALLOWABLE))), unique=True)
     ] = ()
+    encoded: Annotated[EncodedSection, Section(EncodedSection)] = EncodedSection()
     identity_headers: Annotated[IdentityHeaderNames, Section(IdentityHeaderNames)] = (
         IdentityHeaderNames()
     )

@@ -120,6 +120,7 @@ class PolicySettings(NamedTuple):
     ignore_case: bool = False
     allow_paths: frozenset[str] = frozenset()
     upstream: str = GENERIC
+    encoded: frozenset[str] = frozenset()
 
 
 class PolicySource(NamedTuple):
@@ -177,6 +178,7 @@ def compile_document(
             ignore_case=settings.ignore_case,
             allow_paths=settings.allow_paths,
             upstream=settings.upstream,
+            encoded=settings.encoded,
         )
     except PolicyError as error:
         return None, problems + [_located(each, entries[each.route]) for each in error.problems]

@@ -12,7 +12,7 @@ from sidecar.config.model import (
     Probe,
 )
 from sidecar.documents.findings import Place, Problem, quoted
-from sidecar.documents.untyped import at, duration, mapping, sequence
+from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 
 _KEY_SOURCES = ("jwks_url", "jwks_file")
 _SECRET_SOURCES = ("secret_env", "secret_file")
@@ -39,10 +39,24 @@ def problems(document: object) -> Iterator[Problem]:
         if isinstance(source, dict):
             yield from _token_source(source, ("zervi", "token_sources", index))
     yield from _jwks(mapping(at(document, "zervi", "jwks")))
+    yield from _encoded(mapping(at(document, "policy")))
     yield from header_rules.problems(document)
     yield from _probe(mapping(at(document, "upstream", "probe")))
     if looma := mapping(at(document, "looma")):
         yield from _looma(looma)
+
+
+def _encoded(policy: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield each character that is data of a segment, and has several readings too."""
+    allowed = texts(policy.get("allow_paths"))
+    for name in mapping(policy.get("encoded")):
+        if f"encoded_{name}" in allowed:
+            yield Problem(
+                ("policy", "encoded", name),
+                "exclusive-keys",
+                f"`encoded.{name}` and `encoded_{name}` in `allow_paths` are mutually exclusive",
+                "the upstream keeps the character inside a segment, or it does not",
+            )
 
 
 def _given(section: Mapping[str, object], *keys: str) -> list[str]:

@@ -117,9 +117,7 @@ def decide(
         return _malformed(RequestProblem.INVALID_METHOD, trace)
     policy = snapshot.policy
     try:
-        path = canonicalise(
-            request.target, raw_headers=request.raw_headers, allow=policy.allow_paths
-        )
+        path = canonicalise(request.target, raw_headers=request.raw_headers, allow=policy.accepted)
         named: tuple[str, ...] = ()
         if b"?" in request.target or b"%" in request.target:
             named += named_methods(request.target)  # raises unless it is a tuple

@@ -120,7 +120,7 @@ class _Words:
     def reading(self, path: Path, segments: Sequence[str]) -> None:
         self._neighbour = None
         several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
-        self._add(Step("path", True, one_line("/" + "/".join(segments)) + several))
+        self._add(Step("path", True, _path_text(segments) + several))
 
     def neighbour(self, path: Path, method: str, found: Route | NotAllowed) -> None:
         route = found.route if isinstance(found, NotAllowed) else found
@@ -186,6 +186,12 @@ class _Words:
 
     def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
         self._add(*requirements(principal, route, segments, self._lacks))
+
+
+def _path_text(segments: Sequence[str]) -> str:
+    """Return the path of these segments; a slash inside one is encoded."""
+    kept = (segment.replace("/", "%2F").replace("#", "%23") for segment in segments)
+    return one_line("/" + "/".join(kept))
 
 
 def _reader(policy: Policy, path: Path, host: str, method: str, found: Route | NotAllowed) -> str:

@@ -289,3 +289,19 @@ def test_yaml_is_read_as_envoy_reads_it(doctor: Doctor) -> None:
     line = "clear_route_cache: false"
     twice = ENVOY.replace(line, "failure_mode_allow: true\n" + " " * 22 + line)
     assert sorted(doctor.codes(twice)) == ["failure-mode-allow", "foreign"]
+
+
+def test_encoded_slashes_must_be_kept_where_the_policy_says_so_and_nowhere_else(
+    doctor: Doctor,
+) -> None:
+    kept = ENVOY.replace("slashes_action: REJECT_REQUEST", "slashes_action: KEEP_UNCHANGED")
+    assert doctor.codes(kept) == ["escaped-slashes"]
+    doctor.config.write_text(
+        SIDECAR.replace("routes.yaml}", "routes.yaml, encoded: {slash: segment}}")
+    )
+    assert doctor.run(kept, "--strict") == (0, [])
+    redirecting = kept.replace("KEEP_UNCHANGED", "UNESCAPE_AND_REDIRECT")
+    absent = kept.replace("path_with_escaped_slashes_action: KEEP_UNCHANGED", "")
+    for other in (ENVOY, redirecting, absent):
+        code, findings = doctor.run(other)
+        assert (code, [finding["code"] for finding in findings]) == (1, ["escaped-slashes"])

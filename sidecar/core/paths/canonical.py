@@ -89,7 +89,7 @@ def canonicalise(target: bytes, *, raw_headers: bool, allow: frozenset[str] = fr
 
     ``raw_headers`` says that the bytes are the client's own; otherwise Envoy has replaced each byte
     that is not UTF-8 by ``!``, so that a ``!`` could be any byte. ``allow`` is a subset of
-    ``ALLOWABLE``.
+    ``ALLOWABLE`` and of the values of ``escapes.KEPT``.
 
     Raises PathError for a target that is not acceptable, and nothing else whatever its bytes.
     """

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sidecar.core.paths.escapes import (
     DOT,
     HASH,
+    KEPT_SLASH,
     PERCENT,
     QUESTION,
     SEMICOLON,
@@ -86,9 +87,12 @@ def _segments(text: str, allow: frozenset[str]) -> tuple[str, ...]:
         raise PathError(PathProblem.DOUBLE_SLASH)
     if ("." in segments or ".." in segments) and "encoded_dot" not in allow:
         raise PathError(PathProblem.DOT_SEGMENT)
+    if KEPT_SLASH in text and _DOTS_IN_SEGMENT.search(unmark(text)):
+        raise PathError(PathProblem.DOT_SEGMENT)  # no id has one, and a file name of an attack has
     return tuple(segments)
 
 
+_DOTS_IN_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 _PARAMETERS = re.compile(";[^/]*")
 _SLASHES = re.compile("//+")
 _AUTHORITY = re.compile(r"\A//+[^/]*")

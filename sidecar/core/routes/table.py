@@ -6,6 +6,7 @@ from itertools import count
 from typing import Literal
 
 from sidecar.core.paths.canonical import Path
+from sidecar.core.paths.escapes import KEPT
 from sidecar.core.paths.fold import fold
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
 from sidecar.core.routes.neighbours import Neighbours
@@ -63,7 +64,8 @@ class PolicyError(Exception):
 class Policy:
     """The compiled route table, and the settings of all routes.
 
-    ``digest`` names the table's content. ``allow_paths`` is for ``paths.canonicalise``.
+    ``digest`` names the table's content. ``encoded`` are keys of ``KEPT``; ``accepted`` is what it
+    and ``allow_paths`` let ``paths.canonicalise`` accept.
     ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
     can match another route. ``names_hosts`` says whether any route is for certain hosts.
     """
@@ -73,6 +75,8 @@ class Policy:
     cors_preflight: PreflightMode
     ignore_case: bool
     allow_paths: frozenset[str]
+    encoded: frozenset[str]
+    accepted: frozenset[str]
     upstream: str
     neighbours: Neighbours | None = field(repr=False)
     _root: Node = field(repr=False)
@@ -185,9 +189,10 @@ def compile_policy(
     cors_preflight: PreflightMode = "answer",
     ignore_case: bool = False,
     allow_paths: frozenset[str] = frozenset(),
+    encoded: frozenset[str] = frozenset(),
     upstream: str = GENERIC,
 ) -> Policy:
-    """Compile a table. ``upstream`` is a key of ``UPSTREAMS``.
+    """Compile a table. ``upstream`` is a key of ``UPSTREAMS``, ``encoded`` has keys of ``KEPT``.
 
     Raises PolicyError, with every problem, for a table that has any.
     """
@@ -234,6 +239,8 @@ def compile_policy(
         cors_preflight=cors_preflight,
         ignore_case=ignore_case,
         allow_paths=allow_paths,
+        encoded=encoded,
+        accepted=allow_paths | {KEPT[name] for name in encoded},
         upstream=upstream,
         neighbours=neighbours,
         _root=root,

@@ -7,6 +7,7 @@ from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor.allowlist import walk
 from sidecar.workbench.doctor.context import Context, Wanted, error
 from sidecar.workbench.doctor.document import Part, is_bounded, type_name
+from sidecar.workbench.doctor.encoded import kept_slashes
 from sidecar.workbench.doctor.filters import EXT_AUTHZ, kinds_of
 from sidecar.workbench.doctor.profile import Profile, load_profile
 from sidecar.workbench.doctor.service import addresses, same
@@ -24,7 +25,14 @@ def examine(document: object, wanted: Wanted, profile: str = "default") -> Itera
         message = "this file is too large to examine after its aliases are expanded"
         yield error((), "too-large", message, "give doctor the configuration of one Envoy")
         return
-    problems = _problems(read(document), wanted, load_profile(profile))
+    source = read(document)
+    managers = [
+        manager
+        for listener in source.listeners
+        for manager in _managers(listener)
+        if EXT_AUTHZ in kinds_of(manager)
+    ]
+    problems = kept_slashes(_problems(source, wanted, load_profile(profile)), managers, wanted)
     yield from islice(problems, MAX_FINDINGS)
     if next(problems, None) is not None:
         yield error((), "too-many", f"only the first {MAX_FINDINGS} findings are shown")

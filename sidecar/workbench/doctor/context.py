@@ -15,7 +15,8 @@ class Wanted(NamedTuple):
 
     ``address`` is ``listen.authz``, None without a configuration. ``headers`` are those that the
     sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are the
-    sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``.
+    sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``,
+    ``keeps_slashes`` is ``policy.encoded: {slash: segment}``.
     """
 
     address: str | None
@@ -23,6 +24,7 @@ class Wanted(NamedTuple):
     removed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     forwards_preflights: bool = False
+    keeps_slashes: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,3 +130,13 @@ def _certificate(indent: str, directory: str) -> list[str]:
         f"{indent}  private_key: {{filename: {json.dumps(directory + '/tls.key')}}}",
         f"{indent}  watched_directory: {{path: {json.dumps(directory)}}}",
     ]
+
+
+def escaped_slashes(*, kept: bool) -> tuple[str, ...]:
+    """Return what happens to a path with an encoded slash."""
+    key = "path_with_escaped_slashes_action"
+    if kept:
+        return (
+            f"{key}: KEEP_UNCHANGED # policy.encoded.slash: the upstream keeps %2F in a segment",
+        )
+    return (f"{key}: REJECT_REQUEST # SAFETY: servers read %2f and %5c differently: 400",)

@@ -62,6 +62,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
             "cors_filter": blocks.cors_filter(policy.cors),
             "cors_policy": blocks.cors_policy(policy.cors),
             "mutations": quoted_lines(expression(changeable)),
+            "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
             "preflight": blocks.preflight(policy.cors_preflight),
             "removed": blocks.removed(headers.removed),
             "stats": blocks.socket_address(stats_host, stats_port),
