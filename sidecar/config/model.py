@@ -242,7 +242,9 @@ class PolicySection:
     cors_preflight: Annotated[PreflightMode, _PREFLIGHT] = "answer"
     cors: Annotated[CorsSection | None, Optional(Section(CorsSection))] = None
     ignore_case: Annotated[bool, Flag()] = False
-    upstream: Annotated[str, Choice(tuple(UPSTREAMS))] = GENERIC
+    upstream: Annotated[
+        str, Choice(tuple(UPSTREAMS), hint="for other software, leave the key out")
+    ] = GENERIC
     allow_paths: Annotated[
         tuple[str, ...], List(Choice(tuple(sorted(ALLOWABLE))), unique=True)
     ] = ()

@@ -168,10 +168,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several words; ``former`` is the help for the former values ``true`` and ``false``."""
+    """One of several words.
+
+    ``former`` is the help for the former values ``true`` and ``false``, ``hint`` for a word that is
+    like none of them.
+    """
 
     words: tuple[str, ...]
     former: Mapping[bool, str] = field(default_factory=dict)
+    hint: str = ""
 
     def read(self, value: object, place: Place, notes: Notes) -> str:
         """Read one of the words."""
@@ -182,7 +187,7 @@ class Choice:
             hint = self.former.get(value, "") if isinstance(value, bool) else ""
             raise notes.wrong_type(value, place, wanted, hint)
         near = get_close_matches(value.lower(), self.words, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
+        hint = f"did you mean {near[0]}?" if near else self.hint
         raise notes.refuse(place, "bad-value", f"must be {wanted}, not {quoted(value)}", hint)
 
 

@@ -8,6 +8,7 @@ without a token is a way in.
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,8 @@ from tests.upstreams.scenario import ROUTES
 from tests.upstreams.table import DOCUMENTED, Observed, names, read
 
 PROFILES = {
+    "aiohttp": "fastapi",
+    "bottle": "fastapi",
     "django": "django",
     "django-ignore-case": "django",
     "django-rest-framework": "django",
@@ -30,8 +33,10 @@ PROFILES = {
     "express5-method-override": "express",
     "express5-mounted": "express",
     "fastapi": "fastapi",
+    "flask": "fastapi",
     "go-chi": "go",
     "go-echo": "go",
+    "go-fiber": "express",
     "go-gin": "go",
     "go-gorilla": "go",
     "go-servemux": "go",
@@ -40,6 +45,7 @@ PROFILES = {
     "nginx": "nginx",
     "nginx-ignore-case": "nginx",
     "rails": "rails",
+    "sinatra": "fastapi",
     "spring-5": "spring",
     "spring-5-ignore-case": "spring",
     "spring-5-suffix": "spring",
@@ -189,6 +195,20 @@ def ways_in(
 def profiles(server: str) -> list[str]:
     """Return the profiles by which a server is compared."""
     return ["generic", *([PROFILES[server]] if server in PROFILES else [])]
+
+
+@pytest.mark.parametrize("server", names())
+def test_the_page_tells_which_value_a_server_needs(server: str) -> None:
+    """A program without a framework has generic, whatever it does."""
+    page = (Path(__file__).parents[2] / "docs" / "upstreams.md").read_text(encoding="utf-8")
+    table = page.partition("## Which value to set")[2].partition("\n## ")[0].lower()
+    (name,) = re.findall(r"^(?:go-)?([a-z]+)", server)
+    rows = [row for row in table.splitlines() if re.search(rf"\b{name}\b.*\|.*`", row)]
+    wanted = f"`{PROFILES.get(server, 'generic')}`"
+    if server not in PROFILES and not rows:
+        assert name in {"node", "php", "python"}
+    elif server != "nginx-behind-nginx-decoded":
+        assert any(wanted in row for row in rows)
 
 
 @pytest.mark.parametrize("server", names())

@@ -23,6 +23,7 @@ NOT_RUN = {
     ("CONTRIBUTING.md", "make demo"): "this test is one of the targets",
     ("README.md", "make demo"): "tests/e2e/test_demo.py runs the demo",
     ("README.md", "python3 -m venv"): "downloads packages; tests/edge/test_deploy_image.py does it",
+    ("README.md", "/opt/zervi/bin/pip wheel"): "as above; a release's workflow builds the wheel",
     ("README.md", "docker build"): "needs Docker; tests/edge/test_deploy_image.py runs its steps",
     ("README.md", "kubectl create"): "needs a cluster; tests/edge/test_deploy_kubernetes.py",
     ("docs/doctor.md", "zervi-sidecar doctor"): "docs/policy-guide.md runs the same command",
