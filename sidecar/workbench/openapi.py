@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.routes.route import Route, example_hosts, hosts_of, methods_of
-from sidecar.core.routes.segments import covers
+from sidecar.core.routes.segments import Segment, covers
 from sidecar.core.routes.table import Policy
 from sidecar.documents.document import Document
 from sidecar.documents.findings import ConfigError, Finding, Problem, Severity, quoted
@@ -93,8 +93,10 @@ def drift(spec: Spec, policy: Policy, lines: tuple[int, ...], policy_file: Path)
                 )
             )
     findings = located(spec.path, spec.document, problems)
+    fits = [(each, fit) for each in spec.endpoints if (fit := fitted(each.path)) is not None]
+    patterns = [(endpoint, parse_pattern(fit.path).segments) for endpoint, fit in fits]
     for route in policy.routes:
-        if route.index not in serving and not _is_part_of(route, spec.endpoints):
+        if route.index not in serving and not _is_part_of(route, patterns):
             message = f"{spec.path.name} has no endpoint for the route {quoted(route.name)}"
             place = (str(policy_file), lines[route.index], 1)
             findings.append(Finding("route-without-endpoint", Severity.WARNING, *place, message))
@@ -122,14 +124,12 @@ def _swallowed(route: Route, endpoint: Draft) -> Problem:
     )
 
 
-def _is_part_of(route: Route, endpoints: Sequence[Draft]) -> bool:
+def _is_part_of(route: Route, endpoints: Sequence[tuple[Draft, Sequence[Segment]]]) -> bool:
     """Return whether a route is a narrower case of an endpoint: /users/me of /users/{id}."""
     ours = parse_pattern(route.path)
     methods = methods_of(route)
-    for endpoint in endpoints:
-        fit = fitted(endpoint.path)
-        theirs = parse_pattern(fit.path).segments if fit else ()
-        if fit and not ours.tail and len(ours.segments) == len(theirs):
+    for endpoint, theirs in endpoints:
+        if not ours.tail and len(ours.segments) == len(theirs):
             pairs = zip(ours.segments, theirs, strict=True)
             fits = all(covers(their, our) for our, their in pairs)
             if fits and (not methods or not endpoint.methods or methods & {*endpoint.methods}):

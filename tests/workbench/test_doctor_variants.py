@@ -36,7 +36,8 @@ def test_a_weakened_bootstrap_is_an_error(variant: dict[str, Any]) -> None:
     """Under either name of a field: Envoy takes `route_config` and `routeConfig` alike."""
     document = weakened(variant)
     assert _errors(document)
-    assert _errors(_camel(document))
+    if variant["name"] != "a field under both of its names":  # _camel writes both as one
+        assert _errors(_camel(document))
 
 
 def _camel(value: Any, key: str = "") -> Any:
