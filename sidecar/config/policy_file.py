@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -223,17 +224,23 @@ def _route(index: int, name: str, entry: RouteEntry) -> Route:
         name=name,
         path=entry.path,
         target=entry.target,
-        methods=frozenset(entry.methods),
-        hosts=frozenset(entry.hosts),
+        methods=_set(entry.methods),
+        hosts=_set(entry.hosts),
         public=not entry.auth_required,
         permissions=entry.permissions,
         any_permissions=entry.any_permissions,
         roles=entry.roles,
         owner=_owner(entry),
         owner_unless=entry.owner_unless,
-        principals=frozenset(entry.principals),
-        issuers=frozenset(entry.issuers),
+        principals=_set(entry.principals),
+        issuers=_set(entry.issuers),
     )
+
+
+@lru_cache(maxsize=1024)
+def _set(items: tuple[str, ...]) -> frozenset[str]:
+    """Return one set for all equal lists: each takes 216 bytes, and most are the same few."""
+    return frozenset(items)
 
 
 def _owner(entry: RouteEntry) -> int | None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator
 from typing import IO
 
@@ -42,6 +41,8 @@ def _file(content: bytes) -> Iterator[str]:
         if hasattr(os, "memfd_create"):
             file: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("pem"), "r+b"))
         else:
+            import tempfile  # 0.8 MiB that Linux does not need
+
             file = stack.enter_context(tempfile.TemporaryFile())
         file.write(content)
         file.flush()
