@@ -78,21 +78,18 @@ class JsonDocument(Document):
         at, value = 0, self.value
         for part in place:
             child = self._children(value).get(part)
-            if child is None and id(value) in self._starts:
-                break
+            at = at if child is None else child.key
             try:
                 value = value[part]  # type: ignore[index]
             except (KeyError, IndexError, TypeError):
                 break
-            if child is not None:
-                at = child.key
-                if isinstance(value, dict | list) and id(value) not in self._starts:
-                    self._starts[id(value)] = value, child.value
+            if child is not None and id(value) not in self._starts:
+                self._starts[id(value)] = value, child.value
         return self._position(at)
 
     def _children(self, value: object) -> dict[str | int, _Child]:
         """Return where the children of a mapping or list are; nothing for what was not read."""
-        if id(value) not in self._starts:
+        if id(value) not in self._starts or not isinstance(value, dict | list):
             return {}
         if id(value) not in self._known:
             self._known[id(value)] = _children(self._text, self._starts[id(value)][1])

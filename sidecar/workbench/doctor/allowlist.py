@@ -36,7 +36,8 @@ def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
     if message.opaque:
         if message.opaque != "silent":
             text = f"{_kind(part, message)} is not in envoy.yaml; its settings are not examined"
-            yield Problem(part.place, "extra-field", text, severity=Severity(message.opaque))
+            problem = Problem(part.place, "extra-field", text, severity=Severity(message.opaque))
+            yield from _told(problem, message, "", context)
         return
     for key, value in part.value.items():
         if value is None or key == "@type":
@@ -44,37 +45,47 @@ def walk(part: Part, name: str, context: Context) -> Iterator[Problem]:
         place = (*part.place, key)
         known = message.names.get(key)
         if known is None:
-            yield Problem(
-                place,
-                message.code,
-                f"{quoted(key)} {message.why}",
-                f"remove {quoted(key)}, or see envoy/envoy.yaml",
-                message.unlisted,
-            )
+            text = f"{quoted(key)} {message.why}"
+            hint = f"remove {quoted(key)}, or see envoy/envoy.yaml"
+            problem = Problem(place, message.code, text, hint, message.unlisted)
+            yield from _told(problem, message, key, context)
         elif known != key and known in part.value:
-            yield Problem(place, "twice", f"duplicate field {quoted(known)}", "keep one of the two")
+            text = f"duplicate field {quoted(known)}"
+            problem = Problem(place, "twice", text, "keep one of the two")
+            yield from _told(problem, message, known, context)
         else:
-            yield from _field(place, known, value, message.rules[known], context)
-    yield from _missing(part, message)
-    yield from CHECKS[message.check](part, context)
+            yield from _field(place, known, value, message, context)
+    for field, problem in _missing(part, message):
+        yield from _told(problem, message, field, context)
+    for problem in CHECKS[message.check](part, context):
+        yield from _told(problem, message, "", context)
+
+
+def _told(problem: Problem, message: Message, field: str, context: Context) -> Iterator[Problem]:
+    """Yield a finding as the profile of a mesh puts it, as it is without one."""
+    if context.mesh is None:
+        yield problem
+    else:
+        yield from context.mesh.judged(problem, message.name, field)
 
 
 def _kind(part: Part, message: Message) -> str:
     return quoted(short(type_name(part)) or message.name)
 
 
-def _missing(part: Part, message: Message) -> Iterator[Problem]:
+def _missing(part: Part, message: Message) -> Iterator[tuple[str, Problem]]:
     for name, rule in message.required():
         if not part.has(name) and rule.absent is not None:
             why = f": {rule.say}" if rule.say else ""
             text = f"{quoted(name)} is missing{why}"
-            yield Problem(part.place, rule.code or "missing", text, _hint(name, rule), rule.absent)
+            code = rule.code or "missing"
+            yield name, Problem(part.place, code, text, _hint(name, rule), rule.absent)
     if message.needs_one:
         found = [name for name in message.needs_one if part.has(name)]
         if len(found) != 1:
             names = one_of(map(quoted, message.needs_one))
             text = f"exactly one of {names} is required, not {len(found)}"
-            yield Problem(part.place, "one-of", text, severity=Severity.WARNING)
+            yield "", Problem(part.place, "one-of", text, severity=Severity.WARNING)
 
 
 def _hint(name: str, rule: Rule) -> str:
@@ -92,34 +103,41 @@ def _shown(value: object) -> str:
 
 
 def _field(
-    place: Place, name: str, value: object, rule: Rule, context: Context
+    place: Place, name: str, value: object, message: Message, context: Context
 ) -> Iterator[Problem]:
+    rule = message.rules[name]
+    found: Problem | None = None
     match rule.shape:
         case "elsewhere" | "tree":
             return
         case "extra":
             text = f"{quoted(name)} is not in envoy.yaml; it is not known to weaken the boundary"
-            yield Problem(place, rule.code, text, severity=rule.severity)
+            found = Problem(place, rule.code, text, severity=rule.severity)
         case "forbidden":
             text = f"{quoted(name)} {rule.say}"
-            yield Problem(place, rule.code, text, _hint(name, rule), rule.severity)
+            found = Problem(place, rule.code, text, _hint(name, rule), rule.severity)
         case "message" | "list" | "typed" | "map_typed":
-            yield from _messages(place, name, value, rule, context)
+            yield from _messages(place, name, value, message, context)
         case _:
-            yield from _scalar(place, name, value, rule)
+            found = _scalar(place, name, value, rule)
+    if found is not None:
+        yield from _told(found, message, name, context)
 
 
 def _messages(
-    place: Place, name: str, value: object, rule: Rule, context: Context
+    place: Place, name: str, value: object, message: Message, context: Context
 ) -> Iterator[Problem]:
+    rule = message.rules[name]
     plural = rule.shape == "list"
     if not isinstance(value, list if plural else dict):
         text = f"{quoted(name)} is not a {'list' if plural else 'mapping'}"
-        yield Problem(place, "type", text, "see envoy/envoy.yaml")
+        problem = Problem(place, "type", text, "see envoy/envoy.yaml")
+        yield from _told(problem, message, name, context)
         return
     if len(value) < rule.items:
         text = f"{quoted(name)} has {len(value)} items, Envoy needs {rule.items}"
-        yield Problem(place, "items", text, severity=rule.severity)
+        problem = Problem(place, "items", text, severity=rule.severity)
+        yield from _told(problem, message, name, context)
     items: list[tuple[Place, object]] = [(place, value)]
     if plural:
         items = [((*place, index), item) for index, item in enumerate(sequence(value))]
@@ -127,15 +145,16 @@ def _messages(
         items = [((*place, key), item) for key, item in mapping(value).items()]
     for where, item in items:
         if not isinstance(item, dict):
-            yield Problem(where, "type", f"an item of {quoted(name)} is not a mapping")
+            problem = Problem(where, "type", f"an item of {quoted(name)} is not a mapping")
+            yield from _told(problem, message, name, context)
         elif rule.shape in {"typed", "map_typed"}:
-            yield from _typed(Part(where, item), name, rule, context)
+            yield from _typed(Part(where, item), name, message, context)
         else:
             yield from walk(Part(where, item), rule.argument, context)
 
 
-def _typed(part: Part, name: str, rule: Rule, context: Context) -> Iterator[Problem]:
-    kind = type_name(part)
+def _typed(part: Part, name: str, message: Message, context: Context) -> Iterator[Problem]:
+    rule, kind = message.rules[name], type_name(part)
     for accepted in rule.argument:
         if kind in context.profile[accepted].protos:
             yield from walk(part, accepted, context)
@@ -144,16 +163,25 @@ def _typed(part: Part, name: str, rule: Rule, context: Context) -> Iterator[Prob
         why = rule.say or "is not known to be harmless here"
         hint = rule.write or f"one of {', '.join(rule.argument)}"
         text = f"the extension {quoted(short(kind) or name)} {why}"
-        yield Problem(part.place, rule.code or "extension", text, hint, rule.severity)
+        code = rule.code or "extension"
+        if context.mesh is not None and message.name == "NetworkFilter":
+            code = "tcp"
+            if kind in context.mesh.filters:
+                return
+        if context.mesh is not None and context.mesh.per_route and code == "disabled-on-route":
+            return  # listeners.py examines which routes enable the filter
+        yield from _told(
+            Problem(part.place, code, text, hint, rule.severity), message, name, context
+        )
 
 
-def _scalar(place: Place, name: str, value: object, rule: Rule) -> Iterator[Problem]:
+def _scalar(place: Place, name: str, value: object, rule: Rule) -> Problem | None:
     severity = misses(value, rule)
     if severity is None:
-        return
+        return None
     text = f"{quoted(name)} is {quoted(json.dumps(value, ensure_ascii=False))}"
     if rule.shape == "bounds":
         text += f", not {rule.argument[0]} to {rule.argument[1]}"
     if rule.say:
         text += f": {rule.say}"
-    yield Problem(place, rule.code or "value", text, _hint(name, rule), severity)
+    return Problem(place, rule.code or "value", text, _hint(name, rule), severity)

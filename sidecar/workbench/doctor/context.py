@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sidecar.documents.findings import Place, Problem, Severity
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import Budget
+from sidecar.workbench.doctor.mesh import Mesh
 from sidecar.workbench.doctor.profile import Profile
 
 
@@ -34,6 +35,7 @@ class Context:
     ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface.
     ``reserved`` maps each cluster that no client may reach to a finding's code and a description.
     ``tables`` are the route tables of a config_dump. ``expressions`` bounds how many are tried.
+    ``partial``: the file may lack what Envoy has. ``mesh`` is what generated it.
     """
 
     profile: Profile
@@ -44,6 +46,13 @@ class Context:
     tables: Mapping[str, Part]
     reserved: Mapping[str, tuple[str, str]]
     expressions: Budget = field(default_factory=Budget)
+    partial: bool = False
+    mesh: Mesh | None = None
+
+    @property
+    def lacks_clusters(self) -> bool:
+        """Whether the file is a part of a configuration, without clusters."""
+        return self.partial and not self.clusters
 
 
 def error(place: Place, code: str, message: str, hint: str = "") -> Problem:

@@ -3,6 +3,7 @@
 Envoy accepts each field under two names, ``route_config`` and ``routeConfig``; so does all of this.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ from sidecar.documents.foreign_yaml import plain_value
 from sidecar.documents.untyped import mapping, sequence
 from sidecar.workbench.doctor.profile import camel
 
+MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 MAX_VALUES = 200_000  # of a document after its aliases are expanded: several seconds of examination
 TEXT_OF_A_VALUE = 64  # characters of a text that count as one value more
 MAX_DEPTH = 100  # levels, with aliases expanded; an Envoy configuration has some thirty
 
 
+_CAPITAL = re.compile("([A-Z])")
 _WORDS = {"y": True, "yes": True, "on": True, "n": False, "no": False, "off": False}
 
 
@@ -69,6 +72,13 @@ class Part(NamedTuple):
         part = self.below(name)
         for key, item in part.value.items():
             yield Part((*part.place, key), mapping(item))
+
+
+def snake(value: object) -> object:
+    """Return a message with the names of its fields as in Envoy's documentation: `string_match`."""
+    if not isinstance(value, dict):
+        return value
+    return {_CAPITAL.sub(r"_\1", key).lower(): snake(item) for key, item in value.items()}
 
 
 def type_name(part: Part) -> str:

@@ -28,10 +28,12 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
         yield error(place, "no-authz", message, "see envoy/envoy.yaml")
         return
     first = kinds.index(EXT_AUTHZ)
+    expected = context.mesh.filters if context.mesh is not None else frozenset[str]()
     for each, kind in zip(filters[:first], kinds, strict=False):
-        yield from _before(each, kind, filters[first])
+        if kind not in expected:
+            yield from _before(each, kind, filters[first])
     rest, rest_kinds = filters[first + 1 :], kinds[first + 1 :]
-    if rest_kinds[:1] == [RBAC]:
+    if rest_kinds[:1] == [RBAC] and context.mesh is None:
         yield from second_lock(rest.pop(0).below("typed_config"), context)
         rest_kinds = rest_kinds[1:]
     else:
@@ -41,6 +43,8 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
         hint = "put the RBAC filter of envoy/envoy.yaml directly after ext_authz"
         yield error(filters[first].place, "second-lock", message, hint)
     known = {*context.profile["Harmless"].protos, *context.profile["LocalRateLimit"].protos}
+    if context.mesh is not None:
+        known |= expected | ({EXT_AUTHZ} if context.mesh.per_route else set())
     for each, kind in zip(rest, rest_kinds, strict=True):
         yield from _after(each, kind, known)
     yield from stats_manager(part, context)
@@ -57,7 +61,9 @@ def _table(part: Part, context: Context) -> Iterator[Problem]:
     if part.has("rds") and str(part.get("rds", "route_config_name")) not in context.tables:
         message = "the routes come from a control plane, so they are not examined"
         hint = "route_config; or give doctor the config_dump of the running Envoy"
-        yield error((*part.place, part.key("rds")), "dynamic", message, hint)
+        missing = context.partial and not context.tables
+        place = (*part.place, part.key("rds"))
+        yield (warning if missing else error)(place, "dynamic", message, hint)
     elif not part.has("rds") and not part.has("route_config"):
         yield warning(part.place, "missing", "`route_config` is missing: no request is answered")
 
@@ -74,7 +80,7 @@ def _before(each: Part, kind: str, authz: Part) -> Iterator[Problem]:
 
 def _after(each: Part, kind: str, harmless: set[str]) -> Iterator[Problem]:
     name = quoted(short(kind) or str(each.get("name")))
-    if kind == EXT_AUTHZ:
+    if kind == EXT_AUTHZ and kind not in harmless:
         message = "a second ext_authz filter replaces the metadata that the second lock reads"
         yield error(each.place, "second-authz", message, "keep one ext_authz filter")
     elif kind in {CORS, RBAC} or kind in harmless:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sidecar.documents.findings import Problem, quoted
 from sidecar.documents.untyped import mapping, sequence, texts
 from sidecar.workbench.doctor.context import Context, error, warning
-from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.document import Part, snake
 
 
 def action(part: Part, context: Context) -> Iterator[Problem]:
@@ -17,7 +17,7 @@ def action(part: Part, context: Context) -> Iterator[Problem]:
     if name in context.reserved:
         code, what = context.reserved[name]
         yield error(place, code, f"clients reach {what}", "the cluster of the Basic Server")
-    elif name not in context.clusters:
+    elif name not in context.clusters and not context.lacks_clusters:
         message = f"this file has no cluster {quoted(name)}, so it is not examined"
         yield error(place, "reroute", message, "name a cluster of this file")
 
@@ -63,7 +63,7 @@ def headers(part: Part, context: Context) -> Iterator[Problem]:
 def stats_route(part: Part, _context: Context) -> Iterator[Problem]:
     """Yield requests that reach Envoy's admin interface and are not a GET without a query."""
     match = part.below("match")
-    matchers = [dict(each.value) for each in match.each("headers")]
+    matchers = [snake(each.value) for each in match.each("headers")]
     place = (*match.place, match.key("headers"))
     if {"name": ":method", "string_match": {"exact": "GET"}} not in matchers:
         message = "methods other than GET reach Envoy's admin interface"

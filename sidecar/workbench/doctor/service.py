@@ -47,6 +47,8 @@ def service(part: Part, context: Context) -> Iterator[Problem]:
         return
     cluster = context.clusters.get(str(name))
     if cluster is None:
+        if context.lacks_clusters:
+            return
         message = f"this file has no cluster {quoted(str(name))}"
         yield error((*part.place, part.key("envoy_grpc")), "service", message)
         return

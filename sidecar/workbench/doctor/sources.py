@@ -1,93 +1,126 @@
-"""Reads a file: a bootstrap, or the config_dump of a running Envoy."""
+"""Reads a file: a bootstrap, the config_dump of a running Envoy, or a part of one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 
-from sidecar.documents.findings import Problem
+from sidecar.documents.findings import Problem, quoted
 from sidecar.documents.untyped import mapping
-from sidecar.workbench.doctor.context import error
-from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.context import error, info, warning
+from sidecar.workbench.doctor.document import MANAGER, Part, type_name
 from sidecar.workbench.doctor.service import as_text
+from sidecar.workbench.doctor.shapes import Pin, Resources, resources, unwrap
 
 _HINT = "see envoy/envoy.yaml"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Everything to examine. ``bootstrap`` is None for a dump without one."""
+    """Everything to examine. ``bootstrap`` is None for a dump without one.
+
+    ``partial`` says that what the file lacks may exist: listeners, clusters, routes.
+    """
 
     bootstrap: Part | None
     listeners: tuple[Part, ...]
     clusters: tuple[Part, ...]
-    tables: Mapping[str, Part]
+    tables: Mapping[str, Part] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    partial: bool = False
 
     @property
     def admin(self) -> str | None:
         """Return the address of Envoy's admin interface."""
         return None if self.bootstrap is None else as_text(self.bootstrap.below("admin", "address"))
 
+    def parts(self) -> list[object]:
+        """Return the values that are examined."""
+        found = [*self.listeners, *self.clusters, *self.tables.values()]
+        return [part.value for part in (*found, *([self.bootstrap] if self.bootstrap else ()))]
 
-def read(document: object) -> Source:
-    """Return the parts of a document that are to be examined."""
+
+def read(document: object, pin: Pin) -> Source:
+    """Return the parts of a document that are to be examined.
+
+    Messages move in the document to where they are used: out of a TypedStruct, and from ECDS into
+    their filter. ``pin`` is called with the place of each before that.
+    """
+    unwrap(document, pin)
+    found = resources(document)
+    if found is not None:
+        return _dump(found, pin)
     whole = Part((), mapping(document))
-    if whole.has("configs") and not whole.has("static_resources"):
-        return _dump(list(whole.each("configs")))
-    return Source(whole, tuple(_static(whole, "listeners")), tuple(_static(whole, "clusters")), {})
+    listeners, clusters = (tuple(_static(whole, what)) for what in ("listeners", "clusters"))
+    return Source(whole, listeners, clusters)
+
+
+def managers(listener: Part) -> Iterator[Part]:
+    """Yield the HTTP connection managers of a listener."""
+    chains = [*listener.each("filter_chains"), listener.below("default_filter_chain")]
+    for chain in chains:
+        for each in chain.each("filters"):
+            manager = each.below("typed_config")
+            if type_name(manager) == MANAGER:
+                yield manager
 
 
 def _static(bootstrap: Part, what: str) -> Iterator[Part]:
     return bootstrap.each("static_resources", what)
 
 
-def _dump(sections: list[Part]) -> Source:
-    bootstraps = [each.below("bootstrap") for each in sections if each.has("bootstrap")]
-    bootstrap = bootstraps[0] if bootstraps else None
-    static = list(_entries(sections, ("static_listeners",), "listener"))
-    dynamic = [
-        entry.below(state, "listener")
-        for entry in _each(sections, "dynamic_listeners")
-        for state in ("active_state", "warming_state", "draining_state")
-        if entry.has(state)
-    ]
-    keys = ("static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters")
-    clusters = list(_entries(sections, keys, "cluster"))
-    tables = list(_entries(sections, ("dynamic_route_configs",), "route_config"))
+def _dump(found: Resources, pin: Pin) -> Source:
+    bootstrap = found.bootstraps[0] if found.bootstraps else None
+    static, clusters = found.static_listeners, found.clusters
     if bootstrap is not None:
         static = static or list(_static(bootstrap, "listeners"))
         clusters = clusters or list(_static(bootstrap, "clusters"))
-    return Source(
-        bootstrap,
-        (*static, *dynamic),
-        tuple(clusters),
-        {str(table.get("name")): table for table in tables},
-        tuple(_hidden(sections, bool(static))),
-    )
+    listeners = (*static, *found.dynamic_listeners)
+    problems = [*_discovered(listeners, found, pin), *_hidden(found, bool(static))]
+    tables = {str(table.get("name")): table for table in found.tables}
+    anything = bootstrap is not None or listeners or clusters or tables or found.extensions
+    partial = bool(anything) and (bootstrap is None or not (listeners and clusters))
+    return Source(bootstrap, listeners, tuple(clusters), tables, tuple(problems), partial)
 
 
-def _each(sections: list[Part], key: str) -> Iterator[Part]:
-    return chain.from_iterable(section.each(key) for section in sections)
+def _discovered(listeners: tuple[Part, ...], found: Resources, pin: Pin) -> Iterator[Problem]:
+    """Give each filter what ECDS has for it, and yield that a control plane can change it."""
+    extensions = {str(each.get("name")): each for each in found.extensions}
+    used: set[str] = set()
+    for listener in listeners:
+        for manager in managers(listener):
+            for each in manager.each("http_filters"):
+                name = str(each.get("name"))
+                key = each.key("config_discovery")
+                if key not in each.value or name not in extensions:
+                    continue
+                used.add(name)
+                config = extensions[name].below("typed_config")
+                pin(config.place)
+                pin((*each.place, key))
+                message = f"a control plane can replace {quoted(name)}; its present settings count"
+                yield warning((*each.place, key), "dynamic", message, "typed_config, not ECDS")
+                del each.value[key]  # type: ignore[attr-defined]
+                each.value["typed_config"] = config.value  # type: ignore[index]
+    for name, each in extensions.items():
+        if name not in used:
+            message = "a control plane can replace filters (ECDS)"
+            yield error(each.place, "dynamic", message, _HINT)
 
 
-def _entries(sections: list[Part], keys: tuple[str, ...], inner: str) -> Iterator[Part]:
-    for key in keys:
-        for entry in _each(sections, key):
-            yield entry.below(inner)
-
-
-def _hidden(sections: list[Part], static: bool) -> Iterator[Problem]:
+def _hidden(found: Resources, static: bool) -> Iterator[Problem]:
     """Yield what a control plane of the running Envoy adds to what this file shows."""
     sections_with = {
         "inline_scoped_route_configs": "routes are chosen by a header (scoped routes)",
         "dynamic_scoped_route_configs": "routes are chosen by a header (scoped routes)",
-        "ecds_filters": "a control plane can replace filters (ECDS)",
         "dynamic_endpoint_configs": "a control plane names endpoints (EDS)",
     }
-    for key, message in sections_with.items():
-        for entry in _each(sections, key):
-            yield error(entry.place, "dynamic", message, _HINT)
-    if static:
-        for entry in _each(sections, "dynamic_listeners"):
+    for section in found.sections:
+        for key, message in sections_with.items():
+            for entry in section.each(key):
+                yield error(entry.place, "dynamic", message, _HINT)
+    if static and found.bootstraps:
+        for listener in found.dynamic_listeners:
             message = "a control plane adds listeners to those of the bootstrap"
-            yield error(entry.place, "dynamic", message, "remove dynamic_resources")
+            yield error(listener.place, "dynamic", message, "remove dynamic_resources")
+    for other in found.others:
+        message = "the file has several dumps; only the first one is examined"
+        yield info(other.place, "several", message, "give doctor the dump of one Envoy")
