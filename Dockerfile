@@ -1,7 +1,7 @@
 # The sidecar's image. Two stages: what builds it does not ship.
 #
-#   docker build -t zervi-sidecar:0.1.0 .
-#   docker run --rm -v "$PWD/config:/etc/zervi:ro" zervi-sidecar:0.1.0
+#   docker build -t zervi-sidecar:0.2.0.dev0 .
+#   docker run --rm -v "$PWD/config:/etc/zervi:ro" zervi-sidecar:0.2.0.dev0
 #
 # The Python is the one that the tests run on; name it by digest in a pipeline of yours.
 FROM python:3.11-slim AS build

@@ -13,6 +13,18 @@ _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 _RELEASE = re.compile(r"(\d+\.\d+\.\d+) - \d{4}-\d{2}-\d{2}")
 
 
+def stale(version: str, changelog: str) -> Iterator[str]:
+    """Yield why a version must not be built from a tree: it is released, and the tree is not it."""
+    first, *rest = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:] or [""]
+    if first.partition("\n")[0] != "Unreleased" or not first.partition("\n")[2].strip():
+        return
+    if any(section.startswith(f"{version} - ") for section in rest[:1]):
+        yield (
+            f"CHANGELOG.md has lines under Unreleased, and {version} is released: set version to"
+            " that of the next release with .dev0"
+        )
+
+
 def disagreements(version: str, changelog: str, tags: Collection[str]) -> Iterator[str]:
     """Yield what keeps a version from being released; ``tags`` are those of the commit."""
     headings = list(_HEADING.finditer(changelog))
@@ -31,9 +43,15 @@ def disagreements(version: str, changelog: str, tags: Collection[str]) -> Iterat
         yield f"the commit needs the tag v{version}; it has {', '.join(sorted(tags)) or 'no tag'}"
 
 
+def project_version() -> str:
+    """Return the version of this tree."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
+
+
 def main() -> int:
     """Print what disagrees; 1 where anything does."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = project_version()
     tags = subprocess.run(
         ["git", "-C", str(ROOT), "tag", "--points-at", "HEAD"],
         capture_output=True,

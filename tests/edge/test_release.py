@@ -1,11 +1,9 @@
 """What `make release` refuses to build."""
 
-import tomllib
-
 import pytest
 
 import sidecar
-from tests.release import ROOT, disagreements
+from tests.release import ROOT, disagreements, project_version, stale
 
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n## 0.2.0 - 2026-12-01\n\n- A line.\n"
 
@@ -35,5 +33,17 @@ def test_what_disagrees_is_named(
 
 
 def test_the_program_prints_the_version_of_its_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert sidecar.__version__ == project["version"]
+    assert sidecar.__version__ == project_version()
+
+
+def test_a_tree_beyond_a_release_has_another_version() -> None:
+    """Otherwise nobody can tell which of the two runs."""
+    beyond = CHANGELOG.replace("\n\n## 0", "\n- New.\n\n## 0")
+    (found,) = stale("0.2.0", beyond)
+    assert "0.2.0 is released" in found
+    assert list(stale("0.3.0.dev0", beyond)) == []
+    assert list(stale("0.2.0", CHANGELOG)) == []
+
+
+def test_this_tree_has_a_version_of_its_own() -> None:
+    assert list(stale(project_version(), (ROOT / "CHANGELOG.md").read_text())) == []
