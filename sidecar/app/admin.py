@@ -1,6 +1,7 @@
 """The commands on the admin socket: leave and promote."""
 
 import json
+import logging
 from collections.abc import Callable
 
 from sidecar.app.promotion import Candidate
@@ -9,6 +10,8 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.service import CheckService
 from sidecar.ops.readiness import Health
 from sidecar.ops.routes import OpsAnswer, Routes
+
+_log = logging.getLogger(__name__)
 
 
 def admin_routes(
@@ -28,6 +31,7 @@ def admin_routes(
             registry = "no registry is configured"
         else:
             registry = "left the registry" if left else "could not leave the registry, see the log"
+        _log.info("left by command: not ready, still answering Checks; %s", registry)
         body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
         return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
 

@@ -36,6 +36,7 @@ REMOVED = {"demo": "use `make demo` in a checkout of the repository"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 success, 1 errors, 2 usage)."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    argv = ["version"] if argv == ["--version"] else argv
     parser = argparse.ArgumentParser(
         prog="zervi-sidecar",
         description=sidecar.__doc__,

@@ -44,6 +44,8 @@ def _name(text: str) -> str:
 
 
 def _host(text: str) -> str:
+    if "://" in text:
+        raise BadValueError(f"must be a host, not a URL, {quoted(text)}", "such as api.example.com")
     if PORT.search(text):
         raise BadValueError(f"has a port, {quoted(text)}", "a host matches requests to every port")
     name = text.removeprefix("*.")

@@ -104,7 +104,11 @@ def syntax_fault(error: Exception) -> Fault:
     position = getattr(error, "problem_mark", None)
     mark = Mark(position.line + 1, position.column + 1) if position else Mark(1, 1)
     problem = getattr(error, "problem", None) or "unknown error"
-    hint = "YAML indents with spaces, not tabs" if "start any token" in problem else ""
+    hint = ""
+    if "start any token" in problem:
+        hint = "YAML indents with spaces, not tabs"
+    elif problem in ("did not find expected key", "did not find expected '-' indicator"):
+        hint = "is this line indented like those beside it?"
     return Fault(mark, "yaml-syntax", f"this is not valid YAML: {problem}", hint)
 
 

@@ -163,10 +163,11 @@ def _left_open(policy: Policy, patterns: list[Pattern]) -> Iterator[Problem]:
             stricter = _stricter(generic, path, own, host, method)
             if stricter and stricter not in _all(policy, path, own, host, method):
                 reported.add(reading)
+                shown = target.decode().replace(_FRESH, "…")
                 yield info(
                     (*ROUTES, stricter.index, "path"),
                     "upstream-leaves-open",
-                    f"{quoted(target.decode())} requires only what {quoted(own.path)} requires",
+                    f"{quoted(shown)} requires only what {quoted(own.path)} requires",
                     f"an upstream {READERS[reading]} serves it as this route; "
                     f"`upstream: {policy.upstream}` declares that yours does not",
                     (*ROUTES, own.index),

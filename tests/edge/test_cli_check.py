@@ -80,3 +80,10 @@ def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         main(["check", "--help"])
     assert end.value.code == 0
     assert "zervi-sidecar check --config sidecar.yaml --strict" in capsys.readouterr().out
+
+
+def test_the_version_is_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == printed

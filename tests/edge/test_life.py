@@ -190,6 +190,7 @@ async def test_leaving_where_no_registry_is_configured_says_so(tmp_path: Path) -
             "detail": "no registry is configured; not ready any more, deciding on",
         }
         assert (await sidecar.ops("/readyz"))[0] == 503
+        await sidecar.says("left by command: not ready, still answering Checks; no registry")
         sidecar.signal(signal.SIGTERM)
         assert await ended(sidecar) == 0
         assert sidecar.said("")[-1] == "stopped"
