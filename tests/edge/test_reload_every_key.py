@@ -37,6 +37,8 @@ ELSEWHERE = {
     "policy.upstream": "compiled into the policy",
     "policy.allow_paths": "compiled into the policy",
     "policy.cors_preflight": "compiled into the policy",
+    "policy.encoded.slash": "compiled into the policy",
+    "policy.encoded.hash": "compiled into the policy",
     "policy.shadow.file": "compiled into the candidate",
     "looma.token.secret_env": "the secret itself is compared",
     "zervi.issuers.unsafe_allow_weak_secret": "decides only whether a file is accepted",
@@ -178,7 +180,13 @@ def test_only_listen_takes_a_restart() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    ["ignore_case: true", "upstream: go", "allow_paths: [semicolon]", "cors_preflight: off"],
+    [
+        "ignore_case: true",
+        "upstream: go",
+        "allow_paths: [semicolon]",
+        "cors_preflight: off",
+        "encoded: {slash: segment}",
+    ],
 )
 def test_what_is_compiled_into_the_policy_changes_with_its_key(
     changed: str, tmp_path: Path
