@@ -30,6 +30,13 @@ from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_outline, sane_id
 from sidecar.extauthz.guard import Guard
+from sidecar.extauthz.in_progress import (
+    CheckInProgress,
+    awaited,
+    joined,
+    size_of_answer,
+    token_rules,
+)
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
@@ -43,9 +50,7 @@ from sidecar.transport.interface import Methods
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 
 ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer arrives in time
-MAX_WAITING = (
-    1000  # Checks that wait for a key at a time; more are denied, so that memory stays bounded
-)
+MAX_WAITING = 1000  # Checks that wait for a key; more are denied, so that memory stays bounded
 
 _log = logging.getLogger(__name__)
 
@@ -66,20 +71,6 @@ class ServiceSettings(NamedTuple):
     cached_tokens: int = 10_000
     unknown_key_wait: float = 0.25
     cached_bytes: int = 32 * 1024 * 1024
-
-
-class _Check:
-    """A Check in progress; its times are seconds of ``time.monotonic()``."""
-
-    __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
-
-    def __init__(self, message: bytes, started: float, deadline: float | None) -> None:
-        self.message = message
-        self.started = started
-        self.deadline = deadline
-        self.decision_id = ""
-        self.envelope: Envelope | None = None
-        self.cached: bool | None = None  # whether its token was in the cache
 
 
 class CheckService:
@@ -134,7 +125,7 @@ class CheckService:
         self._snapshot = snapshot
         self._responder = self._responder.under(snapshot.policy)
         self._answers: SizedTwoGenerationCache[tuple[object, ...], bytes] = SizedTwoGenerationCache(
-            self._settings.cached_tokens, memory.ANSWERS, _size_of_answer
+            self._settings.cached_tokens, memory.ANSWERS, size_of_answer
         )
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
         self._repeats = Repeats(self._settings.cached_tokens)
@@ -150,11 +141,10 @@ class CheckService:
 
         Verified tokens are dropped if a rule for tokens changed: issuers, secrets, claims, headers.
         """
-        if self._unrecorded:
-            self._deliver()  # the shadow compares them with what they were decided by
+        self._deliver()  # the shadow compares them with what they were decided by
         before = self._snapshot, self._settings
         self._responder, self._settings, self._shadow = responder, settings, shadow
-        if _token_rules(snapshot, settings) != _token_rules(*before):
+        if token_rules(snapshot, settings) != token_rules(*before):
             self._forget_tokens()
             self._tries = TryBudget().tries  # it counts by issuers' places
         self._reloads += 1
@@ -184,8 +174,8 @@ class CheckService:
                 if answer is not None:
                     return answer
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
-            return self._fail(_Check(message, started, deadline), error)
-        return self._judge(_Check(message, started, deadline), key)
+            return self._fail(CheckInProgress(message, started, deadline), error)
+        return self._judge(CheckInProgress(message, started, deadline), key)
 
     def _repeat(
         self, message: bytes, started: float, key: RepeatKey, own_id: bytes
@@ -207,7 +197,7 @@ class CheckService:
         )
         return repeat.before_id + own_id + repeat.after_id
 
-    def _judge(self, check: _Check, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
+    def _judge(self, check: CheckInProgress, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
         try:
             try:
                 envelope = open_envelope(read_outline(check.message))
@@ -219,7 +209,7 @@ class CheckService:
             return self._fail(check, error)
 
     def _decide(
-        self, check: _Check, envelope: Envelope, key: RepeatKey | None
+        self, check: CheckInProgress, envelope: Envelope, key: RepeatKey | None
     ) -> bytes | Awaitable[bytes]:
         check.decision_id = envelope.request_id or uuid4().hex
         check.envelope = envelope
@@ -243,7 +233,9 @@ class CheckService:
         known, tries = self._verified, self._tries
         return decide(envelope.request, self._snapshot, known, time.time(), now, None, tries)
 
-    def _refresh(self, check: _Check, envelope: Envelope, needs: Needs) -> bytes | Awaitable[bytes]:
+    def _refresh(
+        self, check: CheckInProgress, envelope: Envelope, needs: Needs
+    ) -> bytes | Awaitable[bytes]:
         if self._waiting >= MAX_WAITING:
             denial = Deny(Reason.OVERLOADED, needs.route, detail="too many requests wait for a key")
             return self._answer(check, denial)
@@ -254,7 +246,9 @@ class CheckService:
         denial = settle(needs, envelope.request, self._snapshot, steady(), fetched=fetched is True)
         return self._answer(check, denial)
 
-    async def _wait(self, check: _Check, envelope: Envelope, refresh: Awaitable[bool]) -> bytes:
+    async def _wait(
+        self, check: CheckInProgress, envelope: Envelope, refresh: Awaitable[bool]
+    ) -> bytes:
         patience = self._settings.unknown_key_wait
         if check.deadline is not None:
             patience = min(patience, check.deadline - ANSWER_MARGIN_SECONDS - time.monotonic())
@@ -269,7 +263,7 @@ class CheckService:
             decision = self._decision(envelope, steady())
             if isinstance(decision, Needs) and reloads != self._reloads:
                 # Its issuer may have another source of keys now.
-                return await _awaited(self._refresh(check, envelope, decision))
+                return await awaited(self._refresh(check, envelope, decision))
             if isinstance(decision, Needs):
                 decision = settle(
                     decision, envelope.request, self._snapshot, steady(), fetched=fetched is True
@@ -280,14 +274,14 @@ class CheckService:
         finally:
             self._waiting -= 1
 
-    def _answer(self, check: _Check, decision: Decision) -> bytes:
+    def _answer(self, check: CheckInProgress, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:
             added = self._responder.addendum(check.envelope.request, check.decision_id)
-            answer = _joined(self._allow(decision), added)
+            answer = joined(self._allow(decision), added)
         elif isinstance(decision, Deny):
-            answer = _joined(self._denials.answer(decision, check.envelope, check.decision_id))
+            answer = joined(self._denials.answer(decision, check.envelope, check.decision_id))
         else:
-            answer = _joined(self._responder.build(decision, check.envelope, check.decision_id))
+            answer = joined(self._responder.build(decision, check.envelope, check.decision_id))
         self._remember(check, decision)
         return answer
 
@@ -297,22 +291,22 @@ class CheckService:
         key = (verified and verified.digest, decision.route.index, decision.reason)
         constant = self._answers.get(key)
         if constant is None:
-            constant = _joined(self._responder.build(decision))
+            constant = joined(self._responder.build(decision))
             self._answers.put(key, constant)
         return constant
 
-    def _fail(self, check: _Check, error: Exception) -> bytes:
+    def _fail(self, check: CheckInProgress, error: Exception) -> bytes:
         """Deny, whatever else fails; unlike the guard, with a record."""
         _log.error("a Check failed inside and was denied: %s", told(error))
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
         try:
             self._remember(check, denial)
-            return _joined(self._responder.build(denial, check.envelope, check.decision_id))
+            return joined(self._responder.build(denial, check.envelope, check.decision_id))
         except Exception:  # noqa: BLE001 -- what failed may be just these
             return self._internal
 
-    def _remember(self, check: _Check, decision: Decision) -> None:
+    def _remember(self, check: CheckInProgress, decision: Decision) -> None:
         request = check.envelope and check.envelope.request
         self._record_later(
             time.time(),
@@ -354,31 +348,3 @@ class CheckService:
         self._record(records)
         if self._shadow is not None:
             self._shadow.compare(records, self._snapshot, self._verified)
-
-
-async def _awaited(answer: bytes | Awaitable[bytes]) -> bytes:
-    return answer if isinstance(answer, bytes) else await answer
-
-
-def _token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, ...]:
-    """Return all that a remembered token depends on, apart from its key."""
-    return (
-        tuple([issuer._replace(keys=None) for issuer in snapshot.issuers]),
-        snapshot.identity_headers,
-        snapshot.leeway,
-        snapshot.cache_ttl,
-        settings.cached_tokens,
-        settings.cached_bytes,
-    )
-
-
-def _size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
-    return memory.PLACE + len(answer)
-
-
-def _joined(*parts: bytes) -> bytes:
-    """Join the parts of an answer. Raises TypeError: to Envoy an empty answer is an allow."""
-    for part in parts:
-        if not isinstance(part, bytes) or not part:
-            raise TypeError("each part of an answer must be non-empty bytes")
-    return b"".join(parts)

@@ -1,0 +1,55 @@
+"""Parts of the Check service: a Check in progress, rules for remembered tokens, joined answers."""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from sidecar.core.snapshot import Snapshot
+from sidecar.extauthz.envelope import Envelope
+from sidecar.extauthz.memory import PLACE
+
+if TYPE_CHECKING:
+    from sidecar.extauthz.service import ServiceSettings
+
+
+class CheckInProgress:
+    """A Check in progress; its times are seconds of ``time.monotonic()``."""
+
+    __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
+
+    def __init__(self, message: bytes, started: float, deadline: float | None) -> None:
+        self.message = message
+        self.started = started
+        self.deadline = deadline
+        self.decision_id = ""
+        self.envelope: Envelope | None = None
+        self.cached: bool | None = None  # whether its token was in the cache
+
+
+def token_rules(snapshot: Snapshot, settings: "ServiceSettings") -> tuple[object, ...]:
+    """Return all that a remembered token depends on, apart from its key."""
+    return (
+        tuple([issuer._replace(keys=None) for issuer in snapshot.issuers]),
+        snapshot.identity_headers,
+        snapshot.leeway,
+        snapshot.cache_ttl,
+        settings.cached_tokens,
+        settings.cached_bytes,
+    )
+
+
+def joined(*parts: bytes) -> bytes:
+    """Join the parts of an answer. Raises TypeError: to Envoy an empty answer is an allow."""
+    for part in parts:
+        if not isinstance(part, bytes) or not part:
+            raise TypeError("each part of an answer must be non-empty bytes")
+    return b"".join(parts)
+
+
+async def awaited(answer: bytes | Awaitable[bytes]) -> bytes:
+    """Return an answer that may have to be waited for."""
+    return answer if isinstance(answer, bytes) else await answer
+
+
+def size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
+    """Return the size of a remembered answer."""
+    return PLACE + len(answer)
