@@ -1,12 +1,19 @@
 """Warnings about settings of ``sidecar.yaml`` that are valid but unsafe."""
 
+import re
 from collections.abc import Iterator, Mapping
 from os.path import normpath
 from urllib.parse import urlsplit
 
 from sidecar.config.addresses import is_loopback, is_open
-from sidecar.documents.findings import Place, Problem, warning
+from sidecar.documents.findings import Place, Problem, quoted, warning
 from sidecar.documents.untyped import at, mapping, sequence
+
+# What documentation, Helm, Terraform, shells and CI leave in a text: {tenantid}, {{ .Values.x }},
+# ${ISSUER}, $(ISSUER), $ISSUER, <tenant>, %ISSUER%, YOUR_DOMAIN.
+_PLACEHOLDER = re.compile(
+    r"\$?\{\{?[^{}]*\}?\}|\$\([^()]*\)|\$[A-Za-z_]\w*|<[^<>]*>|%[A-Z_]{2,}%|\bYOUR[-_]\w[-\w]*"
+)
 
 
 def problems(document: object) -> Iterator[Problem]:
@@ -21,6 +28,7 @@ def problems(document: object) -> Iterator[Problem]:
         )
     yield from _admin_socket(listen)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+        yield from _placeholders(mapping(issuer), ("zervi", "issuers", index))
         yield from _plain_http(
             mapping(issuer),
             ("zervi", "issuers", index, "jwks_url"),
@@ -69,6 +77,20 @@ def _socket_directory(address: object) -> str | None:
     if not isinstance(address, str) or not address.startswith("unix:"):
         return None
     return normpath(address.removeprefix("unix:")).rpartition("/")[0]
+
+
+def _placeholders(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
+    written: dict[Place, object] = {(key,): issuer.get(key) for key in ("issuer", "jwks_url")}
+    for index, audience in enumerate(sequence(issuer.get("audiences"))):
+        written["audiences", index] = audience
+    for key, text in written.items():
+        if isinstance(text, str) and (found := _PLACEHOLDER.search(text)):
+            yield warning(
+                (*place, *key),
+                "placeholder",
+                f"{quoted(found[0])} looks like a placeholder, and nothing replaces it here",
+                "write the value; no token contains this text",
+            )
 
 
 def _plain_http(

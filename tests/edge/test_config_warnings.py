@@ -36,6 +36,38 @@ def test_an_open_listener_without_tls_has_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("text", "placeholder"),
+    [
+        ("https://login.microsoftonline.com/{tenantid}/v2.0", "{tenantid}"),
+        ("${ISSUER}", "${ISSUER}"),
+        ("https://${HOST}/realms/${REALM}", "${HOST}"),
+        ("$ISSUER", "$ISSUER"),
+        ("$(ISSUER)", "$(ISSUER)"),
+        ("{{ .Values.issuer }}", "{{ .Values.issuer }}"),
+        ("https://{{domain}}/", "{{domain}}"),
+        ("https://<tenant>.eu.auth0.com/", "<tenant>"),
+        ("https://%DOMAIN%/", "%DOMAIN%"),
+        ("https://YOUR_DOMAIN/", "YOUR_DOMAIN"),
+        ("https://{yourOktaDomain}/oauth2/default", "{yourOktaDomain}"),
+        ("https://id.example/realms/shop", None),
+        ("https://id.example/a%20b/your-realm", None),
+        ("auth0|a$b.example", "$b"),
+        ("jobfirst-auth", None),
+    ],
+)
+def test_a_placeholder_in_an_issuer_has_a_warning(
+    files: Files, text: str, placeholder: str | None
+) -> None:
+    """Also in an audience; an issuer's name is compared as it is written."""
+    for issuer, audience in ((text, "a"), ("a", text)):
+        keys = f"issuer: '{issuer}', audiences: ['x', '{audience}'], jwks_url: 'https://a.b/keys'"
+        files.write(sidecar=f"zervi: {{issuers: [{{{keys}}}]}}\n" + POLICY)
+        found = files.load().warnings
+        assert [warning.code for warning in found] == (["placeholder"] if placeholder else [])
+        assert all(str(placeholder) in warning.message for warning in found)
+
+
+@pytest.mark.parametrize(
     ("url", "codes"),
     [
         ("http://zervi.local/keys", ["plain-http"]),
