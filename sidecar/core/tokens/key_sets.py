@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sidecar.core.tokens import strict_json
 from sidecar.core.tokens.keys import Key, KeySet, key_set
+from sidecar.core.tokens.wrong_documents import known_by_its_beginning, other_than_jwks
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100  # the largest of the field (Entra's) have some 30
@@ -12,7 +13,7 @@ MAX_ENTRIES: Final = 1000  # reading a key costs up to 0.2 ms, also where it is 
 
 
 class KeySetError(Exception):
-    """The document is not a usable key set; the message says why and quotes nothing of it."""
+    """The document is not a usable key set; the message says why and quotes at most a jwks_uri."""
 
 
 class _LeftOut:
@@ -90,14 +91,14 @@ def _is_meant(thumbprint: str, precision: dict[str, int]) -> bool:
 def _entries(document: bytes) -> list[Any]:
     if len(document) > MAX_DOCUMENT_BYTES:
         raise KeySetError(f"larger than {MAX_DOCUMENT_BYTES // 1024} KiB")
-    if document.lstrip()[:1] == b"<":
-        raise KeySetError("not JSON but HTML or XML")
+    if (what := known_by_its_beginning(document)) is not None:
+        raise KeySetError(what)
     try:
         value = strict_json.loads(document)
     except strict_json.StrictJsonError as error:
         raise KeySetError(f"not a JWKS: {error}") from None
     if not isinstance(value, dict) or not isinstance(value.get("keys"), list):
-        raise KeySetError('not a JWKS: not an object with a list "keys"')
+        raise KeySetError(other_than_jwks(value))
     entries: list[Any] = value["keys"]
     if not entries:
         raise KeySetError("it has no keys")
