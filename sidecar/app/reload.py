@@ -99,7 +99,7 @@ class Reloader:
     def _named_in(self, settings: Settings) -> tuple[Path, ...]:
         """Return the watched files.
 
-        The registry's token is not one of them: it is read for each call.
+        Tokens for the registry and for key sets are not among them: they are read for each call.
         """
         files = [*self._always, *_certificates(settings.listen.tls), settings.policy.file]
         if settings.policy.shadow is not None:

@@ -1,6 +1,8 @@
 """Converts the configuration to the settings of each room."""
 
+import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.config import Config
@@ -15,6 +17,7 @@ from sidecar.looma.identity import Service, service_id
 from sidecar.looma.reporter import ReporterSettings
 from sidecar.looma.reporting import RegistrySettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login
+from sidecar.net.proxy import Proxies
 from sidecar.net.trust import TlsFiles
 from sidecar.transport.interface import ListenError, Tls
 from sidecar.upstream.probe import ProbeSettings
@@ -71,15 +74,31 @@ def service(config: Config) -> ServiceSettings:
     return ServiceSettings(cache.max_entries, zervi.jwks.unknown_key_wait, cache.max_bytes)
 
 
-def key_sources(config: Config) -> tuple[Source | None, ...]:
+def key_sources(
+    config: Config, environ: Mapping[str, str] = os.environ
+) -> tuple[Source | None, ...]:
     """Return the source of each issuer's keys; None for an issuer with a secret."""
-    return tuple(map(_key_source, config.settings.zervi.issuers))
+    consent = config.settings.zervi.jwks.proxy_from_environment
+    proxies = Proxies.of(environ) if consent else None
+    return tuple(_key_source(issuer, proxies) for issuer in config.settings.zervi.issuers)
 
 
-def _key_source(issuer: IssuerSection) -> Source | None:
+def _key_source(issuer: IssuerSection, proxies: Proxies | None) -> Source | None:
     algorithms = frozenset(issuer.algorithms)
-    if issuer.jwks_url is not None:
-        return JwksUrl(issuer.issuer, algorithms, issuer.jwks_url, issuer.ca_file)
+    url = issuer.jwks_url
+    if issuer.discovery:
+        # OpenID Connect Discovery, section 4: a slash at the issuer's end is left out.
+        url = issuer.issuer.removesuffix("/") + "/.well-known/openid-configuration"
+    if url is not None:
+        return JwksUrl(
+            issuer.issuer,
+            algorithms,
+            url,
+            issuer.ca_file,
+            issuer.discovery,
+            issuer.jwks_token_file,
+            proxies,
+        )
     if issuer.jwks_file is not None:
         return JwksFile(issuer.issuer, algorithms, issuer.jwks_file)
     return None

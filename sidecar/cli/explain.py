@@ -62,9 +62,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument(
-        "--jwks", type=Path, metavar="FILE", help="key set for issuers with a jwks_url"
+        "--jwks", type=Path, metavar="FILE", help="key set for issuers with jwks_url or discovery"
     )
-    keys.add_argument("--fetch", action="store_true", help="fetch key sets from each jwks_url")
+    keys.add_argument("--fetch", action="store_true", help="fetch each key set that has a URL")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -227,15 +227,15 @@ def _fetched(source: "JwksUrl", config: "Config") -> bytes:
     """Fetch a key set as `serve` does. Raises FetchError."""
     import asyncio
 
-    from sidecar.zervi.fetch import HttpFetcher
     from sidecar.zervi.interface import FetchError
+    from sidecar.zervi.keyring import http_fetcher
 
     seconds = config.settings.zervi.jwks.timeout
 
     async def fetch() -> bytes:
         try:
             async with asyncio.timeout(seconds):
-                return (await HttpFetcher(source.url, source.ca_file).fetch(None)).body or b""
+                return (await http_fetcher(source).fetch(None)).body or b""
         except TimeoutError:
             cause = f"no answer within {seconds:g} s"
             raise FetchError(

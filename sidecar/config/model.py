@@ -112,11 +112,13 @@ class Listen:
 
 @dataclass(frozen=True, kw_only=True)
 class IssuerSection:
-    """One of ``zervi.issuers``: exactly one of the two ``jwks_*`` and ``secret_*`` is given."""
+    """One of ``zervi.issuers``: exactly one source of keys or a secret is given."""
 
     issuer: Annotated[str, Text()]
     jwks_url: Annotated[str | None, Optional(Text(http_url))] = None
+    discovery: Annotated[bool, Flag()] = False
     jwks_file: Annotated[Path | None, Optional(File())] = None
+    jwks_token_file: Annotated[Path | None, Optional(File(shown=False))] = None
     secret_env: Annotated[tuple[str, ...] | None, _names(Text(environment_name, shown=False))] = (
         None
     )
@@ -157,6 +159,7 @@ class Jwks:
     cooldown: Annotated[float, Duration("1s", "1h")] = 30.0
     unknown_key_wait: Annotated[float, Duration("0s", "10s")] = 0.25
     snapshot_file: Annotated[Path | None, Optional(File())] = None
+    proxy_from_environment: Annotated[bool, Flag()] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,16 @@ Rules read untyped values, not the model, so that they apply even if another key
 from collections.abc import Iterator, Mapping
 
 from sidecar.config import header_rules
+from sidecar.config.addresses import base_url
 from sidecar.config.model import (
     Jwks,
     Listen,
     Probe,
 )
-from sidecar.documents.findings import Place, Problem, quoted
+from sidecar.documents.findings import BadValueError, Place, Problem, quoted
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 
-_KEY_SOURCES = ("jwks_url", "jwks_file")
+_KEY_SOURCES = ("jwks_url", "discovery", "jwks_file")
 _SECRET_SOURCES = ("secret_env", "secret_file")
 _LOGIN = ("login_url", "service_id", "secret_env")
 
@@ -60,7 +61,7 @@ def _encoded(policy: Mapping[str, object]) -> Iterator[Problem]:
 
 
 def _given(section: Mapping[str, object], *keys: str) -> list[str]:
-    return [key for key in keys if section.get(key) is not None]
+    return [key for key in keys if section.get(key) not in (None, False)]
 
 
 def _exclusive(place: Place, given: list[str], hint: str = "") -> Iterator[Problem]:
@@ -92,12 +93,12 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
             place,
             "missing-key",
             "this issuer has neither keys nor a secret",
-            "give one of `jwks_url`, `jwks_file`, `secret_env` and `secret_file`",
+            "give one of `jwks_url`, `discovery`, `jwks_file`, `secret_env` and `secret_file`",
         )
     hint = "for both keys and a secret, write two entries with the same `issuer`"
     yield from _exclusive(place, given, hint)
     if given and given[0] in _SECRET_SOURCES:
-        for key in _given(issuer, "algorithms", "ca_file"):
+        for key in _given(issuer, "algorithms", "ca_file", "jwks_token_file"):
             hint = (
                 "a secret always means HS256"
                 if key == "algorithms"
@@ -107,7 +108,8 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
                 (*place, key), "no-effect", f"`{key}` has no effect with `{given[0]}`", hint
             )
     elif given:
-        url = issuer.get("jwks_url")
+        yield from _fetching(issuer, given[0], place)
+        url = issuer.get("issuer" if given[0] == "discovery" else "jwks_url")
         if issuer.get("ca_file") is not None and not str(url).lower().startswith("https:"):
             yield Problem(
                 (*place, "ca_file"),
@@ -120,6 +122,19 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
                 "no-effect",
                 "`unsafe_allow_weak_secret` has no effect without a secret",
             )
+
+
+def _fetching(issuer: Mapping[str, object], source: str, place: Place) -> Iterator[Problem]:
+    name = issuer.get("issuer")
+    if source == "discovery" and isinstance(name, str):
+        try:
+            base_url(name)
+        except BadValueError as wrong:
+            message = f"`discovery` needs a URL as `issuer`, and {quoted(name)} {wrong}"
+            yield Problem((*place, "issuer"), "bad-value", message, "or set `jwks_url`")
+    if source == "jwks_file" and issuer.get("jwks_token_file") is not None:
+        message = "`jwks_token_file` has no effect without `jwks_url` or `discovery`"
+        yield Problem((*place, "jwks_token_file"), "no-effect", message)
 
 
 def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:

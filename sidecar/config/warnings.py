@@ -29,12 +29,9 @@ def problems(document: object) -> Iterator[Problem]:
     yield from _admin_socket(listen)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         yield from _placeholders(mapping(issuer), ("zervi", "issuers", index))
-        yield from _plain_http(
-            mapping(issuer),
-            ("zervi", "issuers", index, "jwks_url"),
-            "keys are fetched",
-            "forge tokens",
-        )
+        key = "issuer" if mapping(issuer).get("discovery") is True else "jwks_url"
+        place: Place = ("zervi", "issuers", index, key)
+        yield from _plain_http(mapping(issuer), place, "keys are fetched", "forge tokens")
     for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
         if mapping(source).get("query") is not None:
             yield warning(

@@ -13,12 +13,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import h11
 
 from sidecar.net.trust import TlsFiles, Trust
+
+if TYPE_CHECKING:
+    from sidecar.net.proxy import Proxies
 
 READ_BYTES: Final = 64 * 1024
 """The most that one read returns. Twice as many buffered bytes stop reading from the socket."""
@@ -48,6 +51,7 @@ class HttpFault(Enum):
     """Why a request has no usable answer."""
 
     CERTIFICATE = auto()
+    PROXY = auto()
     TLS = auto()
     NAME = auto()
     CONNECT = auto()
@@ -82,15 +86,20 @@ class Response:
 
 
 class HttpClient:
-    """Sends requests without redirects, cookies, proxies, retries and decompression.
+    """Sends requests without redirects, cookies, retries and decompression.
 
     Each request has a connection of its own: at one in half a minute, idle connections would cost
-    a server of thousands of nodes more, and none is found closed when it is needed. ``files`` are
-    for https; the trusted CAs are read at the first request over https.
+    a server of thousands of nodes more, and none is found closed when it is needed. ``files`` and
+    ``proxies`` are for https; the trusted CAs are read at the first request over https.
     """
 
-    def __init__(self, files: TlsFiles = TlsFiles()) -> None:  # noqa: B008 -- it never changes
+    def __init__(
+        self,
+        files: TlsFiles = TlsFiles(),  # noqa: B008 -- it never changes
+        proxies: "Proxies | None" = None,
+    ) -> None:
         self._trust = Trust(files)
+        self._proxies = proxies
 
     @asynccontextmanager
     async def send(
@@ -108,7 +117,7 @@ class HttpClient:
         place = _place(url)
         request = _request(method, place, headers, content)
         trust = await asyncio.to_thread(self._trust.context) if place.https else None
-        reader, writer = await _connected(place, trust)
+        reader, writer = await _connected(place, trust, self._proxies if place.https else None)
         try:
             wire = _Wire(reader)
             writer.write(wire.sent(request, content))
@@ -247,9 +256,12 @@ def _request(
 
 
 async def _connected(
-    place: _Place, trust: ssl.SSLContext | None
+    place: _Place, trust: ssl.SSLContext | None, proxies: "Proxies | None"
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    sock = await _socket(place.host, place.port)
+    if proxies is None:
+        sock = await _socket(place.host, place.port)
+    else:
+        sock = await _tunnelled(place, proxies)
     name = None if trust is None else place.host.rstrip(".")
     try:
         return await asyncio.open_connection(
@@ -261,6 +273,28 @@ async def _connected(
         raise HttpError(HttpFault.CERTIFICATE, message) from error
     except OSError as error:
         raise HttpError(HttpFault.TLS, "the TLS handshake failed") from error
+
+
+async def _tunnelled(place: _Place, proxies: "Proxies") -> socket.socket:
+    """Return a socket to the server, through a proxy if there is one for it. Raises HttpError."""
+    from sidecar.net.proxy import ProxyError, tunnel  # where it is configured
+
+    try:
+        proxy = proxies.towards(place.host, place.port)
+        if proxy is None:
+            return await _socket(place.host, place.port)
+        sock = await _socket(proxy.host, proxy.port)
+        try:
+            await tunnel(sock, place.host, place.port, proxy)
+        except BaseException:
+            sock.close()
+            raise
+    except ProxyError as error:
+        raise HttpError(HttpFault.PROXY, str(error)) from error
+    except OSError as error:
+        message = f"the connection to the proxy broke: {_strerror(error)}"
+        raise HttpError(HttpFault.PROXY, message) from error
+    return sock
 
 
 async def _resolve(host: str, port: int) -> list[Any]:

@@ -66,7 +66,11 @@ def of_settings(document: object) -> Iterator[Problem]:
         )
     for index, entry in enumerate(sequence(at(document, "zervi", "issuers"))):
         issuer = mapping(entry)
-        if issuer.get("audiences") is None and not {"jwks_url", "jwks_file"}.isdisjoint(issuer):
+        if issuer.get("audiences") is None and not {
+            "jwks_url",
+            "discovery",
+            "jwks_file",
+        }.isdisjoint(issuer):
             place: Place = ("zervi", "issuers", index)
             message = "tokens that this issuer issued for other services are accepted here too"
             yield info(place, "no-audience", message, "name this service in `audiences`")

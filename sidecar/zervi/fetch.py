@@ -1,13 +1,18 @@
-"""Fetches one key set over HTTP, from a server that may be slow, wrong or hostile."""
+"""Fetches documents over HTTP, from a server that may be slow, wrong or hostile."""
 
+import asyncio
 import re
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.net.http_client import HttpClient, HttpError, HttpFault, Response, read_body
 from sidecar.net.trust import TlsFiles, TrustError
-from sidecar.zervi.interface import Answer, FetchError
+from sidecar.zervi.interface import Answer, FetchError, JwksUrl
+from sidecar.zervi.local_file import read_regular_file
+
+MAX_TOKEN_BYTES = 8 * 1024  # of the request's own token; a projected one of Kubernetes has 1 KiB
 
 # An entity tag that can be sent back unchanged (RFC 9110, 8.8.3), without obs-text. A tag that is
 # longer than this limit is ignored: the server then answers 200 instead of 304.
@@ -15,53 +20,86 @@ _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
 # Ten digits are three hundred years.
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"\d{1,10}", re.ASCII)
+_TOKEN = re.compile(r"[!-~]+")
 
-_CHECK_ZERVI = "check that Zervi runs and that jwks_url is right"
-_CHECK_ANSWER = "jwks_url must be the URL of the JWKS document itself; check its answer"
+_CHECK_ZERVI = "check that the issuer runs and that {} is right"
+_CHECK_ANSWER = "{} must be the URL of the document itself; check its answer"
 _ADVICE = {
     HttpFault.CERTIFICATE: (
         "set ca_file to the CA of the certificate, and use a host name that it contains"
     ),
     HttpFault.TLS: "check that the port speaks TLS",
     HttpFault.NOT_HTTP: _CHECK_ANSWER,
-    HttpFault.URL: "check that jwks_url is a valid URL",
+    HttpFault.URL: "check that {} is a valid URL",
+    HttpFault.PROXY: "check HTTPS_PROXY and NO_PROXY, or set jwks.proxy_from_environment to false",
 }
+
+
+class Documents:
+    """Fetches the documents of one issuer.
+
+    Its own token is only sent to the server of ``source.url``: a document of the issuer must not
+    send it elsewhere.
+    """
+
+    def __init__(self, source: JwksUrl) -> None:
+        self._ca_file = source.ca_file
+        self._token_file = source.token_file
+        self._server = _server(source.url)
+        self._client = HttpClient(TlsFiles(source.ca_file), source.proxies)
+
+    async def get(self, url: str, key: str, validator: str | None = None) -> Answer:
+        """Fetch once; redirects are refused. Raises FetchError.
+
+        ``key`` is the configuration's or the document's name for the URL.
+        """
+        try:
+            return await self._get(url, key, validator)
+        except TrustError as error:
+            cause = f"ca_file {self._ca_file} cannot be used: {error.reason}"
+            raise FetchError(cause, "make it a readable PEM file of CA certificates") from error
+        except HttpError as error:
+            advice = _ADVICE.get(error.fault, _CHECK_ZERVI).format(key)
+            raise FetchError(str(error), advice) from error
+
+    async def _get(self, url: str, key: str, validator: str | None) -> Answer:
+        headers = {"accept": "application/jwk-set+json, application/json"}
+        if validator is not None:
+            headers["if-none-match"] = validator
+        if self._token_file is not None and _server(url) == self._server:
+            headers["authorization"] = f"Bearer {await _token(self._token_file)}"
+        async with self._client.send("GET", url, headers=headers) as response:
+            max_age = freshness(response.header("cache-control"), response.header("age"))
+            if response.status == 304 and validator is not None:
+                return Answer(None, validator, max_age)
+            _require_document(response, key)
+            body = await read_body(response, MAX_DOCUMENT_BYTES)
+            if body is None:
+                raise _too_large(key)
+            encoding = response.header("content-encoding").strip().lower()
+            if encoding not in ("", "identity"):
+                body = _decompressed(body, encoding, key)
+            etag = response.header("etag")
+            return Answer(body, etag if _ETAG.fullmatch(etag) else None, max_age)
 
 
 class HttpFetcher:
     """Fetches the document of one URL."""
 
-    def __init__(self, url: str, ca_file: Path | None = None) -> None:
-        parts = urlsplit(url)
-        self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._url = url
-        self._ca_file = ca_file
-        self._client = HttpClient(TlsFiles(ca_file))
+    def __init__(self, source: JwksUrl) -> None:
+        self.where = shown(source.url)
+        self._url = source.url
+        self._documents = Documents(source)
 
     async def fetch(self, validator: str | None) -> Answer:
-        """Fetch once; redirects and compressed bodies are refused. Raises FetchError."""
-        try:
-            return await self._get(validator)
-        except TrustError as error:
-            cause = f"ca_file {self._ca_file} cannot be used: {error.reason}"
-            raise FetchError(cause, "make it a readable PEM file of CA certificates") from error
-        except HttpError as error:
-            raise FetchError(str(error), _ADVICE.get(error.fault, _CHECK_ZERVI)) from error
+        """Fetch once. Raises FetchError."""
+        return await self._documents.get(self._url, "jwks_url", validator)
 
-    async def _get(self, validator: str | None) -> Answer:
-        headers = {"accept": "application/jwk-set+json, application/json"}
-        if validator is not None:
-            headers["if-none-match"] = validator
-        async with self._client.send("GET", self._url, headers=headers) as response:
-            max_age = freshness(response.header("cache-control"), response.header("age"))
-            if response.status == 304 and validator is not None:
-                return Answer(None, validator, max_age)
-            _require_document(response)
-            body = await read_body(response, MAX_DOCUMENT_BYTES)
-            if body is None:
-                raise _too_large()
-            etag = response.header("etag")
-            return Answer(body, etag if _ETAG.fullmatch(etag) else None, max_age)
+
+def shown(url: str) -> str:
+    """Return a URL for logs, without credentials and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def freshness(cache_control: str, age: str) -> float | None:
@@ -75,19 +113,64 @@ def freshness(cache_control: str, age: str) -> float | None:
     return float(max(0, min(lifetimes) - (int(age) if _AGE.fullmatch(age) else 0)))
 
 
-def _require_document(response: Response) -> None:
+def _require_document(response: Response, key: str) -> None:
     """Refuse an answer by its head. The content-type is not checked: the body is parsed."""
     status = response.status
     if 300 <= status < 400:
         raise FetchError(
-            f"status {status}: redirects are not followed",
-            "put the final address into jwks_url",
+            f"status {status}: redirects are not followed", f"put the final address into {key}"
         )
+    if status in (401, 403):
+        advice = "the server expects credentials: set jwks_token_file, or let everyone read {}"
+        raise FetchError(f"status {status}", advice.format(key))
     if status != 200:
-        raise FetchError(f"status {status}", _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER)
-    if response.header("content-encoding").strip().lower() not in ("", "identity"):
-        raise FetchError("the body is compressed", "serve it uncompressed")
+        advice = _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER
+        raise FetchError(f"status {status}", advice.format(key))
 
 
-def _too_large() -> FetchError:
-    return FetchError(f"the body is larger than {MAX_DOCUMENT_BYTES // 1024} KiB", _CHECK_ANSWER)
+def _decompressed(body: bytes, encoding: str, key: str) -> bytes:
+    """Return the content of a body that was compressed unasked. Raises FetchError."""
+    if encoding not in ("gzip", "x-gzip"):
+        raise FetchError("the body is compressed, and not by gzip", "serve it uncompressed")
+    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        content = gzip.decompress(body, MAX_DOCUMENT_BYTES + 1)
+    except zlib.error:
+        raise FetchError("the body is not valid gzip", "serve it uncompressed") from None
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise _too_large(key)
+    if not gzip.eof or gzip.unused_data:
+        raise FetchError("the body is not one whole gzip stream", "serve it uncompressed")
+    return content
+
+
+async def _token(path: Path) -> str:
+    """Read the token anew: Kubernetes replaces it each hour. Raises FetchError."""
+    try:
+        content = await asyncio.to_thread(read_regular_file, path, MAX_TOKEN_BYTES)
+    except OSError as error:
+        cause = (error.strerror or type(error).__name__).lower()
+        advice = "make jwks_token_file readable for this process"
+        raise FetchError(f"jwks_token_file cannot be read: {cause}", advice) from error
+    token = content.decode("latin-1").strip()
+    if len(content) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
+        cause = f"jwks_token_file contains no token of at most {MAX_TOKEN_BYTES // 1024} KiB"
+        raise FetchError(cause, "write only the token into it, in one line")
+    return token
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return (
+            parts.scheme,
+            parts.hostname,
+            parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+        )
+    except ValueError:  # the client refuses it
+        return "", None, None
+
+
+def _too_large(key: str) -> FetchError:
+    cause = f"the body is larger than {MAX_DOCUMENT_BYTES // 1024} KiB"
+    return FetchError(cause, _CHECK_ANSWER.format(key))

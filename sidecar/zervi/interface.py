@@ -3,17 +3,24 @@
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from sidecar.net.proxy import Proxies
+
 
 class JwksUrl(NamedTuple):
     """An issuer whose key set is fetched over HTTP.
 
-    ``ca_file`` (PEM) has the only trusted CAs for https; None: the system's CAs.
+    ``ca_file`` (PEM) has the only trusted CAs for https; None: the system's CAs. With ``discovery``
+    the URL is that of the issuer's OpenID configuration, which names the key set's. ``token_file``
+    has a token for the URL's server. ``proxies`` are for https; None: none.
     """
 
     issuer: str
     algorithms: frozenset[str]
     url: str
     ca_file: Path | None = None
+    discovery: bool = False
+    token_file: Path | None = None
+    proxies: Proxies | None = None
 
 
 class JwksFile(NamedTuple):

@@ -170,8 +170,14 @@ def _fetcher(source: Source) -> Fetcher:
     match source:
         case JwksFile(path=path):
             return FileFetcher(path)
-        case JwksUrl(url=url, ca_file=ca_file):
-            # h11 costs memory and start time; files and secrets do not need it.
-            from sidecar.zervi.fetch import HttpFetcher
+        case JwksUrl():
+            return http_fetcher(source)
 
-            return HttpFetcher(url, ca_file)
+
+def http_fetcher(source: JwksUrl) -> Fetcher:
+    """Return what fetches an issuer's key set over HTTP."""
+    # h11 costs memory and start time; files and secrets do not need it.
+    from sidecar.zervi.discovery import DiscoveryFetcher
+    from sidecar.zervi.fetch import HttpFetcher
+
+    return DiscoveryFetcher(source) if source.discovery else HttpFetcher(source)

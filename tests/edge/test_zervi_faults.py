@@ -39,8 +39,25 @@ FAULTS: dict[str, tuple[Answer, str]] = {
     "304_unasked": (document(b"", status="304 Not Modified"), "status 304"),
     "gzip": (
         document(gzip.compress(bytes(MEGABYTE)), headers={"Content-Encoding": "gzip"}),
-        "compressed",
+        "larger than 256 KiB",
     ),
+    "not_gzip": (
+        document(key_set("b"), headers={"Content-Encoding": "gzip"}),
+        "not valid gzip",
+    ),
+    "half_gzip": (
+        document(gzip.compress(key_set("b"))[:-9], headers={"Content-Encoding": "gzip"}),
+        "not one whole gzip stream",
+    ),
+    "gzip_and_more": (
+        document(gzip.compress(key_set("b")) + b"x", headers={"Content-Encoding": "gzip"}),
+        "not one whole gzip stream",
+    ),
+    "gzip_twice": (
+        document(gzip.compress(b"[]"), headers={"Content-Encoding": "gzip, gzip"}),
+        "compressed, and not by gzip",
+    ),
+    "brotli": (document(b"\x0b", headers={"Content-Encoding": "br"}), "not by gzip"),
     "html": (document(b"<!doctype html><title>Sign in</title>"), "HTML"),
     "html_as_json": (document(b"\n <html>"), "HTML"),
     "truncated_json": (document(key_set("b")[:-9]), "not JSON"),
@@ -212,6 +229,15 @@ async def test_a_body_that_announces_too_much_is_not_read_at_all() -> None:
     async with serving(announces) as server, running(source(server.url)) as rig:
         await rig.fetched("failure")
         assert rig.last == ("failure", "the body is larger than 256 KiB")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+async def test_a_body_that_is_compressed_unasked_is_read(encoding: str) -> None:
+    """Some servers and proxies compress whatever was asked for."""
+    answer = document(gzip.compress(key_set("a")), headers={"Content-Encoding": encoding})
+    async with serving(answer) as server, running(source(server.url)) as rig:
+        await rig.fetched()
+        assert rig.kids == {"a"}
 
 
 async def test_a_request_says_what_it_wants_and_nothing_of_the_machine() -> None:

@@ -18,7 +18,7 @@ from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
 from sidecar.review import lint
-from sidecar.zervi.interface import JwksUrl
+from sidecar.zervi.interface import JwksUrl, Source
 from sidecar.zervi.keyring import KeyRing
 from tests.docs.pages import blocks, read
 from tests.edge.key_server import Exchange, document, serving
@@ -35,12 +35,13 @@ EVERY = [(name, token) for name in NAMES for token in tokens(name)]
 class Running:
     """A Check service whose keys come from a key server; ``records`` are its decisions."""
 
-    def __init__(self, config: Config, url: str) -> None:
+    def __init__(self, config: Config, url: str, token_file: Path) -> None:
         self.records: list[DecisionRecord] = []
-        local = [
-            source._replace(url=url, ca_file=None) if isinstance(source, JwksUrl) else source
-            for source in wiring.key_sources(config)
-        ]
+        local: list[Source | None] = []
+        for source in wiring.key_sources(config):
+            assert isinstance(source, JwksUrl)
+            own = None if source.token_file is None else token_file
+            local.append(source._replace(url=url, ca_file=None, token_file=own))
         self.results: list[str] = []
         self.keys = KeyRing(
             local,
@@ -80,12 +81,21 @@ def written(name: str, directory: Path) -> Path:
 async def running(name: str, directory: Path) -> AsyncIterator[Running]:
     """Run a service with an issuer's configuration and key set."""
     config = load(written(name, directory), {}, offline=True)
+    issuer = config.settings.zervi.issuers[0]
+    token_file = directory / "token"
+    token_file.write_text("own-token\n")
 
     async def serve(exchange: Exchange) -> None:
-        await document(key_set(name))(exchange)
+        if (issuer.jwks_token_file is not None) != ("authorization" in exchange.headers):
+            await document(b"", status="401 Unauthorized")(exchange)
+        elif issuer.discovery and exchange.target == "/jwks.json":
+            found = {"issuer": issuer.issuer, "jwks_uri": f"http://127.0.0.1:{server.port}/keys"}
+            await document(json.dumps(found).encode())(exchange)
+        else:
+            await document(key_set(name))(exchange)
 
     async with serving(serve) as server:
-        rig = Running(config, server.url)
+        rig = Running(config, server.url, token_file)
         await rig.keys.start()
         try:
             await eventually(lambda: bool(rig.results), "the first key set")
