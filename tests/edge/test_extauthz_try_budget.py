@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Awaitable
 
 import pytest
 
@@ -130,3 +131,23 @@ async def test_a_flood_of_forged_tokens_without_kid_costs_as_much_as_one_with_ki
     assert await reasons(checks, tokens("third", 1)) == {"overloaded": 1}
     ticks.now += 1
     assert await reasons(checks, tokens("third", 1)) == {"ok": 1}
+
+
+async def test_a_token_without_kid_waits_for_one_fetch() -> None:
+    """Its key may be new; where it is not, the token is token_key_unknown."""
+    asked: list[tuple[int, str | None]] = []
+
+    class Rotating:
+        def refresh_for(self, index: int, kid: str | None) -> Awaitable[bool]:
+            asked.append((index, kid))
+            return self._fetch()
+
+        async def _fetch(self) -> bool:
+            checks.swap(snapshot(issuers=(issuer(kid=False),)))
+            return True
+
+    old = parse_key_set(jwks(jwk(rsa_key("old"))), algorithms=RS256, fetched_at=clock.steady())
+    checks = service(snapshot(issuers=(Issuer("keys", RS256, keys=old),)), Rotating())
+    assert await reasons(checks, tokens("second", 1)) == {"ok": 1}
+    assert await reasons(checks, tokens("forged", 1)) == {"token_key_unknown": 1}
+    assert asked == [(0, None), (0, None)]
