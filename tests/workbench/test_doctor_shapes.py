@@ -79,6 +79,7 @@ PARTS: dict[str, Any] = {
     "an LDS file": {"version_info": "0", "resources": [{"@type": TYPES + "x.Listener", **INGRESS}]},
     "?resource=static_listeners": dump({"listener": INGRESS}),
     "?resource=dynamic_listeners": dump({"name": "i", "active_state": {"listener": INGRESS}}),
+    "the listener for Envoy's pages": [INGRESS, STATS],
     "dynamic listeners only": dump(
         {"dynamic_listeners": [{"active_state": {"listener": INGRESS}}]}
     ),

@@ -14,6 +14,7 @@ from sidecar.workbench.doctor.listeners import (
     astray,
     forwards,
     is_checked,
+    is_for_pages,
     is_stats,
     named_clusters,
     only_answers,
@@ -158,7 +159,8 @@ def _problems(source: Source, context: Context) -> Iterator[Problem]:
 
 
 def _listener(listener: Part, source: Source, context: Context) -> Iterator[Problem]:
-    if is_stats(listener, context):
+    unknown = source.partial and source.admin is None  # where the admin interface is
+    if is_stats(listener, context) or (unknown and is_for_pages(listener, context)):
         yield from walk(listener, "StatsListener", context)
         return
     if only_answers(listener, context):

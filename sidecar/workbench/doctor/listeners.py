@@ -45,12 +45,15 @@ def is_stats(listener: Part, context: Context) -> bool:
     return not is_checked(listener) and bool(clusters) and clusters <= context.admin
 
 
+def is_for_pages(listener: Part, context: Context) -> bool:
+    """Say whether a listener has only the paths of Envoy's own pages, wherever it leads."""
+    paths = [route.get("match", "path") for route in routes(listener, context)]
+    return bool(paths) and PAGES.issuperset(map(str, paths)) and not is_checked(listener)
+
+
 def astray(listener: Part, context: Context, admin: str | None) -> Iterator[Problem]:
     """Yield that a listener for Envoy's pages leads to an address where Envoy's admin is not."""
-    found = list(routes(listener, context))
-    if admin is None or not found or is_checked(listener) or is_stats(listener, context):
-        return
-    if not all(route.get("match", "path") in PAGES for route in found):
+    if admin is None or not is_for_pages(listener, context) or is_stats(listener, context):
         return
     for name in dict.fromkeys(_clusters(listener, context)):
         if name in context.clusters:
