@@ -35,6 +35,7 @@ def snapshot(config: Config) -> Snapshot:
         leeway=zervi.leeway,
         max_stale=zervi.jwks.max_stale,
         cache_ttl=zervi.token_cache.max_ttl,
+        candidate=config.shadow,
     )
 
 

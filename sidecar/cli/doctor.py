@@ -108,4 +108,5 @@ def _wanted(config: "Config") -> "Wanted":
         tuple(address for address in own if address is not None),
         config.settings.policy.cors_preflight == "forward",
         config.settings.policy.encoded.slash is not None,
+        config.policy.names_callers,
     )

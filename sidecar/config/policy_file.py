@@ -7,11 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from sidecar.config.addresses import check_host
 from sidecar.config.headers import method
+from sidecar.config.requirements import (
+    MAX_CALLERS,
+    NO_OWNER,
+    AuthRequired,
+    Conditions,
+    Owner,
+    OwnerKind,
+    Wanted,
+    caller,
+)
 from sidecar.core.paths.upstreams import GENERIC
+from sidecar.core.routes.conditions import Condition
 from sidecar.core.routes.patterns import MAX_NAME, default_name
 from sidecar.core.routes.problems import NAME, PORT
 from sidecar.core.routes.route import normalise_route_host
@@ -26,7 +37,7 @@ from sidecar.core.routes.table import (
 )
 from sidecar.documents.document import Document
 from sidecar.documents.findings import BadValueError, Finding, Place, Problem, quoted
-from sidecar.documents.kinds import Choice, Flag, List, Notes, RefusedError, Text
+from sidecar.documents.kinds import Choice, List, Notes, RefusedError, Text
 from sidecar.documents.located import located
 from sidecar.documents.schema import Section, read_section
 from sidecar.documents.untyped import at, mapping, sequence
@@ -69,19 +80,23 @@ class RouteEntry:
 
     path: Annotated[str, Text()]
     target: Annotated[str, Text()] = ""
-    auth_required: Annotated[bool, Flag()] = True
+    auth_required: Annotated[bool | Literal["optional"], AuthRequired()] = True
     permissions: Annotated[tuple[str, ...], _TEXTS] = ()
     name: Annotated[str, Text(_name)] = ""
     methods: Annotated[tuple[str, ...], List(Text(method), min_items=1, unique=True)] = ()
     hosts: Annotated[tuple[str, ...], List(Text(_host), min_items=1, unique=True)] = ()
     any_permissions: Annotated[tuple[str, ...], _TEXTS] = ()
     roles: Annotated[tuple[str, ...], _TEXTS] = ()
-    owner: Annotated[str, Text()] = ""
+    owner: Annotated[Owner, OwnerKind()] = NO_OWNER
     owner_unless: Annotated[tuple[str, ...], _TEXTS] = ()
     principals: Annotated[
         tuple[str, ...], List(Choice(("user", "service")), min_items=1, unique=True)
     ] = ("user",)
     issuers: Annotated[tuple[str, ...], _TEXTS] = ()
+    claims: Annotated[tuple[Wanted, ...], Conditions()] = ()
+    callers: Annotated[
+        tuple[str, ...], List(Text(caller), min_items=1, max_items=MAX_CALLERS, unique=True)
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +186,8 @@ def compile_document(
     for index, entry in entries.items():
         try:
             routes.append(_route(index, names[index], entry))
-        except BadValueError as wrong:
-            problems.append(Problem((*ROUTES, index, "owner"), "route", str(wrong), wrong.help))
+        except RouteKeyError as wrong:
+            problems.append(Problem((*ROUTES, index, wrong.key), "route", str(wrong), wrong.help))
     try:
         policy = compile_policy(
             routes,
@@ -228,11 +243,15 @@ def _route(index: int, name: str, entry: RouteEntry) -> Route:
         target=entry.target,
         methods=_set(entry.methods),
         hosts=_set(entry.hosts),
-        public=not entry.auth_required,
+        public=entry.auth_required is False,
+        optional=entry.auth_required == "optional",
         permissions=entry.permissions,
         any_permissions=entry.any_permissions,
         roles=entry.roles,
         owner=_owner(entry),
+        owner_claim=entry.owner.claim,
+        claims=_conditions(entry),
+        callers=_set(entry.callers),
         owner_unless=entry.owner_unless,
         principals=_set(entry.principals),
         issuers=_set(entry.issuers),
@@ -247,23 +266,49 @@ def _set(items: tuple[str, ...]) -> frozenset[str]:
 
 def _owner(entry: RouteEntry) -> int | None:
     """Return the index of the owner's segment; 0 for an invalid path, which compiling reports."""
-    if not entry.owner:
+    name = entry.owner.segment
+    if not name:
         return None
+    return _index(entry.path, name, "`owner` is", "owner", "`owner: user_id`")
+
+
+def _conditions(entry: RouteEntry) -> tuple[Condition, ...]:
+    """Return what the claims must be, with the indexes of the path's segments."""
+    return tuple(
+        Condition(
+            wanted.claim,
+            frozenset(wanted.texts),
+            frozenset(wanted.flags),
+            tuple(
+                _index(entry.path, name, f"`claims.{wanted.claim[0]}` names", "claims", "")
+                for name in wanted.names
+            ),
+        )
+        for wanted in entry.claims
+    )
+
+
+def _index(path: str, name: str, what: str, key: str, example: str) -> int:
     try:
-        names = parse_pattern(entry.path).names
+        names = parse_pattern(path).names
     except ValueError:
         return 0
-    if entry.owner not in names:
-        known = [f"{{{name}}}" for name in names]
-        hint = (
-            f"the path has {', '.join(known)}"
-            if known
-            else "such as /users/{user_id} and `owner: user_id`"
-        )
-        raise BadValueError(
-            f"`owner` is {quoted(entry.owner)}, which is not a {{name}} in the path", hint
-        )
-    return names[entry.owner]
+    if name not in names:
+        known = [f"{{{each}}}" for each in names]
+        hint = f"the path has {', '.join(known)}" if known else ""
+        if not known and example:
+            hint = f"such as /users/{{user_id}} and {example}"
+        message = f"{what} {quoted(name)}, which is not a {{name}} in the path"
+        raise RouteKeyError(key, message, hint)
+    return names[name]
+
+
+class RouteKeyError(BadValueError):
+    """One key of a route does not fit its path."""
+
+    def __init__(self, key: str, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.key = key
 
 
 def _located(problem: RouteProblem, entry: RouteEntry) -> Problem:

@@ -271,9 +271,17 @@ def _decide_route(
         if trace:
             trace.check("public", True, "this route needs no token")
         return Allow(Reason.PUBLIC, route)
+    if route.callers and request.peer not in route.callers:
+        if trace:
+            trace.check("callers", False, f"{Reason.WRONG_CALLER}: {request.peer or 'no identity'}")
+        return Deny(Reason.WRONG_CALLER, route)
     try:
         entry = _authenticate(method, request, snapshot, verified, now, steady, trace, tries)
     except TokenError as error:
+        if route.optional and error.reason is Reason.TOKEN_MISSING:
+            if trace:
+                trace.check("public", True, "this route needs no token, and the request has none")
+            return Allow(Reason.PUBLIC, route)
         if trace:
             trace.refused(error)
         return Deny(error.reason, route, needs=error.needs, detail=error.detail, facts=error.facts)

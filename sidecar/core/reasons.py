@@ -39,6 +39,8 @@ class Reason(StrEnum):
     NOT_OWNER = "not_owner"
     WRONG_PRINCIPAL_KIND = "wrong_principal_kind"
     WRONG_ISSUER = "wrong_issuer"
+    CLAIM_DENIED = "claim_denied"
+    WRONG_CALLER = "wrong_caller"
 
     NOT_READY = "not_ready"
     OVERLOADED = "overloaded"

@@ -19,7 +19,8 @@ class Request(NamedTuple):
     ``target`` is the request's target as it arrived: path and query. ``headers`` maps a lower-case
     name to its values in the order of arrival; pseudo-headers are left out. ``raw_headers``
     says that the bytes are the client's own (``encode_raw_headers``); otherwise Envoy has replaced
-    each byte that is not UTF-8 by ``!``.
+    each byte that is not UTF-8 by ``!``. ``peer`` is the identity in the certificate of Envoy's
+    peer (``source.principal``), which Envoy has verified; empty without one.
     """
 
     method: str
@@ -27,3 +28,4 @@ class Request(NamedTuple):
     target: bytes
     headers: Mapping[str, Sequence[bytes]]
     raw_headers: bool
+    peer: str = ""

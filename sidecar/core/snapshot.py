@@ -11,7 +11,8 @@ from sidecar.core.tokens.principal import IdentityHeaders
 class Snapshot(NamedTuple):
     """Policy and issuers at one moment; immutable, replaced as a whole.
 
-    ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds.
+    ``candidate`` is a policy that only the shadow applies: what it reads of tokens and peers is
+    read too. ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds.
     """
 
     policy: Policy
@@ -21,3 +22,10 @@ class Snapshot(NamedTuple):
     leeway: float = 30.0
     max_stale: float = 86400.0
     cache_ttl: float = 300.0
+    candidate: Policy | None = None
+
+    @property
+    def names_callers(self) -> bool:
+        """Whether a decision may depend on the peer's certificate."""
+        other = self.candidate
+        return self.policy.names_callers or (other is not None and other.names_callers)

@@ -62,8 +62,8 @@ def read_outline(message: bytes) -> AttributeContextOutline:
         raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST) from None
 
 
-def open_envelope(attributes: AttributeContextOutline) -> Envelope:
-    """Read the request that a CheckRequest is about.
+def open_envelope(attributes: AttributeContextOutline, *, with_peer: bool = False) -> Envelope:
+    """Read the request that a CheckRequest is about, with the peer's identity only on demand.
 
     Raises MalformedCheckError; ``decide`` checks the request itself.
     """
@@ -90,7 +90,8 @@ def open_envelope(attributes: AttributeContextOutline) -> Envelope:
     else:
         raise MalformedCheckError(CheckProblem.NO_HTTP_ATTRIBUTES)
     ids = headers.pop("x-request-id", [])
-    return Envelope(Request(http.method, http.host, target, headers, raw_headers), ids)
+    peer = principal_of(attributes.source) if with_peer else ""
+    return Envelope(Request(http.method, http.host, target, headers, raw_headers, peer), ids)
 
 
 def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
@@ -109,6 +110,17 @@ def _add_raw(header_map: bytes, headers: dict[str, list[bytes]]) -> None:
     for entry in entries[:]:  # iterating over a copy takes less time
         value = entry.raw_value or entry.value.encode()
         headers.setdefault(entry.key.lower(), []).append(value)
+
+
+def principal_of(source: bytes) -> str:
+    """Return the identity in a Peer's verified certificate: first URI, DNS name, or subject.
+
+    Empty without one. Raises MalformedCheckError.
+    """
+    try:
+        return AttributeContext.Peer.FromString(source).principal
+    except DecodeError:
+        raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST) from None
 
 
 def peer_info(message: bytes) -> PeerInfo:

@@ -41,6 +41,9 @@ def of_token(verified: Verified) -> tuple[int, list[Part]]:
             size += length
         else:
             parts.append(value)
+    for _, kept in principal.claims:
+        texts = kept if isinstance(kept, tuple) else (kept,)
+        size += sum([_PAIR + len(text) for text in texts if isinstance(text, str)]) + _PAIR
     return size + _PAIR * len(verified.identity), parts
 
 

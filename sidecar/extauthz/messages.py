@@ -67,6 +67,14 @@ _TEXTS: Mapping[tuple[int, str], Mapping[Reason, tuple[str, str]]] = {
         Reason.NOT_OWNER: ("only the owner may do this", "只有资源所有者可以执行此操作"),
         Reason.WRONG_PRINCIPAL_KIND: ("only for a {needs} token", "仅接受{needs}令牌"),
         Reason.WRONG_ISSUER: ("only for tokens issued by {needs}", "仅限由 {needs} 签发的令牌"),
+        Reason.CLAIM_DENIED: (
+            "the token's claim {needs} does not allow this",
+            "令牌中的声明 {needs} 不满足访问要求",
+        ),
+        Reason.WRONG_CALLER: (
+            "this service is not allowed to call this path",
+            "调用方服务无权访问该路径",
+        ),
     },
     (503, "AUTH_UNAVAILABLE"): {
         Reason.NOT_READY: (

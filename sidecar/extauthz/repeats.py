@@ -13,7 +13,7 @@ from sidecar.core.decision import Allow
 from sidecar.core.request import Request
 from sidecar.extauthz import memory
 from sidecar.extauthz.bounds import MalformedCheckError
-from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
+from sidecar.extauthz.envelope import Envelope, open_envelope, principal_of, read_outline
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerationCache
 
 MAX_REMEMBERED = 500  # requests
@@ -30,6 +30,7 @@ _BEGINNING = (
     (0x12, True),  # http
     (0x0A, False),  # id, of Envoy's stream
 )
+_SOURCE = 0x0A  # inside attributes; the same tag inside the request is the time
 _SHORT = 0x7F  # the largest varint of one byte
 
 _HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
@@ -38,11 +39,12 @@ _ID_BYTES = 36  # a UUID, as Envoy makes them for x-request-id
 # Its entry in a HeaderMap up to its value, in protobuf's wire format.
 _BEFORE_ID = b"\x0a\x34\x0a\x0cx-request-id\x1a\x24"
 
-RepeatKey = tuple[bytes, bytes, tuple[int, ...]]
-"""The bytes before the id (without the beginning), those after it, and the entered fields' ends."""
+RepeatKey = tuple[bytes, bytes, tuple[int, ...], str]
+"""The bytes before the id (without the beginning), those after it, the entered fields' ends, and
+the peer's identity where a route depends on it."""
 
 
-def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
+def identify(message: bytes, *, with_peer: bool = False) -> tuple[RepeatKey, bytes] | None:
     """Return the key of a request, and its id: the bytes after the last match of its entry's start.
 
     None without an id, for a large request, and for a message that Envoy would not send.
@@ -55,7 +57,8 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     if start < len(_BEFORE_ID) or end > size:
         return None
     position = 0
-    ends = []
+    ends: list[int] = []
+    peer = ""
     for tag, entered in _BEGINNING:
         if message[position] == tag:
             length = message[position + 1]
@@ -69,12 +72,14 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
             if entered:
                 ends.append(size - position - length)
             else:
+                if with_peer and tag == _SOURCE and len(ends) == 1:
+                    peer = principal_of(message[position : position + length])
                 position += length
             if position > start:
                 return None
         elif entered:
             return None
-    return (message[position:start], message[end:], tuple(ends)), message[start:end]
+    return (message[position:start], message[end:], tuple(ends), peer), message[start:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
 
     The token counts in full: this may be the only reference to it.
     """
-    before, after, _ = key
+    before, after, _, _ = key
     read = len(before) + len(after) + _HEADER_BYTES * len(repeat.request.headers)
     size = memory.PLACE + len(before) + len(after) + read
     size += len(repeat.before_id) + len(repeat.after_id)
@@ -124,7 +129,7 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
         if self._met.get(mark) is None:
             self._met.put(mark, True)
             return
-        _, after, ends = key
+        _, after, ends, _ = key
         # The id is inside every entered field. Otherwise the skipped bytes may matter, for protobuf
         # merges fields that are repeated.
         if not 0 <= ends[0] <= ends[1] <= ends[2] <= len(after):
@@ -132,7 +137,8 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
         end = len(message) - len(after)
         other = message[: end - _ID_BYTES] + self._unguessable + message[end:]
         try:
-            read = open_envelope(read_outline(other))
+            with_peer = envelope.request.peer != ""
+            read = open_envelope(read_outline(other), with_peer=with_peer)
         except MalformedCheckError:
             return
         if read != (envelope.request, [self._unguessable]):

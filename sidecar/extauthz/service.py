@@ -123,6 +123,7 @@ class CheckService:
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; answers of the old one are dropped."""
         self._snapshot = snapshot
+        self._with_peer = snapshot.names_callers
         self._responder = self._responder.under(snapshot.policy)
         self._answers: SizedTwoGenerationCache[tuple[object, ...], bytes] = SizedTwoGenerationCache(
             self._settings.cached_tokens, memory.ANSWERS, size_of_answer
@@ -167,7 +168,7 @@ class CheckService:
         started = time.monotonic()
         key = None
         try:
-            identified = identify(message)
+            identified = identify(message, with_peer=self._with_peer)
             if identified is not None and (deadline is None or started < deadline):
                 key, own_id = identified
                 answer = self._repeat(message, started, key, own_id)
@@ -200,7 +201,7 @@ class CheckService:
     def _judge(self, check: CheckInProgress, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
         try:
             try:
-                envelope = open_envelope(read_outline(check.message))
+                envelope = open_envelope(read_outline(check.message), with_peer=self._with_peer)
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,)))

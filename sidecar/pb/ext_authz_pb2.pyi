@@ -17,10 +17,12 @@ class CheckRequest(_message.Message):
 class AttributeContext(_message.Message):
     __slots__ = ("source", "destination", "request", "context_extensions")
     class Peer(_message.Message):
-        __slots__ = ("address",)
+        __slots__ = ("address", "principal")
         ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
         address: Address
-        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ...) -> None: ...
+        principal: str
+        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[str] = ...) -> None: ...
     class Request(_message.Message):
         __slots__ = ("http",)
         HTTP_FIELD_NUMBER: _ClassVar[int]

@@ -6,13 +6,17 @@ from sidecar.core.routes.route import Route
 def is_as_strict(route: Route, other: Route) -> bool:
     """Return whether ``other`` allows every principal that ``route`` allows."""
     if other.public or route.public:
-        return other.public
+        return other.public or other.optional
+    if route.optional and not other.optional:
+        return False
     held = {*route.permissions}
     owner = other.owner is None or not held.isdisjoint(other.owner_unless)
-    if route.owner == other.owner:
+    if route.owner == other.owner and route.owner_claim == other.owner_claim:
         owner = owner or {*route.owner_unless} <= {*other.owner_unless}
     return (
         owner
+        and {*other.claims} <= {*route.claims}
+        and (not other.callers or (bool(route.callers) and route.callers <= other.callers))
         and route.principals <= other.principals
         and (not other.issuers or (bool(route.issuers) and route.issuers <= other.issuers))
         and {*other.permissions} <= held

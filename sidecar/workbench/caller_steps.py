@@ -27,6 +27,7 @@ _FIELD_OF = {  # what a requirement depends on
     "any_permissions": CallerField.HELD,
     "roles": CallerField.HELD,
     "owner": CallerField.HELD,
+    "claims": CallerField.CLAIMS,
 }
 
 
@@ -79,6 +80,7 @@ def requirements(
         roles=(),
         owner=None,
         owner_unless=(),
+        claims=(),
     )
     owner = "" if route.owner is None else _owner(principal, route, route.owner, segments)
     for keys, wanted in (
@@ -87,7 +89,8 @@ def requirements(
         (("permissions",), "all of " + ", ".join(route.permissions)),
         (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
         (("roles",), "any of " + ", ".join(route.roles)),
-        (("owner", "owner_unless"), owner),
+        (("claims",), _conditions(principal, route, segments)),
+        (("owner", "owner_unless", "owner_claim"), owner),
     ):
         given = {key: getattr(route, key) for key in keys}
         if given[keys[0]] in ((), None, frozenset()):
@@ -109,12 +112,31 @@ def requirements(
             yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
 
 
+def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -> str:
+    """Return each condition on a claim, and the claim's value."""
+    said = []
+    for each in route.claims:
+        captured = [route.captured(index, segments) or "" for index in each.segments]
+        wanted = sorted({*each.texts, *captured, *(str(flag).lower() for flag in each.flags)})
+        value = principal.claim(each.claim)
+        held = ", ".join(value) if isinstance(value, tuple) else str(value)
+        if isinstance(value, bool):
+            held = held.lower()
+        said.append(
+            f"{each.name} {' or '.join(wanted)}, it is {'not set' if value is None else held}"
+        )
+    return one_line("; ".join(said))
+
+
 def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> str:
     """Return who the owner is, and whether the caller is."""
     segment = route.captured(index, segments)
     if not segment:
         return "the owner's segment is empty in this reading of the path, so it has no owner"
-    text = f"the owner is {segment}, the caller is {principal.subject}"
+    caller = principal.subject
+    if route.owner_claim:
+        caller = f"{principal.claim(route.owner_claim)} by the claim {'.'.join(route.owner_claim)}"
+    text = f"the owner is {segment}, the caller is {caller}"
     if principal.kind is Kind.SERVICE:
         text += ", a service, which never owns a path"
     if route.owner_unless:

@@ -26,6 +26,8 @@ _REFUSED_BY = {
     Reason.WRONG_ISSUER: "issuers",
     Reason.ROLE_DENIED: "roles",
     Reason.NOT_OWNER: "owner",
+    Reason.CLAIM_DENIED: "claims",
+    Reason.WRONG_CALLER: "callers",
 }
 
 
@@ -95,7 +97,7 @@ def sides(route: Route) -> Iterator[str]:
     yield TOKEN
     if len(route.principals) == 1 and route.principals != {"user"}:
         yield "principals"
-    for name in ("issuers", "permissions", "any_permissions", "roles"):
+    for name in ("issuers", "permissions", "any_permissions", "roles", "claims", "callers"):
         if getattr(route, name):
             yield name
     if route.owner is not None:

@@ -12,7 +12,7 @@ def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:
     engine = explainer.engine
     headers = {"x-request-id": (logged.decision_id.encode("utf-8", "replace"),)}
     request = logged.request._replace(headers=headers)
-    explanation = explainer.explain(request, logged.principal, logged.lacks)
+    explanation = explainer.explain(request, logged.principal, logged.lacks | {CallerField.CLAIMS})
     new = rejudge(logged, engine.snapshot, engine.now)
     verdict = new is not None and new.reason == explanation.judged.decision.reason
     steps = explanation.steps
@@ -44,7 +44,8 @@ def _why_not(logged: Logged, new: New | None) -> str:
         return "logs contain no token, so nothing shows whether the token is valid today"
     if logged.principal is None:
         return "this log is not enough to judge: the caller was not authenticated"
-    missing = ", ".join(part for part in CallerField if part in logged.lacks)
+    lacks = logged.lacks or {CallerField.CLAIMS}
+    missing = ", ".join(part for part in CallerField if part in lacks)
     hint = " (log.replayable)" if CallerField.HELD in logged.lacks else ""
     return f"this log is not enough to judge: it does not contain the caller's {missing}{hint}"
 

@@ -33,6 +33,7 @@ class CallerField(StrEnum):
     KIND = "kind"
     ISSUER = "issuer"
     HELD = "roles and permissions"
+    CLAIMS = "claims"
 
 
 class Logged(NamedTuple):
@@ -150,6 +151,7 @@ def _principal(entry: Mapping[str, Any]) -> tuple[Principal | None, frozenset[Ca
     if kind and issuer and roles is not None and permissions is not None:
         return principal, _NOTHING
     known = {
+        CallerField.CLAIMS: True,  # never in a log, and a few routes read them: see rejudge
         CallerField.KIND: kind is not None,
         CallerField.ISSUER: issuer != "",
         CallerField.HELD: roles is not None and permissions is not None,

@@ -32,6 +32,8 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
     if not isinstance(decision, Allow | Deny):
         return None
     new = New(isinstance(decision, Allow), decision.reason, decision.route)
+    if of_claims(decision) or decision.reason is Reason.WRONG_CALLER:
+        return None  # no log has claims, or the identity in the peer's certificate
     if decision.reason in UNASKED:
         return new
     if logged.principal is None:
@@ -44,6 +46,14 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
     ):
         return None
     return new
+
+
+def of_claims(decision: Allow | Deny) -> bool:
+    """Say whether a decision depends on claims that no log has."""
+    reads_owner = decision.route is not None and decision.route.owner_claim != ()
+    return decision.reason is Reason.CLAIM_DENIED or (
+        decision.reason is Reason.NOT_OWNER and reads_owner
+    )
 
 
 def _deciding(route: Route, reason: Reason) -> Iterator[CallerField]:

@@ -11,6 +11,7 @@ import pytest
 from sidecar.config.claims import IssuerClaims
 from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry
+from sidecar.config.requirements import Owner
 from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.documents.kinds import Duration, Integer, Kind, List, Notes
 from sidecar.documents.schema import Section, keys_of, section_in
@@ -28,7 +29,9 @@ WORDS = {
     "permissions": ("none", ()),
     "any_permissions": ("none", ()),
     "roles": ("none", ()),
-    "owner": ("none", ""),
+    "owner": ("none", Owner()),
+    "claims": ("none", ()),
+    "callers": ("every one", ()),
     "owner_unless": ("none", ()),
     "issuers": ("every one", ()),
     "target": ('`""`', ""),

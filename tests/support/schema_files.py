@@ -11,6 +11,13 @@ from typing import Any
 from sidecar.config.claims import ManyClaim, OneClaim, SplitSection
 from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry, RouteFile
+from sidecar.config.requirements import (
+    MAX_VALUES,
+    AuthRequired,
+    Conditions,
+    OwnerKind,
+    OwnerSection,
+)
 from sidecar.core.tokens.claims import MAX_STEPS
 from sidecar.documents.kinds import (
     Choice,
@@ -86,6 +93,15 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
         case ManyClaim():
             split = section(SplitSection, "", Page(""))
             return {"anyOf": [*schema_of(OneClaim(), name, page)["anyOf"], split]}
+        case AuthRequired():
+            return {"enum": [True, False, "optional"]}
+        case OwnerKind():
+            return {"anyOf": [{"type": "string"}, section(OwnerSection, "", Page(""))]}
+        case Conditions():
+            value = {"type": ["string", "boolean", "integer"]}
+            values = {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES}
+            claim = {"anyOf": [value, values, {"type": "object", "minProperties": 1}]}
+            return {"type": "object", "additionalProperties": claim, "minProperties": 1}
         case Section(of):
             return section(of, name, page)
         case Choice(words):

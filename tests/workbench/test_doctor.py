@@ -305,3 +305,43 @@ def test_encoded_slashes_must_be_kept_where_the_policy_says_so_and_nowhere_else(
     for other in (ENVOY, redirecting, absent):
         code, findings = doctor.run(other)
         assert (code, [finding["code"] for finding in findings]) == (1, ["escaped-slashes"])
+
+
+TLS = {
+    "name": "envoy.transport_sockets.tls",
+    "typed_config": {
+        "@type": "type.googleapis.com/"
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": True,
+        "common_tls_context": {"validation_context": {"trusted_ca": {"filename": "/ca.pem"}}},
+    },
+}
+
+
+def test_callers_need_a_listener_that_validates_each_clients_certificate(doctor: Doctor) -> None:
+    routes = doctor.config.with_name("routes.yaml")
+    document = yaml.safe_load(ENVOY)
+    (listener, *_) = document["static_resources"]["listeners"]
+    (chain,) = listener["filter_chains"]
+
+    def errors(change: dict[str, Any] | None) -> list[str]:
+        chain.pop("transport_socket", None)
+        if change is not None:
+            chain["transport_socket"] = deepcopy(TLS)
+            chain["transport_socket"]["typed_config"].update(change)
+        _, findings = doctor.run(yaml.safe_dump(document))
+        return [each["code"] for each in findings if each["severity"] == "error"]
+
+    assert errors(None) == []
+    routes.write_text('api_gateway: {routes: [{path: /x, callers: ["spiffe://d/a"]}]}\n')
+    assert errors({}) == []
+    assert errors(None) == ["callers"]
+    assert errors({"require_client_certificate": False}) == ["callers"]
+    assert errors({"common_tls_context": {}}) == ["callers"]
+    not_checked = {
+        "trusted_ca": {"filename": "/ca.pem"},
+        "trust_chain_verification": "ACCEPT_UNTRUSTED",
+    }
+    assert errors({"common_tls_context": {"validation_context": not_checked}}) == ["callers"]
+    by_sds = {"validation_context_sds_secret_config": {"name": "ca"}}
+    assert errors({"common_tls_context": by_sds}) == []

@@ -65,6 +65,22 @@ def _check_public(route: Route) -> Iterator[RouteProblem]:
         "roles": bool(route.roles),
         "owner": route.owner is not None,
         "owner_unless": bool(route.owner_unless),
+        "claims": bool(route.claims),
+        "callers": bool(route.callers),
+    }
+    if route.optional:
+        yield from (
+            RouteProblem(
+                route.index,
+                key,
+                f"a route with auth_required: optional cannot require {key}: a request without a "
+                "token passes",
+                f"remove auth_required: optional, or {key}",
+            )
+            for key, required in requirements.items()
+            if required
+        )
+    requirements |= {
         "issuers": bool(route.issuers),
         "principals": route.principals != {"user"},
     }

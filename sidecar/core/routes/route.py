@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sidecar.core.routes.conditions import Condition, Steps
 from sidecar.core.routes.segments import Mixed
 
 
@@ -14,9 +15,11 @@ class Route:
 
     ``methods`` and ``hosts`` empty mean every one. ``hosts`` has names, and ``*.`` with a name for
     every name below it, as the domains of Envoy's virtual hosts. ``owner`` is the index of the
-    path's segment that must be the principal's subject, None where there is no owner. ``mixed`` has
-    the segments that are a name between literals, with their index, where a requirement reads them;
-    ``compile_policy`` fills it in.
+    path's segment that must be the principal's subject, or the claim ``owner_claim``; None where
+    there is no owner. ``optional`` admits a request without a credential as a public route does.
+    ``callers`` are identities in the certificate of Envoy's peer, of which one is needed.
+    ``mixed`` has the segments that are a name between literals, with their index, where a
+    requirement reads them; ``compile_policy`` fills it in.
     """
 
     index: int
@@ -33,6 +36,10 @@ class Route:
     owner_unless: tuple[str, ...] = ()
     principals: frozenset[str] = frozenset({"user"})
     issuers: frozenset[str] = frozenset()
+    optional: bool = False
+    owner_claim: Steps = ()
+    claims: tuple[Condition, ...] = ()
+    callers: frozenset[str] = frozenset()
     mixed: tuple[tuple[int, Mixed], ...] = ()
 
     def captured(self, index: int, segments: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.escapes import KEPT
 from sidecar.core.paths.fold import fold
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS, Upstream
+from sidecar.core.routes.conditions import Steps
 from sidecar.core.routes.neighbours import Neighbours
 from sidecar.core.routes.nodes import Node, insert, place_of
 from sidecar.core.routes.patterns import Pattern, default_name, parse_pattern
@@ -65,7 +66,8 @@ class Policy:
     """The compiled route table, and the settings of all routes.
 
     ``digest`` names the table's content. ``encoded`` are keys of ``KEPT``; ``accepted`` is what it
-    and ``allow_paths`` let ``paths.canonicalise`` accept.
+    and ``allow_paths`` let ``paths.canonicalise`` accept. ``claims`` are those that requirements
+    read; ``names_callers`` says that some route depends on the peer's certificate.
     ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
     can match another route. ``names_hosts`` says whether any route is for certain hosts.
     """
@@ -77,6 +79,8 @@ class Policy:
     allow_paths: frozenset[str]
     encoded: frozenset[str]
     accepted: frozenset[str]
+    claims: tuple[Steps, ...]
+    names_callers: bool
     upstream: str
     neighbours: Neighbours | None = field(repr=False)
     _root: Node = field(repr=False)
@@ -240,6 +244,8 @@ def compile_policy(
         ignore_case=ignore_case,
         allow_paths=allow_paths,
         encoded=encoded,
+        claims=tuple(sorted({claim for route in routes for claim in _claims_of(route)})),
+        names_callers=any(route.callers for route in routes),
         accepted=allow_paths | {KEPT[name] for name in encoded},
         upstream=upstream,
         neighbours=neighbours,
@@ -251,6 +257,13 @@ def compile_policy(
     )
 
 
+def _claims_of(route: Route) -> Iterator[Steps]:
+    """Yield the claims that a route's requirements read."""
+    yield from (each.claim for each in route.claims)
+    if route.owner_claim:
+        yield route.owner_claim
+
+
 def _unnamed(suffix: str, hosts: frozenset[str]) -> str:
     """Return a host with this suffix that no route names."""
     return next(host for n in count(1) if (host := "_" * n + suffix) not in hosts)
@@ -258,10 +271,11 @@ def _unnamed(suffix: str, hosts: frozenset[str]) -> str:
 
 def _with_captures(route: Route, pattern: Pattern) -> Route:
     """Return the route with the literals around what its requirements read in the path."""
+    read = {route.owner, *(index for each in route.claims for index in each.segments)}
     mixed = tuple(
         (index, segment)
         for index, segment in enumerate(pattern.segments)
-        if index == route.owner and isinstance(segment, Mixed)
+        if index in read and isinstance(segment, Mixed)
     )
     return replace(route, mixed=mixed) if mixed else route
 

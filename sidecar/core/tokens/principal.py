@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sidecar.core.reasons import Reason
+from sidecar.core.routes.conditions import Kept, Steps, keep
 from sidecar.core.routes.route import Route
 from sidecar.core.tokens.claims import Claim, Split, as_text, first, single, texts
 from sidecar.core.tokens.errors import TokenError
@@ -61,6 +62,11 @@ class Principal(NamedTuple):
     granted: frozenset[str] = frozenset()
     patterns: Patterns | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    claims: tuple[tuple[Steps, Kept], ...] = ()
+
+    def claim(self, steps: Steps) -> Kept | None:
+        """Return a claim that the policy names, None if the token has none that can be compared."""
+        return next((value for name, value in self.claims if name == steps), None)
 
 
 class IdentityHeaders(NamedTuple):
@@ -97,12 +103,15 @@ class Refusal(NamedTuple):
     any_of: bool = True
 
 
-def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
+def principal_from_claims(
+    claims: Mapping[str, Any], issuer: Issuer, wanted: tuple[Steps, ...] = ()
+) -> Principal:
     """Return the principal of a verified token's claims.
 
     A token with ``service_id`` is a service's, whatever else it carries; it has no username or
     email. A role that the issuer cannot grant is dropped and grants nothing; permissions are
-    limited last, including those from roles.
+    limited last, including those from roles. Of the claims only those of ``wanted`` are kept, which
+    the policy names.
 
     Raises TokenError(token_claims) without a valid subject, and if its roles or permissions do not
     fit into the identity headers.
@@ -131,7 +140,9 @@ def principal_from_claims(claims: Mapping[str, Any], issuer: Issuer) -> Principa
     permissions, granted = _shared(_union(parts))
     headers = _claim_headers(claims, names.headers) if names.headers else ()
     return Principal(
-        kind, subject, issuer.name, username, email, roles, permissions, granted, patterns, headers
+        *(kind, subject, issuer.name, username, email, roles, permissions, granted, patterns),
+        headers,
+        keep(claims, wanted) if wanted else (),
     )
 
 
@@ -162,10 +173,14 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
             return Refusal(Reason.PERMISSION_DENIED, any_of)
     if route.roles and not any(role in principal.roles for role in route.roles):
         return Refusal(Reason.ROLE_DENIED, route.roles)
+    for condition in route.claims:
+        captured = [route.captured(index, segments) for index in condition.segments]
+        if not condition.holds(principal.claim(condition.claim), captured):
+            return Refusal(Reason.CLAIM_DENIED, (condition.name,))
     if route.owner is not None and granted.isdisjoint(route.owner_unless):
-        owns = (
-            principal.kind is Kind.USER
-            and route.captured(route.owner, segments) == principal.subject
+        claim = route.owner_claim
+        owns = principal.kind is Kind.USER and route.captured(route.owner, segments) == (
+            principal.claim(claim) if claim else principal.subject
         )
         if not owns:
             return Refusal(Reason.NOT_OWNER, ())

@@ -157,7 +157,10 @@ def _verify(
         thumbprint = key.thumbprint
     if trace:
         trace.check("signature", True, "valid")
-    principal = principal_from_claims(claims, issuer)
+    wanted = snapshot.policy.claims
+    if snapshot.candidate is not None:
+        wanted += snapshot.candidate.claims
+    principal = principal_from_claims(claims, issuer, wanted)
     found = Verified(
         digest=digest,
         principal=principal,

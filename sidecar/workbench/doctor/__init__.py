@@ -6,6 +6,7 @@ from itertools import islice
 
 from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.workbench.doctor.allowlist import walk
+from sidecar.workbench.doctor.callers import unverified_callers
 from sidecar.workbench.doctor.context import Context, Wanted, error, info, warning
 from sidecar.workbench.doctor.document import Part, is_bounded, type_name
 from sidecar.workbench.doctor.encoded import kept_slashes
@@ -80,6 +81,9 @@ def _chosen(
         if EXT_AUTHZ in kinds_of(manager)
     ]
     yield from kept_slashes(found, asking, wanted)
+    for listener in source.listeners:
+        if any(manager in asking for manager in managers(listener)):
+            yield from unverified_callers(listener, wanted)
 
 
 def _unknown(source: Source, only: Collection[str]) -> Iterator[Problem]:

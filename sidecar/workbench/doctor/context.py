@@ -17,7 +17,7 @@ class Wanted(NamedTuple):
     ``address`` is ``listen.authz``, None without a configuration. ``headers`` are those that the
     sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are the
     sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``,
-    ``keeps_slashes`` is ``policy.encoded: {slash: segment}``.
+    ``keeps_slashes`` is ``policy.encoded: {slash: segment}``; ``names_callers``: some route does.
     """
 
     address: str | None
@@ -26,6 +26,7 @@ class Wanted(NamedTuple):
     own: tuple[str, ...] = ()
     forwards_preflights: bool = False
     keeps_slashes: bool = False
+    names_callers: bool = False
 
 
 @dataclass(frozen=True)
