@@ -43,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--header", action="append", default=[], metavar="K:V", help="a header; may be repeated"
     )
+    parser.add_argument(
+        "--peer", default="", metavar="ID", help="the caller's mesh identity (source.principal)"
+    )
     caller = parser.add_mutually_exclusive_group()
     caller.add_argument("--token", help="a complete token; - reads it from standard input")
     caller.add_argument("--claims", metavar="FILE|JSON", help="claims that count as verified")
@@ -135,7 +138,7 @@ def _asked(args: argparse.Namespace) -> "Request":
         if not colon or not name.strip():
             raise _CallError(f"--header takes NAME:VALUE, not {header!r}")
         headers.setdefault(name.strip(), []).append(value.strip())
-    return request_of(args.method, args.path, args.host, headers)
+    return request_of(args.method, args.path, args.host, headers, args.peer)
 
 
 def _caller(args: argparse.Namespace) -> "Caller":

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Final, Literal, NamedTuple
 
 from sidecar.core.routes.conditions import MAX_KEPT_TEXT, Steps
 from sidecar.core.tokens.claims import MAX_STEPS
 from sidecar.documents.findings import BadValueError, Place, quoted
-from sidecar.documents.kinds import Notes, Text
+from sidecar.documents.kinds import Flag, Notes, Text
 from sidecar.documents.schema import read_section
 
 MAX_CONDITIONS: Final = 16  # claims of one route: each costs time for each request
@@ -34,11 +35,13 @@ class AuthRequired:
 
     def read(self, value: object, place: Place, notes: Notes) -> bool | Literal["optional"]:
         """Read the key."""
-        if isinstance(value, bool):
-            return value
         if value == "optional":
             return "optional"
-        raise notes.wrong_type(value, place, "true, false or optional")
+        if isinstance(value, str) and get_close_matches(value.lower(), ["optional"]):
+            raise notes.refuse(
+                place, "bad-value", f"must be true, false or optional, not {quoted(value)}"
+            )
+        return Flag().read(value, place, notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ def check_message(request: Request) -> bytes:
     http = message.attributes.request.http
     http.method, http.host = request.method, request.host
     http.path = request.target.decode("utf-8", "replace").replace("\ufffd", "!")
+    message.attributes.source.principal = request.peer
     pseudo = ((":path", request.target), (":method", request.method.encode()))
     for name, value in (*pseudo, *_pairs(request.headers)):
         http.header_map.headers.add(key=name, raw_value=value)

@@ -100,7 +100,7 @@ def read_case(path: Path) -> Case:
             **{name: caller_of(entry) for name, entry in everybody.items()},
         },
         requests={
-            name: request_of(each.method, each.path, each.host, each.headers)
+            name: request_of(each.method, each.path, each.host, each.headers, each.peer)
             for name, each in entries.requests.items()
         },
         cells=tuple(_cells(entries, (ANONYMOUS, *everybody), document)),

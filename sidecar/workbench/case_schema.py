@@ -102,7 +102,7 @@ class PrincipalEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestEntry:
-    """A request; each header has one value or several."""
+    """A request; each header has one value or several. ``peer`` is the caller's mesh identity."""
 
     path: Annotated[str, Text(_any_text)]
     method: Annotated[str, Text(_any_text)] = "GET"
@@ -110,6 +110,7 @@ class RequestEntry:
     headers: Annotated[
         Mapping[str, tuple[str, ...]], Mapped(List(Text(_any_text), or_one=True))
     ] = field(default_factory=dict)
+    peer: Annotated[str, Text(_any_text)] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

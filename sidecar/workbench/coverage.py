@@ -94,7 +94,8 @@ def sides(route: Route) -> Iterator[str]:
         yield "methods"
     if route.public:
         return
-    yield TOKEN
+    if not route.optional:
+        yield TOKEN
     if len(route.principals) == 1 and route.principals != {"user"}:
         yield "principals"
     for name in ("issuers", "permissions", "any_permissions", "roles", "claims", "callers"):

@@ -49,7 +49,7 @@ class PolicyEngine:
         Raises UnknownIssuerError for claims of an unknown issuer.
         """
         request, verified = self._carry(request, caller)
-        envelope = open_envelope(read_outline(check_message(request)))
+        envelope = open_envelope(read_outline(check_message(request)), with_peer=True)
         decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
         if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
@@ -80,13 +80,17 @@ class PolicyEngine:
 
 
 def request_of(
-    method: str, path: str, host: str = "", headers: Mapping[str, Sequence[str]] | None = None
+    method: str,
+    path: str,
+    host: str = "",
+    headers: Mapping[str, Sequence[str]] | None = None,
+    peer: str = "",
 ) -> Request:
     """Return a request from text as a client sends it; header names in any case."""
     values: dict[str, tuple[bytes, ...]] = {}
     for name, texts in (headers or {}).items():
         values[name.lower()] = (*values.get(name.lower(), ()), *map(str.encode, texts))
-    return Request(method, host, text_target(path), values, raw_headers=True)
+    return Request(method, host, text_target(path), values, raw_headers=True, peer=peer)
 
 
 def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:

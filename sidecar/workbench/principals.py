@@ -99,7 +99,7 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
     if not since <= now < until:
         return Taken(token, None)
     try:
-        principal = principal_from_claims(given.claims, issuer)
+        principal = principal_from_claims(given.claims, issuer, snapshot.policy.claims)
         return Taken(token, _entry(token, principal, index, snapshot))
     except TokenError as error:
         return Taken(token, error)

@@ -63,6 +63,8 @@ def test_an_invalid_method_is_named_in_both_languages() -> None:
         (Reason.ROLE_DENIED, ("a", "b"), True, "需要以下角色之一：a、b"),
         (Reason.WRONG_PRINCIPAL_KIND, ("service", "user"), True, "仅接受服务/用户令牌"),
         (Reason.WRONG_ISSUER, ("a", "b"), True, "仅限由 a 或 b 签发的令牌"),
+        (Reason.CLAIM_DENIED, ("tenant",), True, "令牌中的声明 tenant 不满足访问要求"),
+        (Reason.WRONG_CALLER, (), False, "调用方服务无权访问该路径"),
         (Reason.METHOD_NOT_ALLOWED, ("GET", "PUT"), False, "该路径只允许 GET、PUT 方法"),
     ],
 )

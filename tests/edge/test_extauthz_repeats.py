@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.decision import DecisionRecord, decide
+from sidecar.core.routes.table import Route
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz import repeats as repeats_module
@@ -374,3 +375,35 @@ def test_what_a_message_begins_with_changes_no_answer(
         http = CheckRequestOutline.FromString(question()).attributes.request.http
         message = _check_of(http.SerializeToString(), beginnings, beyond)
         _answered_as_by_another(checks, records, before.replace(_HOLE * 9, hole) + message)
+
+
+def test_what_is_remembered_for_one_caller_is_not_for_another(decided: list[object]) -> None:
+    """Where a route names callers; elsewhere the peer makes no difference."""
+    orders, other = "spiffe://d/orders", "spiffe://d/other"
+    for callers in (frozenset({orders}), frozenset[str]()):
+        checks = service(snapshot([Route(0, "r", "/closed/1", callers=callers)]))
+
+        def asked(peer: str) -> CheckResponse:
+            ids = {"x-request-id": [an_id()]}
+            return ask(checks, check_request(headers={**GOOD, **ids}, peer=peer))  # noqa: B023 -- called below
+
+        for _ in range(3):
+            assert allowed(asked(orders))
+        before = len(decided)
+        assert allowed(asked(orders))
+        assert len(decided) == before
+        for peer in (other, "", orders + "/x"):
+            answer = asked(peer)
+            assert allowed(answer) is not bool(callers)
+            if callers:
+                assert reason_of(answer) == "wrong_caller"
+        assert allowed(asked(orders))
+
+
+def test_a_peer_that_is_no_peer_is_malformed_where_callers_are_named() -> None:
+    """An identity that is not UTF-8, and bytes that are not a message."""
+    checks = service(snapshot([Route(0, "r", "/closed/1", callers=frozenset({"x"}))]))
+    message = CheckRequestOutline.FromString(check_request(headers=GOOD))
+    for source in (b"\x22\x01\xff", b"\xff\xff"):
+        message.attributes.source = source
+        assert reason_of(ask(checks, message.SerializeToString())) == "malformed_request"

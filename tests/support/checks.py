@@ -23,6 +23,7 @@ def check_request(
     *,
     raw: bool = True,
     host: str = "api.jobfirst.local",
+    peer: str = "",
 ) -> bytes:
     """Return a CheckRequest's bytes, with ``header_map`` or (``raw=False``) with ``headers``."""
     message = CheckRequest()
@@ -31,6 +32,7 @@ def check_request(
     http.path = target.decode("utf-8", "replace").replace("�", "!")
     message.attributes.source.address.socket_address.address = "10.0.0.9"
     message.attributes.source.address.socket_address.port_value = 4711
+    message.attributes.source.principal = peer
     pairs = [(":path", target), (":method", method.encode()), (":authority", host.encode())]
     pairs += [(name, value) for name, values in (headers or {}).items() for value in values]
     if raw:

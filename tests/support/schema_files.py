@@ -16,7 +16,6 @@ from sidecar.config.requirements import (
     AuthRequired,
     Conditions,
     OwnerKind,
-    OwnerSection,
 )
 from sidecar.core.tokens.claims import MAX_STEPS
 from sidecar.documents.kinds import (
@@ -96,7 +95,11 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
         case AuthRequired():
             return {"enum": [True, False, "optional"]}
         case OwnerKind():
-            return {"anyOf": [{"type": "string"}, section(OwnerSection, "", Page(""))]}
+            said = {"segment": "The {name} in the path", "claim": "The claim that it must equal"}
+            parts = {key: {"type": "string", "description": text} for key, text in said.items()}
+            closed = {"required": sorted(parts), "additionalProperties": False}
+            split = {"type": "object", "properties": parts, **closed}
+            return {"anyOf": [{"type": "string"}, split]}
         case Conditions():
             value = {"type": ["string", "boolean", "integer"]}
             values = {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES}
