@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.config import Config
-from sidecar.config.model import CorsSection, IssuerSection, Looma
+from sidecar.config.answers import CorsSection
+from sidecar.config.model import IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.cors import Cors
-from sidecar.extauthz.respond import AnswerSettings
+from sidecar.extauthz.respond import AnswerSettings, Challenge
 from sidecar.extauthz.service import ServiceSettings
 from sidecar.looma.http import Paths
 from sidecar.looma.identity import Service, service_id
@@ -36,6 +37,7 @@ def snapshot(config: Config) -> Snapshot:
         max_stale=zervi.jwks.max_stale,
         cache_ttl=zervi.token_cache.max_ttl,
         candidate=config.shadow,
+        token_max_bytes=zervi.token_max_bytes,
     )
 
 
@@ -48,6 +50,7 @@ def answers(config: Config) -> AnswerSettings:
         forward_authorization=policy.forward_authorization,
         token_sources=config.token_sources,
         cors=_cors(policy.cors),
+        challenge=Challenge(policy.challenge.realm, policy.challenge.resource_metadata),
         # An explicit list in the configuration is used unchanged.
         remove_with_hosts=REMOVED_WITH_HOSTS if policy.remove_headers == REMOVED else (),
         claim_headers=tuple(

@@ -12,6 +12,7 @@ MAX_SOCKET_PATH = (
 )
 
 _NAME_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:-]+(/[A-Za-z0-9._~!$&'()+,;=:@%-]+)*")
+_QUOTABLE_URL = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -132,6 +133,15 @@ def client_name(text: str) -> str:
 def http_url(text: str) -> str:
     """Return an http or https URL unchanged. Raises BadValueError."""
     _split_url(text, "http", "https")
+    return text
+
+
+def quotable_url(text: str) -> str:
+    """Return an http or https URL that fits into quotes in a header. Raises BadValueError."""
+    http_url(text)
+    if not _QUOTABLE_URL.fullmatch(text):
+        message = "must consist of the characters of a URL (RFC 3986), without a fragment"
+        raise BadValueError(message, "percent-encode others")
     return text
 
 

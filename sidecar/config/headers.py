@@ -4,6 +4,7 @@ import re
 
 from sidecar.core.methods import is_method
 from sidecar.documents.findings import BadValueError, quoted
+from sidecar.documents.values import non_blank
 
 # RFC 9110, section 5.6.2: a token; header names and schemes are tokens.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -11,6 +12,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ORIGIN_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 _PORT = re.compile(r":[0-9]{1,5}\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_QUOTABLE = re.compile(r"[ !#-\[\]-~]+")  # RFC 9110, section 5.6.4, without escapes
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]+")
 
 # Headers that frame the message or belong to one connection: Envoy refuses or misreads changes to
@@ -103,6 +105,14 @@ def cors_header(text: str) -> str:
 def _no_wildcard(text: str) -> str:
     if "*" in text:
         raise BadValueError(f"must be a single name, not {quoted(text)}", "list each name")
+    return text
+
+
+def quotable(text: str) -> str:
+    """Return a text that fits into quotes in a header unchanged. Raises BadValueError."""
+    non_blank(text)
+    if not _QUOTABLE.fullmatch(text):
+        raise BadValueError(f"must be printable ASCII without quotes and \\, not {quoted(text)}")
     return text
 
 

@@ -34,6 +34,7 @@ from sidecar.documents.kinds import Notes, RefusedError
 from sidecar.documents.located import in_order, located
 from sidecar.documents.schema import read_section
 from sidecar.documents.untyped import at, mapping, sequence, texts
+from sidecar.documents.values import SECRET_ALGORITHMS
 from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 
 
@@ -256,7 +257,7 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
     return tuple(
         Issuer(
             name=issuer.issuer,
-            algorithms=frozenset({"HS256"} if _signs_by_secret(issuer) else issuer.algorithms),
+            algorithms=_algorithms(issuer),
             audiences=frozenset(issuer.audiences or ()),
             allow_missing_issuer=issuer.allow_missing_issuer,
             secrets=held,
@@ -269,13 +270,19 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
             grantable=issuer.grantable,
             grantable_roles=issuer.grantable_roles,
             subject_pattern=issuer.subject_pattern,
+            audience_claims=issuer.audience_claims,
+            id_tokens="id" in issuer.token_types,
+            service_when=tuple(each.rule() for each in issuer.service_when),
         )
         for issuer, held in zip(settings.zervi.issuers, secrets.issuers, strict=True)
     )
 
 
-def _signs_by_secret(issuer: IssuerSection) -> bool:
-    return issuer.secret_env is not None or issuer.secret_file is not None
+def _algorithms(issuer: IssuerSection) -> frozenset[str]:
+    if issuer.secret_env is None and issuer.secret_file is None:
+        return frozenset(issuer.algorithms)
+    # The default is for keys; that of a secret is HS256.
+    return frozenset(issuer.algorithms).intersection(SECRET_ALGORITHMS) or frozenset({"HS256"})
 
 
 def _claims(shared: ClaimsSection, own: IssuerClaims) -> ClaimNames:

@@ -20,11 +20,10 @@ from sidecar.config.addresses import (
     tcp_address,
     unix_address,
 )
+from sidecar.config.answers import ChallengeSection, CorsSection
 from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.headers import (
     changeable_header,
-    cors_header,
-    cors_method,
     identity_header,
     origin,
     parameter_name,
@@ -32,9 +31,11 @@ from sidecar.config.headers import (
     word,
 )
 from sidecar.config.removed import REMOVED
+from sidecar.config.token_rules import AUDIENCE_CLAIMS, OneName, ServiceWhen
 from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS
 from sidecar.core.routes.table import PreflightMode
+from sidecar.core.tokens.jws import MAX_TOKEN_BYTES
 from sidecar.documents.kinds import (
     Choice,
     Duration,
@@ -60,9 +61,7 @@ from sidecar.documents.values import (
     subject_expression,
 )
 
-_ALGORITHMS = ("RS256", "ES256", "EdDSA")
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_HEADERS = ("authorization", "content-type")
+_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 _SEGMENT = Choice(("segment",))
 _TEXTS = List(Text(), min_items=1)
 _GRANTS = Mapped(List(Text()))
@@ -134,6 +133,11 @@ class IssuerSection:
     grantable: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
     grantable_roles: Annotated[tuple[str, ...] | None, _GRANTABLE] = None
     subject_pattern: Annotated[str | None, Optional(Text(subject_expression))] = None
+    token_types: Annotated[
+        tuple[str, ...], List(Choice(("access", "id")), min_items=1, unique=True)
+    ] = ("access",)
+    audience_claims: Annotated[tuple[OneName, ...], AUDIENCE_CLAIMS] = ("aud",)
+    service_when: Annotated[tuple[ServiceWhen, ...], List(Section(ServiceWhen), max_items=32)] = ()
     unsafe_allow_weak_secret: Annotated[bool, Flag()] = False
 
 
@@ -187,6 +191,7 @@ class Zervi:
     token_sources: Annotated[
         tuple[TokenPlace, ...], List(Section(TokenPlace), min_items=1, unique=True)
     ] = (TokenPlace(header="authorization", scheme="Bearer"),)
+    token_max_bytes: Annotated[int, Size("1KiB", "32KiB")] = MAX_TOKEN_BYTES
     jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
     token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
 
@@ -217,19 +222,6 @@ class ShadowSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorsSection:
-    """``policy.cors``: which pages may read the sidecar's responses. ``max_age`` in seconds."""
-
-    origins: Annotated[tuple[str, ...], List(Text(origin), min_items=1, unique=True)]
-    methods: Annotated[tuple[str, ...], List(Text(cors_method), min_items=1, unique=True)] = (
-        _METHODS
-    )
-    headers: Annotated[tuple[str, ...], List(Text(cors_header), unique=True)] = _HEADERS
-    credentials: Annotated[bool, Flag()] = False
-    max_age: Annotated[float, Duration("0s", "24h")] = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class EncodedSection:
     """``policy.encoded``: the encoded characters that the upstream keeps inside a segment."""
 
@@ -257,6 +249,9 @@ class PolicySection:
     )
     remove_headers: Annotated[tuple[str, ...], List(Text(changeable_header), unique=True)] = REMOVED
     forward_authorization: Annotated[bool, Flag()] = True
+    challenge: Annotated[ChallengeSection, Section(ChallengeSection)] = field(
+        default_factory=ChallengeSection
+    )
     shadow: Annotated[ShadowSection | None, Optional(Section(ShadowSection))] = None
 
 

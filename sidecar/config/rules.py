@@ -5,7 +5,7 @@ Rules read untyped values, not the model, so that they apply even if another key
 
 from collections.abc import Iterator, Mapping
 
-from sidecar.config import header_rules
+from sidecar.config import header_rules, token_rules
 from sidecar.config.addresses import base_url
 from sidecar.config.model import (
     Jwks,
@@ -97,16 +97,12 @@ def _issuer(issuer: Mapping[str, object], place: Place) -> Iterator[Problem]:
         )
     hint = "for both keys and a secret, write two entries with the same `issuer`"
     yield from _exclusive(place, given, hint)
+    yield from token_rules.problems(issuer, place)
     if given and given[0] in _SECRET_SOURCES:
-        for key in _given(issuer, "algorithms", "ca_file", "jwks_token_file"):
-            hint = (
-                "a secret always means HS256"
-                if key == "algorithms"
-                else "it is for an https `jwks_url`"
-            )
-            yield Problem(
-                (*place, key), "no-effect", f"`{key}` has no effect with `{given[0]}`", hint
-            )
+        for key in _given(issuer, "ca_file", "jwks_token_file"):
+            message = f"`{key}` has no effect with `{given[0]}`"
+            hint = "it is for an https `jwks_url`"
+            yield Problem((*place, key), "no-effect", message, hint)
     elif given:
         yield from _fetching(issuer, given[0], place)
         url = issuer.get("issuer" if given[0] == "discovery" else "jwks_url")

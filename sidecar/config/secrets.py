@@ -7,8 +7,8 @@ from pathlib import Path
 from sidecar.config.files import read_file
 from sidecar.core.tokens.issuers import check_secret, doubt_secret
 from sidecar.documents.findings import BadValueError, Place, Problem, dotted, warning
-from sidecar.documents.untyped import at, mapping, sequence
-from sidecar.documents.values import ENVIRONMENT_NAME
+from sidecar.documents.untyped import at, mapping, sequence, texts
+from sidecar.documents.values import ENVIRONMENT_NAME, SECRET_ALGORITHMS
 
 MAX_SECRET_BYTES = 64 * 1024  # far more than any secret or token; bounds reading a wrong file
 
@@ -45,8 +45,10 @@ class Secrets:
             (where, self._from_file(name, "secret", where))
             for where, name in _named(issuer.get("secret_file"), (*place, "secret_file"))
         ]
+        algorithms = set(texts(issuer.get("algorithms"))) & set(SECRET_ALGORITHMS)
+        longest = max(algorithms, default="HS256")  # the one that needs the longest secret
         for where, secret in found:
-            if secret and (why := check_secret(secret)):
+            if secret and (why := check_secret(secret, longest)):
                 self.problems.append(_weak(where, why, weak_allowed))
             elif secret and (why := doubt_secret(secret)):
                 self.problems.append(_doubtful(where, why))

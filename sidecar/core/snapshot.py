@@ -5,6 +5,7 @@ from typing import NamedTuple
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.jws import MAX_TOKEN_BYTES
 from sidecar.core.tokens.principal import IdentityHeaders
 
 
@@ -12,7 +13,8 @@ class Snapshot(NamedTuple):
     """Policy and issuers at one moment; immutable, replaced as a whole.
 
     ``candidate`` is a policy that only the shadow applies: what it reads of tokens and peers is
-    read too. ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds.
+    read too. ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer
+    token than ``token_max_bytes`` is refused unread.
     """
 
     policy: Policy
@@ -23,6 +25,7 @@ class Snapshot(NamedTuple):
     max_stale: float = 86400.0
     cache_ttl: float = 300.0
     candidate: Policy | None = None
+    token_max_bytes: int = MAX_TOKEN_BYTES
 
     @property
     def names_callers(self) -> bool:

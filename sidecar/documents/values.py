@@ -7,10 +7,12 @@ from sidecar.documents.findings import BadValueError, one_of, quoted
 MAX_TEXT = 512  # characters: longer names would fill logs and metrics
 MAX_REPETITIONS = 3  # in a pattern for subjects; each multiplies the time of a match by its length
 
-# RFC 7518 and RFC 8037; those that a public key verifies.
+# RFC 7518, 8037 and 9864; those that a public key verifies, and those of a shared secret.
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519", "Ed448",
 )  # fmt: skip
+SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
@@ -71,14 +73,14 @@ def environment_name(text: str) -> str:
 
 
 def algorithm(text: str) -> str:
-    """Return an algorithm that public keys verify. Raises BadValueError."""
-    if text in ALGORITHMS:
+    """Return a signature algorithm unchanged. Raises BadValueError.
+
+    ``config.token_rules`` decides whether it fits the issuer.
+    """
+    if text in ALGORITHMS or text in SECRET_ALGORITHMS:
         return text
     if text.lower() == "none":
         raise BadValueError("must not be `none`", "unsigned tokens are never accepted")
-    if text.upper().startswith("HS"):
-        hint = "HMAC needs a shared secret: use `secret_env` or `secret_file`"
-        raise BadValueError(f"must not be {quoted(text)}", hint)
     raise BadValueError(f"must be {one_of(ALGORITHMS)}, not {quoted(text)}")
 
 

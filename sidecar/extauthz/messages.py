@@ -10,6 +10,7 @@ from sidecar.core.paths.problems import PathProblem
 from sidecar.core.query import MAX_PARAMETERS
 from sidecar.core.reasons import Reason
 from sidecar.core.request import RequestProblem
+from sidecar.core.tokens.errors import TokenProblem
 from sidecar.core.tokens.principal import Kind
 from sidecar.extauthz.bounds import CheckProblem
 
@@ -201,6 +202,19 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+# For `token_malformed` if the token is not a JWT that can be read; `{needs}` is a bound.
+_TOKEN_PROBLEMS: Mapping[str, tuple[str, str]] = {
+    TokenProblem.TOO_LONG: (
+        "the token is too long; the maximum is {needs} bytes",
+        "令牌过长，最多 {needs} 字节",
+    ),
+    TokenProblem.ENCRYPTED: (
+        "the token is encrypted (JWE); a signed token (JWT) is required",
+        "令牌已加密（JWE），需要已签名的令牌（JWT）",
+    ),
+    TokenProblem.OPAQUE: ("the token is not a JWT", "令牌不是 JWT"),
+}
+
 # For `token_missing` if the header has another scheme than the configured one.
 _OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
 
@@ -221,6 +235,9 @@ def sentence(decision: Deny, *, chinese: bool) -> str:
     sentences = (text.english, text.chinese)
     if reason is Reason.TOKEN_MISSING and needs:
         sentences = _OTHER_SCHEME
+    elif reason is Reason.TOKEN_MALFORMED and needs:
+        sentences = _TOKEN_PROBLEMS.get(needs[0], sentences)
+        needs = needs[-1:]
     elif reason is Reason.MALFORMED_REQUEST:
         needs = tuple([MALFORMED.get(each, (each, each))[chinese] for each in needs])
     if chinese:

@@ -48,6 +48,26 @@ _MAX_NAMES = 1024
 _MAX_KEPT = 256  # sets of identity headers: nearly all callers have one of a few
 
 
+class Challenge(NamedTuple):
+    """What `WWW-Authenticate` says: the realm, and where the resource's metadata are (RFC 9728)."""
+
+    realm: str = "zervi"
+    resource_metadata: str | None = None
+
+    def header(self, reason: Reason) -> str:
+        """Return the header's value for a denial (RFC 6750, section 3)."""
+        parts = [f'realm="{self.realm}"']
+        if ANSWERS[reason].status == 403:
+            parts.append('error="insufficient_scope"')
+        elif reason is Reason.MULTIPLE_CREDENTIALS:
+            parts.append('error="invalid_request"')
+        elif reason is not Reason.TOKEN_MISSING:
+            parts.append('error="invalid_token"')
+        if self.resource_metadata is not None:
+            parts.append(f'resource_metadata="{self.resource_metadata}"')
+        return f"Bearer {', '.join(parts)}"
+
+
 class AnswerSettings(NamedTuple):
     """What is removed from allowed requests, and the CORS headers of responses.
 
@@ -63,6 +83,7 @@ class AnswerSettings(NamedTuple):
     cors: Cors | None = None
     remove_with_hosts: tuple[str, ...] = ()
     claim_headers: tuple[str, ...] = ()
+    challenge: Challenge = Challenge()
 
     def never_from_clients(self) -> tuple[str, ...]:
         """Return the headers that only the sidecar sets."""
@@ -184,7 +205,10 @@ class Responder:
         denied = response.denied_response
         denied.status.code = ANSWERS[decision.reason].status
         preflight = decision.reason is Reason.PREFLIGHT_ANSWERED
-        headers = {} if preflight else _refusal(denied, decision, envelope, decision_id)
+        headers = {}
+        if not preflight:
+            challenge = self._settings.challenge
+            headers = _refusal(denied, decision, envelope, decision_id, challenge)
         if self._settings.cors is not None:
             origin = self.listed_origin(envelope)
             headers |= self._settings.cors.answer_headers(origin, preflight=preflight)
@@ -199,15 +223,18 @@ def _size_of_removals(names: tuple[str, ...], removals: bytes) -> int:
 
 
 def _refusal(
-    denied: DeniedHttpResponse, decision: Deny, envelope: Envelope | None, decision_id: str
+    denied: DeniedHttpResponse,
+    decision: Deny,
+    envelope: Envelope | None,
+    decision_id: str,
+    challenge: Challenge,
 ) -> dict[str, str]:
     """Write a denial's body; return its headers."""
     text = ANSWERS[decision.reason]
     chinese = envelope is not None and prefers_chinese(envelope.first("accept-language"))
     headers = {"content-type": "application/json", "cache-control": "no-store"}
-    if text.status == 401:
-        error = "" if decision.reason is Reason.TOKEN_MISSING else ', error="invalid_token"'
-        headers["www-authenticate"] = f'Bearer realm="zervi"{error}'  # RFC 6750 section 3
+    if text.status == 401 or text.code == "INSUFFICIENT_PERMISSIONS":
+        headers["www-authenticate"] = challenge.header(decision.reason)
     elif text.status == 405:
         headers["allow"] = ", ".join(decision.needs)
     elif text.status == 503:

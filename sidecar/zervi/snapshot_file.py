@@ -222,7 +222,9 @@ def _jwks(key: Key) -> list[dict[str, Any]]:
     """Return a key once for each of its algorithms, so that it verifies no others when read."""
     from jwt.algorithms import get_default_algorithms
 
-    family = get_default_algorithms()[min(key.algorithms)]  # any algorithm of the key's type
+    # Any algorithm of the key's type; PyJWT has those of RFC 9864 only as EdDSA.
+    named = {"EdDSA" if name.startswith("Ed") else name for name in key.algorithms}
+    family = get_default_algorithms()[min(named)]
     jwk: dict[str, Any] = family.to_jwk(key.public_key, as_dict=True)
     if key.kid is not None:
         jwk["kid"] = key.kid

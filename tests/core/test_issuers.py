@@ -26,6 +26,14 @@ def test_a_shorter_secret_is_refused(length: int) -> None:
     assert why == f"it has {length} bytes, at least 32 are needed"
 
 
+@pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_secret_is_at_least_as_long_as_its_hash(algorithm: str, least: int) -> None:
+    """RFC 7518, section 3.2."""
+    assert check_secret(b"\xfe" * least, algorithm) is None
+    why = check_secret(b"\xfe" * (least - 1), algorithm)
+    assert why == f"it has {least - 1} bytes, at least {least} are needed"
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -239,7 +239,7 @@ def test_conditions_are_checked_in_their_order() -> None:
     seen = [verdict(raw + b".e30", one), verdict(raw, one)]
     bad["iss"] = "zervi"
     seen.append(verdict(token(claims(**bad), forger, "HS384"), one))
-    for name, good in [("exp", NOW + 1), ("aud", "jobfirst"), ("token", "access"), ("sub", "")]:
+    for name, good in [("exp", NOW + 1), ("token", "access"), ("aud", "jobfirst"), ("sub", "")]:
         seen.append(verdict(token(claims(**bad), forger, "HS256"), one))
         bad[name] = good
     seen.append(verdict(token(claims(**bad), forger, "HS256"), one))
@@ -249,8 +249,8 @@ def test_conditions_are_checked_in_their_order() -> None:
         Reason.TOKEN_ISSUER,
         Reason.TOKEN_ALGORITHM,
         Reason.TOKEN_EXPIRED,
-        Reason.TOKEN_AUDIENCE,
         Reason.TOKEN_KIND,
+        Reason.TOKEN_AUDIENCE,
         Reason.TOKEN_SIGNATURE,
         Reason.TOKEN_SIGNATURE,
         Reason.TOKEN_CLAIMS,

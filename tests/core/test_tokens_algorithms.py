@@ -152,8 +152,37 @@ def test_a_public_key_never_serves_as_a_secret(alg: str) -> None:
         }
 
 
-@pytest.mark.parametrize("alg", sorted(PUBLIC_KEY_ALGORITHMS | {"HS384", "HS512", "none"}))
-def test_a_secret_verifies_only_hs256(alg: str) -> None:
+@pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
+def test_a_secret_verifies_the_algorithms_of_its_issuer(alg: str) -> None:
+    """HMAC with SHA-256, 384 or 512, each only where it is listed."""
+    raw = token(claims(), SECRET, alg)
+    one = Issuer("zervi", frozenset({alg}), secrets=(SECRET,))
+    others = Issuer("zervi", SECRET_ALGORITHMS - {alg}, secrets=(SECRET,))
+    assert verdict(raw, one) is Reason.OK
+    assert verdict(raw, others) is Reason.TOKEN_ALGORITHM
+    assert verdict(token(claims(), SECRET + b"x", alg), one) is Reason.TOKEN_SIGNATURE
+
+
+@pytest.mark.parametrize(("alg", "curve"), [("Ed25519", "Ed25519"), ("Ed448", "Ed448")])
+def test_alg_may_name_the_curve(alg: str, curve: str) -> None:
+    """RFC 9864: the same signatures as EdDSA's, and only of that curve."""
+    key, other = ed_key(curve), ed_key("Ed448" if curve == "Ed25519" else "Ed25519")
+    raw = token(claims(), key, alg, kid="k")
+    for listed in ({alg}, {alg, "EdDSA"}):
+        one = issuer(jwk(key, kid="k"), algorithms=frozenset(listed))
+        assert verdict(raw, one) is Reason.OK
+        named = issuer(jwk(key, kid="k", alg=alg), algorithms=frozenset(listed))
+        assert verdict(raw, named) is Reason.OK
+    only = issuer(jwk(key, kid="k"), algorithms=frozenset({"EdDSA"}))
+    assert verdict(raw, only) is Reason.TOKEN_ALGORITHM
+    wrong = issuer(jwk(other, kid="k"), algorithms=frozenset({alg, "EdDSA"}))
+    assert verdict(raw, wrong) is Reason.TOKEN_ALGORITHM
+    forged = issuer(jwk(ed_key(curve, "forger"), kid="k"), algorithms=frozenset({alg}))
+    assert verdict(raw, forged) is Reason.TOKEN_SIGNATURE
+
+
+@pytest.mark.parametrize("alg", sorted(PUBLIC_KEY_ALGORITHMS | {"none"}))
+def test_a_secret_verifies_no_algorithm_of_keys(alg: str) -> None:
     """Nor where an issuer's list of algorithms were wrong."""
     careless = Issuer(
         "zervi", PUBLIC_KEY_ALGORITHMS | SECRET_ALGORITHMS | {"none"}, secrets=(SECRET,)

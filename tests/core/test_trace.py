@@ -24,7 +24,7 @@ class Received:
         return [step[1] if step[0] == "check" else step[0] for step in self.steps]
 
 
-TOKEN_CHECKS = ["credential", "form", "issuer", "times", "audience", "kind", "key", "signature"]
+TOKEN_CHECKS = ["credential", "form", "issuer", "times", "kind", "audience", "key", "signature"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry
 from sidecar.config.requirements import Owner
 from sidecar.core.paths.canonical import ALLOWABLE
-from sidecar.documents.kinds import Duration, Integer, Kind, List, Notes
+from sidecar.documents.kinds import Duration, Integer, Kind, List, Notes, Size
 from sidecar.documents.schema import Section, keys_of, section_in
 from sidecar.documents.yaml_source import read_yaml
 from tests.edge.config_files import ENVIRON
@@ -115,8 +115,8 @@ def test_an_example_of_the_page_is_valid(block: str, tmp_path: Path) -> None:
 def test_a_bound_that_the_page_names_is_the_schemas() -> None:
     """Rows such as "1s to 24h" hold for the kinds of their keys."""
     rows = re.findall(r"^\| `([^`]+)` .*?\b(\d\w*) to (\d\w*)", SIDECAR, re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 13
     for name, least, most in rows:
         kind = SCHEMA[name][0]
-        assert isinstance(kind, Duration | Integer)
+        assert isinstance(kind, Duration | Integer | Size)
         assert (str(kind.minimum), str(kind.maximum)) == (least, most), name

@@ -70,7 +70,7 @@ def test_an_issuer_with_keys_has_no_secret(files: Files) -> None:
         "    - {issuer: a, jwks_url: 'http://127.0.0.1/', audiences: [b, c]}\n" + POLICY
     )
     (issuer,) = files.load().issuers
-    assert issuer.algorithms == {"RS256", "ES256", "EdDSA"}
+    assert issuer.algorithms == {"RS256", "ES256", "EdDSA", "Ed25519"}
     assert issuer.secrets == ()
     assert issuer.audiences == {"b", "c"}
 

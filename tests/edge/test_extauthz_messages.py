@@ -21,6 +21,34 @@ PIECES = (
 )
 
 
+@pytest.mark.parametrize(
+    ("raw", "english", "chinese"),
+    [
+        (
+            b"x.y" * 3000,
+            "the token is too long; the maximum is 8192 bytes",
+            "令牌过长，最多 8192 字节",
+        ),
+        (b"ya29.a0AfH6SMB", "the token is not a JWT", "令牌不是 JWT"),
+        (
+            b"e30.a.b.c.d",
+            "the token is encrypted (JWE); a signed token (JWT) is required",
+            "令牌已加密（JWE），需要已签名的令牌（JWT）",
+        ),
+        (b"e30.e30.AA", "the token is malformed", "令牌格式有误"),
+    ],
+)
+def test_what_is_not_a_jwt_is_called_what_it_is(raw: bytes, english: str, chinese: str) -> None:
+    headers = {"authorization": [b"Bearer " + raw]}
+    decision = decide(request(headers=headers), snapshot(), {}, NOW)
+    assert isinstance(decision, Deny)
+    assert decision.reason is Reason.TOKEN_MALFORMED
+    assert (sentence(decision, chinese=False), sentence(decision, chinese=True)) == (
+        english,
+        chinese,
+    )
+
+
 def test_every_problem_of_a_request_has_a_sentence_in_both_languages() -> None:
     """And no two problems have the same value, which is what the table is indexed by."""
     problems = [*PathProblem, *RequestProblem, *CheckProblem]

@@ -18,7 +18,7 @@ from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
-from sidecar.extauthz.respond import AnswerSettings, Responder
+from sidecar.extauthz.respond import AnswerSettings, Challenge, Responder
 from sidecar.pb.ext_authz_pb2 import CheckResponse, HeaderValueOption, OkHttpResponse
 from tests.support.checks import OK, PERMISSION_DENIED, ask, check_request, envelope_of, service
 from tests.support.policies import (
@@ -78,7 +78,8 @@ def test_every_denying_reason_has_a_whole_answer(reason: Reason) -> None:
         assert body["reason"] == reason
         assert body["decision_id"] == "an-id"
         assert body["error"] == TITLES[body["code"]][language != b"en"]
-        assert ("www-authenticate" in headers) == (status == 401)
+        refused = status == 401 or body["code"] == "INSUFFICIENT_PERMISSIONS"
+        assert ("www-authenticate" in headers) == refused
         assert ("retry-after" in headers) == (status == 503)
         assert ("allow" in headers) == (status == 405)
         assert any("\u4e00" <= letter <= "\u9fff" for letter in body["message"]) == (
@@ -176,6 +177,9 @@ def test_what_is_missing_is_joined_as_it_is_needed() -> None:
         (Reason.TOKEN_MISSING, 'Bearer realm="zervi"'),
         (Reason.TOKEN_EXPIRED, 'Bearer realm="zervi", error="invalid_token"'),
         (Reason.TOKEN_MALFORMED, 'Bearer realm="zervi", error="invalid_token"'),
+        (Reason.MULTIPLE_CREDENTIALS, 'Bearer realm="zervi", error="invalid_request"'),
+        (Reason.PERMISSION_DENIED, 'Bearer realm="zervi", error="insufficient_scope"'),
+        (Reason.WRONG_ISSUER, 'Bearer realm="zervi", error="insufficient_scope"'),
     ],
 )
 def test_the_challenge_names_an_error_only_where_a_token_came(
@@ -183,6 +187,21 @@ def test_the_challenge_names_an_error_only_where_a_token_came(
 ) -> None:
     """RFC 6750 section 3.1."""
     assert denied(Deny(reason))[1]["www-authenticate"] == challenge
+
+
+@pytest.mark.parametrize("reason", DENYING)
+def test_realm_and_metadata_are_those_of_the_configuration(reason: Reason) -> None:
+    """RFC 9728 section 5.1; a request without a route has no need of a token."""
+    metadata = "https://api.example/.well-known/oauth-protected-resource"
+    responder = Responder(AnswerSettings(challenge=Challenge("the api", metadata)))
+    envelope = envelope_of(check_request())
+    told = read(responder.build(Deny(reason, needs=("x",)), envelope)).denied_response
+    headers = {option.header.key: option.header.value for option in told.headers}
+    challenge = headers.get("www-authenticate")
+    assert (challenge is None) == (told.status.code not in {401, 403} or reason is Reason.NO_ROUTE)
+    if challenge is not None:
+        assert challenge.startswith('Bearer realm="the api"')
+        assert challenge.endswith(f', resource_metadata="{metadata}"')
 
 
 def test_the_methods_that_are_allowed_are_listed() -> None:

@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 PAGE = "docs/issuers.md"
 REST = "policy: {file: routes.yaml}\n"
-ROUTES = 'api_gateway: {routes: [{path: "/api/*"}]}\n'
+ROUTES = 'api_gateway: {routes: [{path: "/api/*", principals: [user, service]}]}\n'
 EVERY = [(name, token) for name in NAMES for token in tokens(name)]
 
 

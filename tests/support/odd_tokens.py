@@ -27,6 +27,7 @@ HEADER_NAMES = [
 ]
 CLAIM_NAMES = [
     *("iss", "sub", "user_id", "exp", "nbf", "iat", "aud", "token", "token_type", "token_use"),
+    *("type", "cnf", "events", "at_hash"),
     *("typ", "service_id", "username", "email", "role", "roles", "permissions", "o"),
 ]
 ODD_JSON = [
@@ -57,10 +58,14 @@ ODD_JSON = [
 FITTING_JSON: Mapping[str, list[Any]] = {
     "alg": ["none", "NONE", "RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "rs256"],
     "kid": ["r", "p", "e", "d", "l", "unknown", "", "../e", "e\0"],
-    "typ": ["JWT", "jwt", "at+jwt", "application/at+jwt", "Refresh", "logout+jwt", "Bearer", "JWE"],
+    "typ": ["JWT", "jwt", "at+jwt", "application/at+jwt", "Refresh", "logout+jwt", "Bearer", "ID"],
+    "type": ["refresh", "access", "Offline", "user"],
+    "cnf": [{"jkt": "x"}, {}, None],
+    "events": [{"x": {}}, {}, [], None],
+    "at_hash": ["x", "", None],
     "iss": ["zervi", "Zervi", "legacy", "lone", "cold", "stale", "other", ""],
     "aud": ["jobfirst", "x", ["jobfirst"], ["x", "jobfirst"], ["x"], [], ["jobfirst", 1]],
-    "sub": ["42", "", 42, 0, -1, "张三", 4.2, True],
+    "sub": ["42", "zervi", "", 42, 0, -1, "张三", 4.2, True],
     "user_id": [42, "42", "", None, 10**30, [], False],
     "service_id": ["svc", "", None, 5, True, ["svc"]],
     "token": ["refresh-1", "refresh", "Refresh-1", "access-1", ["refresh-1"]],

@@ -32,7 +32,7 @@ from sidecar.documents.kinds import (
     Text,
 )
 from sidecar.documents.schema import Section, keys_of
-from sidecar.documents.values import ALGORITHMS, algorithm
+from sidecar.documents.values import ALGORITHMS, SECRET_ALGORITHMS, algorithm
 from sidecar.documents.yaml_source import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,8 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
         case Size(minimum, maximum):
             return {"type": "string", "pattern": _SIZE, "examples": [minimum, maximum]}
         case Text(check):
-            return {"enum": list(ALGORITHMS)} if check is algorithm else {"type": "string"}
+            names = [*ALGORITHMS, *SECRET_ALGORITHMS]
+            return {"enum": names} if check is algorithm else {"type": "string"}
         case File(_):
             return {"type": "string", "minLength": 1}
         case _:  # the list of routes, which keeps those that are right

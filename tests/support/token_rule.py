@@ -136,12 +136,16 @@ def _times(claims: Mapping[str, Any], now: float, leeway: float) -> set[str]:
 
 def _kind(claims: Mapping[str, Any]) -> set[str]:
     token = claims.get("token")
-    if type(token) is str and token[:8] == "refresh-":
-        return {"token_kind"}
-    for name in ("token_type", "token_use", "typ"):
-        if str(claims.get(name)).lower() in ("refresh", "refresh_token"):
-            return {"token_kind"}
-    return set()
+    marks = {str(claims.get(name)).lower() for name in ("token_type", "token_use", "typ", "type")}
+    other = (
+        type(token) is str and token[:8] == "refresh-",
+        marks & {"refresh", "refresh_token", "refresh-token", "offline", "logout", "dpop", "id"},
+        claims.get("cnf") is not None,
+        type(claims.get("events")) is dict,
+        claims.get("at_hash") is not None,
+        claims.get("iss") is not None and claims.get("iss") == claims.get("sub"),
+    )
+    return {"token_kind"} if any(other) else set()
 
 
 def _issuer(alg: str, claims: Mapping[str, Any], issuers: Sequence[RuleIssuer]) -> RuleIssuer | str:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from sidecar.core.tokens.claims import Claim
+from sidecar.core.tokens.claims import Claim, Path
 from sidecar.core.tokens.keys import KeySet
+from sidecar.core.tokens.service_rules import ServiceRule
 
-MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: at least the size of the hash
+# RFC 7518, section 3.2: at least the size of the hash.
+MIN_SECRET_BYTES: Final[Mapping[str, int]] = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 MIN_DISTINCT_BYTES: Final = 8
 """Fewer in a secret mean a repeated word or letter: 32 random hex digits have them once in 28
@@ -44,14 +46,18 @@ class ClaimNames(NamedTuple):
 class Issuer(NamedTuple):
     """An issuer of tokens, with its keys or secrets at this moment.
 
-    Either ``secrets`` is filled and ``algorithms`` is only HS256, or it is empty and ``keys``
-    counts: None until the first valid key set was fetched. ``audiences`` empty means that a token's
-    audience is not checked. ``role_permissions`` says what a role grants beside the token's own
-    permissions.
+    Either ``secrets`` is filled and ``algorithms`` are of the HS family, or it is empty and
+    ``keys`` counts: None until the first valid key set was fetched. ``audiences`` empty means that
+    a token's audience is not checked. ``role_permissions`` says what a role grants beside the
+    token's own permissions.
 
     ``grantable`` and ``grantable_roles`` are patterns (a name, or a prefix of names before a ``*``)
     of all that its tokens can grant; None: no limit. ``subject_pattern`` is a regular expression
     for the whole of its subjects, with ASCII's meaning of a digit; None: any.
+
+    ``audience_claims`` are where an audience may be: the first that is not null. ``id_tokens`` says
+    that ID tokens count as access tokens do. A token is a service's if it has ``service_id``, or if
+    one of ``service_when`` holds.
     """
 
     name: str
@@ -65,16 +71,20 @@ class Issuer(NamedTuple):
     grantable: tuple[str, ...] | None = None
     grantable_roles: tuple[str, ...] | None = None
     subject_pattern: str | None = None
+    audience_claims: tuple[str | Path, ...] = ("aud",)
+    id_tokens: bool = False
+    service_when: tuple[ServiceRule, ...] = ()
 
 
-def check_secret(secret: bytes) -> str | None:
+def check_secret(secret: bytes, algorithm: str = "HS256") -> str | None:
     """Return why a secret must not be used (public, a key, too short), None if it may."""
     if secret.strip() in PUBLIC_SECRETS:
         return "it is publicly known: it is in JobFirst's public repositories"
     if secret.lstrip().startswith(_KEY_BEGINNINGS) or b'"kty"' in secret:
         return "it is a key in PEM, OpenSSH or JWK form, not a secret"
-    if len(secret) < MIN_SECRET_BYTES:
-        return f"it has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed"
+    least = MIN_SECRET_BYTES[algorithm]
+    if len(secret) < least:
+        return f"it has {len(secret)} bytes, at least {least} are needed"
     return None
 
 

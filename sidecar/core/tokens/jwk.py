@@ -175,7 +175,7 @@ def _read_okp(jwk: Mapping[str, Any]) -> _Material:
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableKeyError("not an EdDSA key") from None
     members = {"crv": crv, "kty": "OKP", "x": base64url.encode(x).decode()}
-    return frozenset({"EdDSA"}), public_key, members
+    return frozenset({"EdDSA", crv}), public_key, members
 
 
 def _integer(jwk: Mapping[str, Any], name: str) -> int:

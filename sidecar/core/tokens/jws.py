@@ -5,10 +5,16 @@ from typing import Any, Final, NamedTuple
 
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens import base64url, strict_json
-from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.errors import TokenError, TokenProblem
 
-# Servers often take no longer header; the tokens of the field stay below 2 KiB.
+# The default: servers often take no longer header, and the tokens of the field stay below 2 KiB.
 MAX_TOKEN_BYTES: Final = 8 * 1024
+_DOTS_OF_JWS: Final = 2
+_DOTS_OF_JWE: Final = 4  # RFC 7516, section 3.1
+
+# How base64url of a JSON object begins: `{`, or white space before it.
+_BEGINNING: Final = (b"e", b"I", b"C", b"D")
+
 MAX_KID_CHARS: Final = 256  # a SHA-512 thumbprint in hexadecimal has 128
 
 # Members that change what a token means (encryption, compression, an unencoded or nested payload,
@@ -30,17 +36,23 @@ class UnverifiedToken(NamedTuple):
     signature: bytes
 
 
-def read(token: bytes) -> UnverifiedToken:
+def read(token: bytes, max_bytes: int = MAX_TOKEN_BYTES) -> UnverifiedToken:
     """Return the parts of a token.
 
     Raises TokenError: token_malformed, or token_kind for a ``typ`` that is not an access
     token's. Keys that the token itself names (``jku``, ``x5u``, ``jwk``, ``x5c``) are ignored.
     """
-    if len(token) > MAX_TOKEN_BYTES:
-        raise _malformed(f"longer than {MAX_TOKEN_BYTES} bytes")
-    if token.count(b".") != 2:
-        # Five parts are an encrypted token (JWE).
-        raise _malformed("not three parts")
+    if len(token) > max_bytes:
+        needs = (TokenProblem.TOO_LONG, str(max_bytes))
+        detail = f"longer than {max_bytes} bytes, see zervi.token_max_bytes"
+        raise TokenError(Reason.TOKEN_MALFORMED, detail, needs)
+    dots = token.count(b".")
+    if dots == _DOTS_OF_JWE:
+        detail = "five parts: an encrypted token (JWE)"
+        raise TokenError(Reason.TOKEN_MALFORMED, detail, (TokenProblem.ENCRYPTED,))
+    if dots != _DOTS_OF_JWS or not token.startswith(_BEGINNING):
+        detail = "not three parts" if dots != _DOTS_OF_JWS else "the header is not a JSON object"
+        raise TokenError(Reason.TOKEN_MALFORMED, detail, (TokenProblem.OPAQUE,))
     signing_input, _, signature_part = token.rpartition(b".")
     header_part, _, claims_part = signing_input.partition(b".")
     alg, kid = _read_header(header_part)

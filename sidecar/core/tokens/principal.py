@@ -108,10 +108,10 @@ def principal_from_claims(
 ) -> Principal:
     """Return the principal of a verified token's claims.
 
-    A token with ``service_id`` is a service's, whatever else it carries; it has no username or
-    email. A role that the issuer cannot grant is dropped and grants nothing; permissions are
-    limited last, including those from roles. Of the claims only those of ``wanted`` are kept, which
-    the policy names.
+    A token with ``service_id`` is a service's, whatever else it carries, and so is one for which a
+    rule of ``service_when`` holds; it has no username or email. A role that the issuer cannot grant
+    is dropped and grants nothing; permissions are limited last, including those from roles. Of the
+    claims only those of ``wanted`` are kept, which the policy names.
 
     Raises TokenError(token_claims) without a valid subject, and if its roles or permissions do not
     fit into the identity headers.
@@ -120,6 +120,10 @@ def principal_from_claims(
     if claims.get("service_id") is not None:
         kind = Kind.SERVICE
         subject = _subject(claims["service_id"])
+        username = email = None
+    elif issuer.service_when and any(rule.holds(claims) for rule in issuer.service_when):
+        kind = Kind.SERVICE
+        subject = _subject(first(claims, names.subject))
         username = email = None
     else:
         kind = Kind.USER

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import jws
+from sidecar.core.tokens.claims import single
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.facts import facts_of, glance, listed
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key
+from sidecar.core.tokens.kinds import ID_TOKEN, other_kind
 from sidecar.core.tokens.near_misses import near_issuer, near_miss
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
@@ -25,7 +27,10 @@ __all__ = ["NeedsKey", "TokenError", "Verified", "recheck", "verify"]
 
 # 9999-12-31T23:59:59Z: the last second that every date library knows.
 MAX_TIME: Final = 253402300799
-SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 -- an algorithm's name
+SECRET_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
+
+# RFC 9864 names the curve in ``alg``: the signatures are EdDSA's, and the key's curve was compared.
+_EDDSA_NAMES: Final = frozenset({"Ed25519", "Ed448"})
 
 
 class NeedsKey(NamedTuple):
@@ -66,7 +71,7 @@ class _Times(NamedTuple):
     end: float
 
 
-CHECKS: Final = ("form", "issuer", "times", "audience", "kind", "key", "signature", "claims")
+CHECKS: Final = ("form", "issuer", "times", "kind", "audience", "key", "signature", "claims")
 """The checks of ``verify``, in its order; ``issuer`` includes the algorithm."""
 
 
@@ -87,19 +92,19 @@ def verify(
     ``CHECKS`` that passes. ``tries`` bounds what a token without a known ``kid`` may cost.
 
     Raises TokenError, with its ``facts``, for the first check that fails: form, issuer,
-    algorithm, times, audience, kind, key, signature, claims. Everything before the key costs no
+    algorithm, times, kind, audience, key, signature, claims. Everything before the key costs no
     cryptography.
     """
     unverified: jws.UnverifiedToken | None = None
     try:
-        unverified = jws.read(token)
+        unverified = jws.read(token, snapshot.token_max_bytes)
         digest = digest or hashlib.sha256(token).digest()
         return _verify(unverified, digest, snapshot, now, steady, trace, tries)
     except TokenError as error:
         if unverified is not None:
             alg, kid, claims, _, _ = unverified
             error.facts = facts_of(alg, kid, claims, snapshot.issuers)
-        elif len(token) <= jws.MAX_TOKEN_BYTES:
+        elif len(token) <= snapshot.token_max_bytes:
             error.facts = glance(token, snapshot.issuers)
         raise
 
@@ -125,12 +130,13 @@ def _verify(
     if trace:
         present = [f"{name} {_utc(claims[name])}" for name in ("nbf", "exp") if name in claims]
         trace.check("times", True, ", ".join(present))
+    _check_kind(claims, issuer)
+    if trace:
+        id_token = other_kind(claims) is ID_TOKEN
+        trace.check("kind", True, "an ID token, which counts" if id_token else "an access token")
     _check_audience(claims, issuer)
     if trace:
-        trace.check("audience", True, f"aud {claims['aud']}" if "aud" in claims else "not required")
-    _check_kind(claims)
-    if trace:
-        trace.check("kind", True, "not a refresh token")
+        trace.check("audience", True, _audience_text(claims, issuer))
     if issuer.secrets:
         thumbprint = None
         if trace:
@@ -260,35 +266,44 @@ def _check_time(name: str, value: object) -> None:
 def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
     if not issuer.audiences:
         return
-    aud = claims.get("aud")
+    name, aud = _audience(claims, issuer)
     named = aud if isinstance(aud, list) else [aud]
     if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
         problem = "is missing" if aud is None else "has none that it accepts"
         detail = (
-            f"issuer {issuer.name} accepts {listed(issuer.audiences)}; aud {problem}"
+            f"issuer {issuer.name} accepts {listed(issuer.audiences)}; {name} {problem}"
             f"{near_miss(named, issuer.audiences)}"
         )
         raise TokenError(Reason.TOKEN_AUDIENCE, detail)
 
 
-def _check_kind(claims: Mapping[str, Any]) -> None:
-    """Refuse refresh tokens; JobFirst's differ from access tokens only by the claim ``token``."""
-    marker = claims.get("token")
-    refresh = isinstance(marker, str) and marker.startswith("refresh-")
-    for name in ("token_type", "token_use", "typ"):
-        value = claims.get(name)
-        refresh = refresh or (
-            isinstance(value, str) and value.lower() in {"refresh", "refresh_token"}
-        )
-    if refresh:
-        raise TokenError(Reason.TOKEN_KIND, "a refresh token")
+def _audience(claims: Mapping[str, Any], issuer: Issuer) -> tuple[str, object]:
+    """Return the first of the issuer's audience claims that is not null, and its name."""
+    for claim in issuer.audience_claims:
+        value = single(claims, claim)
+        if value is not None:
+            return str(claim), value
+    return " or ".join(map(str, issuer.audience_claims)), None
+
+
+def _audience_text(claims: Mapping[str, Any], issuer: Issuer) -> str:
+    name, value = _audience(claims, issuer)
+    return f"{name} {value}" if issuer.audiences or value is not None else "not required"
+
+
+def _check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    kind = other_kind(claims)
+    if kind is None or (kind is ID_TOKEN and issuer.id_tokens):
+        return
+    hint = "; `token_types` does not have id" if kind is ID_TOKEN else ""
+    raise TokenError(Reason.TOKEN_KIND, f"{kind}{hint}")
 
 
 def _check_secrets(token: jws.UnverifiedToken, issuer: Issuer) -> None:
     # A secret is never used with another algorithm, nor a key set's key with this one (jwk.py knows
     # none of the HS family), whatever an issuer's list of algorithms says: so no public key can
     # serve as a secret.
-    if token.alg != SECRET_ALGORITHM:
+    if token.alg not in SECRET_ALGORITHMS:
         raise TokenError(Reason.TOKEN_ALGORITHM, "alg is not for a shared secret")
     if not any(_signed(token, secret) is True for secret in issuer.secrets):
         detail = f"no secret of issuer {issuer.name} verifies the signature"
@@ -305,4 +320,4 @@ def _algorithm(name: str) -> "Algorithm":
     # PyJWT costs 3 MiB and 20 ms, which no start waits for.
     from jwt.algorithms import get_default_algorithms
 
-    return get_default_algorithms()[name]
+    return get_default_algorithms()["EdDSA" if name in _EDDSA_NAMES else name]

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 
 from sidecar.config.addresses import split_address
-from sidecar.config.model import CorsSection, Tls
+from sidecar.config.answers import CorsSection
+from sidecar.config.model import Tls
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
