@@ -9,9 +9,9 @@ import pytest
 
 from sidecar.app import wiring
 from sidecar.config import Config, changed_keys, needs_restart, read_files
+from sidecar.config.answers import CorsSection
 from sidecar.config.claims import IssuerClaims
 from sidecar.config.model import (
-    CorsSection,
     IssuerSection,
     Listen,
     Log,
@@ -28,6 +28,7 @@ from sidecar.config.model import (
     Zervi,
 )
 from sidecar.config.secrets import Secrets
+from sidecar.config.token_rules import ServiceWhen
 from sidecar.documents.schema import keys_of, section_in
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, Files
 
@@ -62,8 +63,11 @@ KEYS = tuple(leaves(Settings))
 def bases() -> Iterator[Settings]:
     """Yield settings in which each section is present, with alternatives that exclude others."""
     claims = IssuerClaims()
-    by_url = IssuerSection(issuer="z", jwks_url="https://zervi", claims=claims)
-    by_file = IssuerSection(issuer="z", jwks_file=Path("keys"), claims=claims)
+    rule = ServiceWhen(claim="a", equals="a", prefix="a", same_as="a", present=True)
+    by_url = IssuerSection(
+        issuer="z", jwks_url="https://zervi", claims=claims, service_when=(rule,)
+    )
+    by_file = IssuerSection(issuer="z", jwks_file=Path("keys"), claims=claims, service_when=(rule,))
     login = {"login_url": "http://z", "service_id": "a", "secret_file": Path("s")}
     for issuer, token, source in (
         (by_url, RegistryToken(file=Path("t")), TokenPlace(header="authorization", scheme="a")),
