@@ -139,7 +139,17 @@ def _kind(claims: Mapping[str, Any]) -> set[str]:
     marks = {str(claims.get(name)).lower() for name in ("token_type", "token_use", "typ", "type")}
     other = (
         type(token) is str and token[:8] == "refresh-",
-        marks & {"refresh", "refresh_token", "refresh-token", "offline", "logout", "dpop", "id"},
+        marks
+        & {
+            "refresh",
+            "refresh_token",
+            "refresh-token",
+            "offline",
+            "logout",
+            "logout+jwt",
+            "dpop",
+            "id",
+        },
         claims.get("cnf") is not None,
         type(claims.get("events")) is dict,
         claims.get("at_hash") is not None,

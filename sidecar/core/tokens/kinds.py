@@ -7,7 +7,8 @@ serve as another.
 from collections.abc import Mapping
 from typing import Any, Final
 
-ID_TOKEN: Final = "an ID token"  # noqa: S105 -- a kind of token, not a secret
+ACCESS_TOKEN: Final = "an access token"  # noqa: S105 -- a kind of token, not a secret
+ID_TOKEN: Final = "an ID token"  # noqa: S105 -- as above
 
 _BOUND: Final = "a token that is bound to a key or a certificate, which is not verified here"
 
@@ -30,8 +31,8 @@ _OF_ID_TOKENS: Final = frozenset({"at_hash", "c_hash", "s_hash", "nonce_supporte
 _OF_OTHERS: Final = _OF_ID_TOKENS | {*_MARKERS, "token", "events", "cnf", "firebase"}
 
 
-def other_kind(claims: Mapping[str, Any]) -> str | None:
-    """Return what claims are from if it is not an access token; ``ID_TOKEN`` only if nothing else.
+def kind_of(claims: Mapping[str, Any]) -> str:
+    """Return what kind of token claims are from; ``ID_TOKEN`` only if nothing else but that.
 
     JobFirst's refresh tokens differ from access tokens only by the claim ``token``. ``events`` is
     a logout token's (OpenID Connect Back-Channel Logout, section 2.4) or another security event
@@ -41,7 +42,7 @@ def other_kind(claims: Mapping[str, Any]) -> str | None:
     if claims.get("iss") is not None and claims.get("iss") == claims.get("sub"):
         return "a client assertion"
     if _OF_OTHERS.isdisjoint(claims):
-        return None
+        return ACCESS_TOKEN
     token = claims.get("token")
     if isinstance(token, str) and token.startswith("refresh-"):
         return "a refresh token"
@@ -57,4 +58,4 @@ def other_kind(claims: Mapping[str, Any]) -> str | None:
     has_claim = any(claims.get(name) is not None for name in _OF_ID_TOKENS)
     if ID_TOKEN in kinds or has_claim or isinstance(claims.get("firebase"), dict):
         return ID_TOKEN
-    return None
+    return ACCESS_TOKEN

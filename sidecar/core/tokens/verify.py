@@ -14,7 +14,7 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.facts import facts_of, glance, listed
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key
-from sidecar.core.tokens.kinds import ID_TOKEN, other_kind
+from sidecar.core.tokens.kinds import ACCESS_TOKEN, ID_TOKEN, kind_of
 from sidecar.core.tokens.near_misses import near_issuer, near_miss
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
 from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
@@ -132,8 +132,7 @@ def _verify(
         trace.check("times", True, ", ".join(present))
     _check_kind(claims, issuer)
     if trace:
-        id_token = other_kind(claims) is ID_TOKEN
-        trace.check("kind", True, "an ID token, which counts" if id_token else "an access token")
+        trace.check("kind", True, kind_of(claims))
     _check_audience(claims, issuer)
     if trace:
         trace.check("audience", True, _audience_text(claims, issuer))
@@ -292,8 +291,8 @@ def _audience_text(claims: Mapping[str, Any], issuer: Issuer) -> str:
 
 
 def _check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
-    kind = other_kind(claims)
-    if kind is None or (kind is ID_TOKEN and issuer.id_tokens):
+    kind = kind_of(claims)
+    if kind is ACCESS_TOKEN or (kind is ID_TOKEN and issuer.id_tokens):
         return
     hint = "; `token_types` does not have id" if kind is ID_TOKEN else ""
     raise TokenError(Reason.TOKEN_KIND, f"{kind}{hint}")
