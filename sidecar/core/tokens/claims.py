@@ -94,7 +94,8 @@ def texts(claims: Mapping[str, Any], claim: Claim, *, text_counts: bool) -> Iter
     TokenError(token_claims) for a path that reaches more than MAX_REACHED values.
     """
     if isinstance(claim, str):
-        return listed(claims.get(claim), text_counts=text_counts)
+        value = claims.get(claim)
+        return () if value is None else listed(value, text_counts=text_counts)
     if isinstance(claim, Split):
         whole = texts(claims, claim.claim, text_counts=True)
         parts = (part.strip() for text in whole for part in text.split(claim.separator))
@@ -115,6 +116,8 @@ def listed(value: object, *, text_counts: bool) -> Iterable[str]:
 
 def as_text(value: object) -> str | None:
     """Return text, or an integer as text; None for anything else."""
+    if type(value) is str:
+        return value
     return str(value) if type(value) in _TEXTS else None
 
 
