@@ -1,14 +1,15 @@
-"""``policy.cors`` and ``policy.challenge``: headers of the sidecar's own answers."""
+"""``policy.identity_headers``, ``cors`` and ``challenge``: the headers that the sidecar sets."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from sidecar.config.addresses import quotable_url
-from sidecar.config.headers import cors_header, cors_method, origin, quotable
+from sidecar.config.headers import cors_header, cors_method, identity_header, origin, quotable
 from sidecar.documents.kinds import Duration, Flag, List, Optional, Text
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _HEADERS = ("authorization", "content-type")
+_IDENTITY_HEADER = Optional(Text(identity_header))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +31,19 @@ class ChallengeSection:
 
     realm: Annotated[str, Text(quotable)] = "zervi"
     resource_metadata: Annotated[str | None, Optional(Text(quotable_url))] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityHeaderNames:
+    """``policy.identity_headers``: the headers that carry the principal to the upstream.
+
+    None: the upstream does not get this part.
+    """
+
+    subject: Annotated[str | None, _IDENTITY_HEADER] = "x-user-id"
+    username: Annotated[str | None, _IDENTITY_HEADER] = "x-username"
+    email: Annotated[str | None, _IDENTITY_HEADER] = "x-user-email"
+    roles: Annotated[str | None, _IDENTITY_HEADER] = "x-user-role"
+    permissions: Annotated[str | None, _IDENTITY_HEADER] = "x-user-permissions"
+    issuer: Annotated[str | None, _IDENTITY_HEADER] = "x-user-issuer"
+    service: Annotated[str | None, _IDENTITY_HEADER] = "x-service-id"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from sidecar.config.model import IdentityHeaderNames
+from sidecar.config.answers import IdentityHeaderNames
 from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.documents.untyped import at, mapping, sequence, texts
 

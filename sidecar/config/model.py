@@ -20,11 +20,10 @@ from sidecar.config.addresses import (
     tcp_address,
     unix_address,
 )
-from sidecar.config.answers import ChallengeSection, CorsSection
+from sidecar.config.answers import ChallengeSection, CorsSection, IdentityHeaderNames
 from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.headers import (
     changeable_header,
-    identity_header,
     origin,
     parameter_name,
     token_header,
@@ -65,7 +64,6 @@ _ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 _SEGMENT = Choice(("segment",))
 _TEXTS = List(Text(), min_items=1)
 _GRANTS = Mapped(List(Text()))
-_IDENTITY_HEADER = Optional(Text(identity_header))
 _GRANTABLE = Optional(List(Text(grant_pattern), max_items=256, unique=True))
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
@@ -197,22 +195,6 @@ class Zervi:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentityHeaderNames:
-    """``policy.identity_headers``: the headers that carry the principal to the upstream.
-
-    None: the upstream does not get this part.
-    """
-
-    subject: Annotated[str | None, _IDENTITY_HEADER] = "x-user-id"
-    username: Annotated[str | None, _IDENTITY_HEADER] = "x-username"
-    email: Annotated[str | None, _IDENTITY_HEADER] = "x-user-email"
-    roles: Annotated[str | None, _IDENTITY_HEADER] = "x-user-role"
-    permissions: Annotated[str | None, _IDENTITY_HEADER] = "x-user-permissions"
-    issuer: Annotated[str | None, _IDENTITY_HEADER] = "x-user-issuer"
-    service: Annotated[str | None, _IDENTITY_HEADER] = "x-service-id"
-
-
-@dataclass(frozen=True, kw_only=True)
 class ShadowSection:
     """``policy.shadow``: a candidate policy that is evaluated but answers no request."""
 
@@ -244,8 +226,8 @@ class PolicySection:
         tuple[str, ...], List(Choice(tuple(sorted(ALLOWABLE))), unique=True)
     ] = ()
     encoded: Annotated[EncodedSection, Section(EncodedSection)] = EncodedSection()
-    identity_headers: Annotated[IdentityHeaderNames, Section(IdentityHeaderNames)] = (
-        IdentityHeaderNames()
+    identity_headers: Annotated[IdentityHeaderNames, Section(IdentityHeaderNames)] = field(
+        default_factory=IdentityHeaderNames
     )
     remove_headers: Annotated[tuple[str, ...], List(Text(changeable_header), unique=True)] = REMOVED
     forward_authorization: Annotated[bool, Flag()] = True
