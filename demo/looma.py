@@ -16,10 +16,12 @@ from typing import Any, NamedTuple, get_args
 import jwt
 from aiohttp import web
 
+from demo.looma_directory import member, tagged
 from demo.looma_failures import Failure, fail, problem
 
 REMEMBERED_REQUESTS = 1000  # enough for any test, and a demo may run for a day
 NEEDED_PERMISSION = "service:register"
+TOMBSTONE_SECONDS = 60.0  # a node that left is listed as draining for so long
 
 
 class SeenRequest(NamedTuple):
@@ -72,6 +74,8 @@ class Looma:
     ) -> None:
         self.url = ""
         self.nodes: dict[str, LoomaNode] = {}
+        self.left: dict[str, tuple[float, dict[str, Any]]] = {}  # members, until when
+        self.allocations: dict[tuple[str, str], dict[str, Any]] = {}  # by user and service
         self.requests: deque[SeenRequest] = deque(maxlen=REMEMBERED_REQUESTS)
         self._ttl = ttl
         self._cleanup = cleanup
@@ -119,6 +123,8 @@ class Looma:
                 web.get("/cluster/metrics/{service_id}", self._metrics),
                 web.get("/cluster/services", self._services),
                 web.get("/cluster/status", self._status),
+                web.get("/cluster/allocations", self._allocated),
+                web.post("/cluster/allocations", self._allocate),
                 web.post("/demo/fail", self._fail),
             ]
         )
@@ -188,6 +194,8 @@ class Looma:
             return problem(404, "UNKNOWN_INSTANCE", "unknown instance")
         if operation == "deregister":
             del self.nodes[service_id]
+            gone = member(node.as_json(), ready=False, draining=True)
+            self.left[service_id] = node.heard_at + TOMBSTONE_SECONDS, gone
             return web.json_response({"success": True})
         if operation == "metrics":
             node.metrics = body
@@ -205,7 +213,9 @@ class Looma:
             return problem(404, "UNKNOWN_INSTANCE", "unknown instance")
         return web.json_response(node.metrics)
 
-    async def _services(self, _request: web.Request) -> web.Response:
+    async def _services(self, request: web.Request) -> web.Response:
+        if request.query.get("view") == "membership":
+            return tagged(request, {"services": self._members(), "complete": True})
         services = [node.as_json() for node in self.nodes.values()]
         return web.json_response({"services": services, "total": len(services)})
 
@@ -224,6 +234,29 @@ class Looma:
                 "sidecar_version": reported("sidecar_version"),
             }
         )
+
+    def _members(self) -> list[dict[str, Any]]:
+        now = asyncio.get_running_loop().time()
+        self.left = {
+            name: left
+            for name, left in self.left.items()
+            if left[0] > now and name not in self.nodes
+        }
+        listed = [
+            member(node.as_json(), ready=node.report.get("ready") is not False, draining=False)
+            for node in self.nodes.values()
+        ]
+        return listed + [each for _, each in self.left.values()]
+
+    async def _allocated(self, request: web.Request) -> web.Response:
+        return tagged(request, {"allocations": list(self.allocations.values())})
+
+    async def _allocate(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if not isinstance(body, dict) or not {"user_id", "service_name"} <= body.keys():
+            return problem(400, "BAD_REQUEST", "user_id and service_name are required")
+        self.allocations[str(body["user_id"]), str(body["service_name"])] = body
+        return web.json_response({"success": True}, status=201)
 
     async def _fail(self, request: web.Request) -> web.Response:
         try:

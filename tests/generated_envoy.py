@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = {
     "envoy/envoy.yaml": "--config envoy/sidecar.yaml",
     "envoy/envoy-uds.yaml": "--config envoy/sidecar-uds.yaml",
+    "envoy/envoy-gateway.yaml": "--config envoy/sidecar-gateway.yaml --mode gateway",
 }
 KUBERNETES = "envoy/kubernetes.yaml"
 IN_A_POD = "--config envoy/sidecar-uds.yaml --admin /run/envoy/admin.sock --stats 0.0.0.0:9901"

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.app import process, wiring
@@ -24,6 +25,7 @@ from sidecar.app.registration import Registration
 from sidecar.app.reload import Reloader
 from sidecar.config import Config, ConfigError, changed_keys, needs_restart, read_files
 from sidecar.core.decision import DecisionRecord
+from sidecar.core.placement.place import Placements
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
 from sidecar.documents.findings import Severity
@@ -39,6 +41,9 @@ from sidecar.ops.routes import ops_routes
 from sidecar.review import lint
 from sidecar.transport.interface import ListenError
 from sidecar.zervi.keyring import KeyRing
+
+if TYPE_CHECKING:
+    from sidecar.app.gateway import Gateway
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +94,7 @@ class Sidecar:
             self._issuers,
             upstream=settings.upstream.probe is not None,
             looma=settings.looma is not None,
+            directory=settings.gateway is not None,
         )
         self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
         self._metrics = Metrics(
@@ -123,6 +129,7 @@ class Sidecar:
             lambda: self._service.snapshot, self._health, self._metrics
         )
         self._probing = Probing(self._health, self._metrics, self._registration.upstream)
+        self._gateway: Gateway | None = None
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -141,6 +148,7 @@ class Sidecar:
             stack.push_async_callback(self._keys.close)
             stack.push_async_callback(self._probing.close)
             stack.push_async_callback(self._registration.close)
+            stack.push_async_callback(self._close_gateway)
             await self._follow_outside()
             process.shorten_pauses()
             number = await signals.get()
@@ -200,6 +208,7 @@ class Sidecar:
             self._issuers,
             upstream=settings.upstream.probe is not None,
             looma=settings.looma is not None,
+            directory=settings.gateway is not None,
         )
         self._decisions.change(settings.log.decisions, replayable=settings.log.replayable)
         set_level(settings.log.level)
@@ -210,7 +219,11 @@ class Sidecar:
         ]
         was = self._service.snapshot.policy.digest
         self._service.reload(
-            wiring.snapshot(fresh)._replace(policy=policy, issuers=tuple(issuers)),
+            wiring.snapshot(fresh)._replace(
+                policy=policy,
+                issuers=tuple(issuers),
+                placements=self._service.snapshot.placements,
+            ),
             Responder(wiring.answers(fresh)),
             wiring.service(fresh),
             self._candidate.shadow,
@@ -229,6 +242,34 @@ class Sidecar:
         """Probe the upstream, and report to the registry, as the configuration says."""
         await self._probing.follow(wiring.probe(self._config))
         await self._registration.follow(self._config)
+        await self._follow_gateway()
+
+    async def _follow_gateway(self) -> None:
+        """Choose instances as the configuration says, or none beside one upstream."""
+        if self._gateway is not None:
+            if self._gateway.follows(self._config):
+                return
+            await self._close_gateway()
+        section = self._config.settings.gateway
+        if section is None:
+            if self._service.snapshot.placements is not None:
+                self._place(None)
+            return
+        from sidecar.app import gateway  # where it is configured
+
+        self._gateway = gateway.Gateway(
+            self._config,
+            section,
+            lambda: self._service.snapshot.policy,
+            self._place,
+            self._health,
+        )
+        self._gateway.start()
+
+    async def _close_gateway(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.close()
+            self._gateway = None
 
     def _say_what_changed(self, fresh: Config) -> None:
         """Log the changed keys of ``sidecar.yaml``, never their values, and new warnings."""
@@ -253,6 +294,9 @@ class Sidecar:
         self._service.swap(snapshot)
         self._note_policy(was)
 
+    def _place(self, placements: Placements | None) -> None:
+        self._service.swap(self._service.snapshot._replace(placements=placements))
+
     def _refuse(self, error: ConfigError) -> None:
         """Keep the policy in force and report the errors of the new one."""
         errors = [each for each in error.findings if each.severity is Severity.ERROR]
@@ -276,6 +320,8 @@ class Sidecar:
         self._health.set(
             "policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}{promoted}"
         )
+        if self._gateway is not None:
+            self._gateway.policy_changed()
         for index, issuer in enumerate(self._config.issuers):
             if issuer.secrets:
                 self._health.set(self._health.issuers[index], State.READY, "a shared secret")

@@ -16,7 +16,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is printed, and what sidecar.yaml does not say."""
     parser.add_argument("what", choices=("envoy",), help="Envoy's bootstrap")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
-    parser.add_argument("--mode", choices=("sidecar",), default="sidecar", help="default: sidecar")
+    parser.add_argument(
+        "--mode",
+        choices=("sidecar", "gateway"),
+        default="sidecar",
+        help="beside one Basic Server, or a gateway before all of them; default: sidecar",
+    )
     parser.add_argument(
         "--stats",
         metavar="ADDRESS",
@@ -59,14 +64,25 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if args.mode == "gateway" and config.settings.gateway is None:
+        print(f"{args.config}: the mode `gateway` needs the section `gateway`", file=sys.stderr)
+        return 1
     port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
     ingress = port if isinstance(port, int) else INGRESS
-    print(bootstrap(config, Choices(_command(args), ingress, admin, stats, args.tls)), end="")
+    print(
+        bootstrap(config, Choices(_command(args), args.mode, ingress, admin, stats, args.tls)),
+        end="",
+    )
     return 0
 
 
 def _command(args: argparse.Namespace) -> str:
-    given = {"stats": args.stats, "admin": args.admin, "tls": args.tls}
+    given = {
+        "mode": args.mode if args.mode != "sidecar" else None,
+        "stats": args.stats,
+        "admin": args.admin,
+        "tls": args.tls,
+    }
     options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
     command = f"zervi-sidecar generate envoy --config {args.config}{options}"
     return "".join(each if each.isprintable() else "?" for each in command)  # one line of a comment

@@ -152,6 +152,14 @@ def base_url(text: str) -> str:
     return text
 
 
+def service_url(text: str) -> str:
+    """Return ``http://host:port`` or ``https://host:port`` unchanged. Raises BadValueError."""
+    url = _split_url(text, "http", "https")
+    if url.path or "?" in text:
+        raise BadValueError("must have the form http://host:port, without a path")
+    return text
+
+
 def probe_url(text: str) -> str:
     """Return a URL that can be probed, unchanged. Raises BadValueError."""
     url = _split_url(text, "http", "https", "tcp", "grpc")

@@ -22,6 +22,7 @@ from sidecar.config.addresses import (
 )
 from sidecar.config.answers import ChallengeSection, CorsSection, IdentityHeaderNames
 from sidecar.config.claims import ClaimsSection, IssuerClaims
+from sidecar.config.gateway import GatewaySection
 from sidecar.config.headers import (
     changeable_header,
     origin,
@@ -330,5 +331,6 @@ class Settings:
     policy: Annotated[PolicySection, Section(PolicySection)]
     upstream: Annotated[UpstreamSection, Section(UpstreamSection)] = UpstreamSection()
     looma: Annotated[Looma | None, Optional(Section(Looma))] = None
+    gateway: Annotated[GatewaySection | None, Optional(Section(GatewaySection))] = None
     drain: Annotated[float, Duration("0s", "1h")] = 15.0
     log: Annotated[Log, Section(Log)] = Log()

@@ -12,6 +12,7 @@ from sidecar.config.model import (
     Listen,
     Probe,
 )
+from sidecar.core.paths.upstreams import GENERIC
 from sidecar.documents.findings import BadValueError, Place, Problem, quoted
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 
@@ -45,6 +46,16 @@ def problems(document: object) -> Iterator[Problem]:
     yield from _probe(mapping(at(document, "upstream", "probe")))
     if looma := mapping(at(document, "looma")):
         yield from _looma(looma)
+    if gateway := mapping(at(document, "gateway")):
+        yield from _gateway(gateway, at(document, "looma") is not None)
+        upstream = at(document, "policy", "upstream")
+        if isinstance(upstream, str) and upstream != GENERIC:
+            yield Problem(
+                ("policy", "upstream"),
+                "exclusive-keys",
+                f"`upstream` must be {GENERIC} with `gateway`, not {quoted(upstream)}",
+                "the targets of a gateway may be different software",
+            )
 
 
 def _encoded(policy: Mapping[str, object]) -> Iterator[Problem]:
@@ -218,6 +229,19 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
     token = looma.get("token")
     if isinstance(token, dict):
         yield from _token(token)
+
+
+def _gateway(gateway: Mapping[str, object], registry: bool) -> Iterator[Problem]:
+    tls, plaintext = gateway.get("tls") is not None, gateway.get("unsafe_plaintext_targets") is True
+    if tls and plaintext:
+        yield from _exclusive(("gateway",), ["tls", "unsafe_plaintext_targets"])
+    elif registry and not tls and not plaintext:
+        yield Problem(
+            ("gateway",),
+            "missing-key",
+            "`tls` is required: instances of the registry get users' tokens",
+            "tls: {san: ...}, or `unsafe_plaintext_targets: true` in a network that you trust",
+        )
 
 
 def _looma_tls(looma: Mapping[str, object]) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.paths.problems import PathProblem
+from sidecar.core.placement.place import Placements
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
@@ -16,18 +17,23 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import find_token, is_used
 from sidecar.core.tokens.facts import TokenFacts, glance
 from sidecar.core.tokens.near_misses import missing_key
-from sidecar.core.tokens.principal import permits
+from sidecar.core.tokens.principal import Kind, permits
 from sidecar.core.tokens.selection import Tries, try_freely
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.core.trace import Trace
 
 
 class Allow(NamedTuple):
-    """The request may pass; ``verified`` is None where no token was needed."""
+    """The request may pass; ``verified`` is None where no token was needed.
+
+    ``servers`` are the addresses (``ip:port``) that may serve it, the best first; empty where Envoy
+    chooses.
+    """
 
     reason: Reason
     route: Route
     verified: Verified | None = None
+    servers: tuple[str, ...] = ()
 
 
 class Deny(NamedTuple):
@@ -135,7 +141,44 @@ def decide(
         if isinstance(other, Deny):
             return _named_in_query(other, method)
         decision = _stricter(decision, other)
+    if snapshot.placements is not None and isinstance(decision, Allow):
+        return _placed(decision, snapshot.placements, trace)
     return decision
+
+
+def _placed(allow: Allow, placements: Placements, trace: Trace | None) -> Allow | Deny:
+    """Add the addresses that may serve an allowed request, or deny it where there are none."""
+    target, verified = allow.route.target, allow.verified
+    if not target:
+        denial = Deny(Reason.NO_UPSTREAM, allow.route, verified, detail="the route has no target")
+    elif target in placements.fixed:
+        if trace:
+            trace.check("placement", True, f"{target} is in gateway.services: Envoy chooses")
+        return allow
+    elif verified is None:
+        # There is no caller to place: Envoy chooses among the instances that can serve.
+        if placements.serves(target):
+            if trace:
+                trace.check("placement", True, f"no caller: Envoy chooses an instance of {target}")
+            return allow
+        denial = _no_instance(allow)
+    else:
+        principal = verified.principal
+        user = principal.kind is Kind.USER
+        servers = placements.place(target, principal.subject, user=user)
+        if servers:
+            if trace:
+                trace.check("placement", True, f"{target}: {', then '.join(servers)}")
+            return allow._replace(servers=servers)
+        denial = _no_instance(allow)
+    if trace:
+        trace.check("placement", False, f"{denial.reason}: {denial.detail}")
+    return denial
+
+
+def _no_instance(allow: Allow) -> Deny:
+    detail = f"no usable instance of {allow.route.target}"
+    return Deny(Reason.NO_UPSTREAM, allow.route, allow.verified, detail=detail)
 
 
 def _decide_as(

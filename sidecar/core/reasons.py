@@ -42,6 +42,8 @@ class Reason(StrEnum):
     CLAIM_DENIED = "claim_denied"
     WRONG_CALLER = "wrong_caller"
 
+    NO_UPSTREAM = "no_upstream"
+
     NOT_READY = "not_ready"
     OVERLOADED = "overloaded"
     INTERNAL = "internal"

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from sidecar.core.placement.place import Placements
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
@@ -12,6 +13,7 @@ from sidecar.core.tokens.principal import IdentityHeaders
 class Snapshot(NamedTuple):
     """Policy and issuers at one moment; immutable, replaced as a whole.
 
+    ``placements`` is None beside one upstream: only a gateway chooses who serves.
     ``candidate`` is a policy that only the shadow applies: what it reads of tokens and peers is
     read too. ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer
     token than ``token_max_bytes`` is refused unread.
@@ -24,6 +26,7 @@ class Snapshot(NamedTuple):
     leeway: float = 30.0
     max_stale: float = 86400.0
     cache_ttl: float = 300.0
+    placements: Placements | None = None
     candidate: Policy | None = None
     token_max_bytes: int = MAX_TOKEN_BYTES
 

@@ -117,6 +117,13 @@ def subject_expression(text: str) -> str:
     return text
 
 
+def absolute_path(text: str) -> str:
+    """Return the absolute path of a file or a directory unchanged. Raises BadValueError."""
+    if not text.startswith("/") or not text.isprintable():
+        raise BadValueError(f"must be an absolute path, not {quoted(text)}")
+    return text
+
+
 def registry_path(text: str) -> str:
     """Return the path of a registry's operation unchanged. Raises BadValueError."""
     rest = text.replace("{service_id}", "")

@@ -77,6 +77,12 @@ _TEXTS: Mapping[tuple[int, str], Mapping[Reason, tuple[str, str]]] = {
             "调用方服务无权访问该路径",
         ),
     },
+    (503, "SERVICE_UNAVAILABLE"): {
+        Reason.NO_UPSTREAM: (
+            "no server is available for this request at the moment; try again",
+            "暂无可用的服务实例处理该请求，请稍后重试",
+        ),
+    },
     (503, "AUTH_UNAVAILABLE"): {
         Reason.NOT_READY: (
             "the token cannot be verified at the moment; try again",
@@ -104,6 +110,7 @@ TITLES = {
     "INVALID_AUTH_FORMAT": ("invalid authorization format", "认证信息格式无效"),
     "INVALID_TOKEN": ("invalid token", "令牌无效"),
     "INSUFFICIENT_PERMISSIONS": ("insufficient permissions", "权限不足"),
+    "SERVICE_UNAVAILABLE": ("service unavailable", "服务暂不可用"),
     "AUTH_UNAVAILABLE": ("authorization unavailable", "授权服务暂不可用"),
 }
 

@@ -191,6 +191,8 @@ class Responder:
         headers = b"".join((*parts, removals))
         route = decision.route
         metadata, target = wire.route_metadata(decision.reason, route.name, route.target)
+        if decision.servers:
+            metadata += wire.entry("server", ",".join(decision.servers).encode())
         if verified is not None:
             metadata += wire.entry("subject", verified.principal.subject.encode())
         metadata += target

@@ -40,9 +40,9 @@ class Health:
     """The states of all components, and the services' health that follows from them.
 
     The components are ``policy``, ``issuer:<name>`` for each issuer, ``upstream`` where it is
-    probed, and ``looma`` where there is a registry. The service becomes ready when a policy is
-    loaded and one issuer has usable keys, and stays ready until ``drain``. The registry and the
-    upstream do not count.
+    probed, ``looma`` where there is a registry, and ``directory`` in a gateway. The service becomes
+    ready when a policy is loaded and one issuer has usable keys, and stays ready until ``drain``.
+    The others do not count.
     Implements the transport's ``HealthSource``.
     """
 
@@ -52,6 +52,7 @@ class Health:
         *,
         upstream: bool = False,
         looma: bool = False,
+        directory: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -60,15 +61,17 @@ class Health:
         self._draining: Component | None = None
         self._change = asyncio.Event()
         self._components: dict[str, Component] = {}
-        self.expect(issuers, upstream=upstream, looma=looma)
+        self.expect(issuers, upstream=upstream, looma=looma, directory=directory)
 
-    def expect(self, issuers: Sequence[str], *, upstream: bool, looma: bool) -> None:
+    def expect(
+        self, issuers: Sequence[str], *, upstream: bool, looma: bool, directory: bool = False
+    ) -> None:
         """Have these components from now on; those that stay keep their state.
 
         An upstream that is probed from now on is as ready as before until its first probe ends.
         """
         self.issuers = _component_names(issuers)
-        optional = {"upstream": upstream, "looma": looma}
+        optional = {"upstream": upstream, "looma": looma, "directory": directory}
         names = ["policy", *self.issuers, *(name for name, there in optional.items() if there)]
         new = dict.fromkeys(names, Component(State.WAITING, self._clock()))
         if self.ready and upstream:

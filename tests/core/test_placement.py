@@ -149,8 +149,10 @@ def test_a_target_is_a_name_or_a_prefix(target: str, count: int) -> None:
     assert len(placements.place(target, "alice")) == count
 
 
-def test_a_target_that_was_not_prepared_has_no_instance() -> None:
-    assert placed(instance(1)).place("billing", "alice") == ()
+def test_a_target_that_was_not_prepared_is_prepared_when_it_is_asked_for() -> None:
+    placements = placed(instance(1))
+    assert placements.place("basic-server-1", "alice") == ("10.0.0.2:8080",)
+    assert placements.place("billing", "alice") == ()
 
 
 def test_a_long_subject_is_placed_and_not_remembered() -> None:

@@ -19,7 +19,7 @@ from demo.stack import BOOTSTRAPS
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.tokens.principal import IdentityHeaders
 
-FILES = sorted(BOOTSTRAPS.glob("envoy*.yaml"))
+FILES = [BOOTSTRAPS / name for name in ("envoy.yaml", "envoy-uds.yaml")]
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.name)

@@ -11,6 +11,7 @@ from sidecar.app import wiring
 from sidecar.config import Config, changed_keys, needs_restart, read_files
 from sidecar.config.answers import CorsSection
 from sidecar.config.claims import IssuerClaims
+from sidecar.config.gateway import GatewaySection, GatewayTls
 from sidecar.config.model import (
     IssuerSection,
     Listen,
@@ -89,6 +90,13 @@ def bases() -> Iterator[Settings]:
                 service=ServiceSection(name="a", address="a", port=1),
                 token=token,
             ),
+            gateway=GatewaySection(
+                envoy_dir="/run",
+                allow_networks=("10.0.0.0/8",),
+                target_networks={"a": ("10.0.0.0/8",)},
+                services={"a": ("http://a:1",)},
+                tls=GatewayTls(san="{service}.a"),
+            ),
             log=Log(),
         )
 
@@ -156,6 +164,7 @@ def in_force(config: Config) -> list[object]:
         wiring.key_sources(config),
         wiring.key_refreshing(config),
         wiring.probe(config),
+        settings.gateway,  # Gateway.follows compares it
         wiring.registry(settings.looma, config.registry_secret),
         wiring.reporter(settings.looma, "1"),
         settings.policy.shadow and replace(settings.policy.shadow, file=Path()),

@@ -22,24 +22,25 @@ class Placements:
 
     ``targets`` are names of services, or prefixes of names that end in ``*``. ``zone`` is the
     gateway's own: among instances of equal health those in it come first. Gateways with the same
-    directory, targets and zone place every caller alike.
+    directory, targets and zone place every caller alike. ``fixed`` are the targets that the
+    configuration names: Envoy chooses among their addresses.
 
     Preparing takes some 300 ms for 10,000 instances, which is too long for the event loop.
     """
 
-    def __init__(self, targets: Iterable[str], directory: Directory, zone: str = "") -> None:
+    def __init__(
+        self,
+        targets: Iterable[str],
+        directory: Directory,
+        zone: str = "",
+        fixed: frozenset[str] = frozenset(),
+    ) -> None:
+        self.fixed = fixed
+        self._directory = directory
+        self._zone = zone
         allocated = {each for some in directory.allocations.values() for each in some}
-        wanted = {(), *(each.requirements for each in allocated)}
-        self._allocations = directory.allocations
-        self._targets = {
-            target: _Target(
-                target,
-                [each for each in directory.instances if matches(target, each.service)],
-                wanted,
-                zone,
-            )
-            for target in dict.fromkeys(targets)
-        }
+        self._wanted = {(), *(each.requirements for each in allocated)}
+        self._targets = {target: self._prepared(target) for target in targets}
         self._remembered = lru_cache(_MAX_REMEMBERED)(self._place)
 
     def place(self, target: str, subject: str, *, user: bool = True) -> tuple[str, ...]:
@@ -54,15 +55,22 @@ class Placements:
 
     def serves(self, target: str) -> bool:
         """Say whether a target has any usable instance."""
-        found = self._targets.get(target)
-        return found is not None and bool(found.tiers[()])
+        return bool(self._target(target).tiers[()])
 
     def _place(self, target: str, subject: str, user: bool) -> tuple[str, ...]:
+        allocations = self._directory.allocations.get(subject, ()) if user else ()
+        return self._target(target).place(subject, allocations)
+
+    def _target(self, target: str) -> "_Target":
+        """Return a target; one that a policy added since is prepared here."""
         found = self._targets.get(target)
         if found is None:
-            return ()
-        allocations = self._allocations.get(subject, ()) if user else ()
-        return found.place(subject, allocations)
+            found = self._targets[target] = self._prepared(target)
+        return found
+
+    def _prepared(self, target: str) -> "_Target":
+        instances = [each for each in self._directory.instances if matches(target, each.service)]
+        return _Target(target, instances, self._wanted, self._zone)
 
 
 def matches(target: str, service: str) -> bool:

@@ -12,11 +12,11 @@ _CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
 
 
 def head(command: str, ingress: int, upstream: str, authz: str) -> list[str]:
-    """Return the comment at the top."""
+    """Return the comment at the top; ``upstream`` says where allowed requests go."""
     return [
-        "# Envoy in front of one Basic Server; it asks the Zervi sidecar about every request.",
+        "# Envoy asks the Zervi sidecar about every request.",
         "#",
-        f"#   client -> :{ingress} Envoy -> {upstream} Basic Server",
+        f"#   client -> :{ingress} Envoy -> {upstream}",
         f"#                      \\-> {authz} sidecar: may this request pass?",
         "#",
         f"# Made for Envoy 1.40 by: {command}",
@@ -76,6 +76,17 @@ def authz_tls(tls: Tls | None) -> list[str]:
         "      validation_context: # SAFETY: only the sidecar has a certificate of this CA",
         f"        trusted_ca: {{filename: {directory}/ca.crt}}",
     ]
+
+
+def clear_route_cache(gateway: bool) -> list[str]:
+    """Return whether Envoy routes again after the sidecar's answer."""
+    if gateway:
+        return [
+            "# SAFETY: the route follows the target in the sidecar's answer. No route matches a",
+            "# path, so a changed header cannot lead elsewhere.",
+            "clear_route_cache: true",
+        ]
+    return ["clear_route_cache: false # SAFETY: Envoy routes the request that was checked"]
 
 
 def cors_filter(cors: CorsSection | None) -> list[str]:

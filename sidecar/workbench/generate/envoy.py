@@ -1,6 +1,6 @@
-"""Envoy's bootstrap for a sidecar, from ``sidecar.yaml``.
+"""Envoy's bootstrap for a sidecar or a gateway, from ``sidecar.yaml``.
 
-The template is ``bootstrap.yaml`` beside this module; a test holds ``envoy/`` equal to its output.
+The templates are beside this module; a test holds ``envoy/`` equal to its output.
 """
 
 import json
@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from sidecar.config import Config
 from sidecar.config.addresses import split_address
+from sidecar.config.gateway import GatewaySection
+from sidecar.gateway.files import CLUSTERS, ROUTES
 from sidecar.workbench.generate import blocks
 from sidecar.workbench.generate.names import expression, quoted_lines
-from sidecar.workbench.generate.template import fill
+from sidecar.workbench.generate.template import Values, fill
 from sidecar.workbench.touched import touched
 
 INGRESS: Final = 10000
@@ -29,6 +31,7 @@ _INSTRUCTIONS_PER_NAME: Final = 25
 class Choices(NamedTuple):
     """What ``sidecar.yaml`` does not say.
 
+    ``mode`` is ``sidecar``, beside one Basic Server, or ``gateway``, before all of them.
     ``command`` is how the output is made, for its head. ``ingress`` is the port that clients use,
     ``admin`` is the path of a unix socket,
     ``stats`` a ``host:port``. ``tls`` is a directory with ``tls.crt`` and ``tls.key``; None for a
@@ -36,6 +39,7 @@ class Choices(NamedTuple):
     """
 
     command: str
+    mode: str = "sidecar"
     ingress: int = INGRESS
     admin: str = ADMIN
     stats: str = STATS
@@ -43,36 +47,56 @@ class Choices(NamedTuple):
 
 
 def bootstrap(config: Config, choices: Choices) -> str:
-    """Return the bootstrap: YAML with comments."""
+    """Return the bootstrap: YAML with comments. The mode `gateway` needs that section."""
     settings, policy = config.settings, config.settings.policy
     headers = touched(config)
     changeable = {*headers.names, *headers.later}
     host, port = _upstream(config)
-    stats_host, stats_port = split_address(choices.stats)
     authz = settings.listen.authz
-    template = files(__package__).joinpath("bootstrap.yaml").read_text(encoding="utf-8")
-    return fill(
-        template,
-        {
-            "head": blocks.head(choices.command, choices.ingress, f"{host}:{port}", authz),
-            "admin": json.dumps(choices.admin),
-            "admin_path": choices.admin,
-            "ingress_port": str(choices.ingress),
-            "tls": blocks.downstream_tls(choices.tls) if choices.tls else (),
-            "cors_filter": blocks.cors_filter(policy.cors),
-            "cors_policy": blocks.cors_policy(policy.cors),
-            "mutations": quoted_lines(expression(changeable)),
-            "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
-            "preflight": blocks.preflight(policy.cors_preflight),
-            "removed": blocks.removed(headers.removed),
-            "stats": blocks.socket_address(stats_host, stats_port),
-            "authz": blocks.authz(authz),
-            "authz_tls": blocks.authz_tls(settings.listen.tls),
-            "upstream": blocks.socket_address(host, port),
-            "upstream_grpc": blocks.socket_address(host, port + 1),
-            "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable))),
-        },
-    )
+    gateway = settings.gateway if choices.mode == "gateway" else None
+    shown = "the targets of the policy" if gateway else f"{host}:{port} Basic Server"
+    values: Values = {
+        "head": blocks.head(choices.command, choices.ingress, shown, authz),
+        "admin": json.dumps(choices.admin),
+        "admin_path": choices.admin,
+        "ingress_port": str(choices.ingress),
+        "tls": blocks.downstream_tls(choices.tls) if choices.tls else (),
+        "cors_filter": blocks.cors_filter(policy.cors),
+        "cors_policy": blocks.cors_policy(policy.cors),
+        "clear_route_cache": blocks.clear_route_cache(gateway is not None),
+        "mutations": quoted_lines(expression(changeable)),
+        "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
+        "preflight": blocks.preflight(policy.cors_preflight),
+        "removed": blocks.removed(headers.removed),
+        "stats": blocks.socket_address(*split_address(choices.stats)),
+        "authz": blocks.authz(authz),
+        "authz_tls": blocks.authz_tls(settings.listen.tls),
+        "upstream": blocks.socket_address(host, port),
+        "upstream_grpc": blocks.socket_address(host, port + 1),
+        "routes_file": _source(gateway, ROUTES),
+        "clusters_file": _source(gateway, CLUSTERS),
+        "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable))),
+    }
+    parts = {
+        "route_table": _part(f"routes-{choices.mode}.yaml", values),
+        "upstreams": _part(f"clusters-{choices.mode}.yaml", values),
+        "dynamic_resources": _part("dynamic-gateway.yaml", values) if gateway else (),
+    }
+    return fill(_template("bootstrap.yaml"), {**values, **parts})
+
+
+def _template(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _part(name: str, values: Values) -> list[str]:
+    return fill(_template(name), values).splitlines()
+
+
+def _source(gateway: GatewaySection | None, name: str) -> str:
+    """Return the PathConfigSource of one of the files that the sidecar writes."""
+    path = f"{gateway.envoy_dir}/{name}" if gateway else ""
+    return f"{{path: {json.dumps(path)}}}"
 
 
 def _upstream(config: Config) -> tuple[str, int]:

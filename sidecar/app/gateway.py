@@ -1,0 +1,144 @@
+"""The gateway: keeps Envoy's files and the placements in step with directory and policy."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from random import SystemRandom
+from typing import Final
+
+from sidecar.app import wiring
+from sidecar.config import Config
+from sidecar.config.gateway import GatewaySection
+from sidecar.core.placement.directory import Directory
+from sidecar.core.placement.place import Placements
+from sidecar.core.routes.table import Policy
+from sidecar.gateway.files import FileSettings, contents
+from sidecar.gateway.writer import FileWriter
+from sidecar.looma.directory.known import Known, Listing
+from sidecar.looma.directory.reader import Reader
+from sidecar.net.clock import steady
+from sidecar.net.logs import once_a_minute
+from sidecar.ops.readiness import Health, State
+
+# Envoy takes a file over within a second of its rename. Until then it does not know an address, and
+# would let its fallback choose another instance.
+SETTLE_SECONDS: Final = 1.0
+
+DIRECTORY: Final = "directory"
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Reads the directory, writes Envoy's files, and hands placements to ``place``."""
+
+    def __init__(
+        self,
+        config: Config,
+        section: GatewaySection,
+        policy: Callable[[], Policy],
+        place: Callable[[Placements], None],
+        health: Health,
+    ) -> None:
+        self._section = section
+        self._looma = config.settings.looma
+        self._policy = policy
+        self._place = place
+        self._health = health
+        self._settings: FileSettings = wiring.gateway_files(config, section)
+        self._writer = FileWriter(Path(section.envoy_dir))
+        self._known = Known(section.empty_grace)
+        self._changed = asyncio.Event()
+        self._written: frozenset[str] = frozenset()  # addresses that Envoy knows
+        self._tasks: list[asyncio.Task[None]] = []
+        registry = wiring.directory(config)
+        self._reader = None
+        if registry is not None:
+            self._reader = Reader(registry, self._take, self._fail, SystemRandom())
+        self._changed.set()
+
+    def start(self) -> None:
+        """Read the directory, and keep files and placements current, until ``close``."""
+        if self._reader is None:
+            self._health.set(DIRECTORY, State.READY, "gateway.services")
+        else:
+            self._tasks.append(asyncio.create_task(self._reader.run(), name="directory"))
+        self._tasks.append(asyncio.create_task(self._keep_current(), name="gateway"))
+
+    async def close(self) -> None:
+        """Stop; Envoy's files stay."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def follows(self, config: Config) -> bool:
+        """Say whether this gateway fits a configuration, apart from its policy."""
+        settings = config.settings
+        if settings.gateway != self._section or settings.looma != self._looma:
+            return False
+        return wiring.gateway_files(config, self._section) == self._settings
+
+    async def _keep_current(self) -> None:
+        while True:
+            await self._wait()
+            self._changed.clear()
+            await self._update()
+
+    def policy_changed(self) -> None:
+        """Take over the targets of another policy."""
+        self._changed.set()
+
+    async def _wait(self) -> None:
+        """Wait for a change, or for the end of an instance's grace."""
+        end = self._known.next_change()
+        timeout = None if end is None else max(end - steady(), 0.0)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _update(self) -> None:
+        directory = self._known.directory(steady())
+        addresses = frozenset(each.address for each in directory.instances)
+        if not addresses <= self._written:
+            known = [each for each in directory.instances if each.address in self._written]
+            await self._prepare(directory._replace(instances=tuple(known)))
+        else:
+            await self._prepare(directory)
+        targets = self._targets()
+        try:
+            await asyncio.to_thread(
+                lambda: self._writer.write(contents(targets, directory, self._settings))
+            )
+        except OSError as error:
+            text = "Envoy's files are not written: %s"
+            _log.error(text, error.strerror, extra=once_a_minute("gateway-files"))
+            self._health.set(DIRECTORY, State.DEGRADED, f"files not written: {error.strerror}")
+            self._changed.set()  # again in a second
+            await asyncio.sleep(SETTLE_SECONDS)
+            return
+        await asyncio.sleep(SETTLE_SECONDS)
+        if not addresses <= self._written:
+            self._written = addresses
+            await self._prepare(directory)
+        self._written = addresses
+
+    async def _prepare(self, directory: Directory) -> None:
+        """Hand over placements for a directory; a thread builds them."""
+        fixed = frozenset(self._section.services)
+        targets, zone = self._targets(), self._section.zone
+        self._place(await asyncio.to_thread(Placements, targets, directory, zone, fixed))
+
+    def _targets(self) -> list[str]:
+        return sorted({route.target for route in self._policy().routes if route.target})
+
+    def _take(self, listing: Listing | None) -> None:
+        if listing is not None:
+            self._known.take(listing, steady())
+            self._changed.set()
+        self._health.set(DIRECTORY, State.READY, "listed")
+
+    def _fail(self, detail: str) -> None:
+        self._health.set(DIRECTORY, State.DEGRADED, detail)

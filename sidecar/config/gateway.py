@@ -1,0 +1,63 @@
+"""The schema of ``gateway``: Envoy's files, and which instances may serve."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Annotated
+
+from sidecar.config.addresses import service_url
+from sidecar.documents.findings import BadValueError, quoted
+from sidecar.documents.kinds import Duration, Flag, List, Mapped, Optional, Text
+from sidecar.documents.schema import Section
+from sidecar.documents.values import absolute_path
+
+
+def network(text: str) -> str:
+    """Return a network such as ``10.0.0.0/8`` or ``fd00::/8`` unchanged. Raises BadValueError."""
+    try:
+        ip_network(text)
+    except ValueError as wrong:
+        hint = "such as 10.0.0.0/8 or fd00::/8"
+        raise BadValueError(f"must be a network, not {quoted(text)}: {wrong}", hint) from None
+    return text
+
+
+def san(text: str) -> str:
+    """Return a name for certificates that contains ``{service}``. Raises BadValueError."""
+    if text.count("{service}") != 1:
+        raise BadValueError(
+            f"must contain {{service}} once, not {quoted(text)}",
+            "such as {service}.mesh.example or spiffe://example/{service}",
+        )
+    return text
+
+
+_NETWORKS = List(Text(network), min_items=1, unique=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayTls:
+    """``gateway.tls``: mutual TLS to the registry's instances; files as Envoy sees them."""
+
+    san: Annotated[str, Text(san)]
+    ca_file: Annotated[str, Text(absolute_path)] = "/etc/envoy/targets/ca.crt"
+    cert_file: Annotated[str, Text(absolute_path)] = "/etc/envoy/targets/tls.crt"
+    key_file: Annotated[str, Text(absolute_path, shown=False)] = "/etc/envoy/targets/tls.key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySection:
+    """``gateway``: turns the sidecar into a gateway. ``empty_grace`` in seconds."""
+
+    envoy_dir: Annotated[str, Text(absolute_path)]
+    allow_networks: Annotated[tuple[str, ...], _NETWORKS]
+    target_networks: Annotated[Mapping[str, tuple[str, ...]], Mapped(_NETWORKS)] = field(
+        default_factory=dict
+    )
+    services: Annotated[
+        Mapping[str, tuple[str, ...]], Mapped(List(Text(service_url), min_items=1, unique=True))
+    ] = field(default_factory=dict)
+    tls: Annotated[GatewayTls | None, Optional(Section(GatewayTls))] = None
+    unsafe_plaintext_targets: Annotated[bool, Flag()] = False
+    empty_grace: Annotated[float, Duration("0s", "1h")] = 60.0
+    zone: Annotated[str, Text()] = ""

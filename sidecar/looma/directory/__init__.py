@@ -1,0 +1,1 @@
+"""The directory of instances, read from a registry. No entry is trusted."""

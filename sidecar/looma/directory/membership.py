@@ -1,0 +1,163 @@
+"""Looma's membership view: ``GET /cluster/services?view=membership`` and ``/cluster/allocations``.
+
+An answer is the whole listing, or what changed after a cursor. ``docs/looma-registry.openapi.yaml``
+is the contract.
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from sidecar.core.placement.directory import Allocation, Instance
+from sidecar.looma.directory.known import Allocations, Listing
+from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
+from sidecar.net.http_client import HttpClient, HttpError, read_body
+from sidecar.net.logs import once_a_minute
+from sidecar.net.trust import TlsFiles, TrustError
+
+POLL_SECONDS: Final = 10.0  # connecting, sending and the whole answer
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
+MAX_INSTANCES: Final = 20_000
+MAX_ALLOCATIONS: Final = 200_000
+MAX_CURSOR: Final = 256  # characters
+
+# Different sets of requirements: each has an order of its own of every target's instances.
+MAX_REQUIREMENTS: Final = 100
+
+_log = logging.getLogger(__name__)
+
+
+class PollError(Exception):
+    """No usable answer; the message is for the operator and holds no text of the answer."""
+
+
+class _Page(NamedTuple):
+    """An answer with its validator; ``content`` is None where nothing has changed."""
+
+    content: Any
+    etag: str
+
+
+class Membership:
+    """Reads instances and allocations; each call returns what is new."""
+
+    def __init__(self, url: str, admission: Admission, files: TlsFiles, token: Any = None) -> None:
+        base = url.rstrip("/")
+        self._services = f"{base}/cluster/services?view=membership"
+        self._allocations = f"{base}/cluster/allocations"
+        self._admission = admission
+        self._client = HttpClient(files)
+        self._token = token
+        self._cursor = ""
+        self._etags: dict[str, str] = {}
+
+    async def poll(self) -> Listing | None:
+        """Return what changed since the last call, None where nothing did. Raises PollError."""
+        url = self._services
+        if self._cursor:
+            url += f"&after={quote(self._cursor, safe='')}"
+        services = await self._get(self._services, url)
+        allocations = await self._get(self._allocations, self._allocations)
+        if services.content is None and allocations.content is None:
+            return None
+        listing, cursor = await asyncio.to_thread(self._listing, services, allocations)
+        self._cursor = cursor
+        self._etags[self._services] = services.etag
+        self._etags[self._allocations] = allocations.etag
+        return listing
+
+    def _listing(self, services: _Page, allocations: _Page) -> tuple[Listing, str]:
+        content = services.content
+        if content is None:
+            listing, cursor = Listing((), complete=False), self._cursor
+        else:
+            listing, cursor = self._instances(content)
+        if allocations.content is not None:
+            listing = listing._replace(allocations=_allocations(allocations.content))
+        return listing, cursor
+
+    def _instances(self, content: Any) -> tuple[Listing, str]:
+        entries = content.get("services") if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise PollError("the answer has no list of services")
+        if len(entries) > MAX_INSTANCES:
+            raise PollError(f"the answer has more than {MAX_INSTANCES} services")
+        complete = content.get("complete") is not False
+        removed = content.get("removed")
+        gone = (
+            [each for each in removed if isinstance(each, str)] if isinstance(removed, list) else []
+        )
+        cursor = content.get("cursor")
+        if not isinstance(cursor, str) or len(cursor) > MAX_CURSOR or not cursor.isprintable():
+            cursor = ""
+        found: dict[str, Instance] = {}
+        for entry in entries:
+            try:
+                each = instance(entry, self._admission)
+            except RefusedEntryError as refused:
+                _refuse(str(refused))
+                continue
+            if each.id in found:
+                _refuse("an id that another entry has")
+                continue
+            found[each.id] = each
+        return Listing(tuple(found.values()), frozenset(gone), complete), cursor
+
+    async def _get(self, name: str, url: str) -> _Page:
+        headers = {"If-None-Match": self._etags[name]} if self._etags.get(name) else {}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {await self._token.token()}"
+        try:
+            async with (
+                asyncio.timeout(POLL_SECONDS),
+                self._client.send("GET", url, headers=headers) as response,
+            ):
+                if response.status == 304:
+                    return _Page(None, self._etags.get(name, ""))
+                if response.status == 410 and self._cursor:  # the cursor is too old
+                    self._cursor = ""
+                    self._etags.clear()
+                    raise PollError(
+                        "the registry has forgotten the cursor; the next poll asks for all"
+                    )
+                if response.status != 200:
+                    raise PollError(f"HTTP status {response.status}")
+                body = await read_body(response, MAX_BODY_BYTES)
+                etag = response.header("etag")
+        except TimeoutError:
+            raise PollError(f"no answer within {POLL_SECONDS:g} s") from None
+        except (HttpError, TrustError) as error:
+            raise PollError(str(error)) from None
+        if body is None:
+            raise PollError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+        try:
+            return _Page(await asyncio.to_thread(json.loads, body), etag)
+        except (ValueError, RecursionError):
+            raise PollError("the answer is not JSON") from None
+
+
+def _allocations(content: Any) -> Allocations:
+    entries = content.get("allocations") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or len(entries) > MAX_ALLOCATIONS:
+        raise PollError(f"no list of at most {MAX_ALLOCATIONS} allocations")
+    found: dict[str, tuple[Allocation, ...]] = {}
+    wanted: set[object] = set()
+    for entry in entries:
+        try:
+            subject, each = allocation(entry)
+        except RefusedEntryError as refused:
+            _refuse(str(refused))
+            continue
+        if each.requirements not in wanted and len(wanted) >= MAX_REQUIREMENTS:
+            _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones")
+            continue
+        wanted.add(each.requirements)
+        found[subject] = (*found.get(subject, ()), each)
+    return found
+
+
+def _refuse(reason: str) -> None:
+    text = "the registry's entry is not used: %s"
+    _log.warning(text, reason, extra=once_a_minute(reason))

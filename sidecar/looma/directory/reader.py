@@ -1,0 +1,58 @@
+"""Polls a registry for as long as a gateway runs; no request waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from random import Random
+from typing import Final, Protocol
+
+from sidecar.looma.directory.known import Listing
+from sidecar.looma.directory.membership import PollError
+from sidecar.looma.token import NoTokenError
+from sidecar.net.logs import once_a_minute
+
+INTERVAL: Final = 5.0
+JITTER: Final = 0.15
+MAX_INTERVAL: Final = 60.0  # while the registry fails
+
+_log = logging.getLogger(__name__)
+
+
+class Registry(Protocol):
+    """Reads a registry."""
+
+    async def poll(self) -> Listing | None:
+        """Return what is new, None for nothing. Raises PollError or NoTokenError."""
+
+
+class Reader:
+    """Gives ``take`` each listing, and ``fail`` why there is none."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        take: Callable[[Listing | None], None],
+        fail: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        self._registry = registry
+        self._take = take
+        self._fail = fail
+        self._random = random
+
+    async def run(self) -> None:
+        """Poll until the task is cancelled."""
+        interval = INTERVAL
+        while True:
+            try:
+                self._take(await self._registry.poll())
+                interval = INTERVAL
+            except (PollError, NoTokenError) as error:
+                _log.warning("the directory is not updated: %s", error, extra=once_a_minute("poll"))
+                self._fail(str(error))
+                interval = min(interval * 2, MAX_INTERVAL)
+            except Exception as error:  # noqa: BLE001 -- the directory must go on
+                _log.error("the directory is not updated: internal error %s", type(error).__name__)
+                self._fail("internal error")
+                interval = min(interval * 2, MAX_INTERVAL)
+            await asyncio.sleep(interval * self._random.uniform(1 - JITTER, 1 + JITTER))

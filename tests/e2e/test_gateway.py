@@ -1,0 +1,201 @@
+"""The gateway through a real Envoy: each user reaches an own Basic Server."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+import yaml
+
+from demo.basic_server import BasicServer
+from demo.envoy import Bootstrap, Envoy, connection_manager
+from demo.looma import Looma, LoomaNode, start_looma
+from demo.minting import sign
+from demo.process import Process
+from demo.stack import BOOTSTRAPS, until_ready
+from tests.support.ports import free_port
+
+SECRET = b"0123456789abcdef0123456789abcdef-gateway"
+ROUTES = """\
+api_gateway:
+  routes:
+    - {path: "/api/services/*", target: "basic-server-*", permissions: ["service:access"]}
+    - {path: "/public/*", target: "basic-server-*", auth_required: false}
+    - {path: "/api/auth/*", target: zervi-auth-service, auth_required: false}
+    - {path: "/nowhere/*", target: no-such-service, auth_required: false}
+"""
+USERS = [f"user-{number}" for number in range(30)]
+
+
+@dataclass
+class Rig:
+    """Looma, a gateway with its Envoy, and Basic Servers by port."""
+
+    directory: Path
+    looma: Looma
+    sidecar: Process
+    envoy: Envoy
+    ops: str
+    session: aiohttp.ClientSession
+    servers: dict[int, BasicServer] = field(default_factory=dict)
+
+    async def add(self, number: int, *, port: int | None = None) -> int:
+        """Start a Basic Server and register it."""
+        port = port or free_port()
+        server = BasicServer()
+        await server.start(port)
+        self.servers[port] = server
+        self.register(number, port)
+        return port
+
+    def register(self, number: int, port: int, **fields: Any) -> None:
+        name = f"basic-server-{number}"
+        entry = {"service_id": name, "service_name": name, "address": "127.0.0.1", "port": port}
+        loop = asyncio.get_running_loop()
+        self.looma.nodes[name] = LoomaNode(
+            name, {**entry, **fields}, "active", "healthy", datetime.now(UTC), loop.time()
+        )
+
+    async def ask(self, user: str | None, path: str = "/api/services/x") -> tuple[int, int | None]:
+        """Return the status, and the port of the Basic Server that answered."""
+        headers = {}
+        if user is not None:
+            claims = {"sub": user, "iss": "gw", "permissions": ["service:access"], "exp": 4e9}
+            headers["authorization"] = f"Bearer {sign(claims, SECRET)}"
+        before = {port: len(server.received) for port, server in self.servers.items()}
+        async with self.session.get(f"{self.envoy.url}{path}", headers=headers) as answer:
+            await answer.read()
+        for port, server in self.servers.items():
+            if len(server.received) > before[port]:
+                return answer.status, port
+        return answer.status, None
+
+    async def until_placed(self, ports: set[int]) -> dict[str, int | None]:
+        """Wait until exactly these servers serve the users; return who is served where."""
+        return await self.until(lambda placed: set(placed.values()) == ports)
+
+    async def until(self, holds: Callable[[dict[str, int | None]], bool]) -> dict[str, int | None]:
+        """Ask for every user until the condition holds; Envoy and Looma give no event for it."""
+        async with asyncio.timeout(50):
+            while True:
+                placed = {user: (await self.ask(user))[1] for user in USERS}
+                if holds(placed):
+                    return placed
+                await asyncio.sleep(0.1)
+
+
+def config(directory: Path, authz: int, ops: int, looma: str) -> dict[str, Any]:
+    (directory / "secret").write_bytes(SECRET)
+    return {
+        "listen": {"authz": f"127.0.0.1:{authz}", "ops": f"127.0.0.1:{ops}"},
+        "zervi": {"issuers": [{"issuer": "gw", "secret_file": "secret"}]},
+        "policy": {"file": "routes.yaml"},
+        "looma": {
+            "url": looma,
+            "service": {"name": "gateway", "address": "127.0.0.1", "port": 10000},
+            "heartbeat": "1s",
+        },
+        "gateway": {
+            "envoy_dir": str(directory / "envoy"),
+            "allow_networks": ["127.0.0.0/8"],
+            "services": {"zervi-auth-service": ["http://127.0.0.1:1"]},
+            "unsafe_plaintext_targets": True,
+        },
+    }
+
+
+def bootstrap(directory: Path, authz: int) -> Bootstrap:
+    loaded: Bootstrap = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    for listener in loaded["static_resources"]["listeners"]:
+        listener["address"] = {
+            "socket_address": {"address": "127.0.0.1", "port_value": free_port()}
+        }
+    for cluster in loaded["static_resources"]["clusters"]:
+        if cluster["name"] == "authz":
+            endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+            endpoint["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": authz}}
+    files = directory / "envoy"
+    source = loaded["dynamic_resources"]["cds_config"]["path_config_source"]
+    source["path"] = str(files / "clusters.json")
+    rds = connection_manager(loaded)["rds"]
+    rds["config_source"]["path_config_source"]["path"] = str(files / "routes.json")
+    return loaded
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    looma = await start_looma(0)
+    authz, ops = free_port(), free_port()
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    path = tmp_path / "sidecar.yaml"
+    path.write_text(yaml.safe_dump(config(tmp_path, authz, ops, looma.url)))
+    command = [sys.executable, "-m", "sidecar", "serve", "--config", str(path)]
+    sidecar = await Process.start("sidecar", command, tmp_path)
+    url = f"http://127.0.0.1:{ops}"
+    try:
+        await until_ready(sidecar, url)
+        envoy = await Envoy.start(bootstrap(tmp_path, authz), tmp_path)
+        try:
+            async with aiohttp.ClientSession() as session:
+                rig = Rig(tmp_path, looma, sidecar, envoy, url, session)
+                yield rig
+                for server in rig.servers.values():
+                    await server.stop()
+        finally:
+            await envoy.stop()
+    finally:
+        await sidecar.stop()
+        await looma.stop()
+
+
+async def test_users_reach_their_own_servers_which_leave_return_and_are_assigned(rig: Rig) -> None:
+    assert (await rig.ask("alice"))[0] == 503
+    ports = {await rig.add(number) for number in range(1, 4)}
+    first = await rig.until_placed(ports)
+    assert min(Counter(first.values()).values()) >= 2
+    assert {user: (await rig.ask(user))[1] for user in USERS} == first
+
+    # A request without a caller goes to any of them, one to an unknown target to none.
+    assert (await rig.ask(None, "/public/x"))[1] in ports
+    assert await rig.ask(None, "/nowhere/x") == (503, None)
+    assert await rig.ask(None, "/api/services/x") == (401, None)
+
+    # One that is drained loses its users, and no request fails.
+    gone = min(ports)
+    left = next(name for name, node in rig.looma.nodes.items() if node.registration["port"] == gone)
+    rig.looma.nodes[left].registration["status"] = "draining"
+    rig.looma.nodes[left].health_status = "critical"
+    second = await rig.until_placed(ports - {gone})
+    assert {user: port for user, port in second.items() if first[user] != gone} == {
+        user: port for user, port in first.items() if port != gone
+    }
+    rig.looma.nodes[left].health_status = "healthy"
+    assert await rig.until_placed(ports) == first
+
+    # Looma assigns a server to a user.
+    user = next(user for user, port in first.items() if port != gone)
+    async with rig.session.post(
+        f"{rig.looma.url}/cluster/allocations",
+        json={"user_id": user, "service_name": left, "service_id": left},
+    ) as answer:
+        assert answer.status == 201
+    await rig.until(lambda placed: placed[user] == gone)
+
+
+async def test_a_killed_servers_users_are_served_by_another_without_a_failed_request(
+    rig: Rig,
+) -> None:
+    ports = {await rig.add(number) for number in range(1, 4)}
+    first = await rig.until_placed(ports)
+    gone = max(ports)
+    await rig.servers.pop(gone).stop()
+    for user in USERS:
+        status, port = await rig.ask(user)
+        assert status == 200
+        assert port == first[user] or first[user] == gone

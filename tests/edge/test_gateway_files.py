@@ -1,0 +1,164 @@
+"""Envoy's files for a gateway: the real Envoy takes them, and only what changed is written."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from demo.envoy import connection_manager, program
+from demo.stack import BOOTSTRAPS
+from sidecar.core.placement.directory import Directory, Health, Instance
+from sidecar.gateway.files import CLUSTERS, ROUTES, FileSettings, contents, endpoints_file
+from sidecar.gateway.resources import TargetTls, cors_policy
+from sidecar.gateway.writer import FileWriter
+from tests.edge.certificates import Authority
+
+TARGET = "basic-server-*"
+FIXED = "zervi-auth-service"
+
+
+def instance(number: int, **fields: Any) -> Instance:
+    name = f"basic-server-{number}"
+    return Instance(name, name, f"10.0.0.{number}:80", **{"health": Health.HEALTHY, **fields})
+
+
+def resources(found: dict[str, bytes], name: str) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads(found[name])["resources"]
+    return loaded
+
+
+def endpoints(*instances: Instance) -> dict[str, str]:
+    """Return each address with the health that Envoy reads."""
+    found = contents([TARGET], Directory(instances), FileSettings("/run"))
+    (assignment,) = resources(found, endpoints_file(TARGET))
+    return {
+        each["endpoint"]["address"]["socket_address"]["address"]: each["health_status"]
+        for each in assignment["endpoints"][0]["lb_endpoints"]
+    }
+
+
+def test_envoy_gets_the_registrys_health() -> None:
+    assert endpoints(
+        instance(1),
+        instance(2, health=Health.WARNING),
+        instance(3, health=Health.CRITICAL),
+        instance(4, draining=True),
+        instance(5, ready=False),
+        instance(6, vanished=True),
+        instance(7, health=Health.UNKNOWN),
+    ) == {
+        "10.0.0.1": "HEALTHY",
+        "10.0.0.2": "DEGRADED",
+        "10.0.0.3": "UNHEALTHY",
+        "10.0.0.4": "DRAINING",
+        "10.0.0.5": "DRAINING",
+        "10.0.0.6": "DEGRADED",
+        "10.0.0.7": "DEGRADED",
+    }
+
+
+def test_one_endpoint_is_never_ejected() -> None:
+    for count, ejected in ((1, False), (2, True)):
+        instances = tuple(instance(number) for number in range(1, count + 1))
+        found = contents([TARGET], Directory(instances), FileSettings("/run"))
+        (cluster,) = resources(found, CLUSTERS)
+        assert ("outlier_detection" in cluster) is ejected
+
+
+def test_routes_match_the_target_of_the_answer_and_end_nowhere() -> None:
+    found = contents([TARGET, FIXED], Directory(), FileSettings("/run", ("x-a",)))
+    (table,) = resources(found, ROUTES)
+    assert table["request_headers_to_remove"] == ["x-a"]
+    *targets, last = table["virtual_hosts"][0]["routes"]
+    assert last == {"match": {"prefix": "/"}, "route": {"cluster": "nowhere"}}
+    for route in targets:
+        (metadata,) = route["match"]["dynamic_metadata"]
+        assert metadata["value"]["string_match"]["exact"] == route["route"]["cluster"]
+        assert route["route"]["retry_policy"]["retry_host_predicate"]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_real_envoy_takes_the_files(tmp_path: Path, *, tls: bool) -> None:
+    authority = Authority("targets")
+    certificate, key = authority.issue("gateway.example")
+    for name, content in (("ca", authority.pem), ("crt", certificate), ("key", key)):
+        (tmp_path / name).write_bytes(content)
+    files = FileSettings(
+        str(tmp_path),
+        ("x-a",),
+        cors_policy(["https://app.example"], ["GET"], ["authorization"], True, 600.0),
+        {FIXED: ("https://zervi.example", "https://zervi.example:8443")},
+        TargetTls(
+            "spiffe://example/{service}", *(str(tmp_path / each) for each in ("ca", "crt", "key"))
+        )
+        if tls
+        else None,
+    )
+    directory = Directory((instance(1), instance(2)))
+    FileWriter(tmp_path).write(contents([TARGET, FIXED], directory, files))
+    # Envoy validates static resources only, so they are put there.
+    loaded = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    static = loaded["static_resources"]
+    del loaded["dynamic_resources"]
+    static["clusters"] += [
+        {name: value for name, value in each.items() if name != "@type"}
+        for each in json.loads((tmp_path / CLUSTERS).read_bytes())["resources"]
+    ]
+    manager = connection_manager(loaded)
+    (table,) = json.loads((tmp_path / ROUTES).read_bytes())["resources"]
+    del manager["rds"]
+    manager["route_config"] = {name: value for name, value in table.items() if name != "@type"}
+    bootstrap = tmp_path / "envoy.json"
+    bootstrap.write_text(json.dumps(loaded))
+    command: list[str | Path] = [program(), "--mode", "validate", "-c", bootstrap, "-l", "warning"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr.lower()
+
+
+def test_only_what_changed_is_written_and_former_targets_go(tmp_path: Path) -> None:
+    writer, settings = FileWriter(tmp_path / "envoy"), FileSettings("/run")
+    one = contents([TARGET], Directory((instance(1),)), settings)
+    assert writer.write(one) == 3
+    assert writer.write(one) == 0
+    assert FileWriter(tmp_path / "envoy").write(one) == 0
+    two = contents([TARGET], Directory((instance(2),)), settings)
+    assert writer.write(two) == 1
+    assert writer.write(contents([FIXED, "other"], Directory(), settings)) == 4
+    assert not (tmp_path / "envoy" / endpoints_file(TARGET)).exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written_keeps_the_former_files(tmp_path: Path) -> None:
+    writer, settings = FileWriter(tmp_path), FileSettings("/run")
+    writer.write(contents([TARGET], Directory((instance(1),)), settings))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="Permission"):
+        writer.write(contents([TARGET], Directory((instance(2),)), settings))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    tmp_path.chmod(0o700)
+    assert writer.write(contents([TARGET], Directory((instance(2),)), settings)) == 1
+
+
+def test_a_full_disk_keeps_the_former_file_and_the_next_write_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, settings = FileWriter(tmp_path), FileSettings("/run")
+    writer.write(contents([TARGET], Directory((instance(1),)), settings))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    two = contents([TARGET], Directory((instance(2),)), settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", full)
+        with pytest.raises(OSError, match="No space"):
+            writer.write(two)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert writer.write(two) == 1
