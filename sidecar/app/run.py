@@ -14,11 +14,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.app import process, wiring
 from sidecar.app.listeners import Listeners
+from sidecar.app.placing import Placing
 from sidecar.app.probing import Probing
 from sidecar.app.promotion import Candidate
 from sidecar.app.registration import Registration
@@ -41,9 +41,6 @@ from sidecar.ops.routes import ops_routes
 from sidecar.review import lint
 from sidecar.transport.interface import ListenError
 from sidecar.zervi.keyring import KeyRing
-
-if TYPE_CHECKING:
-    from sidecar.app.gateway import Gateway
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +126,7 @@ class Sidecar:
             lambda: self._service.snapshot, self._health, self._metrics
         )
         self._probing = Probing(self._health, self._metrics, self._registration.upstream)
-        self._gateway: Gateway | None = None
+        self._placing = Placing(lambda: self._service.snapshot.policy, self._place, self._health)
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -148,7 +145,7 @@ class Sidecar:
             stack.push_async_callback(self._keys.close)
             stack.push_async_callback(self._probing.close)
             stack.push_async_callback(self._registration.close)
-            stack.push_async_callback(self._close_gateway)
+            stack.push_async_callback(self._placing.close)
             await self._follow_outside()
             process.shorten_pauses()
             number = await signals.get()
@@ -242,34 +239,7 @@ class Sidecar:
         """Probe the upstream, and report to the registry, as the configuration says."""
         await self._probing.follow(wiring.probe(self._config))
         await self._registration.follow(self._config)
-        await self._follow_gateway()
-
-    async def _follow_gateway(self) -> None:
-        """Choose instances as the configuration says, or none beside one upstream."""
-        if self._gateway is not None:
-            if self._gateway.follows(self._config):
-                return
-            await self._close_gateway()
-        section = self._config.settings.gateway
-        if section is None:
-            if self._service.snapshot.placements is not None:
-                self._place(None)
-            return
-        from sidecar.app import gateway  # where it is configured
-
-        self._gateway = gateway.Gateway(
-            self._config,
-            section,
-            lambda: self._service.snapshot.policy,
-            self._place,
-            self._health,
-        )
-        self._gateway.start()
-
-    async def _close_gateway(self) -> None:
-        if self._gateway is not None:
-            await self._gateway.close()
-            self._gateway = None
+        await self._placing.follow(self._config)
 
     def _say_what_changed(self, fresh: Config) -> None:
         """Log the changed keys of ``sidecar.yaml``, never their values, and new warnings."""
@@ -295,7 +265,9 @@ class Sidecar:
         self._note_policy(was)
 
     def _place(self, placements: Placements | None) -> None:
-        self._service.swap(self._service.snapshot._replace(placements=placements))
+        snapshot = self._service.snapshot
+        if placements is not snapshot.placements:
+            self._service.swap(snapshot._replace(placements=placements))
 
     def _refuse(self, error: ConfigError) -> None:
         """Keep the policy in force and report the errors of the new one."""
@@ -320,8 +292,7 @@ class Sidecar:
         self._health.set(
             "policy", State.READY, f"{len(policy.routes)} routes, {policy.digest}{promoted}"
         )
-        if self._gateway is not None:
-            self._gateway.policy_changed()
+        self._placing.policy_changed()
         for index, issuer in enumerate(self._config.issuers):
             if issuer.secrets:
                 self._health.set(self._health.issuers[index], State.READY, "a shared secret")

@@ -1,0 +1,53 @@
+"""The choice of instances: a gateway where the configuration has one."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sidecar.config import Config
+from sidecar.core.placement.place import Placements
+from sidecar.core.routes.table import Policy
+from sidecar.ops.readiness import Health
+
+if TYPE_CHECKING:
+    from sidecar.app.gateway import Gateway
+
+
+class Placing:
+    """Runs a gateway where that is configured; ``place`` gets its placements, None for none."""
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        place: Callable[[Placements | None], None],
+        health: Health,
+    ) -> None:
+        self._policy = policy
+        self._place = place
+        self._health = health
+        self._gateway: Gateway | None = None
+
+    async def follow(self, config: Config) -> None:
+        """Choose instances as the configuration says from now on."""
+        if self._gateway is not None:
+            if self._gateway.follows(config):
+                return
+            await self.close()
+        section = config.settings.gateway
+        if section is None:
+            self._place(None)
+            return
+        from sidecar.app import gateway  # where it is configured
+
+        self._gateway = gateway.Gateway(config, section, self._policy, self._place, self._health)
+        self._gateway.start()
+
+    def policy_changed(self) -> None:
+        """Take over the targets of another policy."""
+        if self._gateway is not None:
+            self._gateway.policy_changed()
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._gateway is not None:
+            await self._gateway.close()
+            self._gateway = None
