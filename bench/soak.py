@@ -55,7 +55,7 @@ KEY_SECONDS = 0.4  # delay of Zervi's key set, so that Checks with unknown kids 
 COUNTING = """
 import asyncio, gc, json, os, signal, sys
 from sidecar.cli import main
-from sidecar.extauthz.service import _Check
+from sidecar.extauthz.in_progress import CheckInProgress
 from sidecar.transport.h2.protocol import H2Protocol
 from sidecar.transport.h2.stream import Stream
 
@@ -63,7 +63,8 @@ def count(*_):
     gc.unfreeze()  # so that objects frozen at a reload are counted
     gc.collect()
     kinds = [type(each) for each in gc.get_objects()]
-    held = {kind.__name__: kinds.count(kind) for kind in (H2Protocol, Stream, _Check, asyncio.Task)}
+    counted = (H2Protocol, Stream, CheckInProgress, asyncio.Task)
+    held = {kind.__name__: kinds.count(kind) for kind in counted}
     held["descriptors"] = len(os.listdir("/proc/self/fd"))
     os.write(2, json.dumps({"held": held}).encode() + b"\\n")
 

@@ -26,8 +26,8 @@ from tests.support.case_tokens import CASES, files
 
 PATHS = [path for path in sorted(CASES.glob("*.yaml")) if ".fixtures." not in path.name]
 
-# No data can bring these about: tests/edge/test_extauthz_service.py does.
-NOT_DATA = {Reason.OVERLOADED, Reason.INTERNAL}
+# No data can bring these about: tests/edge/test_extauthz_service.py and tests/e2e/test_gateway.py do.
+NOT_DATA = {Reason.OVERLOADED, Reason.INTERNAL, Reason.NO_UPSTREAM}
 
 
 @pytest.fixture(scope="module")
