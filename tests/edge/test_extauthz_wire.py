@@ -37,6 +37,8 @@ def by_protobuf(allow: Allow, removed: tuple[str, ...], decision_id: str) -> byt
     kept = {name for name, _ in identity}
     ok.headers_to_remove.extend(sorted({*removed, *NAMES.never_from_clients()} - kept))
     metadata = {"reason": allow.reason, "route": allow.route.name, "target": allow.route.target}
+    if allow.servers:
+        metadata["server"] = ",".join(allow.servers)
     if allow.verified:
         metadata["subject"] = allow.verified.principal.subject
     for name, text in metadata.items():
@@ -56,9 +58,10 @@ def by_protobuf(allow: Allow, removed: tuple[str, ...], decision_id: str) -> byt
     name=texts,
     target=texts,
     public=st.booleans(),
+    servers=st.lists(st.from_regex(r"[0-9.]{7,15}:[0-9]{1,5}", fullmatch=True), max_size=3),
 )
-@example("", [], "1", (), "", "", False)
-@example("", [], "1", (), "", "", True)
+@example("", [], "1", (), "", "", False, [])
+@example("", [], "1", (), "", "", True, [])
 def test_an_allow_is_what_protobuf_writes(
     subject: str,
     identity: list[tuple[str, str]],
@@ -67,6 +70,7 @@ def test_an_allow_is_what_protobuf_writes(
     name: str,
     target: str,
     public: bool,
+    servers: list[str],
 ) -> None:
     """Whatever is in it; its metadata sorted, as in protobuf's deterministic serialisation."""
     pairs = ((NAMES.subject or "", first), *identity)
@@ -74,6 +78,7 @@ def test_an_allow_is_what_protobuf_writes(
     verified = Verified(b"", principal, 0, None, 0.0, 0.0, 0.0, pairs)
     route = Route(0, name, "/a", target)
     allow = Allow(Reason.PUBLIC, route) if public else Allow(Reason.OK, route, verified)
+    allow = allow._replace(servers=tuple(servers))
     responder = Responder(AnswerSettings(NAMES, removed))
     answer = responder.build(allow) + responder.addendum(request(), ID)
     assert answer == by_protobuf(allow, removed, ID)

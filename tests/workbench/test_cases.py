@@ -26,7 +26,7 @@ from tests.support.case_tokens import CASES, files
 
 PATHS = [path for path in sorted(CASES.glob("*.yaml")) if ".fixtures." not in path.name]
 
-# No data can bring these about: tests/edge/test_extauthz_service.py and tests/e2e/test_gateway.py do.
+# No data can bring these about: tests of the service and of the gateway do.
 NOT_DATA = {Reason.OVERLOADED, Reason.INTERNAL, Reason.NO_UPSTREAM}
 
 
