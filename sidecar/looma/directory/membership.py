@@ -36,7 +36,7 @@ class PollError(Exception):
 class _Page(NamedTuple):
     """An answer with its validator; ``content`` is None where nothing has changed."""
 
-    content: Any
+    content: dict[str, Any] | None
     etag: str
 
 
@@ -78,8 +78,8 @@ class Membership:
             listing = listing._replace(allocations=_allocations(allocations.content))
         return listing, cursor
 
-    def _instances(self, content: Any) -> tuple[Listing, str]:
-        entries = content.get("services") if isinstance(content, dict) else None
+    def _instances(self, content: dict[str, Any]) -> tuple[Listing, str]:
+        entries = content.get("services")
         if not isinstance(entries, list):
             raise PollError("the answer has no list of services")
         if len(entries) > MAX_INSTANCES:
@@ -133,13 +133,16 @@ class Membership:
         if body is None:
             raise PollError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
         try:
-            return _Page(await asyncio.to_thread(json.loads, body), etag)
+            content = await asyncio.to_thread(json.loads, body)
         except (ValueError, RecursionError):
             raise PollError("the answer is not JSON") from None
+        if not isinstance(content, dict):
+            raise PollError("the answer is not a JSON object")
+        return _Page(content, etag)
 
 
-def _allocations(content: Any) -> Allocations:
-    entries = content.get("allocations") if isinstance(content, dict) else None
+def _allocations(content: dict[str, Any]) -> Allocations:
+    entries = content.get("allocations")
     if not isinstance(entries, list) or len(entries) > MAX_ALLOCATIONS:
         raise PollError(f"no list of at most {MAX_ALLOCATIONS} allocations")
     found: dict[str, tuple[Allocation, ...]] = {}

@@ -1,0 +1,240 @@
+"""Reading a registry's members over real HTTP: what is new, and every way to have no answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sidecar.core.placement.directory import Allocation
+from sidecar.looma.directory import membership
+from sidecar.looma.directory.known import Known, Listing
+from sidecar.looma.directory.members import Admission, networks
+from sidecar.looma.directory.membership import Membership, PollError
+from sidecar.net.trust import TlsFiles
+
+ADMISSION = Admission(networks(["10.0.0.0/8"]))
+EMPTY: dict[str, Any] = {"services": [], "cursor": "c1"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def entry(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "service_id": f"orders-{number}",
+        "service_name": "orders",
+        "address": f"10.0.0.{number}",
+        "port": 80,
+        **fields,
+    }
+
+
+class Registry:
+    """Answers with what a test sets, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.services: Any = EMPTY
+        self.allocations: Any = {"allocations": []}
+        self.instead: Handler | None = None
+        self.asked: list[web.Request] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request)
+        if self.instead is not None:
+            return await self.instead(request)
+        content = self.services if request.path.endswith("services") else self.allocations
+        body = json.dumps(content)
+        etag = f'"{hash(body)}"'
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        return web.Response(text=body, headers={"ETag": etag})
+
+
+@asynccontextmanager
+async def served(token: Any = None) -> AsyncIterator[tuple[Registry, Membership]]:
+    registry = Registry()
+    application = web.Application()
+    application.router.add_get("/{path:.*}", registry.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield registry, Membership(url, ADMISSION, TlsFiles(), token)
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_listing_is_read_once_and_then_only_what_changes() -> None:
+    async with served() as (registry, members):
+        registry.services = {"services": [entry(1), entry(2)], "cursor": "c1"}
+        registry.allocations = {"allocations": [{"user_id": 7, "service_name": "orders"}]}
+        listing = await members.poll()
+        assert listing is not None
+        assert [each.id for each in listing.instances] == ["orders-1", "orders-2"]
+        assert listing.allocations == {"7": (Allocation("orders"),)}
+        assert await members.poll() is None
+        change = {"services": [entry(3)], "removed": ["orders-1"], "complete": False}
+        registry.services = {**change, "cursor": "c2"}
+        listing = await members.poll()
+        assert listing is not None
+        assert (listing.complete, listing.removed) == (False, frozenset({"orders-1"}))
+        assert listing.allocations is None
+        assert registry.asked[0].query_string == "view=membership"
+        assert registry.asked[-2].query_string == "view=membership&after=c1"
+
+
+async def test_changed_allocations_remove_no_instance() -> None:
+    async with served() as (registry, members):
+        registry.services = {"services": [entry(1)]}
+        known = Known(60.0)
+        known.take(await members.poll() or Listing(()), 0.0)
+        registry.allocations = {"allocations": [{"user_id": "a", "service_name": "orders"}]}
+        known.take(await members.poll() or Listing(()), 1.0)
+        directory = known.directory(1.0)
+        assert [each.id for each in directory.instances] == ["orders-1"]
+        assert directory.allocations == {"a": (Allocation("orders"),)}
+
+
+async def test_a_forgotten_cursor_leads_to_a_whole_listing() -> None:
+    async with served() as (registry, members):
+        await members.poll()
+
+        async def gone(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=410 if "after" in request.query else 200, text="{}")
+
+        registry.instead = gone
+        with pytest.raises(PollError, match="cursor"):
+            await members.poll()
+        registry.instead = None
+        registry.services = {"services": [entry(1)]}
+        listing = await members.poll()
+        assert listing is not None
+        assert listing.complete
+
+
+async def test_refused_entries_and_doubled_ids_are_left_out() -> None:
+    async with served() as (registry, members):
+        registry.services = {
+            "services": [
+                entry(1),
+                entry(1, address="10.9.9.9"),
+                entry(2, address="169.254.169.254"),
+                entry(3, port=0),
+                "nonsense",
+            ]
+        }
+        listing = await members.poll()
+        assert listing is not None
+        assert [each.address for each in listing.instances] == ["10.0.0.1:80"]
+
+
+WRONG: list[Any] = [
+    [],
+    {},
+    {"services": None},
+    {"services": {"a": 1}},
+    "text",
+    None,
+    {"services": [entry(1)] * 3},
+]
+
+
+@pytest.mark.parametrize("content", WRONG[:-1])
+async def test_a_listing_of_another_form_is_an_error(content: Any) -> None:
+    async with served() as (registry, members):
+        registry.services = content
+        with pytest.raises(PollError):
+            await members.poll()
+
+
+async def test_more_instances_than_the_bound_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "MAX_INSTANCES", 2)
+    async with served() as (registry, members):
+        registry.services = WRONG[-1]
+        with pytest.raises(PollError, match="more than 2"):
+            await members.poll()
+
+
+def _body(status: int, text: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text, headers={"Location": "http://a.example/"})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (_body(500, ""), "status 500"),
+        (_body(302, ""), "status 302"),
+        (_body(401, ""), "status 401"),
+        (_body(200, "<html>"), "not JSON"),
+        (_body(200, "[" * 100_000), "not JSON"),
+    ],
+)
+async def test_an_answer_that_is_no_listing_is_an_error(answer: Handler, words: str) -> None:
+    async with served() as (registry, members):
+        registry.instead = answer
+        with pytest.raises(PollError, match=words):
+            await members.poll()
+
+
+async def test_a_huge_answer_is_an_error_and_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "MAX_BODY_BYTES", 1000)
+    async with served() as (registry, members):
+        registry.instead = _body(200, "x" * 100_000)
+        with pytest.raises(PollError, match="longer than 1000"):
+            await members.poll()
+
+
+async def test_a_silent_registry_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "POLL_SECONDS", 0.05)
+    async with served() as (registry, members):
+        release = asyncio.Event()
+
+        async def silent(_: web.Request) -> web.StreamResponse:
+            await release.wait()
+            return web.Response()
+
+        registry.instead = silent
+        with pytest.raises(PollError, match="no answer"):
+            await members.poll()
+        release.set()
+
+
+async def test_a_closed_registry_is_an_error() -> None:
+    async with served() as (_, members):
+        pass
+    with pytest.raises(PollError):
+        await members.poll()
+
+
+async def test_the_service_token_is_sent() -> None:
+    class Tokens:
+        async def token(self) -> str:
+            return "t0ken"
+
+    async with served(Tokens()) as (registry, members):
+        await members.poll()
+        assert {each.headers["Authorization"] for each in registry.asked} == {"Bearer t0ken"}
+
+
+async def test_too_many_different_requirements_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(membership, "MAX_REQUIREMENTS", 2)
+    async with served() as (registry, members):
+        registry.allocations = {
+            "allocations": [
+                {"user_id": n, "service_name": "orders", "requirements": {"a": str(n)}}
+                for n in range(4)
+            ]
+        }
+        listing = await members.poll()
+        assert listing is not None
+        assert listing.allocations is not None
+        assert set(listing.allocations) == {"0", "1"}
