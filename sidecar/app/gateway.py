@@ -7,7 +7,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Final
 
-from sidecar.app import wiring
+from sidecar.app import gateway_wiring
 from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Directory
@@ -46,13 +46,13 @@ class Gateway:
         self._policy = policy
         self._place = place
         self._health = health
-        self._settings: FileSettings = wiring.gateway_files(config, section)
+        self._settings: FileSettings = gateway_wiring.files(config, section)
         self._writer = FileWriter(Path(section.envoy_dir))
         self._known = Known(section.empty_grace)
         self._changed = asyncio.Event()
         self._written: frozenset[str] = frozenset()  # addresses that Envoy knows
         self._tasks: list[asyncio.Task[None]] = []
-        registry = wiring.directory(config)
+        registry = gateway_wiring.directory(config)
         self._reader = None
         if registry is not None:
             self._reader = Reader(registry, self._take, self._fail, SystemRandom())
@@ -77,7 +77,7 @@ class Gateway:
         settings = config.settings
         if settings.gateway != self._section or settings.looma != self._looma:
             return False
-        return wiring.gateway_files(config, self._section) == self._settings
+        return gateway_wiring.files(config, self._section) == self._settings
 
     async def _keep_current(self) -> None:
         while True:

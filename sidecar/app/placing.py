@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sidecar.config import Config
-from sidecar.core.placement.place import Placements
 from sidecar.core.routes.table import Policy
 from sidecar.ops.readiness import Health
 
 if TYPE_CHECKING:
     from sidecar.app.gateway import Gateway
+    from sidecar.core.placement.place import Placements
 
 
 class Placing:
@@ -18,7 +18,7 @@ class Placing:
     def __init__(
         self,
         policy: Callable[[], Policy],
-        place: Callable[[Placements | None], None],
+        place: "Callable[[Placements | None], None]",
         health: Health,
     ) -> None:
         self._policy = policy

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.app import process, wiring
@@ -25,7 +26,6 @@ from sidecar.app.registration import Registration
 from sidecar.app.reload import Reloader
 from sidecar.config import Config, ConfigError, changed_keys, needs_restart, read_files
 from sidecar.core.decision import DecisionRecord
-from sidecar.core.placement.place import Placements
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
 from sidecar.documents.findings import Severity
@@ -41,6 +41,9 @@ from sidecar.ops.routes import ops_routes
 from sidecar.review import lint
 from sidecar.transport.interface import ListenError
 from sidecar.zervi.keyring import KeyRing
+
+if TYPE_CHECKING:
+    from sidecar.core.placement.place import Placements
 
 _log = logging.getLogger(__name__)
 
@@ -264,7 +267,7 @@ class Sidecar:
         self._service.swap(snapshot)
         self._note_policy(was)
 
-    def _place(self, placements: Placements | None) -> None:
+    def _place(self, placements: "Placements | None") -> None:
         snapshot = self._service.snapshot
         if placements is not snapshot.placements:
             self._service.swap(snapshot._replace(placements=placements))

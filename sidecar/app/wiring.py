@@ -3,22 +3,16 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from sidecar.config import Config
 from sidecar.config.answers import CorsSection
-from sidecar.config.gateway import GatewaySection
 from sidecar.config.model import IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.respond import AnswerSettings, Challenge
 from sidecar.extauthz.service import ServiceSettings
-from sidecar.gateway.files import FileSettings
-from sidecar.gateway.resources import Resource, TargetTls, cors_policy
-from sidecar.looma.directory.members import Admission, networks
-from sidecar.looma.directory.membership import Membership
 from sidecar.looma.http import Paths
 from sidecar.looma.identity import Service, service_id
 from sidecar.looma.reporter import ReporterSettings
@@ -170,12 +164,13 @@ def registry(looma: Looma, secret: str | None) -> RegistrySettings:
         looma.kind,
         looma.url,
         Paths(paths.register, paths.heartbeat, paths.deregister, paths.metrics),
-        _service_token(looma, secret),
+        service_token(looma, secret),
         TlsFiles(looma.ca_file, looma.cert_file, looma.key_file),
     )
 
 
-def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens | Login | None:
+def service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens | Login | None:
+    """Return where the registry's token comes from; ``secret`` is that of a login."""
     token = looma.token
     if token is None:
         return None
@@ -184,43 +179,6 @@ def _service_token(looma: Looma, secret: str | None) -> FileTokens | EnvTokens |
     if token.env is not None:
         return EnvTokens(token.env)
     return Login(token.login_url or "", token.service_id or "", token.secret_file or secret or "")
-
-
-def directory(config: Config) -> Membership | None:
-    """Return the registry that a gateway reads instances from, None where there is none."""
-    section, looma = config.settings.gateway, config.settings.looma
-    if section is None or looma is None:
-        return None
-    admission = Admission(
-        networks(section.allow_networks),
-        {name: networks(texts) for name, texts in section.target_networks.items()},
-        frozenset(section.services),
-    )
-    files = TlsFiles(looma.ca_file, looma.cert_file, looma.key_file)
-    return Membership(looma.url, admission, files)
-
-
-def gateway_files(config: Config, section: GatewaySection) -> FileSettings:
-    """Return what Envoy's files contain beside the directory."""
-    settings = answers(config)
-    removed = (*settings.remove_headers, *settings.remove_with_hosts)
-    return FileSettings(
-        section.envoy_dir,
-        tuple(
-            name for name in removed if name not in settings.identity_headers.never_from_clients()
-        ),
-        _cors_policy(config.settings.policy.cors),
-        section.services,
-        None if section.tls is None else TargetTls(**asdict(section.tls)),
-    )
-
-
-def _cors_policy(section: CorsSection | None) -> Resource | None:
-    if section is None:
-        return None
-    return cors_policy(
-        section.origins, section.methods, section.headers, section.credentials, section.max_age
-    )
 
 
 def probe(config: Config) -> ProbeSettings | None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, MutableMapping
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.paths.problems import PathProblem
-from sidecar.core.placement.place import Placements
 from sidecar.core.preflight import may_be_forwarded, preflight_method
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
@@ -21,6 +20,9 @@ from sidecar.core.tokens.principal import Kind, permits
 from sidecar.core.tokens.selection import Tries, try_freely
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.core.trace import Trace
+
+if TYPE_CHECKING:
+    from sidecar.core.placement.place import Placements
 
 
 class Allow(NamedTuple):
@@ -146,7 +148,7 @@ def decide(
     return decision
 
 
-def _placed(allow: Allow, placements: Placements, trace: Trace | None) -> Allow | Deny:
+def _placed(allow: Allow, placements: "Placements", trace: Trace | None) -> Allow | Deny:
     """Add the addresses that may serve an allowed request, or deny it where there are none."""
     target, verified = allow.route.target, allow.verified
     if not target:

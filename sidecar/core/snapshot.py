@@ -1,13 +1,15 @@
 """All that a decision depends on, apart from the request and the time."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.core.placement.place import Placements
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.jws import MAX_TOKEN_BYTES
 from sidecar.core.tokens.principal import IdentityHeaders
+
+if TYPE_CHECKING:
+    from sidecar.core.placement.place import Placements
 
 
 class Snapshot(NamedTuple):
@@ -26,7 +28,7 @@ class Snapshot(NamedTuple):
     leeway: float = 30.0
     max_stale: float = 86400.0
     cache_ttl: float = 300.0
-    placements: Placements | None = None
+    placements: "Placements | None" = None
     candidate: Policy | None = None
     token_max_bytes: int = MAX_TOKEN_BYTES
 

@@ -155,6 +155,11 @@ class LoginTokens:
         return checked, life or DEFAULT_LIFE
 
 
+def tokens_of(source: FileTokens | EnvTokens | Login | None, call: Caller) -> Tokens | None:
+    """Return the tokens of a configured source; ``call`` makes the calls of a login."""
+    return LoginTokens(source, call) if isinstance(source, Login) else source
+
+
 class WithToken:
     """Adds the service token to each call, and repeats a refused call once with another token."""
 

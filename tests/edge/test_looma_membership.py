@@ -53,8 +53,23 @@ class Registry:
         return web.Response(text=body, headers={"ETag": etag})
 
 
+class Tokens:
+    """A token that is replaced when the registry refuses it."""
+
+    def __init__(self) -> None:
+        self.current = "t0"
+
+    async def token(self) -> str:
+        return self.current
+
+    async def other_than(self, rejected: str) -> str | None:
+        assert rejected == self.current
+        self.current = "t1"
+        return self.current
+
+
 @asynccontextmanager
-async def served(token: Any = None) -> AsyncIterator[tuple[Registry, Membership]]:
+async def served(tokens: Tokens | None = None) -> AsyncIterator[tuple[Registry, Membership]]:
     registry = Registry()
     application = web.Application()
     application.router.add_get("/{path:.*}", registry.answer)
@@ -63,7 +78,7 @@ async def served(token: Any = None) -> AsyncIterator[tuple[Registry, Membership]
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     try:
-        yield registry, Membership(url, ADMISSION, TlsFiles(), token)
+        yield registry, Membership(url, ADMISSION, TlsFiles(), tokens)
     finally:
         await runner.cleanup()
 
@@ -213,14 +228,15 @@ async def test_a_closed_registry_is_an_error() -> None:
         await members.poll()
 
 
-async def test_the_service_token_is_sent() -> None:
-    class Tokens:
-        async def token(self) -> str:
-            return "t0ken"
-
+async def test_the_service_token_is_sent_and_a_refused_one_is_replaced() -> None:
     async with served(Tokens()) as (registry, members):
+        registry.instead = _body(401, "")
+        with pytest.raises(PollError, match="status 401"):
+            await members.poll()
+        registry.instead = None
         await members.poll()
-        assert {each.headers["Authorization"] for each in registry.asked} == {"Bearer t0ken"}
+        sent = [each.headers["Authorization"] for each in registry.asked]
+        assert sent == ["Bearer t0", "Bearer t1", "Bearer t1"]
 
 
 async def test_too_many_different_requirements_are_left_out(

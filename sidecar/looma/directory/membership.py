@@ -13,6 +13,7 @@ from urllib.parse import quote
 from sidecar.core.placement.directory import Allocation, Instance
 from sidecar.looma.directory.known import Allocations, Listing
 from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
+from sidecar.looma.token import Tokens
 from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.logs import once_a_minute
 from sidecar.net.trust import TlsFiles, TrustError
@@ -43,13 +44,15 @@ class _Page(NamedTuple):
 class Membership:
     """Reads instances and allocations; each call returns what is new."""
 
-    def __init__(self, url: str, admission: Admission, files: TlsFiles, token: Any = None) -> None:
+    def __init__(
+        self, url: str, admission: Admission, files: TlsFiles, tokens: Tokens | None = None
+    ) -> None:
         base = url.rstrip("/")
         self._services = f"{base}/cluster/services?view=membership"
         self._allocations = f"{base}/cluster/allocations"
         self._admission = admission
         self._client = HttpClient(files)
-        self._token = token
+        self._tokens = tokens
         self._cursor = ""
         self._etags: dict[str, str] = {}
 
@@ -107,8 +110,9 @@ class Membership:
 
     async def _get(self, name: str, url: str) -> _Page:
         headers = {"If-None-Match": self._etags[name]} if self._etags.get(name) else {}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {await self._token.token()}"
+        token = "" if self._tokens is None else await self._tokens.token()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         try:
             async with (
                 asyncio.timeout(POLL_SECONDS),
@@ -122,6 +126,8 @@ class Membership:
                     raise PollError(
                         "the registry has forgotten the cursor; the next poll asks for all"
                     )
+                if response.status in (401, 403) and self._tokens is not None:
+                    await self._tokens.other_than(token)  # for the next poll
                 if response.status != 200:
                     raise PollError(f"HTTP status {response.status}")
                 body = await read_body(response, MAX_BODY_BYTES)

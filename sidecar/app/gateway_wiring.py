@@ -1,0 +1,53 @@
+"""Converts the configuration to the settings of a gateway's rooms."""
+
+from dataclasses import asdict
+
+from sidecar.app import wiring
+from sidecar.config import Config
+from sidecar.config.answers import CorsSection
+from sidecar.config.gateway import GatewaySection
+from sidecar.gateway.files import FileSettings
+from sidecar.gateway.resources import Resource, TargetTls, cors_policy
+from sidecar.looma.directory.members import Admission, networks
+from sidecar.looma.directory.membership import Membership
+from sidecar.looma.http_calls import HttpCaller
+from sidecar.looma.token import tokens_of
+from sidecar.net.trust import TlsFiles
+
+
+def directory(config: Config) -> Membership | None:
+    """Return the registry that a gateway reads instances from, None where there is none."""
+    section, looma = config.settings.gateway, config.settings.looma
+    if section is None or looma is None:
+        return None
+    admission = Admission(
+        networks(section.allow_networks),
+        {name: networks(texts) for name, texts in section.target_networks.items()},
+        frozenset(section.services),
+    )
+    files = TlsFiles(looma.ca_file, looma.cert_file, looma.key_file)
+    source = wiring.service_token(looma, config.registry_secret)
+    return Membership(looma.url, admission, files, tokens_of(source, HttpCaller(files)))
+
+
+def files(config: Config, section: GatewaySection) -> FileSettings:
+    """Return what Envoy's files contain beside the directory."""
+    settings = wiring.answers(config)
+    removed = (*settings.remove_headers, *settings.remove_with_hosts)
+    return FileSettings(
+        section.envoy_dir,
+        tuple(
+            name for name in removed if name not in settings.identity_headers.never_from_clients()
+        ),
+        _cors_policy(config.settings.policy.cors),
+        section.services,
+        None if section.tls is None else TargetTls(**asdict(section.tls)),
+    )
+
+
+def _cors_policy(section: CorsSection | None) -> Resource | None:
+    if section is None:
+        return None
+    return cors_policy(
+        section.origins, section.methods, section.headers, section.credentials, section.max_age
+    )
