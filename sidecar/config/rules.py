@@ -47,15 +47,7 @@ def problems(document: object) -> Iterator[Problem]:
     if looma := mapping(at(document, "looma")):
         yield from _looma(looma)
     if gateway := mapping(at(document, "gateway")):
-        yield from _gateway(gateway, at(document, "looma") is not None)
-        upstream = at(document, "policy", "upstream")
-        if isinstance(upstream, str) and upstream != GENERIC:
-            yield Problem(
-                ("policy", "upstream"),
-                "exclusive-keys",
-                f"`upstream` must be {GENERIC} with `gateway`, not {quoted(upstream)}",
-                "the targets of a gateway may be different software",
-            )
+        yield from _gateway(gateway, document)
 
 
 def _encoded(policy: Mapping[str, object]) -> Iterator[Problem]:
@@ -231,17 +223,28 @@ def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
         yield from _token(token)
 
 
-def _gateway(gateway: Mapping[str, object], registry: bool) -> Iterator[Problem]:
+def _gateway(gateway: Mapping[str, object], document: object) -> Iterator[Problem]:
+    looma = at(document, "looma")
     tls, plaintext = gateway.get("tls") is not None, gateway.get("unsafe_plaintext_targets") is True
     if tls and plaintext:
         yield from _exclusive(("gateway",), ["tls", "unsafe_plaintext_targets"])
-    elif registry and not tls and not plaintext:
+    elif looma is not None and not tls and not plaintext:
         yield Problem(
             ("gateway",),
             "missing-key",
             "`tls` is required: instances of the registry get users' tokens",
             "tls: {san: ...}, or `unsafe_plaintext_targets: true` in a network that you trust",
         )
+    kind = mapping(looma).get("kind")
+    if kind in ("etcd", "consul"):
+        message = f"`gateway` cannot read instances from {kind} yet"
+        hint = "kind: http; or no `looma`, with gateway.services only"
+        yield Problem(("looma", "kind"), "exclusive-keys", message, hint)
+    upstream = at(document, "policy", "upstream")
+    if isinstance(upstream, str) and upstream != GENERIC:
+        message = f"`upstream` must be {GENERIC} with `gateway`, not {quoted(upstream)}"
+        hint = "the targets of a gateway may be different software"
+        yield Problem(("policy", "upstream"), "exclusive-keys", message, hint)
 
 
 def _looma_tls(looma: Mapping[str, object]) -> Iterator[Problem]:
