@@ -70,6 +70,7 @@ class Looma:
         ttl: float,
         cleanup: float,
         heartbeat_interval: float | None,
+        poll: float | None,
         token_secret: str | None,
     ) -> None:
         self.url = ""
@@ -80,6 +81,7 @@ class Looma:
         self._ttl = ttl
         self._cleanup = cleanup
         self._heartbeat_interval = heartbeat_interval
+        self._poll = poll
         self._token_secret = token_secret
         self._failures: deque[Failure] = deque()
         self._changed = asyncio.Condition()
@@ -215,7 +217,10 @@ class Looma:
 
     async def _services(self, request: web.Request) -> web.Response:
         if request.query.get("view") == "membership":
-            return tagged(request, {"services": self._members(), "complete": True})
+            listing: dict[str, Any] = {"services": self._members(), "complete": True}
+            if self._poll is not None:
+                listing["poll_seconds"] = self._poll
+            return tagged(request, listing)
         services = [node.as_json() for node in self.nodes.values()]
         return web.json_response({"services": services, "total": len(services)})
 
@@ -295,18 +300,21 @@ async def start_looma(
     ttl: float = 300.0,
     cleanup: float | None = None,
     heartbeat_interval: float | None = None,
+    poll: float | None = None,
     token_secret: str | None = None,
 ) -> Looma:
     """Start the stand-in; times are seconds, and a ``port`` of 0 takes a free one.
 
     With ``token_secret`` it demands an HS256 service token with the permission
     ``service:register``. It looks for nodes to forget every ``cleanup`` seconds (default: a tenth
-    of the TTL), and tells nodes the ``heartbeat_interval`` where one is given.
+    of the TTL), and tells nodes the ``heartbeat_interval`` and gateways the time between
+    polls where they are given.
     """
     looma = Looma(
         ttl=ttl,
         cleanup=ttl / 10 if cleanup is None else cleanup,
         heartbeat_interval=heartbeat_interval,
+        poll=poll,
         token_secret=token_secret,
     )
     await looma.start(host, port)

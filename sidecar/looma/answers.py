@@ -75,16 +75,21 @@ def bounded_seconds(
     """Return a number of seconds within bounds, None for an invalid value."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         complain(f"{name} type", f"{name} is not a number of seconds: ignored")
         return None
     if value <= 0:
         complain(f"{name} sign", f"{name} is not greater than 0: ignored")
         return None
-    bounded = min(max(float(value), minimum), maximum)
+    bounded = float(min(max(value, minimum), maximum))
     if bounded != value:
         complain(f"{name} bound", f"{name} is out of range: {bounded:g} s is used")
     return bounded
+
+
+def _finite(value: float) -> bool:
+    # Unlike math.isfinite, this does not raise for an integer beyond the range of floats.
+    return -math.inf < value < math.inf
 
 
 def _success(answer: Answer, body: Any, complain: Complain) -> Outcome:

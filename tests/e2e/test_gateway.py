@@ -131,7 +131,7 @@ def bootstrap(directory: Path, authz: int) -> Bootstrap:
 
 @pytest_asyncio.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    looma = await start_looma(0)
+    looma = await start_looma(0, poll=1.0)
     authz, ops = free_port(), free_port()
     (tmp_path / "routes.yaml").write_text(ROUTES)
     path = tmp_path / "sidecar.yaml"

@@ -47,6 +47,11 @@ def test_what_is_understood_is_obeyed(body: bytes, outcome: Outcome) -> None:
         (b'{"ttl_seconds": -5}', Ok(), "ttl_seconds is not greater than 0: ignored"),
         (b'{"ttl_seconds": 0}', Ok(), "ttl_seconds is not greater than 0: ignored"),
         (b'{"ttl_seconds": 0.001}', Ok(5.0), "ttl_seconds is out of range: 5 s is used"),
+        (
+            b'{"ttl_seconds": 1' + b"0" * 400 + b"}",
+            Ok(86_400.0),
+            "ttl_seconds is out of range: 86400 s is used",
+        ),
         (b'{"ttl_seconds": 1e12}', Ok(86_400.0), "ttl_seconds is out of range: 86400 s is used"),
         (
             b'{"heartbeat_interval_seconds": 1e-9}',

@@ -149,6 +149,31 @@ async def test_what_operators_read_keeps_the_contract(looma: Looma, path: str) -
         assert await read() == 200
 
 
+async def test_what_a_gateway_reads_keeps_the_contract() -> None:
+    looma = await start_looma(0, poll=1.0)
+    assigned = {"user_id": 7, "service_name": SERVICE.name, "requirements": {"gpu": "yes"}}
+    try:
+        async with http_caller() as http, aiohttp.ClientSession(looma.url) as session:
+            registry = http_registry(looma.url, http)
+            await registry.register(REPORT)
+            await registry.heartbeat(REPORT)
+            await registry.deregister()  # listed as draining
+            await registry.register(REPORT._replace(service=SERVICE._replace(id="second")))
+            CONTRACT.check_request("POST", "/cluster/allocations", assigned)
+            async with session.post("/cluster/allocations", json=assigned) as answer:
+                CONTRACT.check_answer("POST", "/cluster/allocations", answer.status, {})
+            for target in ("/cluster/services?view=membership", "/cluster/allocations"):
+                async with session.get(target) as answer:
+                    path = target.partition("?")[0]
+                    CONTRACT.check_answer("GET", path, answer.status, await answer.json())
+                async with session.get(
+                    target, headers={"If-None-Match": answer.headers["ETag"]}
+                ) as answer:
+                    assert answer.status == 304
+    finally:
+        await looma.stop()
+
+
 def test_the_contract_refuses_what_it_does_not_know() -> None:
     body = {**bodies.heartbeat(REPORT), "token": "x"}
     with pytest.raises(jsonschema.ValidationError, match="'token' was unexpected"):

@@ -13,7 +13,7 @@ from sidecar.core.placement.directory import Allocation
 from sidecar.looma.directory import membership
 from sidecar.looma.directory.known import Known, Listing
 from sidecar.looma.directory.members import Admission, networks
-from sidecar.looma.directory.membership import Membership, PollError
+from sidecar.looma.directory.membership import INTERVAL, Membership, PollError
 from sidecar.net.trust import TlsFiles
 
 ADMISSION = Admission(networks(["10.0.0.0/8"]))
@@ -207,7 +207,7 @@ async def test_a_huge_answer_is_an_error_and_is_not_read(monkeypatch: pytest.Mon
 
 
 async def test_a_silent_registry_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(membership, "ANSWER_SECONDS", 0.05)
     async with served() as (registry, members):
         release = asyncio.Event()
 
@@ -254,3 +254,40 @@ async def test_too_many_different_requirements_are_left_out(
         assert listing is not None
         assert listing.allocations is not None
         assert set(listing.allocations) == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seconds"),
+    [
+        (2, 2.0),
+        (0.001, 1.0),
+        (3600, 60.0),
+        (10**400, 60.0),
+        (None, INTERVAL),
+        (0, INTERVAL),
+        (-1, INTERVAL),
+        (True, INTERVAL),
+        ("1", INTERVAL),
+        ([1], INTERVAL),
+    ],
+)
+async def test_the_registrys_interval_holds_within_bounds(wanted: Any, seconds: float) -> None:
+    async with served() as (registry, members):
+        registry.services = {**EMPTY, "poll_seconds": wanted}
+        await members.poll()
+        assert members.interval == seconds
+
+
+async def test_an_interval_holds_until_another_listing() -> None:
+    async with served() as (registry, members):
+        registry.services = {**EMPTY, "poll_seconds": 2}
+        await members.poll()
+        assert await members.poll() is None
+        assert members.interval == 2.0
+        registry.instead = _body(500, "")
+        with pytest.raises(PollError):
+            await members.poll()
+        assert members.interval == 2.0
+        registry.instead, registry.services = None, {"services": []}
+        await members.poll()
+        assert members.interval == INTERVAL

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sidecar.core.placement.directory import Allocation, Instance
+from sidecar.looma.answers import bounded_seconds
 from sidecar.looma.directory.known import Allocations, Listing
 from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
 from sidecar.looma.token import Tokens
@@ -18,7 +19,10 @@ from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.logs import once_a_minute
 from sidecar.net.trust import TlsFiles, TrustError
 
-POLL_SECONDS: Final = 10.0  # connecting, sending and the whole answer
+ANSWER_SECONDS: Final = 10.0  # connecting, sending and the whole answer
+INTERVAL: Final = 5.0  # seconds between polls, unless the registry's poll_seconds says otherwise
+MIN_INTERVAL: Final = 1.0  # Envoy takes about as long to use a changed file
+MAX_INTERVAL: Final = 60.0  # a longer one would send users to instances that are gone
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
 MAX_INSTANCES: Final = 20_000
 MAX_ALLOCATIONS: Final = 200_000
@@ -42,7 +46,10 @@ class _Page(NamedTuple):
 
 
 class Membership:
-    """Reads instances and allocations; each call returns what is new."""
+    """Reads instances and allocations; each call returns what is new.
+
+    ``interval`` is the time between calls in seconds, as the last listing says.
+    """
 
     def __init__(
         self, url: str, admission: Admission, files: TlsFiles, tokens: Tokens | None = None
@@ -53,6 +60,7 @@ class Membership:
         self._admission = admission
         self._client = HttpClient(files)
         self._tokens = tokens
+        self.interval = INTERVAL
         self._cursor = ""
         self._etags: dict[str, str] = {}
 
@@ -92,6 +100,9 @@ class Membership:
         gone = (
             [each for each in removed if isinstance(each, str)] if isinstance(removed, list) else []
         )
+        wanted = content.get("poll_seconds")
+        pace = bounded_seconds(wanted, "poll_seconds", MIN_INTERVAL, MAX_INTERVAL, _complain)
+        self.interval = INTERVAL if pace is None else pace
         cursor = content.get("cursor")
         if not isinstance(cursor, str) or len(cursor) > MAX_CURSOR or not cursor.isprintable():
             cursor = ""
@@ -115,7 +126,7 @@ class Membership:
             headers["Authorization"] = f"Bearer {token}"
         try:
             async with (
-                asyncio.timeout(POLL_SECONDS),
+                asyncio.timeout(ANSWER_SECONDS),
                 self._client.send("GET", url, headers=headers) as response,
             ):
                 if response.status == 304:
@@ -133,7 +144,7 @@ class Membership:
                 body = await read_body(response, MAX_BODY_BYTES)
                 etag = response.header("etag")
         except TimeoutError:
-            raise PollError(f"no answer within {POLL_SECONDS:g} s") from None
+            raise PollError(f"no answer within {ANSWER_SECONDS:g} s") from None
         except (HttpError, TrustError) as error:
             raise PollError(str(error)) from None
         if body is None:
@@ -165,6 +176,10 @@ def _allocations(content: dict[str, Any]) -> Allocations:
         wanted.add(each.requirements)
         found[subject] = (*found.get(subject, ()), each)
     return found
+
+
+def _complain(kind: str, text: str) -> None:
+    _log.warning("the registry's listing: %s", text, extra=once_a_minute(f"listing {kind}"))
 
 
 def _refuse(reason: str) -> None:

@@ -11,15 +11,18 @@ from sidecar.looma.directory.membership import PollError
 from sidecar.looma.token import NoTokenError
 from sidecar.net.logs import once_a_minute
 
-INTERVAL: Final = 5.0
 JITTER: Final = 0.15
-MAX_INTERVAL: Final = 60.0  # while the registry fails
+MAX_FAILING: Final = 60.0  # seconds between polls while the registry fails
 
 _log = logging.getLogger(__name__)
 
 
 class Registry(Protocol):
     """Reads a registry."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds between polls, before jitter."""
 
     async def poll(self) -> Listing | None:
         """Return what is new, None for nothing. Raises PollError or NoTokenError."""
@@ -42,17 +45,17 @@ class Reader:
 
     async def run(self) -> None:
         """Poll until the task is cancelled."""
-        interval = INTERVAL
+        interval = self._registry.interval
         while True:
             try:
                 self._take(await self._registry.poll())
-                interval = INTERVAL
+                interval = self._registry.interval
             except (PollError, NoTokenError) as error:
                 _log.warning("the directory is not updated: %s", error, extra=once_a_minute("poll"))
                 self._fail(str(error))
-                interval = min(interval * 2, MAX_INTERVAL)
+                interval = min(interval * 2, MAX_FAILING)
             except Exception as error:  # noqa: BLE001 -- the directory must go on
                 _log.error("the directory is not updated: internal error %s", type(error).__name__)
                 self._fail("internal error")
-                interval = min(interval * 2, MAX_INTERVAL)
+                interval = min(interval * 2, MAX_FAILING)
             await asyncio.sleep(interval * self._random.uniform(1 - JITTER, 1 + JITTER))
