@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from typing import Any, NamedTuple
 
 READ_SECONDS = 30.0
@@ -46,9 +47,9 @@ async def send(
     return await exchange(port, b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
 
-async def exchange(port: int, message: bytes) -> Answer:
+async def exchange(port: int, message: bytes, tls: ssl.SSLContext | None = None) -> Answer:
     """Write these bytes and read one answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         writer.write(message)
         async with asyncio.timeout(READ_SECONDS):
