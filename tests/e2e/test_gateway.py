@@ -1,6 +1,8 @@
 """The gateway through a real Envoy: each user reaches an own Basic Server."""
 
 import asyncio
+import copy
+import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +21,10 @@ from demo.looma import Looma, LoomaNode, start_looma
 from demo.minting import sign
 from demo.process import Process
 from demo.stack import BOOTSTRAPS, until_ready
+from sidecar.config import load
+from sidecar.workbench.doctor import Wanted, examine
+from sidecar.workbench.gateway_files import gateway_files
+from sidecar.workbench.touched import touched
 from tests.support.ports import free_port
 
 SECRET = b"0123456789abcdef0123456789abcdef-gateway"
@@ -185,6 +191,19 @@ async def test_users_reach_their_own_servers_which_leave_return_and_are_assigned
     ) as answer:
         assert answer.status == 201
     await rig.until(lambda placed: placed[user] == gone)
+
+
+async def test_doctor_accepts_the_running_gateway_and_not_with_another_policy(rig: Rig) -> None:
+    ports = {await rig.add(number) for number in range(1, 3)}
+    await rig.until_placed(ports)
+    loaded = load(rig.directory / "sidecar.yaml", {}, offline=True)
+    headers, found = touched(loaded), json.loads(await rig.envoy.admin("/config_dump?include_eds"))
+    authz = loaded.settings.listen.authz
+    wanted = Wanted(authz, headers.names, headers.removed, gateway=gateway_files(loaded))
+    assert list(examine(copy.deepcopy(found), wanted)) == []
+    assert wanted.gateway is not None
+    fewer = wanted.gateway._replace(targets=wanted.gateway.targets - {"basic-server-*"})
+    assert "gateway" in {each.code for each in examine(found, wanted._replace(gateway=fewer))}
 
 
 async def test_a_killed_servers_users_are_served_by_another_without_a_failed_request(

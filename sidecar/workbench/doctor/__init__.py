@@ -11,6 +11,7 @@ from sidecar.workbench.doctor.context import Context, Wanted, error, info, warni
 from sidecar.workbench.doctor.document import Part, is_bounded, type_name
 from sidecar.workbench.doctor.encoded import kept_slashes
 from sidecar.workbench.doctor.filters import EXT_AUTHZ, kinds_of
+from sidecar.workbench.doctor.gateway import without_gateway
 from sidecar.workbench.doctor.listeners import (
     astray,
     forwards,
@@ -52,6 +53,8 @@ def examine(
     """
     source = read(document, pin)
     mesh = load_mesh(PROFILES, profile)
+    if wanted.gateway is not None and mesh is None:
+        source = without_gateway(source, wanted.gateway)
     problems = _chosen(source, wanted, load_profile(), mesh, only)
     yield from islice(problems, MAX_FINDINGS)
     if next(problems, None) is not None:
@@ -148,6 +151,9 @@ def _mesh_problems(source: Source, context: Context, mesh: Mesh) -> Iterator[Pro
 
 def _problems(source: Source, context: Context) -> Iterator[Problem]:
     yield from source.problems
+    for entry in source.endpoints:
+        message = "a control plane names endpoints (EDS)"
+        yield error(entry.place, "dynamic", message, "see envoy/envoy.yaml")
     if source.bootstrap is not None:
         yield from walk(source.bootstrap, "Bootstrap", context)
     yield from _absent(source)

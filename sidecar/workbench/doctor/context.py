@@ -5,10 +5,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar.documents.findings import Place, Problem, Severity
+from sidecar.gateway.files import FileSettings
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import Budget
 from sidecar.workbench.doctor.mesh import Mesh
 from sidecar.workbench.doctor.profile import Profile
+
+
+class GatewayFiles(NamedTuple):
+    """What the sidecar writes for Envoy: ``files``, for the policy's ``targets``.
+
+    ``networks`` are all that the configuration allows for instances, such as ``10.0.0.0/8``.
+    """
+
+    files: FileSettings
+    targets: frozenset[str]
+    networks: tuple[str, ...]
 
 
 class Wanted(NamedTuple):
@@ -18,6 +30,7 @@ class Wanted(NamedTuple):
     sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are the
     sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``,
     ``keeps_slashes`` is ``policy.encoded: {slash: segment}``; ``names_callers``: some route does.
+    ``gateway`` is None without that section.
     """
 
     address: str | None
@@ -27,6 +40,7 @@ class Wanted(NamedTuple):
     forwards_preflights: bool = False
     keeps_slashes: bool = False
     names_callers: bool = False
+    gateway: GatewayFiles | None = None
 
 
 @dataclass(frozen=True)

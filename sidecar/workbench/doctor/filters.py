@@ -64,7 +64,7 @@ def _table(part: Part, context: Context) -> Iterator[Problem]:
         missing = context.partial and not context.tables
         place = (*part.place, part.key("rds"))
         yield (warning if missing else error)(place, "dynamic", message, hint)
-    elif not part.has("rds") and not part.has("route_config"):
+    elif not part.has("rds") and not part.has("route_config") and not context.wanted.gateway:
         yield warning(part.place, "missing", "`route_config` is missing: no request is answered")
 
 

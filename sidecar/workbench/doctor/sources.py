@@ -17,7 +17,8 @@ _HINT = "see envoy/envoy.yaml"
 class Source:
     """Everything to examine. ``bootstrap`` is None for a dump without one.
 
-    ``partial`` says that what the file lacks may exist: listeners, clusters, routes.
+    ``partial`` says that what the file lacks may exist: listeners, clusters, routes. ``endpoints``
+    are those that a control plane names (EDS), as entries of a dump.
     """
 
     bootstrap: Part | None
@@ -26,6 +27,7 @@ class Source:
     tables: Mapping[str, Part] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     partial: bool = False
+    endpoints: tuple[Part, ...] = ()
 
     @property
     def admin(self) -> str | None:
@@ -78,7 +80,10 @@ def _dump(found: Resources, pin: Pin) -> Source:
     tables = {str(table.get("name")): table for table in found.tables}
     anything = bootstrap is not None or listeners or clusters or tables or found.extensions
     partial = bool(anything) and (bootstrap is None or not (listeners and clusters))
-    return Source(bootstrap, listeners, tuple(clusters), tables, tuple(problems), partial)
+    endpoints = [e for section in found.sections for e in section.each("dynamic_endpoint_configs")]
+    return Source(
+        bootstrap, listeners, tuple(clusters), tables, tuple(problems), partial, tuple(endpoints)
+    )
 
 
 def _discovered(listeners: tuple[Part, ...], found: Resources, pin: Pin) -> Iterator[Problem]:
@@ -111,7 +116,6 @@ def _hidden(found: Resources, static: bool) -> Iterator[Problem]:
     sections_with = {
         "inline_scoped_route_configs": "routes are chosen by a header (scoped routes)",
         "dynamic_scoped_route_configs": "routes are chosen by a header (scoped routes)",
-        "dynamic_endpoint_configs": "a control plane names endpoints (EDS)",
     }
     for section in found.sections:
         for key, message in sections_with.items():

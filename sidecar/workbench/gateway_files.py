@@ -1,0 +1,19 @@
+"""What a gateway with a configuration writes for Envoy, for doctor to compare."""
+
+from itertools import chain
+
+from sidecar.app import wiring
+from sidecar.config import Config
+from sidecar.workbench.doctor.context import GatewayFiles
+
+
+def gateway_files(config: Config) -> GatewayFiles | None:
+    """Return what the sidecar writes; None without ``gateway``."""
+    section = config.settings.gateway
+    if section is None:
+        return None
+    return GatewayFiles(
+        wiring.gateway_files(config, section),
+        frozenset(route.target for route in config.policy.routes if route.target),
+        tuple(chain(section.allow_networks, *section.target_networks.values())),
+    )
