@@ -25,7 +25,7 @@ from sidecar.documents.findings import Finding, Place, Problem, info, quoted, wa
 from sidecar.documents.located import located
 from sidecar.documents.spelling import likely_typos
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
-from sidecar.review import claims, lint, method_override, overlap, readings, secret_scan
+from sidecar.review import claims, gateway, lint, method_override, overlap, readings, secret_scan
 
 NAMED = 5  # headers that a message names
 LONG_LEEWAY = 60.0  # seconds; clocks synchronised by NTP differ by far less
@@ -106,6 +106,7 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
     yield from overlap.problems(policy)
     yield from readings.problems(policy)
     yield from method_override.problems(policy, policy.upstream)
+    yield from gateway.of_policy(policy, document)
     grants = [grants for _, grants in _role_permissions(document)]
     granted = {name for each in grants for names in each.values() for name in texts(names)}
     yield from _names(policy, _PERMISSION_KEYS, granted, "permission")
@@ -145,6 +146,7 @@ def of_settings_and_policy(policy: Policy, document: object) -> Iterator[Problem
     yield from _kept_headers(policy, document)
     yield from _unused_roles(policy, document)
     yield from _loose_subjects(policy, document)
+    yield from gateway.of_settings(policy, document)
 
 
 def _kept_headers(policy: Policy, document: object) -> Iterator[Problem]:

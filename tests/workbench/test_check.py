@@ -34,6 +34,39 @@ def test_with_roles_it_has_only_infos(tmp_path: Path) -> None:
     assert [(each.code, each.severity) for each in found] == [("ungranted-permission", "info")]
 
 
+GATEWAY = """\
+zervi: {issuers: [{issuer: zervi, secret_env: ZERVI_JWT_SECRET}]}
+policy: {file: routes.yaml}
+gateway:
+  envoy_dir: /run/zervi/envoy
+  allow_networks: [10.0.0.0/8]
+  unsafe_plaintext_targets: true
+  services: {zervi-auth: ["http://zervi-auth:8080"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("routes", "codes"),
+    [
+        ("[{path: /a, target: zervi-auth}]", []),
+        ("[{path: /a, target: zervi-auth}, {path: /b}]", ["no-target"]),
+        ("[{path: /a, target: zervi-auth-2}]", ["unused-service"]),
+        ("[{path: /a, target: 'zervi-*'}]", ["target-beside-service", "unused-service"]),
+        ("[{path: /a, target: 'zervi-auth-*'}]", ["unused-service"]),
+        ("[{path: /a, target: '*'}, {path: /b, target: zervi-auth}]", ["target-beside-service"]),
+    ],
+)
+def test_a_gateways_targets_are_compared_with_its_services(
+    tmp_path: Path, routes: str, codes: list[str]
+) -> None:
+    table = f"api_gateway:\n  routes: {routes}\n"
+    found = review(tmp_path, GATEWAY, table)
+    assert sorted(each.code for each in found) == codes
+    assert {each.severity for each in found} <= {Severity.WARNING}
+    beside = GATEWAY[: GATEWAY.index("gateway:")]
+    assert review(tmp_path, beside, table) == []
+
+
 @pytest.mark.parametrize(
     ("one", "other", "apart"),
     [
