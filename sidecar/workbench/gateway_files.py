@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from sidecar.app import wiring
+from sidecar.app import gateway_wiring
 from sidecar.config import Config
 from sidecar.workbench.doctor.context import GatewayFiles
 
@@ -13,7 +13,7 @@ def gateway_files(config: Config) -> GatewayFiles | None:
     if section is None:
         return None
     return GatewayFiles(
-        wiring.gateway_files(config, section),
+        gateway_wiring.files(config, section),
         frozenset(route.target for route in config.policy.routes if route.target),
         tuple(chain(section.allow_networks, *section.target_networks.values())),
     )
