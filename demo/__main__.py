@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo import registry, report, scenario
+from demo import gateway, placement, registry, report, scenario
 from demo.envoy import EnvoyMissingError, program
+from demo.placement import Served
 from demo.ports import FIRST_BASE, LAST_BASE, PortInUseError, Ports
 from demo.process import Process, ProcessError
-from demo.stack import running
+from demo.stack import Stack, running
 
 _BASE_PORT = 10000
 _USAGE_ERROR = 2
@@ -79,6 +80,7 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             async for observed in registry.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)
+            served = await _gateway(console, stack)
             if not once:
                 report.print_listening(console, stack)
                 report.print_lines_to_copy(console, stack)
@@ -87,8 +89,26 @@ async def _demo(ports: Ports, *, once: bool) -> int:
                 await asyncio.Event().wait()
         known.append(registry.left(stack))
         report.print_observed(console, known[-1])
-    passed = [*(result.passed for result in results), *(observed.passed for observed in known)]
+    passed = [
+        *(result.passed for result in results),
+        *(observed.passed for observed in known),
+        *(each.passed for each in served),
+    ]
     return 0 if all(passed) else 1
+
+
+async def _gateway(console: Console, stack: Stack) -> list[Served]:
+    """Run the second act: a gateway before several Basic Servers."""
+    console.print("\n[bold cyan]A gateway sends each user to an own Basic Server[/]")
+    served = []
+    directory = stack.directory / "gateway"
+    async with gateway.running(
+        directory, stack.looma, stack.zervi, stack.secret
+    ) as running_gateway:
+        async for each in placement.run(running_gateway):
+            report.print_served(console, each)
+            served.append(each)
+    return served
 
 
 async def _tell_end(process: Process) -> None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from demo.placement import USERS, Served
 from demo.ports import NAMES
 from demo.registry import Observed
 from demo.scenario import Result
@@ -70,6 +71,19 @@ def print_observed(console: Console, observed: Observed) -> None:
     if observed.seconds >= 0.1:
         line.append(f", {observed.seconds:.1f} s later", style="dim")
     _print(console, line)
+
+
+def print_served(console: Console, served: Served) -> None:
+    """Print which Basic Server each user gets after an event."""
+    mark, style = ("✓", "green") if served.passed and not served.failed else ("✗", "bold red")
+    who = ", ".join(
+        f"{user} → {name.removeprefix('basic-')}"
+        for user, name in zip(USERS, served.servers, strict=True)
+    )
+    line = Text(f"{served.event:<{sum(_WIDTHS[:2]) - 9}}").append(f"{mark} {who}", style)
+    _print(console, line)
+    if served.requests:
+        _print(console, Text(f"  → {served.failed} of {served.requests} requests failed"), "dim")
 
 
 def print_listening(console: Console, stack: Stack) -> None:
