@@ -80,7 +80,7 @@ async def running(
         secret = secrets.token_hex(32).encode()
         zervi = await start_zervi(ports.zervi, secret)
         stack.push_async_callback(zervi.stop)
-        looma = await start_looma(ports.looma)
+        looma = await start_looma(ports.looma, poll=1.0)
         stack.push_async_callback(looma.stop)
         basic_server = BasicServer()
         stack.push_async_callback(basic_server.stop)
