@@ -23,6 +23,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="beside one Basic Server, or a gateway before all of them; default: sidecar",
     )
     parser.add_argument(
+        "--upstream",
+        metavar="ADDRESS",
+        help="where the Basic Server serves requests; default: the host and port of "
+        "upstream.probe, else 127.0.0.1:8601",
+    )
+    parser.add_argument(
         "--stats",
         metavar="ADDRESS",
         help="the address of /ready and /stats/prometheus; default: 127.0.0.1:9901",
@@ -45,10 +51,18 @@ def run(args: argparse.Namespace) -> int:
     from sidecar.config.addresses import tcp_address, unix_address
     from sidecar.documents.findings import BadValueError
     from sidecar.documents.untyped import at
-    from sidecar.workbench.generate.envoy import ADMIN, INGRESS, STATS, Choices, bootstrap
+    from sidecar.workbench.generate.envoy import (
+        ADMIN,
+        INGRESS,
+        STATS,
+        UPSTREAM,
+        Choices,
+        bootstrap,
+    )
 
     stats, admin = args.stats or STATS, args.admin or ADMIN
     for name, check, value in (
+        ("--upstream", tcp_address, args.upstream or UPSTREAM),
         ("--stats", tcp_address, stats),
         ("--admin", unix_address, f"unix:{admin}"),
     ):
@@ -57,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
         except BadValueError as wrong:
             print(f"{name} {wrong}", file=sys.stderr)
             return 2
+    if args.mode == "gateway" and args.upstream is not None:
+        print("--upstream has no effect with --mode gateway", file=sys.stderr)
+        return 2
     try:
         # Secrets and the registry are where the sidecar runs, not where this is printed.
         files = read_files(args.config, os.environ, offline=True)
@@ -69,16 +86,15 @@ def run(args: argparse.Namespace) -> int:
         return 1
     port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
     ingress = port if isinstance(port, int) else INGRESS
-    print(
-        bootstrap(config, Choices(_command(args), args.mode, ingress, admin, stats, args.tls)),
-        end="",
-    )
+    choices = Choices(_command(args), args.mode, ingress, args.upstream, admin, stats, args.tls)
+    print(bootstrap(config, choices), end="")
     return 0
 
 
 def _command(args: argparse.Namespace) -> str:
     given = {
         "mode": args.mode if args.mode != "sidecar" else None,
+        "upstream": args.upstream,
         "stats": args.stats,
         "admin": args.admin,
         "tls": args.tls,

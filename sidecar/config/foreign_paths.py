@@ -35,6 +35,7 @@ _PLACEHOLDERS: Final = (
     (re.compile(r"\[?\[\.\.\.([A-Za-z_]\w*)\]\]?"), True),  # Next.js, SvelteKit
     (re.compile(r"\[([A-Za-z_]\w*)(?:=\w+)?\]"), False),
     (re.compile(r"\{\*{1,2}([A-Za-z_]\w*)\}|\{([A-Za-z_]\w*)\.\.\.\}"), True),  # ASP.NET, Go
+    (re.compile(r"\{([A-Za-z_]\w*)\+\}"), True),  # AWS API Gateway
     (re.compile(r"\{([A-Za-z_]\w*):(?:path|\.[*+])\}"), True),  # FastAPI, gorilla, JAX-RS
     (re.compile(r"[$#]?\{\{? *([A-Za-z_]\w*) *(?:[:=?!][^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}?\}"), False),
     (re.compile(r"\*{1,2}([A-Za-z_]\w*)?"), True),  # Gin, Rails, httprouter, Ant

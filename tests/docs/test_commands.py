@@ -43,6 +43,10 @@ NOT_RUN = {
 
 # What a test replaces on a page and in the files that it copies. `@name` is a free port.
 LISTENS = "until (: </dev/tcp/127.0.0.1/@{}) 2>/dev/null; do sleep 0.02; done"
+GENERATE = (
+    "--config sidecar.yaml --upstream 127.0.0.1:@upstream --stats 127.0.0.1:@stats"
+    " --admin $PWD/admin.sock | sed 's/port_value: 10000/port_value: @clients/' > envoy.yaml"
+)
 INSTEAD = {
     "README.md": (
         ('PATH="$PWD/.venv/bin:$PATH" ', ""),  # the environment of this test is there already
@@ -53,14 +57,9 @@ INSTEAD = {
         ("http.server 8601", "http.server @upstream"),
         ("--directory www &", f"--directory www >www.log 2>&1 & {LISTENS.format('upstream')}"),
         ("sidecar.yaml & ", f"sidecar.yaml >serve.log 2>&1 & {LISTENS.format('authz')}"),
-        ("envoy -c envoy/envoy.yaml", "envoy -c envoy.yaml"),
+        ("--config sidecar.yaml > envoy.yaml", GENERATE),
         ("hot-restart & ", f"hot-restart >envoy.log 2>&1 & {LISTENS.format('clients')}"),
         ("http://127.0.0.1:10000", "http://127.0.0.1:@clients"),
-        ("port_value: 10000", "port_value: @clients"),
-        ("/tmp/envoy-admin.sock", "envoy-admin.sock"),
-        ("port_value: 9901", "port_value: @stats"),
-        ("port_value: 9001", "port_value: @authz"),
-        ("port_value: 8601", "port_value: @upstream"),
     ),
 }
 

@@ -27,6 +27,7 @@ from tests.support.findings import review
         ("/docs/[[...slug]]", "/docs/*"),
         ("/files/{path...}", "/files/*"),  # Go
         ("/files/{**path}", "/files/*"),  # ASP.NET
+        ("/files/{proxy+}", "/files/*"),  # AWS API Gateway
         ("/users/{id:int}", "/users/{id}"),
         ("/users/{id?}", "/users/{id}"),
         ("/users/{id:[0-9]{2,4}}", "/users/{id}"),  # gorilla

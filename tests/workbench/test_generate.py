@@ -119,7 +119,26 @@ def test_arguments_place_the_admin_socket_and_the_stats_listener(generated: Gene
     assert stats == {"socket_address": {"address": "0.0.0.0", "port_value": 9902}}
 
 
-@pytest.mark.parametrize("arguments", [("--stats", "9902"), ("--admin", "admin.sock")])
+def test_the_upstream_is_the_argument_else_the_probe_s_address(generated: Generated) -> None:
+    """A health port may be another than the one that serves: it must not get the requests."""
+    probed = f"{PLAIN}\nupstream: {{probe: {{url: 'http://127.0.0.1:8081/health'}}}}\n"
+    assert _upstream(generated.make(probed)) == ("127.0.0.1", 8081)
+    assert _upstream(generated.make(probed, "--upstream", "127.0.0.1:8080")) == ("127.0.0.1", 8080)
+    assert generated.findings() == f"{generated.output}: good\n"
+
+
+def _upstream(loaded: dict[str, Any]) -> tuple[str, int]:
+    (cluster,) = [
+        each for each in loaded["static_resources"]["clusters"] if each["name"] == "basic-server"
+    ]
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    address = endpoint["address"]["socket_address"]
+    return address["address"], address["port_value"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--upstream", "8080"), ("--stats", "9902"), ("--admin", "admin.sock")]
+)
 def test_an_invalid_argument_is_an_error_of_usage(
     generated: Generated, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

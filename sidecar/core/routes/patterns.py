@@ -97,9 +97,9 @@ def _named(segment: str) -> tuple[str, Mixed | None]:
     match = _NAMED.fullmatch(segment)
     if match is None:
         raise ValueError(
-            f"{segment!r} is not a {{name}}: a segment has at most one, with literal text before "
-            "and after it; it is up to 64 letters, digits, _ and -, the first a letter or _; "
-            "a literal brace is written %7B or %7D"
+            f"{segment!r} is not a {{name}}: a segment can have one, with literal text before or "
+            "after it; a name has up to 64 letters, digits, _ and -, and begins with a letter or "
+            "_; a literal brace is written %7B or %7D"
         )
     before, name, after = match.groups()
     if not before and not after:

@@ -20,8 +20,7 @@ from sidecar.workbench.touched import touched
 INGRESS: Final = 10000
 ADMIN: Final = "/tmp/envoy-admin.sock"  # noqa: S108 -- a directory that exists on every machine
 STATS: Final = "127.0.0.1:9901"
-
-_UPSTREAM: Final = ("127.0.0.1", 8601)  # without a probe that says where the Basic Server listens
+UPSTREAM: Final = "127.0.0.1:8601"  # without a probe that says where the Basic Server listens
 
 # RE2's default is 100 instructions; a name takes some twenty.
 _MIN_PROGRAM: Final = 1000
@@ -33,14 +32,15 @@ class Choices(NamedTuple):
 
     ``mode`` is ``sidecar``, beside one Basic Server, or ``gateway``, before all of them.
     ``command`` is how the output is made, for its head. ``ingress`` is the port that clients use,
-    ``admin`` is the path of a unix socket,
-    ``stats`` a ``host:port``. ``tls`` is a directory with ``tls.crt`` and ``tls.key``; None for a
-    listener without TLS.
+    ``upstream`` the ``host:port`` of the Basic Server; None for that of its probe. ``admin`` is the
+    path of a unix socket, ``stats`` a ``host:port``. ``tls`` is a directory with ``tls.crt`` and
+    ``tls.key``; None for a listener without TLS.
     """
 
     command: str
     mode: str = "sidecar"
     ingress: int = INGRESS
+    upstream: str | None = None
     admin: str = ADMIN
     stats: str = STATS
     tls: str | None = None
@@ -51,7 +51,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
     settings, policy = config.settings, config.settings.policy
     headers = touched(config)
     changeable = {*headers.names, *headers.later}
-    host, port = _upstream(config)
+    host, port = _upstream(config, choices.upstream)
     authz = settings.listen.authz
     gateway = settings.gateway if choices.mode == "gateway" else None
     shown = "the targets of the policy" if gateway else f"{host}:{port} Basic Server"
@@ -99,10 +99,12 @@ def _source(gateway: GatewaySection | None, name: str) -> str:
     return f"{{path: {json.dumps(path)}}}"
 
 
-def _upstream(config: Config) -> tuple[str, int]:
-    """Return where the Basic Server listens, as its probe has it."""
+def _upstream(config: Config, given: str | None) -> tuple[str, int]:
+    """Return where the Basic Server listens: as given, or else as its probe has it."""
+    if given is not None:
+        return split_address(given)
     probe = config.settings.upstream.probe
     if probe is None:
-        return _UPSTREAM
+        return split_address(UPSTREAM)
     url = urlsplit(probe.url)
     return str(url.hostname), url.port or (443 if url.scheme == "https" else 80)
