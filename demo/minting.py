@@ -66,8 +66,9 @@ USERS = {
 SERVICES = {
     service.service_id: service
     for service in (
-        Service("basic-server", "Basic Server", ("service:register",)),
-        Service("looma", "Looma CRM", ("users", "orders")),
+        Service("basic-server", "Basic Server", ("service:register", "/api/sync/*")),
+        Service("looma", "Looma CRM", ("*",)),
+        Service("gateway", "Central gateway", ("/api/*",)),
     )
 }
 

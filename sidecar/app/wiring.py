@@ -38,6 +38,7 @@ def snapshot(config: Config) -> Snapshot:
         cache_ttl=zervi.token_cache.max_ttl,
         candidate=config.shadow,
         token_max_bytes=zervi.token_max_bytes,
+        service_token_sources=config.service_token_sources,
     )
 
 
@@ -48,7 +49,7 @@ def answers(config: Config) -> AnswerSettings:
         identity_headers=config.identity_headers,
         remove_headers=policy.remove_headers,
         forward_authorization=policy.forward_authorization,
-        token_sources=config.token_sources,
+        token_sources=(*config.token_sources, *config.service_token_sources),
         cors=_cors(policy.cors),
         challenge=Challenge(policy.challenge.realm, policy.challenge.resource_metadata),
         # An explicit list in the configuration is used unchanged.

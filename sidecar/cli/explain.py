@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.request import Request
     from sidecar.core.snapshot import Snapshot
+    from sidecar.workbench.engine import PolicyEngine
     from sidecar.workbench.logs import Logged
     from sidecar.workbench.principals import Caller
     from sidecar.zervi.interface import JwksUrl
@@ -49,6 +50,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     caller = parser.add_mutually_exclusive_group()
     caller.add_argument("--token", help="a complete token; - reads it from standard input")
     caller.add_argument("--claims", metavar="FILE|JSON", help="claims that count as verified")
+    parser.add_argument(
+        "--service-claims",
+        metavar="FILE|JSON",
+        help="claims of the service's token beside the caller's, which count as verified",
+    )
     caller.add_argument("--as", dest="name", metavar="NAME", help="a principal in --fixtures")
     caller.add_argument("--decision-id", metavar="ID", help="a logged request (see --log)")
     parser.add_argument(
@@ -93,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
             if args.token is not None:
                 _warn_of_missing_secrets(config)
             request = _asked(args)
-            explanation = explainer.explain(request, _caller(args))
+            service = _service(args, engine)
+            explanation = explainer.explain(request, _caller(args), service=service)
     except ConfigError as error:
         for finding in error.findings:
             print(finding, file=sys.stderr)
@@ -150,7 +157,7 @@ def _caller(args: argparse.Namespace) -> "Caller":
         token = sys.stdin.read().strip() if from_stdin else args.token
         return token.removeprefix("Bearer ").encode()
     if args.claims is not None:
-        return GivenClaims(_claims(args.claims))
+        return GivenClaims(_claims(args.claims, "--claims"))
     if args.name is None or args.name == "nobody":
         return None
     if args.fixtures is None:
@@ -163,18 +170,29 @@ def _caller(args: argparse.Namespace) -> "Caller":
     return caller_of(principals[args.name])
 
 
-def _claims(text: str) -> dict[str, object]:
+def _service(args: argparse.Namespace, engine: "PolicyEngine") -> "Caller":
+    """Return the service that calls for the caller. Raises _CallError."""
+    from sidecar.workbench.principals import GivenClaims
+
+    if args.service_claims is None:
+        return None
+    if not engine.snapshot.service_token_sources:
+        raise _CallError("--service-claims needs zervi.service_token_sources in the configuration")
+    return GivenClaims(_claims(args.service_claims, "--service-claims"))
+
+
+def _claims(text: str, option: str) -> dict[str, object]:
     """Return claims from JSON text, or from the file with that name."""
     try:
         if not text.lstrip().startswith("{"):
             text = Path(text).read_text(encoding="utf-8")
         claims = json.loads(text)
     except OSError as error:
-        raise _CallError(f"--claims: {text} cannot be read: {error.strerror}") from None
+        raise _CallError(f"{option}: {text} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise _CallError("--claims is neither JSON nor a file that holds JSON") from None
+        raise _CallError(f"{option} is neither JSON nor a file that holds JSON") from None
     if not isinstance(claims, dict):
-        raise _CallError("--claims is not a JSON object")
+        raise _CallError(f"{option} is not a JSON object")
     return claims
 
 

@@ -37,11 +37,16 @@ def problems(document: object) -> Iterator[Problem]:
                 f"{quoted(name)} is both removed and {meanings[name.lower().replace('_', '-')]}",
                 "identity headers from clients are always removed",
             )
-    for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
+    places = [
+        (key, index, source)
+        for key in ("token_sources", "service_token_sources")
+        for index, source in enumerate(sequence(at(document, "zervi", key)))
+    ]
+    for key, index, source in places:
         header = mapping(source).get("header")
         if isinstance(header, str) and header.lower() in meanings:
             yield Problem(
-                ("zervi", "token_sources", index, "header"),
+                ("zervi", key, index, "header"),
                 "same-header",
                 f"{quoted(header)} is also {meanings[header.lower()]}",
                 "the upstream could not tell a token from an identity",

@@ -8,7 +8,7 @@ from pathlib import Path
 from sidecar.config import files, rules, warnings
 from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.environment import expand_service
-from sidecar.config.model import IssuerSection, Settings, TokenPlace
+from sidecar.config.model import IssuerSection, Settings
 from sidecar.config.policy_file import (
     CompiledPolicy,
     PolicySettings,
@@ -17,6 +17,7 @@ from sidecar.config.policy_file import (
     digest_of,
 )
 from sidecar.config.secrets import Secrets
+from sidecar.config.token_places import TokenPlace
 from sidecar.core.paths.escapes import KEPT
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
@@ -52,6 +53,7 @@ class Config:
     policy: Policy
     issuers: tuple[Issuer, ...] = field(repr=False)
     token_sources: tuple[TokenSource, ...]
+    service_token_sources: tuple[TokenSource, ...]
     identity_headers: IdentityHeaders
     registry_secret: str | None = field(repr=False)
     warnings: tuple[Finding, ...]
@@ -95,6 +97,10 @@ class ConfigFiles:
             policy=policy,
             issuers=_issuers(settings, self.secrets),
             token_sources=tuple(map(_token_source, settings.zervi.token_sources)),
+            service_token_sources=tuple(
+                TokenSource("header", source.header, source.scheme)
+                for source in settings.zervi.service_token_sources
+            ),
             identity_headers=IdentityHeaders(**asdict(settings.policy.identity_headers)),
             registry_secret=self.secrets.registry,
             warnings=tuple(findings),

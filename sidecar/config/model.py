@@ -25,12 +25,9 @@ from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.gateway import GatewaySection
 from sidecar.config.headers import (
     changeable_header,
-    origin,
-    parameter_name,
-    token_header,
-    word,
 )
 from sidecar.config.removed import REMOVED
+from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import AUDIENCE_CLAIMS, OneName, ServiceWhen
 from sidecar.core.paths.canonical import ALLOWABLE
 from sidecar.core.paths.upstreams import GENERIC, UPSTREAMS
@@ -141,18 +138,6 @@ class IssuerSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenPlace:
-    """One of ``zervi.token_sources``: exactly one of the four places is given."""
-
-    header: Annotated[str | None, Optional(Text(token_header))] = None
-    scheme: Annotated[str | None, Optional(Text(word))] = None
-    cookie: Annotated[str | None, Optional(Text(word))] = None
-    origins: Annotated[tuple[str, ...], List(Text(origin), unique=True)] = ()
-    websocket_protocol: Annotated[str | None, Optional(Text(word))] = None
-    query: Annotated[str | None, Optional(Text(parameter_name))] = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Jwks:
     """``zervi.jwks``: how key sets are fetched. Seconds."""
 
@@ -191,6 +176,9 @@ class Zervi:
         tuple[TokenPlace, ...], List(Section(TokenPlace), min_items=1, unique=True)
     ] = (TokenPlace(header="authorization", scheme="Bearer"),)
     token_max_bytes: Annotated[int, Size("1KiB", "32KiB")] = MAX_TOKEN_BYTES
+    service_token_sources: Annotated[
+        tuple[ServiceTokenPlace, ...], List(Section(ServiceTokenPlace), unique=True)
+    ] = ()
     jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
     token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
 

@@ -90,7 +90,8 @@ class RouteEntry:
     owner: Annotated[Owner, OwnerKind()] = NO_OWNER
     owner_unless: Annotated[tuple[str, ...], _TEXTS] = ()
     principals: Annotated[
-        tuple[str, ...], List(Choice(("user", "service")), min_items=1, unique=True)
+        tuple[str, ...],
+        List(Choice(("user", "service", "both")), min_items=1, or_one=True, unique=True),
     ] = ("user",)
     issuers: Annotated[tuple[str, ...], _TEXTS] = ()
     claims: Annotated[tuple[Wanted, ...], Conditions()] = ()

@@ -1,106 +1,40 @@
 """Decide on one request by one snapshot."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from sidecar.core.decisions import Allow, Decision, DecisionRecord, Deny, Needs, PeerInfo, outcome
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.paths.problems import PathProblem
-from sidecar.core.preflight import may_be_forwarded, preflight_method
+from sidecar.core.placed import placed
+from sidecar.core.preflight import decide_preflight
 from sidecar.core.query import QueryError
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request, RequestProblem
+from sidecar.core.routes.route import BOTH, USERS
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.credentials import find_token, is_used
-from sidecar.core.tokens.facts import TokenFacts, glance
+from sidecar.core.tokens.credentials import TokenSource, carries, find_token, is_used
+from sidecar.core.tokens.facts import glance
 from sidecar.core.tokens.near_misses import missing_key
-from sidecar.core.tokens.principal import Kind, permits
+from sidecar.core.tokens.principal import Kind, check_together, permits, permits_service
 from sidecar.core.tokens.selection import Tries, try_freely
 from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
 from sidecar.core.trace import Trace
 
-if TYPE_CHECKING:
-    from sidecar.core.placement.place import Placements
-
-
-class Allow(NamedTuple):
-    """The request may pass; ``verified`` is None where no token was needed.
-
-    ``servers`` are the addresses (``ip:port``) that may serve it, the best first; empty where Envoy
-    chooses.
-    """
-
-    reason: Reason
-    route: Route
-    verified: Verified | None = None
-    servers: tuple[str, ...] = ()
-
-
-class Deny(NamedTuple):
-    """The request may not pass.
-
-    ``needs`` is for the client: what is missing (permissions, roles, methods, the scheme), all of
-    it or, with ``any_of``, one of it. For ``malformed_request`` it is the problem of the request
-    (``PathProblem`` and its like). ``detail`` and ``facts`` (of a token that was not accepted) are
-    only for the operator's log.
-    """
-
-    reason: Reason
-    route: Route | None = None
-    verified: Verified | None = None
-    needs: tuple[str, ...] = ()
-    any_of: bool = False
-    detail: str = ""
-    facts: TokenFacts | None = None
-
-
-class Needs(NamedTuple):
-    """No decision yet: it needs the token's key, which a fresh key set of the issuer may have."""
-
-    key: NeedsKey
-    route: Route
-
-
-Decision = Allow | Deny
-
-
-def outcome(decision: Decision) -> Literal["allow", "deny", "answer"]:
-    """Return the word for a decision in logs and metrics.
-
-    A preflight that the sidecar answers is a denial only to Envoy: it must not reach an upstream.
-    """
-    if isinstance(decision, Allow):
-        return "allow"
-    return "answer" if decision.reason is Reason.PREFLIGHT_ANSWERED else "deny"
-
-
-class PeerInfo(NamedTuple):
-    """The addresses that Envoy saw for a request, and the ``context_extensions`` of its route."""
-
-    source: str = ""
-    destination: str = ""
-    context: tuple[tuple[str, str], ...] = ()
-
-
-class DecisionRecord(NamedTuple):
-    """One decision, for metrics and the decision log; recorded after the answer was sent.
-
-    ``time`` is seconds since the epoch, ``seconds`` the duration of the Check. ``request`` is None
-    where the message could not be read. ``cached`` says whether the token was verified before; None
-    where no token was read. ``peer_info`` reads
-    the message again, which few callers need.
-    """
-
-    time: float
-    seconds: float
-    decision_id: str
-    decision: Decision
-    request: Request | None
-    policy_digest: str
-    cached: bool | None = None
-    peer_info: Callable[[], PeerInfo] = PeerInfo
+__all__ = [
+    "Allow",
+    "Decision",
+    "DecisionRecord",
+    "Deny",
+    "Needs",
+    "PeerInfo",
+    "decide",
+    "outcome",
+    "settle",
+    "still_valid",
+]
 
 
 def decide(
@@ -144,43 +78,8 @@ def decide(
             return _named_in_query(other, method)
         decision = _stricter(decision, other)
     if snapshot.placements is not None and isinstance(decision, Allow):
-        return _placed(decision, snapshot.placements, trace)
+        return placed(decision, snapshot.placements, trace)
     return decision
-
-
-def _placed(allow: Allow, placements: "Placements", trace: Trace | None) -> Allow | Deny:
-    """Add the addresses that may serve an allowed request, or deny it where there are none."""
-    target, verified = allow.route.target, allow.verified
-    if not target:
-        denial = Deny(Reason.NO_UPSTREAM, allow.route, verified, detail="the route has no target")
-    elif target in placements.fixed:
-        if trace:
-            trace.check("placement", True, f"{target} is in gateway.services: Envoy chooses")
-        return allow
-    elif verified is None:
-        # There is no caller to place: Envoy chooses among the instances that can serve.
-        if placements.serves(target):
-            if trace:
-                trace.check("placement", True, f"no caller: Envoy chooses an instance of {target}")
-            return allow
-        denial = _no_instance(allow)
-    else:
-        principal = verified.principal
-        user = principal.kind is Kind.USER
-        servers = placements.place(target, principal.subject, user=user)
-        if servers:
-            if trace:
-                trace.check("placement", True, f"{target}: {', then '.join(servers)}")
-            return allow._replace(servers=servers)
-        denial = _no_instance(allow)
-    if trace:
-        trace.check("placement", False, f"{denial.reason}: {denial.detail}")
-    return denial
-
-
-def _no_instance(allow: Allow) -> Deny:
-    detail = f"no usable instance of {allow.route.target}"
-    return Deny(Reason.NO_UPSTREAM, allow.route, allow.verified, detail=detail)
 
 
 def _decide_as(
@@ -240,9 +139,13 @@ def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
     """Return the stricter of the two; an allow keeps the first one's route, which is canonical."""
     if isinstance(other, Needs):
         return other
-    if isinstance(one, Needs) or one.verified is not None or other.verified is None:
+    if isinstance(one, Needs) or other.verified is None:
         return one
-    return other._replace(route=one.route)
+    if one.verified is None:
+        return other._replace(route=one.route)
+    known = {each.digest for each in one.tokens()}
+    others = [each for each in other.tokens() if each.digest not in known]
+    return one._replace(others=(*one.others, *others)) if others else one
 
 
 def _of_neighbour(denial: Deny) -> Deny:
@@ -263,7 +166,13 @@ def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | No
 
     Times are as for ``decide``. Apart from the policy, only the token's time and key can change.
     """
-    return allow.verified is None or recheck(allow.verified, snapshot, now, steady) is None
+    if allow.verified is None:
+        return True
+    if recheck(allow.verified, snapshot, now, steady) is not None:
+        return False
+    if allow.service is None and not allow.others:
+        return True
+    return all(recheck(each, snapshot, now, steady) is None for each in allow.tokens())
 
 
 def settle(
@@ -286,7 +195,7 @@ def settle(
         age = f"; keys fetched {max(steady - issuer.keys.fetched_at, 0):.0f} s ago"
     detail = f"issuer {issuer.name}: {problem}{age}"
     # Only here the token is read a second time: a key that comes in time makes an allow of it.
-    facts = glance(find_token(request, snapshot.token_sources), snapshot.issuers)
+    facts = glance(find_token(request, needs.sources), snapshot.issuers)
     return Deny(reason, needs.route, detail=detail, facts=facts)
 
 
@@ -303,7 +212,7 @@ def _decide_route(
     tries: Tries,
 ) -> Allow | Deny | Needs:
     if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
-        preflight = _decide_preflight(request, segments, snapshot, trace)
+        preflight = decide_preflight(request, segments, snapshot, trace)
         if preflight is not None:
             return preflight
     if trace:
@@ -320,64 +229,98 @@ def _decide_route(
         if trace:
             trace.check("callers", False, f"{Reason.WRONG_CALLER}: {request.peer or 'no identity'}")
         return Deny(Reason.WRONG_CALLER, route)
+    given = (snapshot, verified, now, steady, trace, tries)
+    sources = snapshot.token_sources
+    if snapshot.service_token_sources and route.principals != USERS:
+        sources = _sources_of(request, route, snapshot)
     try:
-        entry = _authenticate(method, request, snapshot, verified, now, steady, trace, tries)
+        entry = _authenticate(method, request, sources, *given)
     except TokenError as error:
         if route.optional and error.reason is Reason.TOKEN_MISSING:
             if trace:
                 trace.check("public", True, "this route needs no token, and the request has none")
             return Allow(Reason.PUBLIC, route)
-        if trace:
-            trace.refused(error)
-        return Deny(error.reason, route, needs=error.needs, detail=error.detail, facts=error.facts)
+        return _refused(error, route, trace)
     if isinstance(entry, NeedsKey):
         if trace:
             trace.unknown_key(entry)
-        return Needs(entry, route)
+        return Needs(entry, route, sources)
+    if sources is not snapshot.token_sources and entry.principal.kind is not Kind.SERVICE:
+        return Deny(Reason.WRONG_PRINCIPAL_KIND, route, entry, (Kind.SERVICE,))
     if trace:
         trace.required(entry.principal, route, segments)
     refusal = permits(entry.principal, route, segments)
     if refusal is not None:
         return Deny(refusal.reason, route, entry, refusal.needs, refusal.any_of)
-    return Allow(Reason.OK, route, entry)
+    if route.principals != BOTH:
+        return Allow(Reason.OK, route, entry)
+    return _decide_service(method, request, Allow(Reason.OK, route, entry), segments, *given)
 
 
-def _decide_preflight(
-    request: Request, segments: tuple[str, ...], snapshot: Snapshot, trace: Trace | None
-) -> Allow | Deny | None:
-    """Decide on a CORS preflight; None for a request that is decided like any other."""
-    policy = snapshot.policy
-    if policy.cors_preflight == "off":
-        return None
-    asked = preflight_method(request)
-    if asked is None:
-        return None
-    forward = policy.cors_preflight == "forward"
+def _decide_service(
+    method: str,
+    request: Request,
+    user: Allow,
+    segments: tuple[str, ...],
+    snapshot: Snapshot,
+    verified: MutableMapping[bytes, Verified],
+    now: float,
+    steady: float | None,
+    trace: Trace | None,
+    tries: Tries,
+) -> Allow | Deny | Needs:
+    """Decide on the service's token, where everything else is allowed."""
+    route, sources = user.route, snapshot.service_token_sources
     if trace:
-        trace.check("preflight", None, f"CORS preflight for {asked}")
-    if forward and not may_be_forwarded(request, snapshot.token_sources):
+        trace.service()
+    try:
+        service = _authenticate(
+            method, request, sources, snapshot, verified, now, steady, trace, tries
+        )
+        if isinstance(service, Verified) and user.verified is not None:
+            check_together(user.verified.identity, service.identity[:1])
+    except TokenError as error:
+        return _refused(error, route, trace, user.verified)
+    if isinstance(service, NeedsKey):
         if trace:
-            text = "not a preflight: it carries a credential or a body, which browsers do not send"
-            trace.check("preflight", None, text)
-        return None
-    route = policy.match(request.host, asked, segments)
+            trace.unknown_key(service)
+        return Needs(service, route, sources)
+    refusal = permits_service(service.principal, segments)
     if trace:
-        trace.matched(asked, segments, route)
-    if route is None:
-        return Deny(Reason.NO_ROUTE)
-    if isinstance(route, NotAllowed):
-        return Deny(Reason.METHOD_NOT_ALLOWED, route.route, needs=route.methods)
-    if forward:
-        return Allow(Reason.PREFLIGHT, route)
+        trace.allowed_api(service.principal, refusal)
+    if refusal is not None:
+        reason, needs, any_of = refusal
+        return Deny(reason, route, user.verified, needs, any_of, service=service)
+    return user._replace(service=service)
+
+
+def _refused(
+    error: TokenError, route: Route, trace: Trace | None, user: Verified | None = None
+) -> Deny:
+    """Deny for a token that is missing or not accepted; ``user`` came with a service's."""
     if trace:
-        text = f"{Reason.PREFLIGHT_ANSWERED}: no request reaches the upstream"
-        trace.check("preflight", False, text)
-    return Deny(Reason.PREFLIGHT_ANSWERED, route)
+        trace.refused(error)
+    detail, needs = error.detail, error.needs
+    if user is not None:
+        detail = f"the service's token beside the user's: {detail}"
+        needs = (Kind.SERVICE,) if error.reason is Reason.TOKEN_MISSING else ()
+    return Deny(error.reason, route, user, needs, detail=detail, facts=error.facts)
+
+
+def _sources_of(request: Request, route: Route, snapshot: Snapshot) -> tuple[TokenSource, ...]:
+    """Return where the token for a route is that services may call, not only with a user's."""
+    if route.principals == BOTH:
+        return snapshot.token_sources
+    user = Kind.USER in route.principals and carries(request, snapshot.token_sources)
+    if user or not carries(request, snapshot.service_token_sources):
+        return snapshot.token_sources
+    return snapshot.service_token_sources
 
 
 def _authenticate(
     method: str,
     request: Request,
+    sources: tuple[TokenSource, ...],
     snapshot: Snapshot,
     verified: MutableMapping[bytes, Verified],
     now: float,
@@ -385,9 +328,9 @@ def _authenticate(
     trace: Trace | None,
     tries: Tries,
 ) -> Verified | NeedsKey:
-    token = find_token(request, snapshot.token_sources, method)
+    token = find_token(request, sources, method)
     if trace:
-        places = [str(source) for source in snapshot.token_sources if is_used(request, source)]
+        places = [str(source) for source in sources if is_used(request, source)]
         trace.check("credential", True, f"found in {' and '.join(places)}")
     digest = sha256(token).digest()
     entry = verified.get(digest)

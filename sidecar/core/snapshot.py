@@ -16,9 +16,10 @@ class Snapshot(NamedTuple):
     """Policy and issuers at one moment; immutable, replaced as a whole.
 
     ``placements`` is None beside one upstream: only a gateway chooses who serves.
-    ``candidate`` is a policy that only the shadow applies: what it reads of tokens and peers is
-    read too. ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer
-    token than ``token_max_bytes`` is refused unread.
+    ``service_token_sources`` are the places of a service's token beside a user's. ``candidate`` is
+    a policy that only the shadow applies: what it reads of tokens and peers is read too.
+    ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer token than ``token_max_bytes``
+    is refused unread.
     """
 
     policy: Policy
@@ -29,6 +30,7 @@ class Snapshot(NamedTuple):
     max_stale: float = 86400.0
     cache_ttl: float = 300.0
     placements: "Placements | None" = None
+    service_token_sources: tuple[TokenSource, ...] = ()
     candidate: Policy | None = None
     token_max_bytes: int = MAX_TOKEN_BYTES
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sidecar.core.request import RequestProblem
     from sidecar.core.routes.route import NotAllowed, Route
     from sidecar.core.tokens.errors import TokenError
-    from sidecar.core.tokens.principal import Principal
+    from sidecar.core.tokens.principal import Principal, Refusal
     from sidecar.core.tokens.verify import NeedsKey, Verified
 
 
@@ -44,6 +44,12 @@ class Trace(Protocol):
 
     def unknown_key(self, key: "NeedsKey") -> None:
         """Note that the issuer's key set lacks the token's key."""
+
+    def service(self) -> None:
+        """Note that the service's token beside the user's is judged now."""
+
+    def allowed_api(self, service: "Principal", refusal: "Refusal | None") -> None:
+        """Note whether the service may call the path."""
 
     def required(self, principal: "Principal", route: "Route", segments: tuple[str, ...]) -> None:
         """Note that the route's requirements are compared with the principal now."""

@@ -22,6 +22,8 @@ PLACE: Final = 250  # an entry's places in the tables that lead to it, its key, 
 _TOKEN: Final = 700  # a verified token, its principal and its digest, without any text
 _PAIR: Final = 120  # a header for the upstream, beside the characters of its value
 
+_PATTERN: Final = 300  # a path that a service may call, beside its segments
+
 _LONG: Final = 256  # characters; header values beyond it are lists that many callers share
 
 Part = tuple[str, ...] | str
@@ -44,6 +46,8 @@ def of_token(verified: Verified) -> tuple[int, list[Part]]:
     for _, kept in principal.claims:
         texts = kept if isinstance(kept, tuple) else (kept,)
         size += sum([_PAIR + len(text) for text in texts if isinstance(text, str)]) + _PAIR
+    for pattern in principal.apis or ():
+        size += _PATTERN + _PAIR * len(pattern.segments)
     return size + _PAIR * len(verified.identity), parts
 
 

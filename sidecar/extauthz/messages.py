@@ -225,6 +225,12 @@ _TOKEN_PROBLEMS: Mapping[str, tuple[str, str]] = {
 # For `token_missing` if the header has another scheme than the configured one.
 _OTHER_SCHEME = ("the authorization scheme must be {needs}", "认证方案必须是 {needs}")
 
+# For `token_missing` if a user's token came without a service's.
+_SERVICE_TOKEN = ("a service token is required too", "还需要提供服务令牌")
+
+# For `permission_denied` where a service's token does not allow the path.
+_ALLOWED_APIS = ("the service token does not allow this path", "该服务令牌不允许访问此路径")
+
 # Chinese for several permissions or roles: all of them, any one of them.
 _SEVERAL = {
     Reason.PERMISSION_DENIED: ("需要同时具备权限 {needs}", "需要以下权限之一：{needs}"),
@@ -241,10 +247,12 @@ def sentence(decision: Deny, *, chinese: bool) -> str:
     text = ANSWERS[reason]
     sentences = (text.english, text.chinese)
     if reason is Reason.TOKEN_MISSING and needs:
-        sentences = _OTHER_SCHEME
+        sentences = _SERVICE_TOKEN if needs == (Kind.SERVICE,) else _OTHER_SCHEME
     elif reason is Reason.TOKEN_MALFORMED and needs:
         sentences = _TOKEN_PROBLEMS.get(needs[0], sentences)
         needs = needs[-1:]
+    elif reason is Reason.PERMISSION_DENIED and not needs:
+        sentences = _ALLOWED_APIS
     elif reason is Reason.MALFORMED_REQUEST:
         needs = tuple([MALFORMED.get(each, (each, each))[chinese] for each in needs])
     if chinese:

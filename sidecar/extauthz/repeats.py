@@ -101,8 +101,7 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
     read = len(before) + len(after) + _HEADER_BYTES * len(repeat.request.headers)
     size = memory.PLACE + len(before) + len(after) + read
     size += len(repeat.before_id) + len(repeat.after_id)
-    verified = repeat.decision.verified
-    if verified is not None:
+    for verified in repeat.decision.tokens():
         of_token, parts = memory.of_token(verified)
         size += of_token + sum([memory.of_part(part, verified) for part in parts])
     return size

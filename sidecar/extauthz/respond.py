@@ -171,6 +171,11 @@ class Responder:
         verified = decision.verified
         identity = () if verified is None else verified.identity
         names = self._settings.identity_headers
+        if decision.service is not None and names.service is not None:
+            ((name, value),) = decision.service.identity[:1]
+            if name != names.service:
+                raise TypeError("a service's identity must begin with its id")
+            identity += ((name, value),)
         begins = (names.subject, names.service)
         if decision.reason is Reason.OK and None not in begins and identity[0][0] not in begins:
             raise TypeError("an identity must begin with the subject or the service")
@@ -193,6 +198,8 @@ class Responder:
         metadata, target = wire.route_metadata(decision.reason, route.name, route.target)
         if decision.servers:
             metadata += wire.entry("server", ",".join(decision.servers).encode())
+        if decision.service is not None:
+            metadata += wire.entry("service", decision.service.principal.subject.encode())
         if verified is not None:
             metadata += wire.entry("subject", verified.principal.subject.encode())
         metadata += target

@@ -289,7 +289,13 @@ class CheckService:
     def _allow(self, decision: Allow) -> bytes:
         """Return the part of an allow that is the same for all requests."""
         verified = decision.verified
-        key = (verified and verified.digest, decision.route.index, decision.reason)
+        service = decision.service
+        key = (
+            verified and verified.digest,
+            service and service.digest,
+            decision.route.index,
+            decision.reason,
+        )
         constant = self._answers.get(key)
         if constant is None:
             constant = joined(self._responder.build(decision))

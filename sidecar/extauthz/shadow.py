@@ -112,9 +112,13 @@ class _Known(dict[bytes, Verified]):
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Return the verified token. Raises TokenError if the decision refused it."""
         decision = self._decision
+        service = decision.service
+        for known in (decision.verified, service):
+            if known is not None and known.digest == digest:
+                return known
         if decision.reason.refuses_token:
             raise TokenError(decision.reason, "refused before")
-        return decision.verified or super().get(digest) or self._verified.peek(digest) or default
+        return super().get(digest) or self._verified.peek(digest) or default
 
 
 def _route(decision: Decision) -> str:

@@ -49,7 +49,7 @@ class Withheld:
             protocols = _protocols_without(request, self._markers)
         if left is None and protocols is None and not names:
             return b""
-        parts = wire.query_removals(sorted(names))
+        parts = [*wire.query_removals(sorted(names))]
         if left is not None:
             (cookie,) = (
                 wire.removals(["cookie"]) if left == "" else wire.headers([("cookie", left)])

@@ -88,6 +88,10 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
         "source": redact.text(source, MAX_TEXT),
         "microseconds": round(record.seconds * 1e6),
     }
+    service = decision.service
+    if service is not None:
+        line["service"] = redact.text(service.principal.subject, MAX_TEXT)
+        line["service_issuer"] = redact.text(service.principal.issuer, MAX_TEXT)
     if replayable and principal is not None and _fit_to_show(principal):
         line["roles"] = principal.roles
         line["permissions"] = principal.permissions

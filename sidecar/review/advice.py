@@ -11,6 +11,7 @@ from sidecar.config.foreign_paths import foreign, right_form
 from sidecar.config.load import ConfigFiles
 from sidecar.config.policy_file import ROUTES
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.core.routes.route import BOTH
 from sidecar.core.routes.table import Policy, Route
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.principal import (
@@ -131,6 +132,13 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
                     message = f"{quoted(name)} is one permission, and its name has a space"
                     hint = f"for several permissions write [{', '.join(name.split())}]"
                     yield warning((*place, key, index), "permission-with-space", message, hint)
+        if route.principals == BOTH and not at(document, "zervi", "service_token_sources"):
+            yield warning(
+                (*place, "principals"),
+                "no-service-source",
+                "no request meets `principals: both`: `zervi.service_token_sources` is empty",
+                "name there the header of the service's token",
+            )
     if any(grants):
         yield from _ungranted(policy, granted, grants)
     issuers = sorted(_issuer_names(document))

@@ -1,6 +1,6 @@
 """Compares what two routes require."""
 
-from sidecar.core.routes.route import Route
+from sidecar.core.routes.route import BOTH, Route
 
 
 def is_as_strict(route: Route, other: Route) -> bool:
@@ -17,12 +17,16 @@ def is_as_strict(route: Route, other: Route) -> bool:
         owner
         and {*other.claims} <= {*route.claims}
         and (not other.callers or (bool(route.callers) and route.callers <= other.callers))
-        and route.principals <= other.principals
+        and _as_strict_kinds(route.principals, other.principals)
         and (not other.issuers or (bool(route.issuers) and route.issuers <= other.issuers))
         and {*other.permissions} <= held
         and _narrows(route.any_permissions, other.any_permissions, held)
         and _narrows(route.roles, other.roles, set())
     )
+
+
+def _as_strict_kinds(kinds: frozenset[str], others: frozenset[str]) -> bool:
+    return kinds <= others or (kinds == BOTH and "user" in others)
 
 
 def _narrows(names: tuple[str, ...], others: tuple[str, ...], held: set[str]) -> bool:

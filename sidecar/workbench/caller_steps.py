@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sidecar.core.routes.route import Route
+from sidecar.core.routes.route import BOTH, Route
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import (
@@ -84,7 +84,7 @@ def requirements(
     )
     owner = "" if route.owner is None else _owner(principal, route, route.owner, segments)
     for keys, wanted in (
-        (("principals",), "kind " + " or ".join(sorted(route.principals))),
+        (("principals",), _kinds(route)),
         (("issuers",), "issued by " + " or ".join(sorted(route.issuers))),
         (("permissions",), "all of " + ", ".join(route.permissions)),
         (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
@@ -146,6 +146,12 @@ def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, 
     elif ALL_PERMISSIONS in principal.granted:
         text += "; * does not make the caller the owner"
     return text
+
+
+def _kinds(route: Route) -> str:
+    if route.principals == BOTH:
+        return "kind user, with a service's token beside it"
+    return "kind " + " or ".join(sorted(route.principals))
 
 
 def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> str:

@@ -14,6 +14,7 @@ from sidecar.config.files import read_file
 from sidecar.core.decision import Allow, Decision, Needs, decide, settle
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
 from sidecar.core.trace import Trace
@@ -21,7 +22,14 @@ from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
 from sidecar.extauthz.respond import Responder
-from sidecar.workbench.principals import Caller, TakenAsVerified, present, take, text_target
+from sidecar.workbench.principals import (
+    Caller,
+    Taken,
+    TakenAsVerified,
+    present,
+    take,
+    text_target,
+)
 
 DECISION_ID = "offline"  # if the request has no x-request-id
 NO_KEY_SET = "there is no key set of this issuer here: use --fetch, or --jwks with a file"
@@ -43,12 +51,21 @@ class PolicyEngine:
         self.now = now
         self._responder = Responder(wiring.answers(config)).under(config.policy)
 
-    def judge(self, request: Request, caller: Caller = None, trace: Trace | None = None) -> Judged:
+    def judge(
+        self,
+        request: Request,
+        caller: Caller = None,
+        trace: Trace | None = None,
+        service: Caller = None,
+    ) -> Judged:
         """Judge a request with a token, with claims that count as verified, or without either.
 
-        Raises UnknownIssuerError for claims of an unknown issuer.
+        ``service`` is a service that calls for this caller: its token is in the first of
+        ``service_token_sources``. Raises UnknownIssuerError for claims of an unknown issuer.
         """
-        request, verified = self._carry(request, caller)
+        request, taken = self._carry(request, caller, self.snapshot.token_sources)
+        request, other = self._carry(request, service, self.snapshot.service_token_sources)
+        verified = TakenAsVerified(*taken, *other)
         envelope = open_envelope(read_outline(check_message(request)), with_peer=True)
         decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
         if isinstance(decision, Needs):
@@ -65,18 +82,19 @@ class PolicyEngine:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer))
 
-    def _carry(self, request: Request, caller: Caller) -> tuple[Request, TakenAsVerified]:
-        """Return the request with its caller's token, and the tokens that count as verified.
+    def _carry(
+        self, request: Request, caller: Caller, sources: Sequence[TokenSource]
+    ) -> tuple[Request, tuple[Taken, ...]]:
+        """Return the request with a caller's token, and the tokens that count as verified.
 
         Raises UnknownIssuerError.
         """
-        if caller is None:
-            return request, TakenAsVerified()
-        source = self.snapshot.token_sources[0]
+        if caller is None or not sources:
+            return request, ()
         if isinstance(caller, bytes):
-            return present(caller, request, source), TakenAsVerified()
+            return present(caller, request, sources[0]), ()
         taken = take(caller, self.snapshot, self.now)
-        return present(taken.token, request, source), TakenAsVerified(taken)
+        return present(taken.token, request, sources[0]), (taken,)
 
 
 def request_of(

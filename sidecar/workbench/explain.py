@@ -19,7 +19,7 @@ from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.near_misses import missing_key
-from sidecar.core.tokens.principal import Principal
+from sidecar.core.tokens.principal import Kind, Principal, Refusal
 from sidecar.core.tokens.verify import CHECKS, NeedsKey, Verified
 from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
@@ -62,14 +62,18 @@ class Explainer:
         return f"{route.name}, {route.path} at {self.place(route)}"
 
     def explain(
-        self, request: Request, caller: Caller, lacks: frozenset[CallerField] = frozenset()
+        self,
+        request: Request,
+        caller: Caller,
+        lacks: frozenset[CallerField] = frozenset(),
+        service: Caller = None,
     ) -> Explanation:
         """Explain one request; ``lacks`` is what is not known about the caller.
 
-        Raises UnknownIssuerError.
+        ``service`` is a service that calls for a user. Raises UnknownIssuerError.
         """
-        trace = _Words(self, request, caller, lacks)
-        judged = self.engine.judge(request, caller, trace)
+        trace = _Words(self, request, caller, lacks, service)
+        judged = self.engine.judge(request, caller, trace, service)
         return Explanation(judged, tuple(trace.steps))
 
 
@@ -82,6 +86,7 @@ class _Words:
         request: Request,
         caller: Caller,
         lacks: frozenset[CallerField],
+        service: Caller,
     ) -> None:
         self.steps: list[Step] = []
         self._explainer = explainer
@@ -89,6 +94,7 @@ class _Words:
         self._request = request
         self._caller = caller
         self._lacks = lacks
+        self._service = service
         self._passed: set[str] = set()  # checks of the token
         self._neighbour: Step | None = None  # precedes the first step that only it needs
 
@@ -183,6 +189,18 @@ class _Words:
         if key.first:
             text = f"{Reason.NOT_READY}: {NO_KEY_SET}"
         self._add(Step(failed, False, one_line(text)))
+
+    def service(self) -> None:
+        self._passed.clear()
+        self._caller = self._service
+        self._add(Step("service", None, "the route requires a service's token beside the user's"))
+
+    def allowed_api(self, service: Principal, refusal: Refusal | None) -> None:
+        allowed = "allowed_apis" if service.apis is not None else "a service for any path"
+        reason = "" if refusal is None else f"{refusal.reason}: "
+        kind = "" if service.kind is Kind.SERVICE else "a user, not a service; "
+        text = one_line(f"{reason}{kind}{service.subject}, {allowed}")
+        self._add(Step("service", refusal is None, text))
 
     def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
         self._add(*requirements(principal, route, segments, self._lacks))

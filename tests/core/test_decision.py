@@ -255,7 +255,7 @@ def test_an_unknown_key_leaves_the_decision_open() -> None:
     """The service may wait for a fresh key set and ask again."""
     asked = request(headers=signed_by(minting.new_key("fresh", "ES256")))
     decision = decide(asked, snapshot(issuers=(JWKS_ISSUER,)), {}, NOW)
-    assert decision == Needs(NeedsKey(0, "fresh"), PROTECTED)
+    assert decision == Needs(NeedsKey(0, "fresh"), PROTECTED, (BEARER,))
 
 
 def test_a_known_key_decides() -> None:

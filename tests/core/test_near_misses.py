@@ -30,7 +30,7 @@ def unknown(raw: bytes, *issuers: Issuer) -> str:
     assert isinstance(found, NeedsKey)
     known = snapshot(*issuers)._replace(token_sources=(BEARER,))
     asked = request(headers={"authorization": (b"Bearer " + raw,)})
-    denial = settle(Needs(found, PROTECTED), asked, known, NOW, fetched=True)
+    denial = settle(Needs(found, PROTECTED, (BEARER,)), asked, known, NOW, fetched=True)
     assert denial.reason is Reason.TOKEN_KEY_UNKNOWN
     return denial.detail
 

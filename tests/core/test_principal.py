@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.reasons import Reason
+from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
 from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims
@@ -79,7 +80,11 @@ OBJECT_PERMISSIONS = {"user_id": 42, "permissions": {"data:read": True}, "exp": 
         pytest.param(
             COMMON_JWT, Principal(Kind.USER, "42", "zervi", roles=("user",)), id="common/jwt"
         ),
-        pytest.param(SERVICE, Principal(Kind.SERVICE, "resume-service", "zervi"), id="a service"),
+        pytest.param(
+            SERVICE,
+            Principal(Kind.SERVICE, "resume-service", "zervi", apis=(parse_pattern("/api/*"),)),
+            id="a service",
+        ),
         pytest.param(
             OBJECT_PERMISSIONS, Principal(Kind.USER, "42", "zervi"), id="permissions an object"
         ),

@@ -48,7 +48,7 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         peer_info=lambda: PeerInfo("source", "destination", (("a", "b"),)),
     )
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
-    allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice))
+    allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice, alice))
     lines = render(record) + render(allowed, replayable=True)
     fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a", "kid"}
     assert set(first_cells("The decision log")) == fields

@@ -24,11 +24,11 @@ from sidecar.config.model import (
     Settings,
     ShadowSection,
     Tls,
-    TokenPlace,
     UpstreamSection,
     Zervi,
 )
 from sidecar.config.secrets import Secrets
+from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import ServiceWhen
 from sidecar.documents.schema import keys_of, section_in
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, Files
@@ -74,11 +74,16 @@ def bases() -> Iterator[Settings]:
         (by_url, RegistryToken(file=Path("t")), TokenPlace(header="authorization", scheme="a")),
         (by_file, RegistryToken(env="T"), TokenPlace(cookie="session")),
         (by_file, RegistryToken(**login), TokenPlace(query="token")),  # type: ignore[arg-type]
+        (by_file, RegistryToken(), TokenPlace(websocket_protocol="bearer")),
         (by_file, RegistryToken(), TokenPlace()),
     ):
         yield Settings(
             listen=Listen(tls=Tls(cert_file=Path("c"), key_file=Path("k"))),
-            zervi=Zervi(issuers=(issuer,), token_sources=(source,)),
+            zervi=Zervi(
+                issuers=(issuer,),
+                token_sources=(source,),
+                service_token_sources=(ServiceTokenPlace(header="x-service-token"),),
+            ),
             policy=PolicySection(
                 file=Path("r"),
                 cors=CorsSection(origins=("https://a",)),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from demo import minting
 from demo.minting import SigningKey
 from sidecar.core.paths.canonical import ALLOWABLE
+from sidecar.core.routes.route import BOTH
 from sidecar.core.routes.table import Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
@@ -32,10 +33,14 @@ ROUTES = (
     Route(5, "services", "/sync", principals=frozenset({"service"})),
     Route(6, "today", "/today", issuers=frozenset({"today"})),
     Route(7, "anyone", "/anyone"),
+    Route(8, "together", "/together", principals=BOTH),
 )
 SOURCES = (BEARER, TokenSource("cookie", "token"), TokenSource("query", "token"))
+SERVICE_HEADER = TokenSource("header", "x-service-token")
 ANSWERS = AnswerSettings(
-    remove_headers=("x-original-url",), forward_authorization=False, token_sources=SOURCES
+    remove_headers=("x-original-url",),
+    forward_authorization=False,
+    token_sources=(*SOURCES, SERVICE_HEADER),
 )
 
 Headers = Mapping[str, Sequence[bytes]]
@@ -100,7 +105,8 @@ def snapshot(*keys: SigningKey, fetched_at: float = NOW) -> Snapshot:
         Issuer("zervi", ALGORITHMS, frozenset({"jobfirst"}), keys=found, role_permissions=grants),
         Issuer("today", frozenset({"HS256"}), allow_missing_issuer=True, secrets=(SECRET,)),
     )
-    return Snapshot(policy(ROUTES, allow_paths=ALLOWABLE), issuers, SOURCES)
+    known = Snapshot(policy(ROUTES, allow_paths=ALLOWABLE), issuers, SOURCES)
+    return known._replace(service_token_sources=(SERVICE_HEADER,))
 
 
 def _claims(**others: Any) -> dict[str, Any]:
@@ -118,6 +124,11 @@ def _claims(**others: Any) -> dict[str, Any]:
 
 def _with(key: SigningKey | bytes = OLD, **claims: Any) -> Headers:
     return {"authorization": (b"Bearer " + minting.sign(_claims(**claims), key).encode(),)}
+
+
+def _with_service(path: str) -> Headers:
+    claims = _claims(iss="today", service_id="gateway", allowed_apis=[path])
+    return {**_with(), "x-service-token": (minting.sign(claims, SECRET).encode(),)}
 
 
 def _primed(checks: CheckService, message: bytes) -> None:
@@ -191,6 +202,7 @@ def _allowed() -> Iterator[Case]:
     yield Case("no kid", check_request(b"/anyone", headers=_with(SECRET, iss=...)), True)
     yield Case("roles", check_request(b"/reports", headers=admin), True)
     yield Case("service", check_request(b"/sync", headers=service_token), True)
+    yield Case("both", check_request(b"/together", headers=_with_service("/together")), True)
     yield Case("owner", check_request(b"/users/7/orders", headers=_with()), True)
     yield Case("fetched key", fresh, True, _fetching(True, brings=True))
     yield Case("public", check_request(b"/open/a"), True)
@@ -234,6 +246,9 @@ def _denied() -> Iterator[Case]:
     yield Case("permission", check_request(b"/open/secret", headers=_with()), False)
     yield Case("any", check_request(b"/closed/1", headers=_with(permissions=["x"])), False)
     yield Case("role", check_request(b"/reports", headers=_with()), False)
+    yield Case("no service", check_request(b"/together", headers=_with()), False)
+    limited = _with_service("/{other}/x")
+    yield Case("another path's", check_request(b"/together", headers=limited), False)
     yield Case("kind", check_request(b"/sync", headers=_with()), False)
     yield Case("wrong issuer", check_request(b"/today", headers=_with()), False)
     yield Case("forged", check_request(b"/closed/1", headers=_with(STRANGE)), False)

@@ -16,7 +16,7 @@ import pytest
 import sidecar.core
 import sidecar.extauthz
 from sidecar.core import decision, names, preflight
-from sidecar.core.tokens import claims, credentials, principal, strict_json
+from sidecar.core.tokens import allowed_apis, claims, credentials, principal, strict_json
 from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.service import CheckService
@@ -38,6 +38,11 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     strict_json._check_depth: NONSENSE,
     claims.first: (0,),  # a claim of 0 is a subject
     principal.permits: (None,),
+    principal.permits_service: (None,),
+    principal.check_together: NONSENSE,
+    allowed_apis.allowed_apis: (None,),
+    allowed_apis.cover: (True,),
+    allowed_apis._matches: (True,),
     decision.still_valid: (True,),
     credentials.cookie_value: (None, b""),
     credentials._is_of_own_page: (True,),

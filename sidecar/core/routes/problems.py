@@ -7,6 +7,7 @@ from itertools import product
 from sidecar.core.methods import is_method
 from sidecar.core.routes.patterns import MAX_NAME, Pattern, meeting
 from sidecar.core.routes.route import (
+    BOTH,
     Route,
     RouteProblem,
     hosts_of,
@@ -24,9 +25,12 @@ PORT = re.compile(r"(?:\A[^:]*|\]):[0-9]*\Z")
 def check_route(route: Route) -> Iterator[RouteProblem]:
     """Yield the problems of one route, apart from its path."""
     yield from _check_public(route)
-    for kind in sorted(route.principals - KINDS):
+    for kind in sorted(route.principals - KINDS if route.principals != BOTH else ()):
         yield RouteProblem(
-            route.index, "principals", f"unknown kind of principal {kind!r}", "user or service"
+            route.index,
+            "principals",
+            f"unknown kind of principal {kind!r}",
+            "[user], [service], [user, service] for either, or both",
         )
     for method in sorted(route.methods):
         if not is_method(method) or method != method.upper():

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.core.routes.conditions import Condition, Steps
 from sidecar.core.routes.segments import Mixed
+
+USERS: Final = frozenset({"user"})
+BOTH: Final = frozenset({"both"})
+"""Of ``Route.principals``: a user's token and a service's are required together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Route:
     roles: tuple[str, ...] = ()
     owner: int | None = None
     owner_unless: tuple[str, ...] = ()
-    principals: frozenset[str] = frozenset({"user"})
+    principals: frozenset[str] = USERS
     issuers: frozenset[str] = frozenset()
     optional: bool = False
     owner_claim: Steps = ()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -86,7 +87,7 @@ def _missing(request: Request, sources: Sequence[TokenSource], *, in_cookie: boo
         if source.scheme is None or source.name not in request.headers:
             continue
         scheme = request.headers[source.name][0].strip(_SPACES).partition(b" ")[0]
-        if scheme and scheme.lower() != source.scheme.lower().encode():
+        if scheme and scheme.lower() != _lower(source.scheme):
             details[-1] += f" (it does not use the scheme {source.scheme})"
             needs = (source.scheme,)
     return TokenError(Reason.TOKEN_MISSING, "no token in " + ", ".join(details), needs=needs)
@@ -105,6 +106,14 @@ def _is_of_own_page(request: Request, source: TokenSource, method: str) -> bool:
         return True
     origins = request.headers.get("origin", ())
     return len(origins) == 1 and origins[0].decode("latin-1") in source.origins
+
+
+def carries(request: Request, sources: Sequence[TokenSource]) -> bool:
+    """Say whether a request has a value that is not empty at one of the sources."""
+    try:
+        return any(any(_FINDERS[source.kind](request, source)) for source in sources)
+    except TokenError:
+        return True
 
 
 def is_used(request: Request, source: TokenSource) -> bool:
@@ -128,9 +137,14 @@ def _in_header(request: Request, source: TokenSource) -> tuple[bytes, ...]:
     if source.scheme is None:
         return (value,)
     scheme, _, token = value.partition(b" ")
-    if scheme.lower() != source.scheme.lower().encode():
+    if scheme.lower() != _lower(source.scheme):
         return ()
     return (token.strip(b" "),)
+
+
+@lru_cache(64)  # schemes are few
+def _lower(scheme: str) -> bytes:
+    return scheme.lower().encode()
 
 
 def _in_cookie(request: Request, source: TokenSource) -> tuple[bytes, ...]:

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.conditions import Kept, Steps, keep
-from sidecar.core.routes.route import Route
+from sidecar.core.routes.patterns import Pattern
+from sidecar.core.routes.route import BOTH, USERS, Route
+from sidecar.core.tokens.allowed_apis import allowed_apis, cover
 from sidecar.core.tokens.claims import Claim, Split, as_text, first, single, texts
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.grantable import Patterns, patterns_of
@@ -49,7 +51,8 @@ class Principal(NamedTuple):
 
     ``permissions`` are names, and ``granted`` holds them for looking up. ``patterns`` replaces
     ``*`` where the issuer may not grant everything: the principal has each name that they match.
-    ``headers`` are further headers for the upstream, from claims, with escaped values.
+    ``headers`` are further headers for the upstream, from claims, with escaped values. ``apis`` are
+    the only paths that a service may call (``allowed_apis``); None: every one.
     """
 
     kind: Kind
@@ -63,6 +66,7 @@ class Principal(NamedTuple):
     patterns: Patterns | None = None
     headers: tuple[tuple[str, str], ...] = ()
     claims: tuple[tuple[Steps, Kept], ...] = ()
+    apis: tuple[Pattern, ...] | None = None
 
     def claim(self, steps: Steps) -> Kept | None:
         """Return a claim that the policy names, None if the token has none that can be compared."""
@@ -95,12 +99,16 @@ class Refusal(NamedTuple):
     """Why a principal may not use a route; ``needs`` is for the client.
 
     It names the missing permissions, all of which are needed; with ``any_of`` the permissions,
-    roles, kinds or issuers of which one is needed.
+    roles, kinds or issuers of which one is needed. A permission that is denied without a name is
+    that of a service to call this path (``allowed_apis``).
     """
 
     reason: Reason
     needs: tuple[str, ...]
     any_of: bool = True
+
+
+_NOT_ALLOWED_API: Final = Refusal(Reason.PERMISSION_DENIED, ())
 
 
 def principal_from_claims(
@@ -117,9 +125,11 @@ def principal_from_claims(
     fit into the identity headers.
     """
     names = issuer.claims
+    apis = None
     if claims.get("service_id") is not None:
         kind = Kind.SERVICE
         subject = _subject(claims["service_id"])
+        apis = allowed_apis(claims.get("allowed_apis"))
         username = email = None
     elif issuer.service_when and any(rule.holds(claims) for rule in issuer.service_when):
         kind = Kind.SERVICE
@@ -147,6 +157,7 @@ def principal_from_claims(
         *(kind, subject, issuer.name, username, email, roles, permissions, granted, patterns),
         headers,
         keep(claims, wanted) if wanted else (),
+        apis,
     )
 
 
@@ -157,7 +168,11 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
     it the owner; neither do ``patterns``, which grant what they match.
     """
     if principal.kind not in route.principals:
-        return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(route.principals)))
+        kinds = USERS if route.principals == BOTH else route.principals
+        if principal.kind not in kinds:
+            return Refusal(Reason.WRONG_PRINCIPAL_KIND, tuple(sorted(kinds)))
+    if principal.apis is not None and cover(principal.apis, segments) is not True:
+        return _NOT_ALLOWED_API
     if route.issuers and principal.issuer not in route.issuers:
         return Refusal(Reason.WRONG_ISSUER, tuple(sorted(route.issuers)))
     granted, patterns = principal.granted, principal.patterns
@@ -191,6 +206,15 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
     return None
 
 
+def permits_service(service: Principal, segments: Sequence[str]) -> Refusal | None:
+    """Return why a service may not call this path for the user whose token came with its own."""
+    if service.kind is not Kind.SERVICE:
+        return Refusal(Reason.WRONG_PRINCIPAL_KIND, (Kind.SERVICE,))
+    if service.apis is not None and cover(service.apis, segments) is not True:
+        return _NOT_ALLOWED_API
+    return None
+
+
 def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple[str, str], ...]:
     """Return the identity headers for the upstream: those that have a value.
 
@@ -209,9 +233,14 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
     headers = [(name, _escaped(text)) for name, text in pairs if name and text not in (None, "")]
     headers += [(name, _escaped_list(items)) for name, items in lists if name and items != ()]
     headers += principal.headers
-    if sum([len(name) + len(value) for name, value in headers]) > MAX_IDENTITY_BYTES:
-        raise _too_large()
+    check_together(headers, ())
     return tuple(headers)
+
+
+def check_together(user: Iterable[tuple[str, str]], service: Iterable[tuple[str, str]]) -> None:
+    """Raise TokenError(token_claims) when a user's headers and a service's are too large."""
+    if sum([len(name) + len(value) for name, value in (*user, *service)]) > MAX_IDENTITY_BYTES:
+        raise _too_large()
 
 
 def held_by(principal: Principal) -> tuple[str, ...]:

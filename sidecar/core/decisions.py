@@ -1,0 +1,101 @@
+"""Decisions: what ``decide`` returns, and what is recorded of it."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from sidecar.core.reasons import Reason
+from sidecar.core.request import Request
+from sidecar.core.routes.route import Route
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.facts import TokenFacts
+from sidecar.core.tokens.verify import NeedsKey, Verified
+
+
+class Allow(NamedTuple):
+    """The request may pass; ``verified`` is None where no token was needed.
+
+    ``service`` is the token of a service that came beside a user's, where the route requires both.
+    ``others`` are further tokens that readings of the path depend on. ``servers`` are the addresses
+    (``ip:port``) that may serve the request, the best first; empty where Envoy chooses.
+    """
+
+    reason: Reason
+    route: Route
+    verified: Verified | None = None
+    service: Verified | None = None
+    others: tuple[Verified, ...] = ()
+    servers: tuple[str, ...] = ()
+
+    def tokens(self) -> tuple[Verified, ...]:
+        """Return every token that the decision depends on."""
+        return tuple([each for each in (self.verified, self.service, *self.others) if each])
+
+
+class Deny(NamedTuple):
+    """The request may not pass.
+
+    ``needs`` is for the client: what is missing (permissions, roles, methods, the scheme), all of
+    it or, with ``any_of``, one of it. For ``malformed_request`` it is the problem of the request
+    (``PathProblem`` and its like). ``detail`` and ``facts`` (of a token that was not accepted) are
+    only for the operator's log.
+    """
+
+    reason: Reason
+    route: Route | None = None
+    verified: Verified | None = None
+    needs: tuple[str, ...] = ()
+    any_of: bool = False
+    detail: str = ""
+    facts: TokenFacts | None = None
+    service: Verified | None = None
+
+
+class Needs(NamedTuple):
+    """No decision yet: it needs the token's key, which a fresh key set of the issuer may have.
+
+    The token is in ``sources``.
+    """
+
+    key: NeedsKey
+    route: Route
+    sources: tuple[TokenSource, ...]
+
+
+Decision = Allow | Deny
+
+
+def outcome(decision: Decision) -> Literal["allow", "deny", "answer"]:
+    """Return the word for a decision in logs and metrics.
+
+    A preflight that the sidecar answers is a denial only to Envoy: it must not reach an upstream.
+    """
+    if isinstance(decision, Allow):
+        return "allow"
+    return "answer" if decision.reason is Reason.PREFLIGHT_ANSWERED else "deny"
+
+
+class PeerInfo(NamedTuple):
+    """The addresses that Envoy saw for a request, and the ``context_extensions`` of its route."""
+
+    source: str = ""
+    destination: str = ""
+    context: tuple[tuple[str, str], ...] = ()
+
+
+class DecisionRecord(NamedTuple):
+    """One decision, for metrics and the decision log; recorded after the answer was sent.
+
+    ``time`` is seconds since the epoch, ``seconds`` the duration of the Check. ``request`` is None
+    where the message could not be read. ``cached`` says whether the token was verified before; None
+    where no token was read. ``peer_info`` reads
+    the message again, which few callers need.
+    """
+
+    time: float
+    seconds: float
+    decision_id: str
+    decision: Decision
+    request: Request | None
+    policy_digest: str
+    cached: bool | None = None
+    peer_info: Callable[[], PeerInfo] = PeerInfo
