@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.config import Config, Finding
     from sidecar.workbench.doctor import Wanted
 
-EXAMPLE = "zervi-sidecar doctor --envoy envoy.yaml --config sidecar.yaml"
+EXAMPLE = "zervi-sidecar doctor envoy.yaml --config sidecar.yaml"
 PROFILES = ("default", "istio", "envoy-gateway")
 
 USAGE_ERROR = 2

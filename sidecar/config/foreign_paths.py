@@ -45,6 +45,8 @@ _PLACEHOLDERS: Final = (
 _BEGINNING: Final = re.compile(r"\A:([A-Za-z_]\w*)")  # of `:id.json`
 _OURS: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}|\*")
 
+_URL: Final = re.compile(r"[a-z]+://[^/]*(/.*)?")
+
 # Segments such as those of OData and FHIR, which are not placeholders.
 _DOLLAR: Final = re.compile(r"\$[a-z][a-zA-Z-]*")
 
@@ -81,13 +83,31 @@ def foreign(path: str) -> Foreign | None:
     return Foreign(first, "/" + "/".join(segments), certain) if first else None
 
 
+def help_for(path: str) -> str:
+    """Return the help for a path that is an error; empty if the right form is not clear."""
+    found = foreign(path)
+    if found is not None:
+        return right_form(found)
+    if url := _URL.fullmatch(path):
+        return f"write {quoted(url[1] or '/')}, and the host in `hosts`"
+    fixed = path.partition("?")[0].replace(" ", "%20")
+    fixed = fixed if fixed.startswith("/") else f"/{fixed}"
+    return f"write {quoted(fixed)}" if fixed != path and _compiles(fixed) else ""
+
+
 def right_form(found: Foreign) -> str:
     """Return the help for a path with foreign syntax."""
+    if _compiles(found.path):
+        return f"write {quoted(found.path)}"
+    return "{name} matches any one segment, and * at the end any further segments"
+
+
+def _compiles(path: str) -> bool:
     try:
-        parse_pattern(found.path)
+        parse_pattern(path)
     except ValueError:
-        return "{name} matches any one segment, and * at the end any further segments"
-    return f"write {quoted(found.path)}"
+        return False
+    return True
 
 
 def _right(segment: str) -> str:

@@ -63,6 +63,10 @@ _SEGMENT = Choice(("segment",))
 _TEXTS = List(Text(), min_items=1)
 _GRANTS = Mapped(List(Text()))
 _GRANTABLE = Optional(List(Text(grant_pattern), max_items=256, unique=True))
+_UPSTREAM = Choice(
+    tuple(UPSTREAMS),
+    hint="docs/upstreams.md has the value for each server; for other software, leave the key out",
+)
 _PREFLIGHT = Choice(
     ("answer", "forward", "off"),
     former={
@@ -208,9 +212,7 @@ class PolicySection:
     cors_preflight: Annotated[PreflightMode, _PREFLIGHT] = "answer"
     cors: Annotated[CorsSection | None, Optional(Section(CorsSection))] = None
     ignore_case: Annotated[bool, Flag()] = False
-    upstream: Annotated[
-        str, Choice(tuple(UPSTREAMS), hint="for other software, leave the key out")
-    ] = GENERIC
+    upstream: Annotated[str, _UPSTREAM] = GENERIC
     allow_paths: Annotated[
         tuple[str, ...], List(Choice(tuple(sorted(ALLOWABLE))), unique=True)
     ] = ()

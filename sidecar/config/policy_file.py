@@ -317,8 +317,7 @@ def _located(problem: RouteProblem, entry: RouteEntry) -> Problem:
     other = None if problem.other is None else (*ROUTES, problem.other)
     hint = problem.help
     if problem.key == "path" and not hint:
-        from sidecar.config.foreign_paths import foreign, right_form
+        from sidecar.config.foreign_paths import help_for
 
-        found = foreign(entry.path)
-        hint = right_form(found) if found else ""
+        hint = help_for(entry.path)
     return Problem(place, "route", problem.message, hint, other=other)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Final, Literal, NamedTuple
 
 from sidecar.core.routes.conditions import MAX_KEPT_TEXT, Steps
@@ -37,11 +36,7 @@ class AuthRequired:
         """Read the key."""
         if value == "optional":
             return "optional"
-        if isinstance(value, str) and get_close_matches(value.lower(), ["optional"]):
-            raise notes.refuse(
-                place, "bad-value", f"must be true, false or optional, not {quoted(value)}"
-            )
-        return Flag().read(value, place, notes)
+        return Flag("true, false or optional").read(value, place, notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,9 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """True or false."""
+    """True or false; ``wanted`` says so in an error, with other values that the key may have."""
+
+    wanted: str = "true or false"
 
     def read(self, value: object, place: Place, notes: Notes) -> bool:
         """Read ``true`` or ``false``."""
@@ -104,7 +106,7 @@ class Flag:
             word = value.lower()
             hint = f"write {_TRUTH[word]}" if word in _TRUTH else ""
             hint = "write it without quotes" if word in {"true", "false"} else hint
-        raise notes.wrong_type(value, place, "true or false", hint)
+        raise notes.wrong_type(value, place, self.wanted, hint)
 
 
 @dataclass(frozen=True, slots=True)

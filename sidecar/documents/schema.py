@@ -29,9 +29,11 @@ class Section:
 
 def read_section(section: type[T], value: object, place: Place, notes: Notes) -> T:
     """Read a mapping of known keys. Raises RefusedError after noting every problem."""
-    if not isinstance(value, dict):
-        raise notes.wrong_type(value, place, "a mapping of keys")
     known, required = keys_of(section)
+    if not isinstance(value, dict):
+        probably = isinstance(value, str) and len(required) == 1  # the value may be a secret
+        hint = f"write {{{required[0]}: ...}}" if probably else ""
+        raise notes.wrong_type(value, place, "a mapping of keys", hint)
     given: dict[str, Any] = {}
     meant: set[str | None] = set()
     refused = False

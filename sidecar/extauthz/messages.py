@@ -174,7 +174,7 @@ MALFORMED: Mapping[str, tuple[str, str]] = {
     ),
     PathProblem.TARGET_TOO_LONG: (
         f"path and query together are longer than {MAX_TARGET} bytes",
-        f"请求目标长度超过 {MAX_TARGET} 字节",
+        f"路径和查询字符串的总长度超过 {MAX_TARGET} 字节",
     ),
     PathProblem.EMPTY: ("the path is empty", "路径为空"),
     PathProblem.NOT_ABSOLUTE: ("the path does not begin with /", "路径不以 / 开头"),

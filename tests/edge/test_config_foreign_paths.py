@@ -82,6 +82,10 @@ def test_a_segment_of_odata_may_be_meant_literally() -> None:
         ("/users/{id:int}", "(write `/users/{id}`)"),
         (r"^/users/(?P<id>\d+)/$", "begins with / (write `/users/{id}/`)"),
         ("/static/**", "(write `/static/*`)"),
+        ("users", "(write `/users`)"),
+        ("/users?x=1", "(write `/users`)"),
+        ("https://api.example/users", "(write `/users`, and the host in `hosts`)"),
+        ("/a b", "(write `/a%20b`)"),
     ],
 )
 def test_check_gives_the_right_form_with_the_finding(
