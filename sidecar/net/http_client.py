@@ -311,7 +311,11 @@ async def _socket(host: str, port: int) -> socket.socket:
     found = await _resolve(host, port)
     problem: OSError = OSError()
     for number, (family, kind, protocol, _, address) in enumerate(found, 1):
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a host without IPv6, or too many open files
+            problem = error
+            continue
         sock.setblocking(False)
         try:
             async with asyncio.timeout(ADDRESS_SECONDS if number < len(found) else None):

@@ -295,3 +295,22 @@ async def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPat
             assert await fetched("http://zervi.test/") == (204, b"")
         for each in full:
             each.close()
+
+
+async def test_an_address_of_a_family_that_this_host_lacks_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kernel without IPv6 resolves names to addresses that it has no sockets for."""
+    lacked = (socket.AF_APPLETALK, socket.SOCK_STREAM, 6, "", ("::1", 1))
+    async with serving(sends(head("204 No Content"))) as server:
+        usable = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+        found = [lacked, usable]
+
+        async def resolve(*_: object) -> list[Any]:
+            return found
+
+        monkeypatch.setattr(http_client, "_resolve", resolve)
+        assert await fetched("http://zervi.test/") == (204, b"")
+        found.remove(usable)
+        with pytest.raises(HttpError, match="no connection"):
+            await fetched("http://zervi.test/")
