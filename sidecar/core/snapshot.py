@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from sidecar.core.routes.conditions import Steps
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
@@ -39,3 +40,9 @@ class Snapshot(NamedTuple):
         """Whether a decision may depend on the peer's certificate."""
         other = self.candidate
         return self.policy.names_callers or (other is not None and other.names_callers)
+
+    @property
+    def claims(self) -> frozenset[Steps]:
+        """The claims that a decision may depend on: those kept with a remembered token."""
+        other = self.candidate
+        return frozenset(self.policy.claims + (() if other is None else other.claims))

@@ -32,6 +32,8 @@ def token_rules(snapshot: Snapshot, settings: "ServiceSettings") -> tuple[object
         snapshot.identity_headers,
         snapshot.leeway,
         snapshot.cache_ttl,
+        snapshot.token_max_bytes,
+        snapshot.claims,
         settings.cached_tokens,
         settings.cached_bytes,
     )

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.decision import DecisionRecord, decide
+from sidecar.core.routes.conditions import Condition
 from sidecar.core.routes.table import Route
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.principal import IdentityHeaders
@@ -149,6 +151,20 @@ def test_a_changed_secret_forgets_what_was_allowed_by_the_old_one(decided: list[
     checks.reload(now._replace(issuers=issuers), responder, ServiceSettings(), None)
     assert checks.cached_tokens == 0
     assert reason_of(ask(checks, question())) == "token_signature"
+
+
+def test_a_policy_that_reads_more_of_a_token_reads_it_again() -> None:
+    """A remembered token has only the claims that the policy at that time named."""
+    checks = service(snapshot())
+    headers = live_bearer(permissions=["closed:read"], tenant="acme")
+    assert allowed(ask(checks, question(headers=headers)))
+    condition = Condition(("tenant",), texts=frozenset({"acme"}))
+    now = snapshot([replace(PROTECTED, index=0, claims=(condition,))])
+    responder = Responder(AnswerSettings(IdentityHeaders(), (), True, ()))
+    checks.reload(now, responder, ServiceSettings(), None)
+    assert allowed(ask(checks, question(headers=headers)))
+    checks.reload(now._replace(token_max_bytes=64), responder, ServiceSettings(), None)
+    assert reason_of(ask(checks, question(headers=headers))) == "token_malformed"
 
 
 def test_denials_are_not_remembered(decided: list[object]) -> None:

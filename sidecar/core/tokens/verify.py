@@ -162,10 +162,7 @@ def _verify(
         thumbprint = key.thumbprint
     if trace:
         trace.check("signature", True, "valid")
-    wanted = snapshot.policy.claims
-    if snapshot.candidate is not None:
-        wanted += snapshot.candidate.claims
-    principal = principal_from_claims(claims, issuer, wanted)
+    principal = principal_from_claims(claims, issuer, snapshot.claims)
     found = Verified(
         digest=digest,
         principal=principal,
