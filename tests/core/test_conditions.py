@@ -9,7 +9,9 @@ from sidecar.core.decision import Allow, Deny, decide
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.conditions import MAX_KEPT_ITEMS, MAX_KEPT_TEXT, Condition, keep
 from sidecar.core.routes.table import PolicyError, Route
-from tests.support.policies import NOW, bearer, policy, request, snapshot
+from sidecar.core.tokens.credentials import TokenSource
+from sidecar.core.tokens.principal import permits, principal_from_claims
+from tests.support.policies import HS256, NOW, bearer, claims, policy, request, snapshot
 
 TENANT = Condition(("tenant",), segments=(1,))
 VERIFIED = Condition(("email_verified",), flags=frozenset({True}))
@@ -164,3 +166,34 @@ def test_another_reading_with_conditions_counts() -> None:
         decision = decide(request(target, headers=bearer()), snapshot(routes), {}, NOW)
         assert isinstance(decision, Deny)
         assert decision.reason is Reason.CLAIM_DENIED
+
+
+COOKIE = TokenSource("cookie", "session")
+FEED = Route(0, "r", "/feed", methods=frozenset({"POST"}), public=True)
+READ = Route(1, "g", "/feed", methods=frozenset({"GET"}))
+
+
+@pytest.mark.parametrize("routes", [[OPTIONAL], [FEED, READ]])
+@pytest.mark.parametrize(("method", "named"), [("POST", b"GET"), ("GET", b"POST")])
+def test_a_method_in_the_query_lends_no_identity_to_another_site(
+    routes: list[Route], method: str, named: bytes
+) -> None:
+    """A cookie counts for a safe method; here it must count for each method that is judged."""
+    _, token = bearer()["authorization"][0].split()
+    target = b"/feed?_method=" + named
+    judged = snapshot(routes, sources=(COOKIE,))
+    cookie = {"cookie": (b"session=" + token,)}
+    crossed = decide(request(target, method, cookie), judged, {}, NOW)
+    assert isinstance(crossed, Deny)
+    assert crossed.reason is Reason.TOKEN_MISSING
+    own = {**cookie, "sec-fetch-site": (b"same-origin",)}
+    assert isinstance(decide(request(target, method, own), judged, {}, NOW), Allow)
+
+
+def test_a_missing_claim_owns_no_missing_segment() -> None:
+    """Some readings of a path are shorter than the route's own."""
+    owned = Route(0, "r", "/t/{tenant}", owner=1, owner_claim=("tenant",))
+    for found, owns in (({}, False), ({"tenant": "acme"}, True)):
+        principal = principal_from_claims(claims(**found), HS256, [("tenant",)])
+        assert (permits(principal, owned, ("t", "acme")) is None) is owns
+        assert permits(principal, owned, ("t",)) is not None

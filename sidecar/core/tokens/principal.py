@@ -1,7 +1,7 @@
 """The principal of a token's claims, what it may do, and its headers for the upstream."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -112,7 +112,7 @@ _NOT_ALLOWED_API: Final = Refusal(Reason.PERMISSION_DENIED, ())
 
 
 def principal_from_claims(
-    claims: Mapping[str, Any], issuer: Issuer, wanted: tuple[Steps, ...] = ()
+    claims: Mapping[str, Any], issuer: Issuer, wanted: Collection[Steps] = ()
 ) -> Principal:
     """Return the principal of a verified token's claims.
 
@@ -198,10 +198,10 @@ def permits(principal: Principal, route: Route, segments: Sequence[str]) -> Refu
             return Refusal(Reason.CLAIM_DENIED, (condition.name,))
     if route.owner is not None and granted.isdisjoint(route.owner_unless):
         claim = route.owner_claim
-        owns = principal.kind is Kind.USER and route.captured(route.owner, segments) == (
-            principal.claim(claim) if claim else principal.subject
-        )
-        if not owns:
+        owner = principal.claim(claim) if claim else principal.subject
+        # Neither a claim nor a segment that is missing equals the other.
+        owns = owner is not None and owner == route.captured(route.owner, segments)
+        if principal.kind is not Kind.USER or not owns:
             return Refusal(Reason.NOT_OWNER, ())
     return None
 
