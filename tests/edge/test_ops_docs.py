@@ -1,5 +1,6 @@
 """docs/operations.md is in step with what is shown."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
 from sidecar.ops.readiness import State
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
 
 
 def first_cells(heading: str) -> list[str]:
@@ -60,3 +62,21 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
 
 def test_every_state_is_on_the_page_and_no_other() -> None:
     assert first_cells("Health") == [state.value for state in State]
+
+
+def test_the_commands_messages_on_the_page_are_those_of_the_program() -> None:
+    texts = [
+        str(node.value)
+        for name in ("cli/admin_socket.py", "app/admin.py")
+        for node in ast.walk(ast.parse((ROOT / "sidecar" / name).read_text()))
+        if isinstance(node, ast.Constant)
+    ]
+    section = PAGE.split("\n## Commands to a running sidecar\n")[1].split("\n## ")[0]
+    shown = re.findall(r"^\| 1 \|[^|]*\| (.*) \|$", section, re.MULTILINE)
+    parts = [
+        part.strip()
+        for message in re.findall(r"`([^`]+)`", "\n".join(shown))
+        for part in re.split("…|; ", message)
+    ]
+    assert len(parts) > 8
+    assert [each for each in parts if not any(each in text for text in texts)] == []
