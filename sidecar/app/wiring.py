@@ -11,8 +11,8 @@ from sidecar.config.model import IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.cors import Cors
+from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Challenge
-from sidecar.extauthz.service import ServiceSettings
 from sidecar.looma.http import Paths
 from sidecar.looma.identity import Service, service_id
 from sidecar.looma.reporter import ReporterSettings

@@ -7,7 +7,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.route import Route
 from sidecar.core.tokens.credentials import TokenSource
-from sidecar.core.tokens.facts import TokenFacts
+from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.verify import NeedsKey, Verified
 
 

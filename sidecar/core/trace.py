@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sidecar.core.routes.route import NotAllowed, Route
     from sidecar.core.tokens.errors import TokenError
     from sidecar.core.tokens.principal import Principal, Refusal
-    from sidecar.core.tokens.verify import NeedsKey, Verified
+    from sidecar.core.tokens.verified import NeedsKey, Verified
 
 
 class Trace(Protocol):

@@ -1,14 +1,19 @@
-"""Parts of the Check service: a Check in progress, rules for remembered tokens, joined answers."""
+"""Parts of the Check service: settings, a Check in progress, rules for tokens, joined answers."""
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.memory import PLACE
 
-if TYPE_CHECKING:
-    from sidecar.extauthz.service import ServiceSettings
+
+class ServiceSettings(NamedTuple):
+    """Bounds of the token cache, in entries and bytes; ``unknown_key_wait`` is in seconds."""
+
+    cached_tokens: int = 10_000
+    unknown_key_wait: float = 0.25
+    cached_bytes: int = 32 * 1024 * 1024
 
 
 class CheckInProgress:
@@ -25,7 +30,7 @@ class CheckInProgress:
         self.cached: bool | None = None  # whether its token was in the cache
 
 
-def token_rules(snapshot: Snapshot, settings: "ServiceSettings") -> tuple[object, ...]:
+def token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, ...]:
     """Return all that a remembered token depends on, apart from its key."""
     return (
         tuple([issuer._replace(keys=None) for issuer in snapshot.issuers]),

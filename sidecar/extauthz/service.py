@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 from sidecar.core.decision import (
@@ -32,6 +32,7 @@ from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_o
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.in_progress import (
     CheckInProgress,
+    ServiceSettings,
     awaited,
     joined,
     size_of_answer,
@@ -63,14 +64,6 @@ class KeySource(Protocol):
 
         True: a valid set was fetched now or shortly before; False: none could be fetched.
         """
-
-
-class ServiceSettings(NamedTuple):
-    """Bounds of the token cache, in entries and bytes; ``unknown_key_wait`` is in seconds."""
-
-    cached_tokens: int = 10_000
-    unknown_key_wait: float = 0.25
-    cached_bytes: int = 32 * 1024 * 1024
 
 
 class CheckService:

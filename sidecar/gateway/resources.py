@@ -59,7 +59,7 @@ def registry_cluster(
     """Return the cluster of a target whose endpoints come from ``config_source``.
 
     An instance is an Envoy, so it is reached by the client's protocol. ``several`` says whether it
-    has two addresses or more: one instance that is ejected helps nobody.
+    has two addresses or more: ejecting the only instance helps no client.
     """
     cluster = {
         **_cluster(target, several),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.tokens.facts import TokenFacts
+from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.verify import TokenError, verify
 from tests.support.judging import NOW, SECRET, claims, issuer, secret_issuer, snapshot

@@ -1,4 +1,4 @@
-"""Certificates for TLS between a test's own client and server, as RFC 5280 wants them."""
+"""Certificates for TLS between a test's own client and server, as RFC 5280 requires."""
 
 import ipaddress
 from collections.abc import Sequence

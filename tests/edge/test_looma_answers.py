@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 
 
 def read(answer: Answer) -> tuple[Outcome, list[str]]:
-    """Return the outcome, and what is said of ignored parts."""
+    """Return the outcome, and the warnings of ignored parts."""
     lines: list[str] = []
     return outcome_of(answer, lambda kind, text: lines.append(text)), lines
 

@@ -30,7 +30,7 @@ def test_no_event_brings_looma_three_times_its_steady_rate(looma: Story, phase: 
 
 @pytest.mark.parametrize("phase", fleet.ZERVI_PHASES, ids=lambda phase: phase.name)
 def test_no_event_brings_zervi_three_times_its_steady_rate(zervi: Story, phase: Phase) -> None:
-    """Over a minute: at three fetches a second chance alone makes peaks of seconds."""
+    """Over a minute: at three fetches a second chance makes peaks of seconds."""
     assert zervi.busiest(phase, seconds=60) <= LIMIT * zervi.steady
 
 

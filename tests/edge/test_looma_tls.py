@@ -69,7 +69,7 @@ async def calling(files: TlsFiles | None) -> AsyncIterator[HttpCaller]:
 
 @contextlib.asynccontextmanager
 async def looma(context: ssl.SSLContext | None) -> AsyncIterator[str]:
-    """Serve what says yes to everything, and has a token for who logs in."""
+    """Accept every call, and issue a token for each login."""
 
     async def yes(_: web.Request) -> web.Response:
         return web.json_response({"success": True, "data": {"service_token": "a-token"}})
@@ -113,7 +113,7 @@ async def test_a_registry_that_asks_for_a_certificate_gets_it(pki: Pki) -> None:
 
 
 async def test_changed_files_count_at_the_next_call(pki: Pki) -> None:
-    """What is bad meanwhile is told by its key, without the path of the key's file."""
+    """The log names an invalid file by its configuration key, without a path."""
     served = pki.server(asks=True)
     pki.ca_file.write_bytes(pki.others.pem)
     async with looma(served) as url, calling(pki.files(shows=True)) as caller:

@@ -1,4 +1,4 @@
-"""The admin socket: whom it serves, and what a peer can cost it."""
+"""The admin socket: which users it serves, and what a peer can cost it."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from sidecar.transport.sockets import listen
 REQUEST = b"POST /act HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
 OTHER = 12345  # a uid that no test runs as
 
-# Connects to argv[2] as the user argv[1], asks, prints what comes.
+# Connects to argv[2] as the user argv[1], asks, prints the answer.
 AS_USER = f"""
 import os, socket, sys
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))

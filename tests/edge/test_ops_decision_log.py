@@ -1,4 +1,4 @@
-"""The decision log: what a line holds, and that nobody ever waits for its reader."""
+"""The decision log: what a line holds, and that no Check waits for its reader."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
-from sidecar.core.tokens.facts import TokenFacts
+from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import MAX_CLAIM, DecisionLog, Mode, render

@@ -8,7 +8,8 @@ from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
-from sidecar.core.tokens.facts import MAX_NAMES, TokenFacts
+from sidecar.core.tokens.errors import TokenFacts
+from sidecar.core.tokens.facts import MAX_NAMES
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import MAX_CLAIM, MAX_ITEMS, MAX_PATH, MAX_TEXT, render

@@ -107,7 +107,7 @@ def test_configuring_again_replaces_what_was_configured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 def test_no_token_is_written_in_a_message_or_a_traceback(formatter: logging.Formatter) -> None:
     record = emitted("refused %s", TOKEN)
-    error = ValueError(f"what came was {TOKEN}")
+    error = ValueError(f"received {TOKEN}")
     record.exc_info = (ValueError, error, None)
     shown = formatter.format(record)
     assert SIGNATURE not in shown

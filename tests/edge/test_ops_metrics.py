@@ -51,7 +51,7 @@ def test_checks_are_counted_by_decision_reason_and_route() -> None:
 
 
 def test_an_answered_preflight_is_no_denial() -> None:
-    """Neither by its label nor in the sum that the registry is told."""
+    """Neither by its label nor in the sum that the registry receives."""
     metrics = Metrics("1.0")
     metrics.records([record(Deny(Reason.PREFLIGHT_ANSWERED, USERS))])
     wanted = {("answer", "preflight_answered", "users"): 1}

@@ -215,6 +215,6 @@ async def test_waiters_that_leave_are_forgotten_and_take_nobody_with_them() -> N
     for waiter in leaving:
         waiter.cancel()
     await asyncio.wait(leaving)
-    assert len(health._change._waiters) == 1  # asyncio's own list: a leak would show in it alone
+    assert len(health._change._waiters) == 1  # asyncio's own list: a leak would show only there
     health.drain()
     await staying

@@ -37,7 +37,7 @@ def test_the_program_prints_the_version_of_its_package() -> None:
 
 
 def test_a_tree_beyond_a_release_has_another_version() -> None:
-    """Otherwise nobody can tell which of the two runs."""
+    """Otherwise an operator cannot see which of the two runs."""
     beyond = CHANGELOG.replace("\n\n## 0", "\n- New.\n\n## 0")
     (found,) = stale("0.2.0", beyond)
     assert "0.2.0 is released" in found

@@ -44,7 +44,7 @@ async def refused(sidecar: Sidecar, why: str) -> None:
 
 
 async def test_a_bad_policy_changes_nothing_but_what_is_told_of_it(sidecar: Sidecar) -> None:
-    """Empty, cut in half, misspelt, too large, no text, a directory, gone: one after the other."""
+    """Empty, cut in half, misspelled, too large, no text, a directory, gone: in turn."""
     policy = sidecar.directory / "routes.yaml"
     bad: dict[str, str | bytes] = {
         "routes.yaml:1:1: error: the file is empty": "",

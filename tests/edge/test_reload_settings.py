@@ -59,7 +59,7 @@ async def reload(sidecar: Sidecar, **sections: Any) -> None:
 
 
 async def test_issuers_come_and_go_and_no_request_of_the_others_is_denied(tmp_path: Path) -> None:
-    """Key sets of issuers that stay are kept; a removed issuer's tokens stop at once."""
+    """Key sets of issuers that stay are kept; a removed issuer's tokens are refused immediately."""
     can_read = {"permissions": ["closed:read"]}
     async with serving(OLD_KEY) as old, serving(NEW_KEY) as new:
         begin = zervi(issuer("old", old))

@@ -19,8 +19,9 @@ from sidecar.core.routes.table import Route, compile_policy
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import verify as tokens
 from sidecar.extauthz import shadow as shadow_module
+from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from sidecar.extauthz.service import CheckService, ServiceSettings
+from sidecar.extauthz.service import CheckService
 from sidecar.extauthz.shadow import Shadow
 from sidecar.ops.exposition import render
 from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
@@ -147,7 +148,7 @@ def test_the_sample_is_the_same_in_every_sidecar(percent: int) -> None:
 
 
 def test_no_signature_is_verified_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a good one nor a bad one; a token that was looked up before neither."""
+    """Neither a valid nor an invalid one; a token that was looked up before neither."""
     signed: list[bool] = []
     genuine = tokens._signed  # the one place where signatures are verified
 

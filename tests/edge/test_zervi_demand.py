@@ -14,7 +14,7 @@ SPENT = 1 + DEMAND_BURST  # the fetch at the start and the whole ration
 
 
 async def test_a_rotated_key_is_there_once_the_refresh_on_demand_has_ended() -> None:
-    """Whoever asks for a key that the issuer publishes gets True, and the set holds the key."""
+    """A caller that needs a key that the issuer publishes gets True, and the set holds the key."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
         server.answer = document(key_set("a", "b"))
@@ -73,7 +73,7 @@ async def test_a_waiter_that_leaves_does_not_end_the_shared_fetch() -> None:
 
 
 async def test_a_fetch_whose_waiters_all_left_still_counts() -> None:
-    """The keys arrive though nobody waits any more."""
+    """The keys arrive though no caller waits any more."""
     gate = asyncio.Event()
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
@@ -137,7 +137,7 @@ async def test_a_question_without_kid_needs_a_fetch_that_began_after_it() -> Non
 
 
 async def test_a_flood_of_made_up_kids_spends_the_ration_and_no_more() -> None:
-    """10,000 made-up kids at once: the burst of fetches, and every one is answered."""
+    """10,000 made-up kids together: the burst of fetches, and every one is answered."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
         answers = await asyncio.gather(*(rig.ask(f"made-up-{n}") for n in range(10_000)))
@@ -146,7 +146,7 @@ async def test_a_flood_of_made_up_kids_spends_the_ration_and_no_more() -> None:
 
 
 async def test_a_flood_of_made_up_kids_one_after_the_other_is_answered_at_once() -> None:
-    """Past the burst nobody waits, nothing is fetched, and nothing is remembered of any kid."""
+    """Past the burst no caller waits, nothing is fetched, and nothing is remembered of any kid."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
         for number in range(DEMAND_BURST):

@@ -113,7 +113,7 @@ async def test_a_start_with_a_faulty_server_waits_for_its_recovery(fault: str) -
 
 
 async def test_a_refused_connection_is_followed_by_recovery() -> None:
-    """A server that is away keeps the last good set; its return is noticed by the next retry."""
+    """A server that is down keeps the last good set; its return is noticed by the next retry."""
     async with serving(GOOD) as server, running(source(server.url)) as rig:
         await rig.fetched()
         await server.stop()

@@ -46,7 +46,7 @@ async def test_an_operator_gets_a_line_for_each_change_and_none_for_repeats(
 async def test_a_server_that_comes_and_goes_does_not_fill_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Changes without end are told up to a bound, and the latest state is told in the end."""
+    """The log has endless changes up to a bound, and the latest state in the end."""
     caplog.set_level(logging.INFO, "sidecar.zervi")
     log = KeyLog(ISSUER, "http://zervi.test/jwks.json")
     keys = parse_key_set(key_set("a"), algorithms=ALGORITHMS, fetched_at=0)
@@ -54,8 +54,8 @@ async def test_a_server_that_comes_and_goes_does_not_fill_the_log(
         log.bad(FetchError("it flaps", "steady it"), 60.0, float(second))
         log.good(keys, keys, float(second))
     assert len(caplog.records) <= LINES_BURST + 1
-    log.bad(FetchError("it stays away", "bring it back"), 60.0, 1000.0)
-    assert "it stays away" in caplog.records[-1].getMessage()
+    log.bad(FetchError("it stays down", "bring it back"), 60.0, 1000.0)
+    assert "it stays down" in caplog.records[-1].getMessage()
 
 
 async def test_the_operator_learns_what_the_age_of_keys_means(
@@ -63,7 +63,7 @@ async def test_the_operator_learns_what_the_age_of_keys_means(
 ) -> None:
     """No keys yet, keys still good and keys too old are three lines, the last one an error."""
     log = KeyLog(ISSUER, "http://zervi.test/jwks.json")
-    error = FetchError("it is away", "bring it back")
+    error = FetchError("it is down", "bring it back")
     for left in (None, None, 60.0, 59.0, 0.0, -1.0):
         log.bad(error, left, 1000.0)
     assert [record.levelno for record in caplog.records] == [
@@ -90,7 +90,7 @@ async def test_keys_that_were_left_out_are_told_with_their_cause(
 async def test_neither_password_nor_query_of_a_url_is_ever_shown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """They are sent to the server that they are for, and to nobody else."""
+    """They are sent to the server that they are for, and to no other."""
     caplog.set_level(logging.DEBUG)
     async with serving(GOOD) as server:
         url = server.url.replace("://", "://me:pass-word@") + "?key=query-secret"

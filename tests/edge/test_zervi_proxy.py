@@ -82,7 +82,7 @@ async def test_keys_come_through_the_proxy_that_the_environment_names(tmp_path: 
 
 
 async def test_without_consent_or_for_http_no_proxy_is_used() -> None:
-    """The environment alone changes nothing."""
+    """The environment by itself changes nothing."""
     async with serving(document(key_set("a"))) as server, proxy() as way:
         async with running(
             through(server.url, Proxies(f"http://127.0.0.1:{way.port}")), source(server.url)

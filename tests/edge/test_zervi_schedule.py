@@ -76,7 +76,7 @@ def test_a_retry_that_nothing_hurts_without_leaves_a_fleet_its_rate() -> None:
 
 
 def test_a_key_that_is_asked_for_makes_the_first_retries_quick_and_no_others() -> None:
-    """Whoever waits for a rotated key waits seconds; made-up kids cannot make a fleet hurry."""
+    """A caller waits seconds for a rotated key; made-up kids cannot make a fleet hurry."""
     schedules = [Schedule(300, Random(seed)) for seed in range(1000)]
     for failures in range(QUICK_RETRIES):
         delays = [schedule.after_failure(urgent=False, wanted=True) for schedule in schedules]

@@ -1,4 +1,4 @@
-"""The snapshot file: a restart while Zervi is down still serves, and nobody else can feed it."""
+"""The snapshot file: a restart while Zervi is down still serves, and no other user can write it."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 
 async def restored(path: Path, *sources: JwksUrl) -> dict[int, KeySet]:
-    """Start with this snapshot file while every issuer is away; return the keys at the start."""
+    """Start with this snapshot file while every issuer is down; return the keys at the start."""
     settings = SETTINGS._replace(snapshot_file=path)
     async with running(*(sources or (SOURCE,)), settings=settings) as rig:
         return dict(rig.keys)
@@ -100,7 +100,7 @@ async def test_only_keys_in_force_are_written(tmp_path: Path) -> None:
 
 
 async def test_several_issuers_share_the_file_and_keep_their_entries(tmp_path: Path) -> None:
-    """A good fetch of one issuer does not lose what is kept of another that is away."""
+    """A good fetch of one issuer does not lose what is kept of another that is down."""
     path = tmp_path / "keys.json"
     away = JwksUrl("https://away.test", ALGORITHMS, f"http://127.0.0.1:{free_port()}/")
     stored(path, encode({away: parsed(key_set("kept"))}))
@@ -136,7 +136,7 @@ async def test_every_kind_of_key_comes_back_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o660, 0o606, 0o622])
 async def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, mode: int) -> None:
-    """Whoever can write keys can make tokens."""
+    """A user who can write keys can make tokens."""
     path = stored(tmp_path / "k", encode({SOURCE: parsed(key_set("a"))}), mode)
     assert await restored(path) == {}
 
@@ -242,7 +242,7 @@ async def test_no_more_of_the_file_is_read_than_it_can_need(
 async def test_an_entry_passes_the_same_parser_as_an_answer(
     tmp_path: Path, keys: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file with a right checksum, whose entry is no usable key set, is not used."""
+    """A file with a correct checksum, whose entry is not a usable key set, is not used."""
     monkeypatch.setattr(snapshot_file, "_digest", lambda entries: "always right")
     content = tampered(lambda content: content["issuers"][0].update(keys=keys))
     assert await restored(stored(tmp_path / "k", content)) == {}
@@ -261,7 +261,7 @@ async def test_an_entry_without_a_sane_time_is_not_used(
 async def test_a_file_that_cannot_be_written_costs_one_line_and_no_keys(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fetching goes on, the operator is told once, and a repaired directory is used."""
+    """Fetching goes on, one warning is logged, and a repaired directory is used."""
     directory = tmp_path / "missing"
     settings = SETTINGS._replace(refresh=1.0, snapshot_file=directory / "k")
     async with (

@@ -124,7 +124,7 @@ async def test_validate_answers_200_for_invalid_tokens_too(
 
 
 async def test_a_service_gets_a_service_token(zervi: Zervi, client: aiohttp.ClientSession) -> None:
-    """data.service_token and data.expires_in, for the right secret alone."""
+    """data.service_token and data.expires_in, only for the right secret."""
     url = f"{zervi.url}/api/v1/auth/service/login"
     service = minting.SERVICES["basic-server"]
     form = {"service_id": "basic-server", "service_secret": service.secret}

@@ -66,7 +66,7 @@ async def test_without_ca_file_only_the_systems_authorities_count(tmp_path: Path
 
 
 async def test_a_certificate_for_another_address_or_time_is_refused(tmp_path: Path) -> None:
-    """The authority alone is not enough: address and dates count."""
+    """The authority is not enough: address and dates count."""
     ours = Authority("ours")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(ours.pem)

@@ -85,7 +85,7 @@ class Rig:
         await eventually(lambda: self.count(result) > before, f"a fetch that ends in {result}")
 
     async def ask(self, kid: str | None = "unknown", issuer: int = 0) -> bool:
-        """Ask for a key and wait for what comes of it."""
+        """Ask for a key and wait for the result."""
         answer = self.ring.refresh_for(issuer, kid)
         return answer if isinstance(answer, bool) else await answer
 

@@ -7,8 +7,9 @@ from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
+from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
-from sidecar.extauthz.service import CheckService, ServiceSettings
+from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
 from tests.support.policies import BEARER
 

@@ -252,8 +252,8 @@ def test_any_method_is_every_other_one() -> None:
     closed, opened = routes({"/x": item})
     assert (closed["methods"], "auth_required" in closed) == (["GET"], False)
     assert "GET" not in opened["methods"]
-    (alone,) = routes({"/x": {"x-amazon-apigateway-any-method": {}}})
-    assert "methods" not in alone
+    (only,) = routes({"/x": {"x-amazon-apigateway-any-method": {}}})
+    assert "methods" not in only
 
 
 TEMPLATES = st.lists(

@@ -1,9 +1,9 @@
 """The error for every token that is not accepted."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from sidecar.core.reasons import Reason
-from sidecar.core.tokens.facts import TokenFacts
 
 
 class TokenProblem(StrEnum):
@@ -12,6 +12,26 @@ class TokenProblem(StrEnum):
     TOO_LONG = "token_too_long"
     ENCRYPTED = "token_encrypted"
     OPAQUE = "token_opaque"
+
+
+class TokenFacts(NamedTuple):
+    """A token's own words and the configured issuer that they name.
+
+    ``kid``, ``alg``, ``iss`` and ``aud`` are unverified values of any JSON type as the client sent
+    them, None where the token has none or cannot be read. ``issuer`` is the name in the
+    configuration, None where no issuer matches.
+    """
+
+    kid: object = None
+    iss: object = None
+    aud: object = None
+    alg: object = None
+    issuer: str | None = None
+
+    def claimed(self) -> dict[str, object]:
+        """Return the values that the token has, by name."""
+        values = {"kid": self.kid, "iss": self.iss, "aud": self.aud, "alg": self.alg}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class TokenError(Exception):

@@ -3,38 +3,17 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
 from sidecar.core.tokens import base64url, strict_json
-
-if TYPE_CHECKING:  # what reads an issuer's claims raises TokenError, which has these facts
-    from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.errors import TokenFacts
+from sidecar.core.tokens.issuers import Issuer
 
 MAX_NAMES: Final = 4  # of a list in a detail, which is one line of a log
 
 
-class TokenFacts(NamedTuple):
-    """A token's own words and the configured issuer that they name.
-
-    ``kid``, ``alg``, ``iss`` and ``aud`` are unverified values of any JSON type as the client sent
-    them, None where the token has none or cannot be read. ``issuer`` is the name in the
-    configuration, None where no issuer matches.
-    """
-
-    kid: object = None
-    iss: object = None
-    aud: object = None
-    alg: object = None
-    issuer: str | None = None
-
-    def claimed(self) -> dict[str, object]:
-        """Return the values that the token has, by name."""
-        values = {"kid": self.kid, "iss": self.iss, "aud": self.aud, "alg": self.alg}
-        return {name: value for name, value in values.items() if value is not None}
-
-
 def facts_of(
-    alg: object, kid: object, claims: dict[str, Any], issuers: "Iterable[Issuer]"
+    alg: object, kid: object, claims: dict[str, Any], issuers: Iterable[Issuer]
 ) -> TokenFacts:
     """Return the facts of a token that was read."""
     iss = claims.get("iss")
@@ -42,7 +21,7 @@ def facts_of(
     return TokenFacts(kid, iss, claims.get("aud"), alg, issuer)
 
 
-def glance(token: bytes, issuers: "Iterable[Issuer]") -> TokenFacts:
+def glance(token: bytes, issuers: Iterable[Issuer]) -> TokenFacts:
     """Return the facts of a token that is refused as a whole, as far as its parts can be read.
 
     The caller bounds the length.
@@ -53,7 +32,7 @@ def glance(token: bytes, issuers: "Iterable[Issuer]") -> TokenFacts:
     return TokenFacts(kid, alg=alg) if claims is None else facts_of(alg, kid, claims, issuers)
 
 
-def _is_named(issuer: "Issuer", iss: object) -> bool:
+def _is_named(issuer: Issuer, iss: object) -> bool:
     """Return whether a token with this ``iss`` (None: without any) is judged by this issuer."""
     return issuer.allow_missing_issuer if iss is None else issuer.name == iss
 

@@ -16,8 +16,9 @@ from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key
 from sidecar.core.tokens.kinds import ACCESS_TOKEN, ID_TOKEN, kind_of
 from sidecar.core.tokens.near_misses import near_issuer, near_miss
-from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+from sidecar.core.tokens.principal import identity_values, principal_from_claims
 from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
+from sidecar.core.tokens.verified import NeedsKey, Verified
 from sidecar.core.trace import Trace
 
 if TYPE_CHECKING:
@@ -31,37 +32,6 @@ SECRET_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
 
 # RFC 9864 names the curve in ``alg``: the signatures are EdDSA's, and the key's curve was compared.
 _EDDSA_NAMES: Final = frozenset({"Ed25519", "Ed448"})
-
-
-class NeedsKey(NamedTuple):
-    """The issuer's key set lacks the token's key; a fresh key set may have it.
-
-    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set yet, so
-    that no token can be refused.
-    """
-
-    issuer: int
-    kid: str | None
-    first: bool = False
-
-
-class Verified(NamedTuple):
-    """A verified token: its principal, and how long the result is valid.
-
-    ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
-    ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
-    the epoch; leeway is already in them; ``cached_until`` is of the steady clock. ``identity``
-    holds the upstream's headers, ready to send.
-    """
-
-    digest: bytes
-    principal: Principal
-    issuer: int
-    thumbprint: str | None
-    valid_from: float
-    valid_until: float
-    cached_until: float
-    identity: tuple[tuple[str, str], ...]
 
 
 class _Times(NamedTuple):
