@@ -20,14 +20,18 @@ def directory(config: Config) -> Membership | None:
     section, looma = config.settings.gateway, config.settings.looma
     if section is None or looma is None:
         return None
-    admission = Admission(
+    files = TlsFiles(looma.ca_file, looma.cert_file, looma.key_file)
+    source = wiring.service_token(looma, config.registry_secret)
+    return Membership(looma.url, admission(section), files, tokens_of(source, HttpCaller(files)))
+
+
+def admission(section: GatewaySection) -> Admission:
+    """Return which instances of a registry are admitted."""
+    return Admission(
         networks(section.allow_networks),
         {name: networks(texts) for name, texts in section.target_networks.items()},
         frozenset(section.services),
     )
-    files = TlsFiles(looma.ca_file, looma.cert_file, looma.key_file)
-    source = wiring.service_token(looma, config.registry_secret)
-    return Membership(looma.url, admission, files, tokens_of(source, HttpCaller(files)))
 
 
 def files(config: Config, section: GatewaySection) -> FileSettings:

@@ -74,6 +74,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--jwks", type=Path, metavar="FILE", help="key set for issuers with jwks_url or discovery"
     )
     keys.add_argument("--fetch", action="store_true", help="fetch each key set that has a URL")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        metavar="FILE",
+        help="for a gateway: the JSON of Looma's membership view, and its allocations",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -90,7 +96,11 @@ def run(args: argparse.Namespace) -> int:
         engine = PolicyEngine(config, time.time())
         if args.jwks or args.fetch:
             engine.snapshot = _with_keys(engine.snapshot, config, args.jwks, engine.now)
-        explainer = Explainer(engine, str(config.settings.policy.file), config.route_lines)
+        if args.directory is not None:
+            engine.snapshot = _with_directory(engine.snapshot, config, args.directory)
+        in_gateway = config.settings.gateway is not None
+        file = str(config.settings.policy.file)
+        explainer = Explainer(engine, file, config.route_lines, in_gateway=in_gateway)
         if args.decision_id is not None:
             logged = _logged(args)
             request = logged.request
@@ -215,6 +225,16 @@ def _logged(args: argparse.Namespace) -> "Logged":
     if isinstance(logged, str):
         raise _CallError(logged)
     return logged
+
+
+def _with_directory(snapshot: "Snapshot", config: "Config", path: Path) -> "Snapshot":
+    """Return the snapshot of a gateway that has read this directory."""
+    from sidecar.workbench.directory_file import DirectoryError, placements_of
+
+    try:
+        return snapshot._replace(placements=placements_of(path, config))
+    except DirectoryError as error:
+        raise _CallError(f"--directory: {error}") from None
 
 
 def _with_keys(snapshot: "Snapshot", config: "Config", path: Path | None, now: float) -> "Snapshot":

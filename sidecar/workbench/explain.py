@@ -10,6 +10,7 @@ from itertools import combinations
 from posixpath import normpath
 from typing import Any, NamedTuple
 
+from sidecar.core.decision import Allow
 from sidecar.core.paths.canonical import Path
 from sidecar.core.paths.problems import PathProblem
 from sidecar.core.paths.upstreams import UPSTREAMS, Upstream
@@ -46,9 +47,20 @@ class Explanation(NamedTuple):
 
 
 class Explainer:
-    """Explains requests; ``lines`` are the line numbers of the routes in the policy ``file``."""
+    """Explains requests; ``lines`` are the line numbers of the routes in the policy ``file``.
 
-    def __init__(self, engine: PolicyEngine, file: str, lines: tuple[int, ...]) -> None:
+    ``in_gateway``: where ``gateway`` is configured, an allowed request needs an instance too.
+    """
+
+    def __init__(
+        self,
+        engine: PolicyEngine,
+        file: str,
+        lines: tuple[int, ...],
+        *,
+        in_gateway: bool = False,
+    ) -> None:
+        self._in_gateway = in_gateway
         self.engine = engine
         self._file = file
         self._lines = lines
@@ -74,6 +86,10 @@ class Explainer:
         """
         trace = _Words(self, request, caller, lacks, service)
         judged = self.engine.judge(request, caller, trace, service)
+        unplaced = self._in_gateway and self.engine.snapshot.placements is None
+        if unplaced and isinstance(judged.decision, Allow):
+            text = "no directory is given, so no instance is chosen: use --directory with a file"
+            trace.check("placement", None, text)
         return Explanation(judged, tuple(trace.steps))
 
 

@@ -39,8 +39,9 @@ def rejudge(logged: Logged, snapshot: Snapshot, now: float) -> New | None:
     if logged.principal is None:
         if logged.token_failed:
             return new._replace(reason=logged.reason)  # no policy makes the token valid
-        # The caller was not authenticated. A public route may have been called without a token.
-        return new if logged.reason is Reason.PUBLIC else None
+        # The caller was not authenticated. A public route may have been called without a token,
+        # also one that a gateway had no instance for.
+        return new if logged.reason in {Reason.PUBLIC, Reason.NO_UPSTREAM} else None
     if decision.route is not None and not logged.lacks.isdisjoint(
         _deciding(decision.route, decision.reason)
     ):

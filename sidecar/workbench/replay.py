@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.workbench.log_fields import Fields
 from sidecar.workbench.logs import CutPathError, Logged, UnusableLineError, read_line
@@ -101,10 +102,12 @@ class Replay:
         if new is None:
             self.unknown += 1
             return
-        if new.allowed == logged.allowed and (new.allowed or new.reason == logged.reason):
+        # A gateway's policy allowed it; which instances there are, no log has.
+        was_allowed = logged.allowed or logged.reason is Reason.NO_UPSTREAM
+        if new.allowed == was_allowed and (new.allowed or new.reason == logged.reason):
             return
         kind = Kind.OTHER_REASON
-        if new.allowed != logged.allowed:
+        if new.allowed != was_allowed:
             kind = Kind.NEWLY_ALLOWED if new.allowed else Kind.NEWLY_DENIED
         self._note(kind, logged, new)
 

@@ -28,6 +28,7 @@ NOT_RUN = {
     ("README.md", "kubectl create"): "needs a cluster; tests/edge/test_deploy_kubernetes.py",
     ("docs/doctor.md", "zervi-sidecar doctor"): "docs/policy-guide.md runs the same command",
     ("docs/gateway.md", "zervi-sidecar generate"): "tests/generated_envoy.py runs the command",
+    ("docs/gateway.md", "zervi-sidecar explain"): "tests/workbench/test_explain_placement.py",
     ("docs/lint.md", "zervi-sidecar check"): "tests/workbench/test_lint_page.py has its examples",
     ("docs/looma.md", "curl -s looma"): "needs 10,000 nodes; tests/edge/test_looma_stand_in.py",
     ("docs/looma.md", "etcdctl get"): "reads a cluster's nodes; tests/edge/test_looma_etcd.py",

@@ -10,10 +10,12 @@ import pytest
 from aiohttp import web
 
 from sidecar.core.placement.directory import Allocation
+from sidecar.looma.directory import listing as listings
 from sidecar.looma.directory import membership
 from sidecar.looma.directory.known import Known, Listing
+from sidecar.looma.directory.listing import PollError
 from sidecar.looma.directory.members import Admission, networks
-from sidecar.looma.directory.membership import INTERVAL, Membership, PollError
+from sidecar.looma.directory.membership import INTERVAL, Membership
 from sidecar.net.trust import TlsFiles
 
 ADMISSION = Admission(networks(["10.0.0.0/8"]))
@@ -167,7 +169,7 @@ async def test_a_listing_of_another_form_is_an_error(content: Any) -> None:
 
 
 async def test_more_instances_than_the_bound_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "MAX_INSTANCES", 2)
+    monkeypatch.setattr(listings, "MAX_INSTANCES", 2)
     async with served() as (registry, members):
         registry.services = WRONG[-1]
         with pytest.raises(PollError, match="more than 2"):
@@ -242,7 +244,7 @@ async def test_the_service_token_is_sent_and_a_refused_one_is_replaced() -> None
 async def test_too_many_different_requirements_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(membership, "MAX_REQUIREMENTS", 2)
+    monkeypatch.setattr(listings, "MAX_REQUIREMENTS", 2)
     async with served() as (registry, members):
         registry.allocations = {
             "allocations": [

@@ -78,6 +78,10 @@ def log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Log:
         (line("/open/1", "token_missing"), ("newly allowed", "open", "public")),
         (line("/open/1", "token_expired"), ("newly allowed", "open", "public")),
         (line("/open/1", "public"), None),
+        # A gateway had no instance; its policy allowed the request.
+        (line("/open/1", "no_upstream"), None),
+        (line("/reads", "no_upstream", **ALICE), None),
+        (line("/users/8", "no_upstream", **ALICE), ("newly denied", "users", "not_owner")),
         (line("/none", "ok", route="old", **ALICE), ("newly denied", "old", "no_route")),
         (line("/none", "public", route="old"), ("newly denied", "old", "no_route")),
         (line("/plain", "public"), ("newly denied", "plain", "token_missing")),

@@ -19,13 +19,15 @@ Allocations = Mapping[str, tuple[Allocation, ...]]
 class Listing(NamedTuple):
     """All instances of a registry or, unless ``complete``, what changed since the listing before.
 
-    ``removed`` are ids. ``allocations`` is None where they are unchanged.
+    ``removed`` are ids. ``allocations`` is None where they are unchanged. ``refused`` is how many
+    entries of the answer are not used.
     """
 
     instances: tuple[Instance, ...]
     removed: frozenset[str] = frozenset()
     complete: bool = True
     allocations: Allocations | None = None
+    refused: int = 0
 
 
 class Known:

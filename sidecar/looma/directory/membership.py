@@ -10,10 +10,10 @@ import logging
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from sidecar.core.placement.directory import Allocation, Instance
 from sidecar.looma.answers import bounded_seconds
-from sidecar.looma.directory.known import Allocations, Listing
-from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
+from sidecar.looma.directory.known import Listing
+from sidecar.looma.directory.listing import PollError, allocations_of, instances_of
+from sidecar.looma.directory.members import Admission
 from sidecar.looma.token import Tokens
 from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.logs import once_a_minute
@@ -24,18 +24,9 @@ INTERVAL: Final = 5.0  # seconds between polls, unless the registry's poll_secon
 MIN_INTERVAL: Final = 1.0  # Envoy takes about as long to use a changed file
 MAX_INTERVAL: Final = 60.0  # a longer one would send users to instances that are gone
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
-MAX_INSTANCES: Final = 20_000
-MAX_ALLOCATIONS: Final = 200_000
 MAX_CURSOR: Final = 256  # characters
 
-# Different sets of requirements: each has an order of its own of every target's instances.
-MAX_REQUIREMENTS: Final = 100
-
 _log = logging.getLogger(__name__)
-
-
-class PollError(Exception):
-    """No usable answer; the message is for the operator and holds no text of the answer."""
 
 
 class _Page(NamedTuple):
@@ -84,40 +75,21 @@ class Membership:
         if content is None:
             listing, cursor = Listing((), complete=False), self._cursor
         else:
-            listing, cursor = self._instances(content)
+            listing, cursor = instances_of(content, self._admission), self._follow(content)
         if allocations.content is not None:
-            listing = listing._replace(allocations=_allocations(allocations.content))
+            found, refused = allocations_of(allocations.content)
+            listing = listing._replace(allocations=found, refused=listing.refused + refused)
         return listing, cursor
 
-    def _instances(self, content: dict[str, Any]) -> tuple[Listing, str]:
-        entries = content.get("services")
-        if not isinstance(entries, list):
-            raise PollError("the answer has no list of services")
-        if len(entries) > MAX_INSTANCES:
-            raise PollError(f"the answer has more than {MAX_INSTANCES} services")
-        complete = content.get("complete") is not False
-        removed = content.get("removed")
-        gone = (
-            [each for each in removed if isinstance(each, str)] if isinstance(removed, list) else []
-        )
+    def _follow(self, content: dict[str, Any]) -> str:
+        """Take over the interval in an answer; return its cursor, empty without a usable one."""
         wanted = content.get("poll_seconds")
         pace = bounded_seconds(wanted, "poll_seconds", MIN_INTERVAL, MAX_INTERVAL, _complain)
         self.interval = INTERVAL if pace is None else pace
         cursor = content.get("cursor")
         if not isinstance(cursor, str) or len(cursor) > MAX_CURSOR or not cursor.isprintable():
-            cursor = ""
-        found: dict[str, Instance] = {}
-        for entry in entries:
-            try:
-                each = instance(entry, self._admission)
-            except RefusedEntryError as refused:
-                _refuse(str(refused))
-                continue
-            if each.id in found:
-                _refuse("an id that another entry has")
-                continue
-            found[each.id] = each
-        return Listing(tuple(found.values()), frozenset(gone), complete), cursor
+            return ""
+        return cursor
 
     async def _get(self, name: str, url: str) -> _Page:
         headers = {"If-None-Match": self._etags[name]} if self._etags.get(name) else {}
@@ -158,30 +130,5 @@ class Membership:
         return _Page(content, etag)
 
 
-def _allocations(content: dict[str, Any]) -> Allocations:
-    entries = content.get("allocations")
-    if not isinstance(entries, list) or len(entries) > MAX_ALLOCATIONS:
-        raise PollError(f"no list of at most {MAX_ALLOCATIONS} allocations")
-    found: dict[str, tuple[Allocation, ...]] = {}
-    wanted: set[object] = set()
-    for entry in entries:
-        try:
-            subject, each = allocation(entry)
-        except RefusedEntryError as refused:
-            _refuse(str(refused))
-            continue
-        if each.requirements not in wanted and len(wanted) >= MAX_REQUIREMENTS:
-            _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones")
-            continue
-        wanted.add(each.requirements)
-        found[subject] = (*found.get(subject, ()), each)
-    return found
-
-
 def _complain(kind: str, text: str) -> None:
     _log.warning("the registry's listing: %s", text, extra=once_a_minute(f"listing {kind}"))
-
-
-def _refuse(reason: str) -> None:
-    text = "the registry's entry is not used: %s"
-    _log.warning(text, reason, extra=once_a_minute(reason))

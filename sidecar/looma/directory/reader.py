@@ -7,7 +7,7 @@ from random import Random
 from typing import Final, Protocol
 
 from sidecar.looma.directory.known import Listing
-from sidecar.looma.directory.membership import PollError
+from sidecar.looma.directory.listing import PollError
 from sidecar.looma.token import NoTokenError
 from sidecar.net.logs import once_a_minute
 

@@ -1,0 +1,82 @@
+"""Reads the registry's answers about instances and allocations, entry by entry."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sidecar.core.placement.directory import Allocation, Instance
+from sidecar.looma.directory.known import Allocations, Listing
+from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
+from sidecar.net.logs import once_a_minute
+
+MAX_INSTANCES: Final = 20_000
+MAX_ALLOCATIONS: Final = 200_000
+
+# Different sets of requirements: each has an order of its own of every target's instances.
+MAX_REQUIREMENTS: Final = 100
+
+_log = logging.getLogger(__name__)
+
+
+class PollError(Exception):
+    """No usable answer; the message is for the operator and holds no text of the answer."""
+
+
+def instances_of(content: Mapping[str, Any], admission: Admission) -> Listing:
+    """Return the listing in an answer of ``/cluster/services``.
+
+    An entry that is refused is logged and counted. Raises PollError.
+    """
+    entries = content.get("services")
+    if not isinstance(entries, list):
+        raise PollError("the answer has no list of services")
+    if len(entries) > MAX_INSTANCES:
+        raise PollError(f"the answer has more than {MAX_INSTANCES} services")
+    complete = content.get("complete") is not False
+    removed = content.get("removed")
+    gone = [each for each in removed if isinstance(each, str)] if isinstance(removed, list) else []
+    found: dict[str, Instance] = {}
+    for entry in entries:
+        try:
+            each = instance(entry, admission)
+        except RefusedEntryError as refused:
+            _refuse(str(refused))
+            continue
+        if each.id in found:
+            _refuse("an id that another entry has")
+            continue
+        found[each.id] = each
+    refusals = len(entries) - len(found)
+    return Listing(tuple(found.values()), frozenset(gone), complete, refused=refusals)
+
+
+def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
+    """Return the allocations in an answer of ``/cluster/allocations``, and how many are refused.
+
+    They are by subject. Raises PollError.
+    """
+    entries = content.get("allocations")
+    if not isinstance(entries, list) or len(entries) > MAX_ALLOCATIONS:
+        raise PollError(f"no list of at most {MAX_ALLOCATIONS} allocations")
+    found: dict[str, tuple[Allocation, ...]] = {}
+    wanted: set[object] = set()
+    refusals = 0
+    for entry in entries:
+        try:
+            subject, each = allocation(entry)
+        except RefusedEntryError as refused:
+            _refuse(str(refused))
+            refusals += 1
+            continue
+        if each.requirements not in wanted and len(wanted) >= MAX_REQUIREMENTS:
+            _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones")
+            refusals += 1
+            continue
+        wanted.add(each.requirements)
+        found[subject] = (*found.get(subject, ()), each)
+    return found, refusals
+
+
+def _refuse(reason: str) -> None:
+    text = "the registry's entry is not used: %s"
+    _log.warning(text, reason, extra=once_a_minute(reason))
