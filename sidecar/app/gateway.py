@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
@@ -13,19 +14,18 @@ from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Directory
 from sidecar.core.placement.place import Placements
 from sidecar.core.routes.table import Policy
-from sidecar.gateway.files import FileSettings, contents
+from sidecar.gateway.files import ROUTES, FileSettings, contents
 from sidecar.gateway.writer import FileWriter
 from sidecar.looma.directory.known import Known, Listing
 from sidecar.looma.directory.reader import Reader
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
-from sidecar.ops.readiness import Health, State
+from sidecar.ops.gateway_metrics import GatewayMetrics, GatewayValues
+from sidecar.ops.readiness import DIRECTORY, Health, State
 
 # Envoy takes a file over within a second of its rename. Until then it does not know an address, and
 # would let its fallback choose another instance.
 SETTLE_SECONDS: Final = 1.0
-
-DIRECTORY: Final = "directory"
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +48,14 @@ class Gateway:
         self._health = health
         self._settings: FileSettings = gateway_wiring.files(config, section)
         self._writer = FileWriter(Path(section.envoy_dir))
+        self._has_files = (Path(section.envoy_dir) / ROUTES).exists()
         self._known = Known(section.empty_grace)
         self._changed = asyncio.Event()
+        self._metrics = GatewayMetrics()
+        self.records = self._metrics.records
+        self._listed_at: float | None = None
+        self._failure = ""  # why the registry gave no answer
+        self._unwritten = ""  # why Envoy's files could not be written
         self._written: frozenset[str] = frozenset()  # addresses that Envoy knows
         self._tasks: list[asyncio.Task[None]] = []
         registry = gateway_wiring.directory(config)
@@ -61,7 +67,7 @@ class Gateway:
     def start(self) -> None:
         """Read the directory, and keep files and placements current, until ``close``."""
         if self._reader is None:
-            self._health.set(DIRECTORY, State.READY, "gateway.services")
+            self._show()
         else:
             self._tasks.append(asyncio.create_task(self._reader.run(), name="directory"))
         self._tasks.append(asyncio.create_task(self._keep_current(), name="gateway"))
@@ -99,26 +105,41 @@ class Gateway:
         except TimeoutError:
             return
 
+    def values(self) -> GatewayValues:
+        """Return the metrics at this moment."""
+        return self._metrics.values(steady(), time.time())
+
     async def _update(self) -> None:
         directory = self._known.directory(steady())
+        targets = self._targets()
+        self._metrics.directory(targets, directory)
+        if self._reader is not None and self._listed_at is None and self._has_files:
+            # Envoy goes on with what an earlier run wrote, until the registry answers.
+            await self._prepare(directory)
+            return
         addresses = frozenset(each.address for each in directory.instances)
         if not addresses <= self._written:
             known = [each for each in directory.instances if each.address in self._written]
             await self._prepare(directory._replace(instances=tuple(known)))
         else:
             await self._prepare(directory)
-        targets = self._targets()
         try:
-            await asyncio.to_thread(
+            written = await asyncio.to_thread(
                 lambda: self._writer.write(contents(targets, directory, self._settings))
             )
         except OSError as error:
             text = "Envoy's files are not written: %s"
             _log.error(text, error.strerror, extra=once_a_minute("gateway-files"))
-            self._health.set(DIRECTORY, State.DEGRADED, f"files not written: {error.strerror}")
+            self._metrics.files(0, failed=1)
+            self._unwritten = f"Envoy's files are not written: {error.strerror}"
+            self._show()
             self._changed.set()  # again in a second
             await asyncio.sleep(SETTLE_SECONDS)
             return
+        self._metrics.files(written)
+        if self._unwritten:
+            self._unwritten = ""
+            self._show()
         await asyncio.sleep(SETTLE_SECONDS)
         if not addresses <= self._written:
             self._written = addresses
@@ -135,10 +156,28 @@ class Gateway:
         return sorted({route.target for route in self._policy().routes if route.target})
 
     def _take(self, listing: Listing | None) -> None:
+        first = self._listed_at is None
+        self._listed_at, self._failure = steady(), ""
+        self._metrics.listed(self._listed_at, 0 if listing is None else listing.refused)
         if listing is not None:
-            self._known.take(listing, steady())
+            self._known.take(listing, self._listed_at)
+        if listing is not None or first:
             self._changed.set()
-        self._health.set(DIRECTORY, State.READY, "listed")
+        self._show()
 
     def _fail(self, detail: str) -> None:
-        self._health.set(DIRECTORY, State.DEGRADED, detail)
+        self._failure = detail
+        self._show()
+
+    def _show(self) -> None:
+        """Set the directory's health."""
+        if self._reader is not None and self._listed_at is None:
+            self._health.set(DIRECTORY, State.WAITING, self._failure or self._unwritten)
+        elif self._failure and self._listed_at is not None:
+            age = steady() - self._listed_at
+            self._health.set(DIRECTORY, State.DEGRADED, f"{age:.0f} s old: {self._failure}")
+        elif self._unwritten:
+            self._health.set(DIRECTORY, State.DEGRADED, self._unwritten)
+        else:
+            listed = "gateway.services" if self._reader is None else "listed"
+            self._health.set(DIRECTORY, State.READY, listed)

@@ -1,10 +1,12 @@
 """The choice of instances: a gateway where the configuration has one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.config import Config
+from sidecar.core.decision import DecisionRecord
 from sidecar.core.routes.table import Policy
+from sidecar.ops.metrics import Metrics
 from sidecar.ops.readiness import Health
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ class Placing:
         policy: Callable[[], Policy],
         place: "Callable[[Placements | None], None]",
         health: Health,
+        metrics: Metrics,
     ) -> None:
         self._policy = policy
         self._place = place
         self._health = health
+        self._metrics = metrics
         self._gateway: Gateway | None = None
 
     async def follow(self, config: Config) -> None:
@@ -35,11 +39,18 @@ class Placing:
         section = config.settings.gateway
         if section is None:
             self._place(None)
+            self._metrics.gateway = None
             return
         from sidecar.app import gateway  # where it is configured
 
         self._gateway = gateway.Gateway(config, section, self._policy, self._place, self._health)
+        self._metrics.gateway = self._gateway.values
         self._gateway.start()
+
+    def records(self, records: Sequence[DecisionRecord]) -> None:
+        """Count where requests were sent, in a gateway."""
+        if self._gateway is not None:
+            self._gateway.records(records)
 
     def policy_changed(self) -> None:
         """Take over the targets of another policy."""

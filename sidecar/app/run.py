@@ -129,7 +129,9 @@ class Sidecar:
             lambda: self._service.snapshot, self._health, self._metrics
         )
         self._probing = Probing(self._health, self._metrics, self._registration.upstream)
-        self._placing = Placing(lambda: self._service.snapshot.policy, self._place, self._health)
+        self._placing = Placing(
+            lambda: self._service.snapshot.policy, self._place, self._health, self._metrics
+        )
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -331,6 +333,7 @@ class Sidecar:
     def _record(self, records: Sequence[DecisionRecord]) -> None:
         self._metrics.records(records)
         self._decisions.records(records)
+        self._placing.records(records)
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

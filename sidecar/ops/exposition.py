@@ -5,7 +5,7 @@ Imported at the first scrape, and run in a thread: rendering thousands of series
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -17,6 +17,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from sidecar.ops.metrics import CHECK_BUCKETS, UPSTREAM_STATES, Values
+
+if TYPE_CHECKING:
+    from sidecar.ops.gateway_metrics import GatewayValues
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
@@ -41,6 +44,8 @@ class _Collector(Collector):
         yield from _jwks(values)
         yield from _policy(values)
         yield from _registry(values)
+        if values.gateway is not None:
+            yield from _gateway(values.gateway)
         yield _gauge(
             "ready",
             "Whether a component is usable.",
@@ -156,6 +161,43 @@ def _registry(values: Values) -> Iterator[Metric]:
             ["state"],
             {(state,): state == values.upstream_state for state in UPSTREAM_STATES},
         )
+
+
+def _gateway(values: "GatewayValues") -> Iterator[Metric]:
+    yield _gauge(
+        "gateway_instances",
+        "Instances of a target, by health.",
+        ["target", "health"],
+        values.instances,
+    )
+    yield _counter(
+        "gateway_picks",
+        "Allowed requests, by target: placed, left to Envoy (any), denied without instance (none).",
+        ["target", "result"],
+        values.picks,
+    )
+    yield _gauge(
+        "gateway_users",
+        "Different users that an instance was named first for, in the last whole minute.",
+        ["target", "server"],  # Prometheus itself sets the label `instance`
+        values.users,
+    )
+    if values.directory_age is not None:
+        yield _gauge(
+            "gateway_directory_age_seconds",
+            "Time since the registry last answered.",
+            [],
+            {(): values.directory_age},
+        )
+    yield _counter(
+        "gateway_refused_entries",
+        "Entries in the registry's answers that were not used.",
+        [],
+        {(): values.refused},
+    )
+    yield _counter(
+        "gateway_files", "Envoy's files, by result of writing them.", ["result"], values.files
+    )
 
 
 def _counter(name: str, help_text: str, labels: list[str], counts: Mapping[_Labels, int]) -> Metric:

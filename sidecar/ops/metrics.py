@@ -4,10 +4,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sidecar.core.decision import DecisionRecord, outcome
 from sidecar.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from sidecar.ops.gateway_metrics import GatewayValues
 
 # Seconds. A cached Check takes tens of microseconds, one that waits for a key up to a second.
 CHECK_BUCKETS = (
@@ -50,13 +53,15 @@ class Values:
     upstream_state: str | None = None
     ready: Mapping[str, bool] = field(default_factory=dict)
     decision_log_dropped: int = 0
+    gateway: "GatewayValues | None" = None
 
 
 class Metrics:
     """Counts events. Call its methods on the event loop; none of them waits.
 
     The callables return values that other objects count, at each scrape: the token cache's entries
-    and bytes, whether each component is usable, the decisions that were not logged.
+    and bytes, whether each component is usable, the decisions that were not logged; ``gateway`` is
+    set where there is one.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Metrics:
         self._token_cache_bytes = token_cache_bytes
         self._ready = ready
         self._decision_log_dropped = decision_log_dropped
+        self.gateway: Callable[[], GatewayValues] | None = None
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Count decisions."""
@@ -180,6 +186,7 @@ class Metrics:
             upstream_state=now.upstream_state,
             ready=self._ready(),
             decision_log_dropped=self._decision_log_dropped(),
+            gateway=None if self.gateway is None else self.gateway(),
         )
 
 

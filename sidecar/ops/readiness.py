@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
+DIRECTORY = "directory"
 
 
 class State(StrEnum):
@@ -41,8 +42,8 @@ class Health:
 
     The components are ``policy``, ``issuer:<name>`` for each issuer, ``upstream`` where it is
     probed, ``looma`` where there is a registry, and ``directory`` in a gateway. The service becomes
-    ready when a policy is loaded and one issuer has usable keys, and stays ready until ``drain``.
-    The others do not count.
+    ready when a policy is loaded, one issuer has usable keys and the directory was read, and stays
+    ready until ``drain``. The others do not count.
     Implements the transport's ``HealthSource``.
     """
 
@@ -71,7 +72,7 @@ class Health:
         An upstream that is probed from now on is as ready as before until its first probe ends.
         """
         self.issuers = _component_names(issuers)
-        optional = {"upstream": upstream, "looma": looma, "directory": directory}
+        optional = {"upstream": upstream, "looma": looma, DIRECTORY: directory}
         names = ["policy", *self.issuers, *(name for name, there in optional.items() if there)]
         new = dict.fromkeys(names, Component(State.WAITING, self._clock()))
         if self.ready and upstream:
@@ -116,8 +117,8 @@ class Health:
             return Component(State.WAITING, self._started, self._waits_for())
         degraded = [
             name
-            for name in ("policy", *self.issuers)
-            if self._components[name].state is not State.READY
+            for name in ("policy", DIRECTORY, *self.issuers)
+            if name in self._components and self._components[name].state is not State.READY
         ]
         if degraded:
             since = min(self._components[name].since for name in degraded)
@@ -153,14 +154,17 @@ class Health:
         return _Change(self._change)
 
     def _can_serve(self) -> bool:
-        return self._components["policy"].state.usable and any(
+        needed = [name for name in ("policy", DIRECTORY) if name in self._components]
+        return all(self._components[name].state.usable for name in needed) and any(
             self._components[name].state.usable for name in self.issuers
         )
 
     def _waits_for(self) -> str:
         if not self._components["policy"].state.usable:
             return "no policy is loaded yet"
-        return "no issuer has usable keys yet"
+        if not any(self._components[name].state.usable for name in self.issuers):
+            return "no issuer has usable keys yet"
+        return "the registry has not answered yet"
 
     def _notify(self) -> None:
         self._change.set()
