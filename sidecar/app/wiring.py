@@ -154,6 +154,7 @@ def reporter(looma: Looma, version: str) -> ReporterSettings:
         service.cluster,
         service.version,
         service.environment,
+        service.labels,
     )
     return ReporterSettings(named, version, looma.heartbeat, looma.metrics)
 

@@ -8,6 +8,7 @@ from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.documents.untyped import at, mapping
 
 PLACE: Place = ("looma", "service")
+LABELS = "labels"
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -19,16 +20,23 @@ def expand_service(document: object, environ: Mapping[str, str]) -> tuple[object
     """
     service = mapping(at(document, *map(str, PLACE)))
     problems: list[Problem] = []
-    filled: dict[str, object] = {}
-    for key, value in service.items():
-        filled[key] = value
-        if isinstance(value, str) and "$" in value:
-            try:
-                filled[key] = _expand(key, value, environ)
-            except LookupError as error:
-                problems.append(
-                    Problem((*PLACE, key), "environment", str(error.args[0]), _hint(value))
-                )
+
+    def fill(place: Place, values: Mapping[str, object]) -> dict[str, object]:
+        filled: dict[str, object] = {}
+        for key, value in values.items():
+            filled[key] = value
+            if key == LABELS and place == PLACE and isinstance(value, dict):
+                filled[key] = fill((*place, key), value)
+            elif isinstance(value, str) and "$" in value:
+                name = key if place == PLACE else f"{LABELS}.{key}"
+                try:
+                    filled[key] = _expand(name, value, environ)
+                except LookupError as error:
+                    cause = str(error.args[0])
+                    problems.append(Problem((*place, key), "environment", cause, _hint(value)))
+        return filled
+
+    filled = fill(PLACE, service)
     if not service:
         return document, problems
     whole: dict[str, Any] = dict(mapping(document))

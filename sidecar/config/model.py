@@ -26,6 +26,7 @@ from sidecar.config.gateway import GatewaySection
 from sidecar.config.headers import (
     changeable_header,
 )
+from sidecar.config.labels import LABELS
 from sidecar.config.removed import REMOVED
 from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import AUDIENCE_CLAIMS, OneName, ServiceWhen
@@ -257,6 +258,7 @@ class ServiceSection:
     cluster: Annotated[str, Text()] = ""
     version: Annotated[str, Text()] = ""
     environment: Annotated[str, Text()] = ""
+    labels: Annotated[Mapping[str, str], LABELS] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,7 @@ class ConsulRegistry:
             "version": service.version,
             "environment": service.environment,
             "sidecar_version": report.sidecar_version,
+            **{f"label_{name}": value for name, value in service.labels.items()},
         }
         return {
             "ID": service.id,

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 MAX_ID_CHARACTERS = 128  # Looma's table, Consul and etcd accept more
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 class Service(NamedTuple):
     """This node's entry in the registry; ``id`` comes from ``service_id``.
 
-    ``address`` and ``port`` are Envoy's listener, as other services reach it.
+    ``address`` and ``port`` are Envoy's listener, as other services reach it. A gateway chooses by
+    ``labels``.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Service(NamedTuple):
     cluster: str = ""
     version: str = ""
     environment: str = ""
+    labels: Mapping[str, str] = {}
 
 
 def service_id(template: str, *, name: str, host: str, port: int) -> str:

@@ -51,7 +51,7 @@ class Report(NamedTuple):
 def registration(report: Report) -> dict[str, Any]:
     """Return the body of a registration, with the names of Looma's table."""
     service = report.service
-    return {
+    body: dict[str, Any] = {
         "service_id": service.id,
         "instance_id": service.id,
         "service_name": service.name,
@@ -70,6 +70,9 @@ def registration(report: Report) -> dict[str, Any]:
             "sidecar_version": report.sidecar_version,
         },
     }
+    if service.labels:  # a registry that knows none of them need not accept the key
+        body["labels"] = dict(service.labels)
+    return body
 
 
 def heartbeat(report: Report) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.app import wiring
+from sidecar.config import ConfigError
 from sidecar.core.tokens.claims import Path as ClaimPath
 from sidecar.core.tokens.claims import Split
 from sidecar.core.tokens.credentials import TokenSource
@@ -224,6 +225,41 @@ def test_the_registered_service_is_filled_in_from_the_environment(files: Files) 
     assert looma.service.port == 10000
     assert looma.service.node == "node-七"
     assert looma.service.id == "{name}-{host}-{port}"
+
+
+LABELS = LOOMA.replace('version: "1.0"', "labels: {LABELS}")
+
+
+def test_labels_are_filled_in_too(files: Files) -> None:
+    files.environ = {**ENVIRON, "POD_IP": "a", "PORT": "1", "NODE": "b", "ZONE": "zone-a"}
+    labels = '{zone: "${ZONE}", capacity: "4", port: "${PORT}"}'
+    files.write(sidecar=ISSUERS + POLICY + LABELS.replace("{LABELS}", labels))
+    looma = files.load().settings.looma
+    assert looma is not None
+    assert looma.service.labels == {"zone": "zone-a", "capacity": "4", "port": "1"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ('{zone: "${NO_SUCH}"}', "`labels.zone` needs the environment variable NO_SUCH"),
+        ('{"a zone": x}', "must be the name of a label, not `a zone`"),
+        ('{zone: ""}', "must be 1 to 256 printable characters"),
+        (f"{{zone: {'x' * 257}}}", "must be 1 to 256 printable characters"),
+        ("{zone: [a]}", "must be text"),
+        ("[zone]", "must be a mapping"),
+        ("{" + ", ".join(f"l{n}: x" for n in range(33)) + "}", "has 33 keys; the maximum is 32"),
+    ],
+)
+def test_a_label_that_a_registry_could_refuse_is_an_error(
+    files: Files, labels: str, message: str
+) -> None:
+    files.environ = {**ENVIRON, "POD_IP": "a", "PORT": "1", "NODE": "b"}
+    files.write(sidecar=ISSUERS + POLICY + LABELS.replace("{LABELS}", labels))
+    with pytest.raises(ConfigError) as error:
+        files.load()
+    assert message in str(error.value.findings[0])
+    assert error.value.findings[0].line > 0
 
 
 def test_nothing_else_is_filled_in(files: Files) -> None:

@@ -62,6 +62,13 @@ async def test_a_service_is_registered_with_a_ttl_check(consul: Consul, caller: 
     }
 
 
+async def test_labels_are_among_the_services_metadata(consul: Consul, caller: HttpCaller) -> None:
+    labelled = SERVICE._replace(labels={"zone": "a"})
+    registry = ConsulRegistry(consul.url, SERVICE.id, TTL, caller)
+    assert await registry.register(REPORT._replace(service=labelled)) == Ok(ttl=TTL)
+    assert consul.services[SERVICE.id]["Meta"]["label_zone"] == "a"
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [

@@ -37,6 +37,7 @@ REPORTS = st.builds(
         port=st.integers(1, 65535),
         node=TEXT,
         cluster=TEXT,
+        labels=st.dictionaries(TEXT, TEXT, max_size=32),
         version=TEXT,
         environment=TEXT,
     ),
