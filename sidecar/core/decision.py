@@ -179,9 +179,9 @@ def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | No
         return True
     if recheck(allow.verified, snapshot, now, steady) is not None:
         return False
-    if allow.service is None and not allow.others:
+    if not allow.others:
         return True
-    return all(recheck(each, snapshot, now, steady) is None for each in allow.tokens())
+    return all(recheck(each, snapshot, now, steady) is None for each in allow.others)
 
 
 def settle(
@@ -238,12 +238,13 @@ def _decide_route(
         if trace:
             trace.check("callers", False, f"{Reason.WRONG_CALLER}: {request.peer or 'no identity'}")
         return Deny(Reason.WRONG_CALLER, route)
-    given = (snapshot, verified, now, steady, trace, tries)
     sources = snapshot.token_sources
     if snapshot.service_token_sources and route.principals != USERS:
         sources = _sources_of(request, route, snapshot)
     try:
-        entry = _authenticate(method, request, sources, *given)
+        entry = _authenticate(
+            method, request, sources, snapshot, verified, now, steady, trace, tries
+        )
     except TokenError as error:
         if route.optional and error.reason is Reason.TOKEN_MISSING:
             if trace:
@@ -261,9 +262,13 @@ def _decide_route(
     refusal = permits(entry.principal, route, segments)
     if refusal is not None:
         return Deny(refusal.reason, route, entry, refusal.needs, refusal.any_of)
+    # A NamedTuple's own constructor takes twice as long.
+    allow = tuple.__new__(Allow, (Reason.OK, route, entry, None, (), ()))
     if route.principals != BOTH:
-        return Allow(Reason.OK, route, entry)
-    return _decide_service(method, request, Allow(Reason.OK, route, entry), segments, *given)
+        return allow
+    return _decide_service(
+        method, request, allow, segments, snapshot, verified, now, steady, trace, tries
+    )
 
 
 def _decide_service(
@@ -300,7 +305,7 @@ def _decide_service(
     if refusal is not None:
         reason, needs, any_of = refusal
         return Deny(reason, route, user.verified, needs, any_of, service=service)
-    return user._replace(service=service)
+    return user._replace(service=service, others=(service,))
 
 
 def _refused(

@@ -15,7 +15,8 @@ class Allow(NamedTuple):
     """The request may pass; ``verified`` is None where no token was needed.
 
     ``service`` is the token of a service that came beside a user's, where the route requires both.
-    ``others`` are further tokens that readings of the path depend on. ``servers`` are the addresses
+    ``others`` are the tokens that the decision depends on beside ``verified``: that one, and those
+    of other readings of the path. ``servers`` are the addresses
     (``ip:port``) that may serve the request, the best first; empty where Envoy chooses.
     """
 
@@ -28,7 +29,7 @@ class Allow(NamedTuple):
 
     def tokens(self) -> tuple[Verified, ...]:
         """Return every token that the decision depends on."""
-        return tuple([each for each in (self.verified, self.service, *self.others) if each])
+        return self.others if self.verified is None else (self.verified, *self.others)
 
 
 class Deny(NamedTuple):

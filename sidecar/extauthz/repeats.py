@@ -30,7 +30,6 @@ _BEGINNING = (
     (0x12, True),  # http
     (0x0A, False),  # id, of Envoy's stream
 )
-_SOURCE = 0x0A  # inside attributes; the same tag inside the request is the time
 _SHORT = 0x7F  # the largest varint of one byte
 
 _HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
@@ -44,10 +43,11 @@ RepeatKey = tuple[bytes, bytes, tuple[int, ...], str]
 the peer's identity where a route depends on it."""
 
 
-def identify(message: bytes, *, with_peer: bool = False) -> tuple[RepeatKey, bytes] | None:
+def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     """Return the key of a request, and its id: the bytes after the last match of its entry's start.
 
-    None without an id, for a large request, and for a message that Envoy would not send.
+    The key has no peer: see ``of_peer``. None without an id, for a large request, and for a message
+    that Envoy would not send.
     """
     size = len(message)
     if size > MAX_BYTES:
@@ -58,7 +58,6 @@ def identify(message: bytes, *, with_peer: bool = False) -> tuple[RepeatKey, byt
         return None
     position = 0
     ends: list[int] = []
-    peer = ""
     for tag, entered in _BEGINNING:
         if message[position] == tag:
             length = message[position + 1]
@@ -72,14 +71,18 @@ def identify(message: bytes, *, with_peer: bool = False) -> tuple[RepeatKey, byt
             if entered:
                 ends.append(size - position - length)
             else:
-                if with_peer and tag == _SOURCE and len(ends) == 1:
-                    peer = principal_of(message[position : position + length])
                 position += length
             if position > start:
                 return None
         elif entered:
             return None
-    return (message[position:start], message[end:], tuple(ends), peer), message[start:end]
+    return (message[position:start], message[end:], tuple(ends), ""), message[start:end]
+
+
+def of_peer(key: RepeatKey, message: bytes) -> RepeatKey:
+    """Return the key with the identity of the message's peer. Raises MalformedCheckError."""
+    before, after, ends, _ = key
+    return before, after, ends, principal_of(read_outline(message).source)
 
 
 @dataclass(frozen=True, slots=True)

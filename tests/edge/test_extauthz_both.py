@@ -95,7 +95,7 @@ def test_a_remembered_request_is_denied_when_the_service_s_token_has_expired() -
     assert repeat.decision.service is not None
     expired = repeat.decision.service._replace(valid_until=time.time() - 1)
     checks._verified[expired.digest] = expired
-    old = repeat.decision._replace(service=expired)
+    old = repeat.decision._replace(service=expired, others=(expired,))
     checks._repeats._young[key] = type(repeat)(repeat.request, old, b"x", b"y")
     assert headers_of(ask_as(checks, sent))["x-service-id"] == "gateway"  # verified again
     assert isinstance(records[-1].decision, Allow)
