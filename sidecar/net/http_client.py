@@ -39,6 +39,8 @@ ADDRESS_SECONDS: Final = 1.0
 """For a connection to one of several addresses of a name: the next may answer (RFC 8305)."""
 
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "zervi-sidecar"}
+# RFC 9110, 8.8.3, without obs-text. A longer one is ignored: the server then answers 200, not 304.
+_ENTITY_TAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
 _HOST = re.compile(r"[!-~]+")
 # What stays as it is in a request's target: characters that a URL may have, and escapes.
 _TARGET: Final = "/?%:@!$&'()*+,;=~[]"
@@ -83,6 +85,11 @@ class Response:
         wanted = name.lower().encode()
         values = (value.decode("latin-1") for field, value in self._fields if field == wanted)
         return ", ".join(values)
+
+    def entity_tag(self) -> str | None:
+        """Return the entity tag; None where it cannot be sent back: the server then sends all."""
+        tag = self.header("etag")
+        return tag if _ENTITY_TAG.fullmatch(tag) else None
 
 
 class HttpClient:

@@ -14,9 +14,6 @@ from sidecar.zervi.local_file import read_regular_file
 
 MAX_TOKEN_BYTES = 8 * 1024  # of the request's own token; a projected one of Kubernetes has 1 KiB
 
-# An entity tag that can be sent back unchanged (RFC 9110, 8.8.3), without obs-text. A tag that is
-# longer than this limit is ignored: the server then answers 200 instead of 304.
-_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
 # Ten digits are three hundred years.
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"\d{1,10}", re.ASCII)
@@ -79,8 +76,7 @@ class Documents:
             encoding = response.header("content-encoding").strip().lower()
             if encoding not in ("", "identity"):
                 body = _decompressed(body, encoding, key)
-            etag = response.header("etag")
-            return Answer(body, etag if _ETAG.fullmatch(etag) else None, max_age)
+            return Answer(body, response.entity_tag(), max_age)
 
 
 class HttpFetcher:

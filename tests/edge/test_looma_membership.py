@@ -293,3 +293,29 @@ async def test_an_interval_holds_until_another_listing() -> None:
         registry.instead, registry.services = None, {"services": []}
         await members.poll()
         assert members.interval == INTERVAL
+
+
+async def test_an_entity_tag_that_cannot_be_sent_back_stops_no_poll() -> None:
+    async with served() as (registry, members):
+
+        async def tagged(request: web.Request) -> web.StreamResponse:
+            content = registry.services if "services" in request.path else registry.allocations
+            return web.json_response(content, headers={"ETag": '"é"'})
+
+        registry.instead = tagged
+        for _ in range(2):
+            assert await members.poll() is not None
+        assert "If-None-Match" not in registry.asked[-1].headers
+
+
+async def test_the_allocations_of_one_user_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listings, "MAX_OF_USER", 2)
+    async with served() as (registry, members):
+        several = [{"user_id": 7, "service_name": name} for name in "abc"]
+        registry.allocations = {"allocations": [*several, {"user_id": 8, "service_name": "c"}]}
+        listing = await members.poll()
+        assert listing is not None
+        assert listing.allocations == {
+            "7": (Allocation("a"), Allocation("b")),
+            "8": (Allocation("c"),),
+        }

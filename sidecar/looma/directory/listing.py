@@ -12,6 +12,8 @@ from sidecar.net.logs import once_a_minute
 MAX_INSTANCES: Final = 20_000
 MAX_ALLOCATIONS: Final = 200_000
 
+MAX_OF_USER: Final = 100  # allocations, one for each service; placing the user looks at all of them
+
 # Different sets of requirements: each has an order of its own of every target's instances.
 MAX_REQUIREMENTS: Final = 100
 
@@ -58,7 +60,7 @@ def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
     entries = content.get("allocations")
     if not isinstance(entries, list) or len(entries) > MAX_ALLOCATIONS:
         raise PollError(f"no list of at most {MAX_ALLOCATIONS} allocations")
-    found: dict[str, tuple[Allocation, ...]] = {}
+    found: dict[str, list[Allocation]] = {}
     wanted: set[object] = set()
     refusals = 0
     for entry in entries:
@@ -72,9 +74,14 @@ def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
             _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones")
             refusals += 1
             continue
+        own = found.setdefault(subject, [])
+        if len(own) >= MAX_OF_USER:
+            _refuse(f"a user's allocations beyond {MAX_OF_USER}")
+            refusals += 1
+            continue
         wanted.add(each.requirements)
-        found[subject] = (*found.get(subject, ()), each)
-    return found, refusals
+        own.append(each)
+    return {subject: tuple(own) for subject, own in found.items()}, refusals
 
 
 def _refuse(reason: str) -> None:

@@ -114,7 +114,7 @@ class Membership:
                 if response.status != 200:
                     raise PollError(f"HTTP status {response.status}")
                 body = await read_body(response, MAX_BODY_BYTES)
-                etag = response.header("etag")
+                etag = response.entity_tag() or ""
         except TimeoutError:
             raise PollError(f"no answer within {ANSWER_SECONDS:g} s") from None
         except (HttpError, TrustError) as error:
