@@ -77,15 +77,6 @@ def decide(
         if isinstance(other, Deny):
             return _named_in_query(other, method)
         decision = _stricter(decision, other)
-    if named and isinstance(decision, Allow) and decision.verified is not None:
-        # A cookie may count for only one of the methods, and the others need no token.
-        try:
-            for method in (request.method, *named):
-                find_token(request, snapshot.token_sources, method)
-        except TokenError as error:
-            if trace:
-                trace.refused(error)
-            decision = Deny(error.reason, decision.route, needs=error.needs, detail=error.detail)
     if snapshot.placements is not None and isinstance(decision, Allow):
         return placed(decision, snapshot.placements, trace)
     return decision

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from sidecar.core.methods import named_methods
 from sidecar.core.names import is_spelling, may_be_in
 from sidecar.core.query import QueryError, parameters
 from sidecar.core.reasons import Reason
@@ -96,10 +97,12 @@ def _missing(request: Request, sources: Sequence[TokenSource], *, in_cookie: boo
 def _is_of_own_page(request: Request, source: TokenSource, method: str) -> bool:
     """Say whether a cookie shows that its user meant the request, and not another site's page.
 
-    Of a safe method other sites may get an answer that they cannot read. Browsers set both headers
-    (Fetch metadata; Fetch standard, section 3.2), and no page can change them.
+    Of a safe method other sites may get an answer that they cannot read; an upstream may obey the
+    request's own method or one that its query names. Browsers set both headers (Fetch metadata;
+    Fetch standard, section 3.2), and no page can change them.
     """
-    if method in _SAFE and "upgrade" not in request.headers:
+    methods = {method, request.method, *named_methods(request.target)}
+    if methods <= _SAFE and "upgrade" not in request.headers:
         return True
     sites = request.headers.get("sec-fetch-site", ())
     if len(sites) == 1 and sites[0] in _OWN_SITES:
