@@ -25,6 +25,9 @@ RESERVED_HEADERS = frozenset(
     }
 )  # fmt: skip
 
+# Clients' cookies and protocols without their token are set again; Envoy sets the id itself.
+_SET_OTHERWISE = frozenset({"cookie", "sec-websocket-protocol", "x-request-id"})
+
 
 def header_name(text: str) -> str:
     """Return a header's name in lower case. Raises BadValueError."""
@@ -60,6 +63,9 @@ def changeable_header(text: str) -> str:
 def identity_header(text: str) -> str:
     """Return the name, in lower case, of a header for the upstream. Raises BadValueError."""
     name = changeable_header(text)
+    if name in _SET_OTHERWISE:
+        hint = "the upstream could not tell the client's part from an identity"
+        raise BadValueError(f"must not be {quoted(name)}", hint)
     if "_" in name:
         hint = f"many servers read `_` as `-`: write {name.replace('_', '-')}"
         raise BadValueError(f"contains an underscore, {quoted(name)}", hint)
