@@ -14,6 +14,7 @@ from bench.processes import CommandError, check_out
 from bench.report import show, write
 from bench.rounds import Plan
 from bench.signature import verification_micros
+from bench.world import World
 from demo.process import ProcessError
 from demo.zervi import start_zervi
 
@@ -72,7 +73,7 @@ async def measure(wanted: Sequence[str], plan: Plan, against: str | None = None)
             if against is not None:
                 before = Path(tempfile.mkdtemp(dir=directory))
                 await check_out(against, before)
-            world = sections.World(key, zervi.jwks_url, Path(directory), plan, before)
+            world = World(key, zervi.jwks_url, Path(directory), plan, before)
             if "start" in wanted:
                 results.footprints = await sections.start(world)
                 results.imports = await imports.measure(plan.rounds)

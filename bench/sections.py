@@ -2,8 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, repeat
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from bench import crowd, envoys, golang, load, reloads
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
-from bench.rounds import Contestant, Plan, Row, Spread, compare, progress
-from bench.sidecars import ALLOWED, FORBIDDEN, PERMISSION, Kind, Sidecar, expect, message, running
+from bench.rounds import Contestant, Row, Spread, compare, progress
+from bench.sidecars import ALLOWED, FORBIDDEN, Kind, Sidecar, expect, message, running
+from bench.world import World
 from demo.envoy import Envoy
 from demo.looma import start_looma
-from demo.minting import SigningKey, jwks, sign, user_claims
+from demo.minting import jwks
 
 GRPCIO, H2 = Kind("grpcio", "grpcio"), Kind("h2")
 BOTH = (GRPCIO, H2)
@@ -24,46 +25,9 @@ MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
 REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # used in turn, so none is still in the cache
-NEW_PATHS = 5_000  # used in turn, so none is still remembered
 FEW_IN_FLIGHT = 2
 CONNECTIONS = 16  # for comparisons through Envoy
 EXPECTED_RATE = {"grpcio": 2_000, "h2": 15_000}  # per second, to choose the length of a direct load
-
-
-@dataclass(frozen=True)
-class World:
-    """The inputs of every section: Zervi's key and address, a directory for files, the plan."""
-
-    key: SigningKey
-    jwks_url: str
-    directory: Path
-    plan: Plan
-    before: Path | None = None  # the source tree of an earlier commit to compare with
-
-    def token(self, number: int = 0) -> str:
-        """Return a token with the permission, a different one for each number."""
-        claims = {**user_claims("alice"), "permissions": [PERMISSION], "jti": str(number)}
-        return sign(claims, self.key)
-
-    def file(self, name: str, lines: Sequence[str]) -> Path:
-        """Write the lines that wrk sends."""
-        path = self.directory / name
-        path.write_text("\n".join(lines) + "\n")
-        return path
-
-    def paths(self) -> Path:
-        """Write requests for wrk with one token, each with a different path."""
-        token = self.token()
-        return self.file("paths", [f"{token} /{number}" for number in range(NEW_PATHS)])
-
-    @asynccontextmanager
-    async def sidecars(self, *kinds: Kind) -> AsyncIterator[list[Sidecar]]:
-        """Run sidecars concurrently."""
-        async with AsyncExitStack() as stack:
-            yield [
-                await stack.enter_async_context(running(kind, self.jwks_url, self.directory))
-                for kind in kinds
-            ]
 
 
 @dataclass(frozen=True)
