@@ -1,8 +1,8 @@
 """Decide on one request by one snapshot."""
 
 from collections.abc import MutableMapping
-from hashlib import sha256
 
+from sidecar.core.authentication import authenticate, refused, sources_of
 from sidecar.core.decisions import Allow, Decision, DecisionRecord, Deny, Needs, PeerInfo, outcome
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
@@ -15,12 +15,12 @@ from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.route import BOTH, USERS
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.credentials import TokenSource, carries, find_token, is_used
+from sidecar.core.tokens.credentials import find_token
 from sidecar.core.tokens.facts import glance
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, check_together, permits, permits_service
 from sidecar.core.tokens.selection import Tries, try_freely
-from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck, verify
+from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck
 from sidecar.core.trace import Trace
 
 __all__ = [
@@ -231,9 +231,9 @@ def _decide_route(
         return Deny(Reason.WRONG_CALLER, route)
     sources = snapshot.token_sources
     if snapshot.service_token_sources and route.principals != USERS:
-        sources = _sources_of(request, route, snapshot)
+        sources = sources_of(request, route, snapshot)
     try:
-        entry = _authenticate(
+        entry = authenticate(
             method, request, sources, snapshot, verified, now, steady, trace, tries
         )
     except TokenError as error:
@@ -241,7 +241,7 @@ def _decide_route(
             if trace:
                 trace.check("public", True, "this route needs no token, and the request has none")
             return Allow(Reason.PUBLIC, route)
-        return _refused(error, route, trace)
+        return refused(error, route, trace)
     if isinstance(entry, NeedsKey):
         if trace:
             trace.unknown_key(entry)
@@ -279,13 +279,13 @@ def _decide_service(
     if trace:
         trace.service()
     try:
-        service = _authenticate(
+        service = authenticate(
             method, request, sources, snapshot, verified, now, steady, trace, tries
         )
         if isinstance(service, Verified) and user.verified is not None:
             check_together(user.verified.identity, service.identity[:1])
     except TokenError as error:
-        return _refused(error, route, trace, user.verified)
+        return refused(error, route, trace, user.verified)
     if isinstance(service, NeedsKey):
         if trace:
             trace.unknown_key(service)
@@ -297,53 +297,3 @@ def _decide_service(
         reason, needs, any_of = refusal
         return Deny(reason, route, user.verified, needs, any_of, service=service)
     return user._replace(service=service, others=(service,))
-
-
-def _refused(
-    error: TokenError, route: Route, trace: Trace | None, user: Verified | None = None
-) -> Deny:
-    """Deny for a token that is missing or not accepted; ``user`` came with a service's."""
-    if trace:
-        trace.refused(error)
-    detail, needs = error.detail, error.needs
-    if user is not None:
-        detail = f"the service's token beside the user's: {detail}"
-        needs = (Kind.SERVICE,) if error.reason is Reason.TOKEN_MISSING else ()
-    return Deny(error.reason, route, user, needs, detail=detail, facts=error.facts)
-
-
-def _sources_of(request: Request, route: Route, snapshot: Snapshot) -> tuple[TokenSource, ...]:
-    """Return where the token for a route is that services may call, not only with a user's."""
-    if route.principals == BOTH:
-        return snapshot.token_sources
-    user = Kind.USER in route.principals and carries(request, snapshot.token_sources)
-    if user or not carries(request, snapshot.service_token_sources):
-        return snapshot.token_sources
-    return snapshot.service_token_sources
-
-
-def _authenticate(
-    method: str,
-    request: Request,
-    sources: tuple[TokenSource, ...],
-    snapshot: Snapshot,
-    verified: MutableMapping[bytes, Verified],
-    now: float,
-    steady: float | None,
-    trace: Trace | None,
-    tries: Tries,
-) -> Verified | NeedsKey:
-    token = find_token(request, sources, method)
-    if trace:
-        places = [str(source) for source in sources if is_used(request, source)]
-        trace.check("credential", True, f"found in {' and '.join(places)}")
-    digest = sha256(token).digest()
-    entry = verified.get(digest)
-    if entry is not None and recheck(entry, snapshot, now, steady) is None:
-        if trace:
-            trace.authenticated(entry, None)
-        return entry
-    found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace, tries=tries)
-    if isinstance(found, Verified):
-        verified[digest] = found
-    return found

@@ -1,7 +1,7 @@
 """Parts of the Check service: settings, a Check in progress, rules for tokens, joined answers."""
 
 from collections.abc import Awaitable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.envelope import Envelope
@@ -60,3 +60,13 @@ async def awaited(answer: bytes | Awaitable[bytes]) -> bytes:
 def size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
     """Return the size of a remembered answer."""
     return PLACE + len(answer)
+
+
+class KeySource(Protocol):
+    """Fetches a key set on demand."""
+
+    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
+        """Refresh an issuer's keys.
+
+        True: a valid set was fetched now or shortly before; False: none could be fetched.
+        """

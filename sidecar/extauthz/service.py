@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
 from uuid import uuid4
 
 from sidecar.core.decision import (
@@ -32,6 +31,7 @@ from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_o
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.in_progress import (
     CheckInProgress,
+    KeySource,
     ServiceSettings,
     awaited,
     joined,
@@ -54,16 +54,6 @@ ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer
 MAX_WAITING = 1000  # Checks that wait for a key; more are denied, so that memory stays bounded
 
 _log = logging.getLogger(__name__)
-
-
-class KeySource(Protocol):
-    """Fetches a key set on demand."""
-
-    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
-        """Refresh an issuer's keys.
-
-        True: a valid set was fetched now or shortly before; False: none could be fetched.
-        """
 
 
 class CheckService:
