@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from demo.looma import Looma, start_looma
 from sidecar.looma import report as bodies
 from sidecar.looma.answers import Answer
+from sidecar.looma.directory.members import Admission, networks
+from sidecar.looma.directory.membership import Membership
 from sidecar.looma.identity import Service, service_id
 from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeMetrics, NodeState, Report
+from sidecar.net.trust import TlsFiles
 from sidecar.upstream.state import UpstreamState
 from tests.edge.looma_contract import Contract
 from tests.edge.looma_rig import REPORT, SERVICE, Node, http_caller, http_registry, running
@@ -171,6 +174,23 @@ async def test_what_a_gateway_reads_keeps_the_contract() -> None:
                     target, headers={"If-None-Match": answer.headers["ETag"]}
                 ) as answer:
                     assert answer.status == 304
+    finally:
+        await looma.stop()
+
+
+async def test_a_nodes_labels_reach_the_gateway() -> None:
+    looma = await start_looma(0, poll=1.0)
+    labelled = SERVICE._replace(labels={"zone": "a", "capacity": "4"})
+    try:
+        async with http_caller() as http:
+            registry = http_registry(looma.url, Checked(http, looma.url))
+            await registry.register(REPORT._replace(service=labelled))
+            await registry.heartbeat(REPORT)
+        members = Membership(looma.url, Admission(networks(["10.0.0.0/8"])), TlsFiles())
+        listing = await members.poll()
+        assert listing is not None
+        (instance,) = listing.instances
+        assert (instance.zone, instance.capacity) == ("a", 4)
     finally:
         await looma.stop()
 
