@@ -1,6 +1,7 @@
 """The gateway through a real Envoy: each user reaches an own Basic Server."""
 
 import asyncio
+import contextlib
 import copy
 import json
 import sys
@@ -26,6 +27,7 @@ from sidecar.workbench.doctor import Wanted, examine
 from sidecar.workbench.gateway_files import gateway_files
 from sidecar.workbench.touched import touched
 from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 SECRET = b"0123456789abcdef0123456789abcdef-gateway"
 ROUTES = """\
@@ -218,3 +220,130 @@ async def test_a_killed_servers_users_are_served_by_another_without_a_failed_req
         status, port = await rig.ask(user)
         assert status == 200
         assert port == first[user] or first[user] == gone
+
+
+class Killable:
+    """A Basic Server that can die: every connection is reset, also of requests in flight."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self.port
+
+    def kill(self) -> None:
+        self._server.close()
+        for writer in self.open:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while not writer.transport.is_closing():
+                await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.002)  # its work: some requests are always in flight
+                body = str(self.port).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        self.open.discard(writer)
+        writer.close()
+
+
+@dataclass
+class Load:
+    """Users that send requests without a pause. ``sent`` is user, start, status and port."""
+
+    rig: Rig
+    sent: list[tuple[str, float, int, int]] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def running(self, users: list[str]) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._ask(user)) for user in users]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def until(self, holds: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        """Wait until the condition holds for the last server of each user."""
+        async with asyncio.timeout(30):
+            while True:
+                placed = {user: port for user, _, _, port in self.sent}
+                if holds(placed):
+                    return placed
+                await asyncio.sleep(0.02)
+
+    async def more(self, count: int) -> None:
+        """Wait for this many further answers."""
+        wanted = len(self.sent) + count
+        await self.until(lambda _: len(self.sent) >= wanted)
+
+    async def _ask(self, user: str) -> None:
+        claims = {"sub": user, "iss": "gw", "permissions": ["service:access"], "exp": 4e9}
+        headers = {"authorization": f"Bearer {sign(claims, SECRET)}"}
+        clock = asyncio.get_running_loop().time
+        url = f"{self.rig.envoy.url}/api/services/x"
+        while True:
+            began = clock()
+            async with self.rig.session.get(url, headers=headers) as answer:
+                text = await answer.text()
+            port = int(text) if answer.status == 200 else 0
+            self.sent.append((user, began, answer.status, port))
+
+
+@contextlib.asynccontextmanager
+async def started(rig: Rig) -> AsyncIterator[list[Killable]]:
+    """Start and register three servers."""
+    servers = [Killable() for _ in range(3)]
+    for number, server in enumerate(servers, 1):
+        rig.register(number, await server.start())
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+        await eventually(lambda: not any(server.open for server in servers), "connections end")
+
+
+async def test_under_load_one_that_leaves_loses_no_request(rig: Rig) -> None:
+    load = Load(rig)
+    async with started(rig) as servers, load.running(USERS[:12]):
+        ports, gone = {server.port for server in servers}, servers[0]
+        first = await load.until(lambda placed: set(placed.values()) == ports)
+        load.sent.clear()
+        async with rig.session.delete(
+            f"{rig.looma.url}/cluster/deregister/basic-server-1"
+        ) as answer:
+            assert answer.status == 200
+        await load.until(
+            lambda placed: len(placed) == 12 and set(placed.values()) == ports - {gone.port}
+        )
+        await load.more(50)  # a request that was in flight has ended
+        gone.kill()
+        await load.more(200)
+    assert [each for each in load.sent if each[2] != 200] == []
+    last = {user: port for user, _, _, port in load.sent}
+    assert {user for user in first if first[user] != last[user]} == {
+        user for user in first if first[user] == gone.port
+    }
+
+
+async def test_under_load_one_that_is_killed_fails_only_what_is_in_flight_on_it(rig: Rig) -> None:
+    load = Load(rig)
+    async with started(rig) as servers, load.running(USERS[:12]):
+        ports, gone = {server.port for server in servers}, servers[0]
+        first = await load.until(lambda placed: set(placed.values()) == ports)
+        await load.more(50)
+        load.sent.clear()
+        gone.kill()
+        await rig.ask(None, "/nowhere/x")  # after it, Envoy has seen the resets
+        killed = asyncio.get_running_loop().time()
+        await load.more(300)
+    failed = [each for each in load.sent if each[2] != 200]
+    assert all(began < killed and first[user] == gone.port for user, began, _, _ in failed)
+    assert len(failed) <= sum(port == gone.port for port in first.values())
+    assert {port for _, began, _, port in load.sent if began > killed} == ports - {gone.port}
