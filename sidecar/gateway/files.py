@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from sidecar.core.placement.directory import Directory
-from sidecar.core.placement.place import matches
+from sidecar.core.placement.place import RESERVED, matches
 from sidecar.gateway.resources import (
     TYPE,
     Resource,
@@ -47,9 +47,9 @@ def contents(
     """Return the content of each file by its name: endpoints, then clusters, then routes.
 
     In this order Envoy finds a cluster's endpoints when it reads the cluster, and a route's cluster
-    when it reads the route.
+    when it reads the route. A target with a reserved name gets none, so its requests go nowhere.
     """
-    names = sorted(set(targets))
+    names = sorted(set(targets) - RESERVED)
     found: dict[str, bytes] = {}
     clusters: list[Resource] = []
     for target in names:

@@ -4,6 +4,7 @@ from itertools import chain
 
 from sidecar.app import gateway_wiring
 from sidecar.config import Config
+from sidecar.core.placement.place import RESERVED
 from sidecar.workbench.doctor.context import GatewayFiles
 
 
@@ -14,6 +15,6 @@ def gateway_files(config: Config) -> GatewayFiles | None:
         return None
     return GatewayFiles(
         gateway_wiring.files(config, section),
-        frozenset(route.target for route in config.policy.routes if route.target),
+        frozenset(route.target for route in config.policy.routes if route.target) - RESERVED,
         tuple(chain(section.allow_networks, *section.target_networks.values())),
     )

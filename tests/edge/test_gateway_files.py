@@ -12,6 +12,7 @@ import yaml
 from demo.envoy import connection_manager, program
 from demo.stack import BOOTSTRAPS
 from sidecar.core.placement.directory import Directory, Health, Instance
+from sidecar.core.placement.place import RESERVED
 from sidecar.gateway.files import CLUSTERS, ROUTES, FileSettings, contents, endpoints_file
 from sidecar.gateway.resources import TargetTls, cors_policy
 from sidecar.gateway.writer import FileWriter
@@ -39,6 +40,20 @@ def endpoints(*instances: Instance) -> dict[str, str]:
         each["endpoint"]["address"]["socket_address"]["address"]: each["health_status"]
         for each in assignment["endpoints"][0]["lb_endpoints"]
     }
+
+
+def test_no_route_leads_to_a_cluster_of_the_bootstrap() -> None:
+    """A target named like one would lead clients to Envoy's admin interface, or to the sidecar."""
+    loaded = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    own = {each["name"] for each in loaded["static_resources"]["clusters"]}
+    assert own == RESERVED
+    settings = FileSettings("/run", services={"admin": ("http://a:1",)})
+    found = contents([*own, TARGET], Directory(), settings)
+    assert [each["name"] for each in resources(found, CLUSTERS)] == [TARGET]
+    (table,) = resources(found, ROUTES)
+    routes = table["virtual_hosts"][0]["routes"]
+    assert {each["route"]["cluster"] for each in routes} == {TARGET, "nowhere"}
+    assert [each for each in routes if each["route"]["cluster"] == "nowhere"] == routes[-1:]
 
 
 def test_envoy_gets_the_registrys_health() -> None:

@@ -51,6 +51,7 @@ gateway:
         ("[{path: /a, target: zervi-auth}]", []),
         ("[{path: /a, target: zervi-auth}, {path: /b}]", ["no-target"]),
         ("[{path: /a, target: zervi-auth-2}]", ["unused-service"]),
+        ("[{path: /a, target: admin}]", ["reserved-target", "unused-service"]),
         ("[{path: /a, target: 'zervi-*'}]", ["target-beside-service", "unused-service"]),
         ("[{path: /a, target: 'zervi-auth-*'}]", ["unused-service"]),
         ("[{path: /a, target: '*'}, {path: /b, target: zervi-auth}]", ["target-beside-service"]),

@@ -10,6 +10,10 @@ from sidecar.core.placement.ring import Ring
 # The instance and two alternates: Envoy tries the next one where a connection fails.
 MAX_PICKS: Final = 3
 
+# Clusters of the gateway's envoy.yaml: a route to one would lead clients to the sidecar itself or
+# to Envoy's admin interface. No target may have their names.
+RESERVED: Final = frozenset({"authz", "admin", "nowhere"})
+
 # Subjects whose picks are remembered, and the longest of them: some 4 MiB at most.
 _MAX_REMEMBERED: Final = 8192
 _MAX_SUBJECT: Final = 128
