@@ -15,6 +15,7 @@ from sidecar.core.tokens.allowed_apis import MAX_ALLOWED_APIS
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import MAX_IDENTITY_BYTES
+from sidecar.core.tokens.service_rules import ServiceRule
 from tests.support.policies import HS256, NOW, SECRET, claims, policy, request, snapshot
 
 SERVICE_SECRET = b"another secret, made up for these tests"
@@ -177,6 +178,20 @@ def test_a_list_that_cannot_be_read_is_not_taken_for_no_limit(wrong: object) -> 
 
 def test_a_user_s_claim_of_that_name_means_nothing() -> None:
     assert isinstance(decided(b"/user/a", user(allowed_apis=[]), None), Allow)
+
+
+def test_a_service_by_a_rule_is_limited_as_one_with_an_id() -> None:
+    rule = ServiceRule("grant", equals="client-credentials")
+    issuer = HS256._replace(service_when=(rule,))
+    known = snapshot(ROUTES, (issuer,))._replace(service_token_sources=(HEADER,))
+    for apis, allowed in ((["/service/*"], True), (["/other"], False)):
+        token = user(grant="client-credentials", allowed_apis=apis)
+        assert isinstance(decided(b"/service/a", None, token, known), Allow) is allowed
+
+
+def test_a_method_in_the_query_asks_a_service_for_no_user_s_token() -> None:
+    for path in (b"/service/a?_method=POST", b"/either/a?_method=PUT"):
+        assert isinstance(decided(path, None, service()), Allow)
 
 
 def test_every_reading_of_a_path_counts_for_both() -> None:

@@ -125,11 +125,9 @@ def principal_from_claims(
     fit into the identity headers.
     """
     names = issuer.claims
-    apis = None
     if claims.get("service_id") is not None:
         kind = Kind.SERVICE
         subject = _subject(claims["service_id"])
-        apis = allowed_apis(claims.get("allowed_apis"))
         username = email = None
     elif issuer.service_when and any(rule.holds(claims) for rule in issuer.service_when):
         kind = Kind.SERVICE
@@ -140,6 +138,7 @@ def principal_from_claims(
         subject = _subject(first(claims, names.subject))
         username = as_text(first(claims, names.username))
         email = as_text(first(claims, names.email))
+    apis = allowed_apis(claims.get("allowed_apis")) if kind is Kind.SERVICE else None
     if issuer.subject_pattern is not None and not _matches(issuer.subject_pattern, subject):
         raise TokenError(Reason.TOKEN_CLAIMS, "the subject does not match subject_pattern")
     listed = [texts(claims, claim, text_counts=True) for claim in names.roles]
