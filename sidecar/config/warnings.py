@@ -47,8 +47,10 @@ def problems(document: object) -> Iterator[Problem]:
     )
     if token:
         yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
-    # Where `looma.probe` is, an error says that it is now `upstream.probe`.
-    if looma and at(document, "upstream", "probe") is None and "probe" not in looma:
+    # Where `looma.probe` is, an error says that it is now `upstream.probe`. A gateway has no one
+    # upstream that it could probe.
+    unprobed = at(document, "upstream", "probe") is None and "probe" not in looma
+    if looma and unprobed and at(document, "gateway") is None:
         yield warning(
             ("looma",),
             "unprobed-upstream",

@@ -1,5 +1,6 @@
 """Warnings about settings that are valid but unsafe."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,15 @@ upstream: {probe: {url: "http://127.0.0.1/"}}
         "sidecar.yaml:5:3: warning: the service token is sent over plain HTTP: "
         "a man in the middle can steal it (use https)"
     )
+
+
+def test_the_gateway_of_its_page_has_no_warning(files: Files) -> None:
+    """A gateway has no upstream of its own that it could probe."""
+    page = (Path(__file__).parents[2] / "docs/gateway.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n# sidecar.yaml.*\n(looma:[^`]+)```", page)
+    files.environ = {**ENVIRON, "POD_IP": "10.0.0.1"}
+    files.write(sidecar=ISSUERS + POLICY + example, routes=ROUTES.replace("}]", ", target: a}]"))
+    assert files.lines() == []
 
 
 def test_a_token_in_the_query_has_a_warning(files: Files) -> None:
