@@ -47,7 +47,7 @@ def problems(document: object) -> Iterator[Problem]:
     )
     if token:
         yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
-    # Where `looma.probe` is, an error says that it is now `upstream.probe`. A gateway has no one
+    # Where `looma.probe` is, an error says that it is now `upstream.probe`. A gateway has no single
     # upstream that it could probe.
     unprobed = at(document, "upstream", "probe") is None and "probe" not in looma
     if looma and unprobed and at(document, "gateway") is None:

@@ -75,7 +75,7 @@ def decide(
             trace.check("method", None, f"also judged as {method!r}, which the query names")
         other = _decide_as(method, request, path, snapshot, verified, now, steady, trace, tries)
         if isinstance(other, Deny):
-            return _named_in_query(other, method)
+            return other.named_in_query(method)
         decision = _stricter(decision, other)
     if snapshot.placements is not None and isinstance(decision, Allow):
         return placed(decision, snapshot.placements, trace)
@@ -122,7 +122,7 @@ def _decide_as(
                 method, request, route, segments, snapshot, verified, now, steady, trace, tries
             )
             if isinstance(decision, Deny):
-                return _of_neighbour(decision)
+                return decision.of_neighbour()
             strictest = _stricter(strictest, decision)
     except PathError as error:
         return _malformed(error.problem, trace)
@@ -146,19 +146,6 @@ def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
     known = {each.digest for each in one.tokens()}
     others = [each for each in other.tokens() if each.digest not in known]
     return one._replace(others=(*one.others, *others)) if others else one
-
-
-def _of_neighbour(denial: Deny) -> Deny:
-    """Explain to the operator that another route than that of the canonical path denies."""
-    path = denial.route.path if denial.route is not None else "no route"
-    detail = f"some upstreams route this path to {path}. {denial.detail}".rstrip()
-    return denial._replace(detail=detail)
-
-
-def _named_in_query(denial: Deny, method: str) -> Deny:
-    """Explain to the operator that not the request's own method is denied."""
-    shown = method if is_method(method) else "an invalid method"
-    return denial._replace(detail=f"_method in the query names {shown}. {denial.detail}".rstrip())
 
 
 def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | None = None) -> bool:
@@ -225,10 +212,15 @@ def _decide_route(
         if trace:
             trace.check("public", True, "this route needs no token")
         return Allow(Reason.PUBLIC, route)
-    if route.callers and request.peer not in route.callers:
+    if route.callers:
+        peer = request.peer
+        if peer not in route.callers:
+            detail = f"{peer} is not in callers" if peer else "the request has no mesh identity"
+            if trace:
+                trace.check("callers", False, f"{Reason.WRONG_CALLER}: {detail}")
+            return Deny(Reason.WRONG_CALLER, route, detail=detail)
         if trace:
-            trace.check("callers", False, f"{Reason.WRONG_CALLER}: {request.peer or 'no identity'}")
-        return Deny(Reason.WRONG_CALLER, route)
+            trace.check("callers", True, peer)
     sources = snapshot.token_sources
     if snapshot.service_token_sources and route.principals != USERS:
         sources = sources_of(request, route, snapshot)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from sidecar.core.methods import is_method
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.route import Route
@@ -49,6 +50,18 @@ class Deny(NamedTuple):
     detail: str = ""
     facts: TokenFacts | None = None
     service: Verified | None = None
+
+    def of_neighbour(self) -> "Deny":
+        """Explain to the operator that another route than that of the canonical path denies."""
+        path = self.route.path if self.route is not None else "no route"
+        return self._replace(
+            detail=f"some upstreams route this path to {path}. {self.detail}".rstrip()
+        )
+
+    def named_in_query(self, method: str) -> "Deny":
+        """Explain to the operator that not the request's own method is denied."""
+        shown = method if is_method(method) else "an invalid method"
+        return self._replace(detail=f"_method in the query names {shown}. {self.detail}".rstrip())
 
 
 class Needs(NamedTuple):

@@ -122,9 +122,8 @@ def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -
         held = ", ".join(value) if isinstance(value, tuple) else str(value)
         if isinstance(value, bool):
             held = held.lower()
-        said.append(
-            f"{each.name} {' or '.join(wanted)}, it is {'not set' if value is None else held}"
-        )
+        given = f"the token has {held}" if value is not None else "the token does not have it"
+        said.append(f"{each.name} must be {' or '.join(wanted)}, {given}")
     return one_line("; ".join(said))
 
 

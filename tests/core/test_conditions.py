@@ -115,6 +115,8 @@ def test_only_the_callers_of_the_route_pass(peer: str, wanted: Reason) -> None:
     decision = decide(asked, snapshot([CALLED]), {}, NOW)
     assert isinstance(decision, Allow | Deny)
     assert decision.reason is wanted
+    if isinstance(decision, Deny):
+        assert (peer or "no mesh identity") in decision.detail  # an operator sees who called
 
 
 OPTIONAL = Route(0, "r", "/feed", optional=True)

@@ -48,6 +48,25 @@ def test_a_missing_permission_is_named(explain: Explain) -> None:
     assert steps[-1] == ("permissions", False, lacking)
 
 
+def test_both_sides_of_a_condition_and_of_callers_are_shown(
+    explain: Explain, tmp_path: Path
+) -> None:
+    files = Files(tmp_path)
+    files.write(
+        routes="api_gateway: {routes: [{path: '/t/{tenant}', callers: ['spiffe://x/a'], "
+        "claims: {tenant: '{tenant}', verified: true}}]}"
+    )
+    asked = ("--path", "/t/y", "--claims", '{"user_id": 7, "tenant": "x"}')
+    called = explain.steps(*asked, "--peer", "spiffe://x/a", config=str(files.config))
+    assert ("callers", True, "spiffe://x/a") in called
+    refused = "tenant must be y, the token has x; verified must be true, the token does not have it"
+    assert called[-1] == ("claims", False, f"claim_denied: {refused}")
+    for peer, said in (("spiffe://x/b", "spiffe://x/b is not in callers"), ("", "no mesh")):
+        step = explain.steps(*asked, "--peer", peer, config=str(files.config))[-1]
+        assert step[:2] == ("callers", False)
+        assert said in step[2]
+
+
 CLAIMS = """
 zervi:
   issuers:
