@@ -61,8 +61,9 @@ def decide(
     try:
         path = canonicalise(request.target, raw_headers=request.raw_headers, allow=policy.accepted)
         named: tuple[str, ...] = ()
-        if b"?" in request.target or b"%" in request.target:
-            named += named_methods(request.target)  # raises unless it is a tuple
+        target = request.target
+        if b"%" in target or (b"?" in target and b"method" in target.lower()):  # it is rare
+            named += named_methods(target)  # raises unless it is a tuple
     except (PathError, QueryError) as error:
         return _malformed(error.problem, trace)
     decision = _decide_as(
@@ -198,7 +199,7 @@ def _decide_route(
     trace: Trace | None,
     tries: Tries,
 ) -> Allow | Deny | Needs:
-    if method == request.method == "OPTIONS" and not (isinstance(route, Route) and route.public):
+    if "OPTIONS" == method == request.method and not (isinstance(route, Route) and route.public):
         preflight = decide_preflight(request, segments, snapshot, trace)
         if preflight is not None:
             return preflight
