@@ -112,7 +112,7 @@ async def test_rules_for_tokens_and_answers_follow_the_file(tmp_path: Path) -> N
         assert await sidecar.reason(bearer=editor) == "permission_denied"
         await reload(sidecar, zervi=zervi(token_sources=[{"cookie": "session"}]))
         assert await sidecar.reason(bearer=editor) == "token_missing"
-        assert sidecar.said("sidecar.yaml reloaded: zervi.token_sources")
+        await sidecar.says("sidecar.yaml reloaded: zervi.token_sources")
 
 
 async def test_listen_takes_a_restart_and_the_log_names_its_keys(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sidecar.zervi.interface import JwksUrl
 from tests.edge.certificates import Authority
 from tests.edge.key_server import document, serving
 from tests.edge.test_zervi_tls import server_tls
-from tests.edge.zervi_rig import HASTE, key_set, running, source
+from tests.edge.zervi_rig import HASTE, SETTINGS, key_set, running, source
 
 
 class Tunnels:
@@ -107,7 +107,8 @@ async def test_a_proxy_that_fails_is_named(answer: bytes, cause: str) -> None:
     async with serving(document(key_set("a"))) as server, proxy() as way:
         way.answer, way.target = answer, server.port
         proxies = Proxies(f"http://user:secret@127.0.0.1:{way.port}")
-        async with running(through("https://id.invalid/keys", proxies), settings=HASTE) as rig:
+        settings = HASTE if "no complete answer" in cause else SETTINGS
+        async with running(through("https://id.invalid/keys", proxies), settings=settings) as rig:
             await rig.fetched("failure")
             assert cause in rig.last[1]
             assert "secret" not in rig.last[1]
