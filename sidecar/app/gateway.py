@@ -89,7 +89,13 @@ class Gateway:
         while True:
             await self._wait()
             self._changed.clear()
-            await self._update()
+            try:
+                await self._update()
+            except Exception as error:  # noqa: BLE001 -- the gateway must go on
+                text = "Envoy's files and the placements are not updated: internal error %s"
+                _log.error(text, type(error).__name__, extra=once_a_minute("gateway-update"))
+                self._changed.set()  # again in a second
+                await asyncio.sleep(SETTLE_SECONDS)
 
     def policy_changed(self) -> None:
         """Take over the targets of another policy."""

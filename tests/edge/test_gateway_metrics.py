@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.app import gateway
 from sidecar.app.gateway import Gateway
 from sidecar.config import Config, load
 from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny
@@ -241,5 +242,26 @@ async def test_files_that_cannot_be_written_show_until_they_are(
         while started.shown()[0] is not State.READY:
             await started.health.changed()
         assert started.gateway.values().files["written",] == 3
+    finally:
+        await started.gateway.close()
+
+
+async def test_an_error_inside_an_update_does_not_end_the_updates(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, bytes]:
+        raise ValueError("made up")
+
+    monkeypatch.setattr(gateway, "SETTLE_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway, "contents", broken)
+        started = Started(config)
+        await started.placements.get()
+        await started.placements.get()  # it tries again
+    try:
+        started.take(LISTED)
+        while (await started.placements.get()).place("basic-*", "7") != ("10.0.0.1:80",):
+            pass
+        assert "basic-*" in (tmp_path / "envoy" / "routes.json").read_text()
     finally:
         await started.gateway.close()
