@@ -56,6 +56,9 @@ class Light(Sidecar):
         more = {
             "MODULES_FILE": str(self._names),
             "PYTHONPATH": str(script.parents[2]),
+            # Measuring coverage imports modules of its own.
+            "COVERAGE_PROCESS_START": "",
+            "COVERAGE_PROCESS_CONFIG": "",
             **(environment or {}),
         }
         self.process = await Process.start("sidecar", command, self.directory, more)
