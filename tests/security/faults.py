@@ -5,6 +5,7 @@ import pkgutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from importlib import import_module
 from types import CodeType, FrameType, FunctionType, ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -25,6 +26,15 @@ async def _misbehave_later(*_: object, **__: object) -> object:
 
     done = current[-1]()
     return await done if isinstance(done, Awaitable) else done
+
+
+def function_named(name: str) -> FunctionType:
+    """Return ``module:qualified.name`` of the sidecar. Raises where there is no such function."""
+    module, _, qualified = name.partition(":")
+    found: object = reduce(getattr, qualified.split("."), import_module(f"sidecar.{module}"))
+    if not isinstance(found, FunctionType):
+        raise TypeError(f"{name} is not a function")
+    return found
 
 
 @contextmanager

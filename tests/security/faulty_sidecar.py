@@ -6,16 +6,13 @@
 import re
 import sys
 from collections.abc import Awaitable
-from functools import reduce
-from importlib import import_module
 from pathlib import Path
-from types import FunctionType
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sidecar.cli import main
 from sidecar.extauthz.service import CheckService
-from tests.security.faults import misbehaving
+from tests.security.faults import function_named, misbehaving
 
 ASKED = re.compile(rb"x-fault.{1,6}?([a-z_.0-9]+):([A-Za-z_.]+):([a-z]+)", re.DOTALL)
 RESULTS = {"none": None, "true": True, "empty": b"", "list": [], "object": object()}
@@ -39,9 +36,7 @@ def faulty_check(
     if found is None:
         return check(self, message, deadline)
     module, name, what = (part.decode() for part in found.groups())
-    owner: object = import_module(f"sidecar.{module}")
-    function = reduce(getattr, name.split("."), owner)
-    assert isinstance(function, FunctionType)
+    function = function_named(f"{module}:{name}")
     if function is faulty_check:
         return act(what)  # type: ignore[return-value]  # -- the very fault
     with misbehaving(function, lambda: act(what)):

@@ -13,24 +13,26 @@ from demo.stack import Stack
 from sidecar.config.removed import REMOVED
 from sidecar.core.tokens.principal import IdentityHeaders
 from tests.security.conftest import envoy_errors
+from tests.security.faults import function_named
 from tests.support import http1, http2
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LISTED = "/api/services/list"
+FUNCTIONS = (
+    "core.decision:decide",
+    "core.authentication:authenticate",
+    "core.tokens.verify:verify",
+    "core.tokens.principal:identity_values",
+    "extauthz.envelope:open_envelope",
+    "extauthz.respond:Responder.build",
+    "extauthz.respond:Responder.addendum",
+    "extauthz.service:CheckService._answer",
+    "extauthz.service:CheckService.check",
+)
 FAULTS = [
     f"{function}:{what}"
-    for function in (
-        "core.decision:decide",
-        "core.decision:_authenticate",
-        "core.tokens:verify",
-        "core.principal:identity_values",
-        "extauthz.envelope:open_envelope",
-        "extauthz.respond:Responder.build",
-        "extauthz.respond:Responder.addendum",
-        "extauthz.service:CheckService._answer",
-        "extauthz.service:CheckService.check",
-    )
+    for function in FUNCTIONS
     for what in ("raise", "none", "true", "empty", "list", "object")
 ]
 SET = IdentityHeaders().never_from_clients()
@@ -49,6 +51,8 @@ def signed(stack: Stack, **claims: Any) -> tuple[str, str]:
 
 async def test_a_fault_in_any_function_is_a_denial(open_stack: Stack) -> None:
     """With a good token and without one; Envoy counts no error and lets nothing through."""
+    for function in FUNCTIONS:
+        assert function_named(function)  # a name that is missing would be a denial, too
     before = len(open_stack.basic_server.received)
     for fault in FAULTS:
         # A new token each time: what a function did for an earlier one is remembered.
