@@ -3,7 +3,7 @@
 Rules read untyped values, not the model, so that they apply even if another key is invalid.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from sidecar.config import header_rules, token_rules
 from sidecar.config.addresses import base_url
@@ -136,7 +136,7 @@ def _fetching(issuer: Mapping[str, object], source: str, place: Place) -> Iterat
         yield Problem((*place, "jwks_token_file"), "no-effect", message)
 
 
-def _issuers_together(issuers: list[Mapping[str, object]]) -> Iterator[Problem]:
+def _issuers_together(issuers: Sequence[Mapping[str, object]]) -> Iterator[Problem]:
     first: dict[tuple[str, bool], int] = {}
     without_name: int | None = None
     for index, issuer in enumerate(issuers):

@@ -5,10 +5,11 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.documents.document import Document, Fault, Mark
 from sidecar.documents.findings import Place, quoted
+from sidecar.documents.untyped import sequence
 
 MAX_VALUES = 8_000_000  # twice those of a dense file of 64 MiB; empty lists could be four times it
 MAX_NOTES = 20  # duplicate keys that are named
@@ -75,12 +76,13 @@ class JsonDocument(Document):
 
     def mark(self, place: Place) -> Mark:
         """Return the position of a place, or of the nearest enclosing one that has a position."""
-        at, value = 0, self.value
+        at = 0
+        value: Any = self.value
         for part in place:
             child = self._children(value).get(part)
             at = at if child is None else child.key
             try:
-                value = value[part]  # type: ignore[index]
+                value = value[part]
             except (KeyError, IndexError, TypeError):
                 break
             if child is not None and id(value) not in self._starts:
@@ -120,7 +122,7 @@ class JsonDocument(Document):
                 self.notes.append(Fault(self.mark((*place, name)), "foreign", message))
             if not self._duplicates:
                 return
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[arg-type]
+            pairs = value.items() if isinstance(value, dict) else enumerate(sequence(value))
             left += (((*place, key), item) for key, item in pairs if isinstance(item, dict | list))
 
 

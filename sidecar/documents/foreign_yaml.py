@@ -75,11 +75,12 @@ class YamlDocument(Document):
 
     def mark(self, place: Place) -> Mark:
         """Return the position of a place, or of the nearest enclosing one that has a position."""
-        at, value = _COLUMNS + 1, self.value
+        at = _COLUMNS + 1
+        value: Any = self.value
         for part in place:
             at = self.positions.get(id(value), {}).get(part, at)
             try:
-                value = value[part]  # type: ignore[index]
+                value = value[part]
             except (KeyError, IndexError, TypeError):
                 break
         return Mark(*divmod(at, _COLUMNS))

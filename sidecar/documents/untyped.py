@@ -3,13 +3,13 @@
 For rules that apply even if other keys are invalid; the schema reports wrong types.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sidecar.documents.findings import BadValueError
 from sidecar.documents.values import seconds
 
 
-def mapping(value: object) -> Mapping[str, object]:
+def mapping(value: object) -> dict[str, object]:
     """Return a mapping, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 

@@ -17,11 +17,12 @@ import pytest_asyncio
 import yaml
 
 from demo.basic_server import BasicServer
-from demo.envoy import Bootstrap, Envoy, connection_manager
+from demo.envoy import Envoy
+from demo.gateway import bootstrap
 from demo.looma import Looma, LoomaNode, start_looma
 from demo.minting import sign
 from demo.process import Process
-from demo.stack import BOOTSTRAPS, until_ready
+from demo.stack import until_ready
 from sidecar.config import load
 from sidecar.workbench.doctor import Wanted, examine
 from sidecar.workbench.gateway_files import gateway_files
@@ -119,24 +120,6 @@ def config(directory: Path, authz: int, ops: int, looma: str) -> dict[str, Any]:
     }
 
 
-def bootstrap(directory: Path, authz: int) -> Bootstrap:
-    loaded: Bootstrap = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
-    for listener in loaded["static_resources"]["listeners"]:
-        listener["address"] = {
-            "socket_address": {"address": "127.0.0.1", "port_value": free_port()}
-        }
-    for cluster in loaded["static_resources"]["clusters"]:
-        if cluster["name"] == "authz":
-            endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-            endpoint["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": authz}}
-    files = directory / "envoy"
-    source = loaded["dynamic_resources"]["cds_config"]["path_config_source"]
-    source["path"] = str(files / "clusters.json")
-    rds = connection_manager(loaded)["rds"]
-    rds["config_source"]["path_config_source"]["path"] = str(files / "routes.json")
-    return loaded
-
-
 @pytest_asyncio.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     looma = await start_looma(0, poll=1.0)
@@ -149,7 +132,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     url = f"http://127.0.0.1:{ops}"
     try:
         await until_ready(sidecar, url)
-        envoy = await Envoy.start(bootstrap(tmp_path, authz), tmp_path)
+        envoy = await Envoy.start(bootstrap(tmp_path / "envoy", authz), tmp_path)
         try:
             async with aiohttp.ClientSession() as session:
                 rig = Rig(tmp_path, looma, sidecar, envoy, url, session)

@@ -4,7 +4,7 @@ Envoy accepts each field under two names, ``route_config`` and ``routeConfig``; 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidecar.documents.findings import Place
@@ -34,7 +34,7 @@ class Part(NamedTuple):
     """A mapping of the document, and where it is."""
 
     place: Place
-    value: Mapping[str, object]
+    value: dict[str, object]
 
     def key(self, name: str) -> str:
         """Return the spelling with which a field is present, or ``name``."""

@@ -85,7 +85,7 @@ def _field(part: Part, name: str, written: Resource) -> Iterator[Problem]:
     if _difference((), part.value[key], written) is not None:
         message = f"{quoted(name)} is not exactly what the gateway needs"
         yield error((*part.place, key), CODE, message, f"{name}: {json.dumps(written)}")
-    del part.value[key]  # type: ignore[attr-defined]
+    del part.value[key]
 
 
 def _cleared(manager: Part) -> Iterator[Problem]:
@@ -95,7 +95,7 @@ def _cleared(manager: Part) -> Iterator[Problem]:
         if type_name(config) != EXT_AUTHZ:
             continue
         if config.get("clear_route_cache") is True:
-            del config.value[config.key("clear_route_cache")]  # type: ignore[attr-defined]
+            del config.value[config.key("clear_route_cache")]
         else:
             message = "`clear_route_cache` is not `true`: no request gets the route of its target"
             place = (*config.place, config.key("clear_route_cache"))

@@ -5,7 +5,7 @@ under names; the lists of ``istioctl proxy-config``; the file of an xDS path (Di
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.documents.findings import Place
 from sidecar.documents.untyped import mapping, sequence
@@ -106,7 +106,7 @@ def unwrap(document: object, pin: Pin) -> None:
 
     ``pin`` is called with the place of each message before it moves.
     """
-    left: list[tuple[Place, object]] = [((), document)]
+    left: list[tuple[Place, Any]] = [((), document)]
     seen: set[int] = set()
     while left:
         place, value = left.pop()
@@ -122,8 +122,8 @@ def unwrap(document: object, pin: Pin) -> None:
                 message = mapping(inner.get("value"))
                 kind = inner.get("type_url", inner.get("typeUrl"))
                 inner = dict(message) if "value" not in inner else message
-                inner["@type"] = kind  # type: ignore[index]
-                value[key] = inner  # type: ignore[index]
+                inner["@type"] = kind
+                value[key] = inner
             if isinstance(inner, dict | list):
                 left.append(((*place, key), inner))
 

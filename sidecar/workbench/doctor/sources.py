@@ -103,8 +103,8 @@ def _discovered(listeners: tuple[Part, ...], found: Resources, pin: Pin) -> Iter
                 pin((*each.place, key))
                 message = f"a control plane can replace {quoted(name)}; its present settings count"
                 yield warning((*each.place, key), "dynamic", message, "typed_config, not ECDS")
-                del each.value[key]  # type: ignore[attr-defined]
-                each.value["typed_config"] = config.value  # type: ignore[index]
+                del each.value[key]
+                each.value["typed_config"] = config.value
     for name, each in extensions.items():
         if name not in used:
             message = "a control plane can replace filters (ECDS)"
