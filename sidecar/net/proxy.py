@@ -112,6 +112,9 @@ def _is_direct(host: str, port: int, no_proxy: str) -> bool:
                     return True
             except ValueError:
                 continue
-        elif entry and (host == entry.lstrip(".") or host.endswith("." + entry.lstrip("*."))):
+        elif entry.startswith((".", "*.")):  # only what is below the domain
+            if host.endswith(entry.lstrip("*")):
+                return True
+        elif entry and (host == entry or host.endswith(f".{entry}")):
             return True
     return False

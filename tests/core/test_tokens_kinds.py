@@ -41,11 +41,13 @@ NEVER = [
     {"iss": "zervi", "sub": "zervi"},
     {"typ": "ID", "cnf": {"jkt": "x"}},
     {"at_hash": "x", "events": {}},
+    {"type": ["user", "refresh"]},
     {"token_use": "id", "typ": "refresh"},
 ]
 ID_TOKENS = [
     {"typ": "ID"},
     {"typ": "Serialized-ID"},
+    {"typ": ["ID"]},
     {"token_use": "id"},
     {"token_use": "ID"},
     {"token_type": "id_token"},
@@ -63,7 +65,7 @@ ACCESS_TOKENS: list[dict[str, Any]] = [
     {"nonce": "n"},
     {"auth_time": 1, "acr": "1", "amr": ["pwd"]},
     {"events": ["a"], "cnf": None, "at_hash": None, "firebase": "x"},
-    {"typ": 5, "type": ["refresh"], "token_use": None},
+    {"typ": 5, "type": ["user", 5], "token_use": None},
     {"iss": "zervi", "sub": "Zervi"},
 ]
 

@@ -4,7 +4,7 @@ One issuer signs several kinds with one key. RFC 8725, section 3.12: a token of 
 serve as another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 ACCESS_TOKEN: Final = "an access token"  # noqa: S105 -- a kind of token, not a secret
@@ -50,8 +50,7 @@ def kind_of(claims: Mapping[str, Any]) -> str:
         return "a logout token or another security event"
     if claims.get("cnf") is not None:
         return _BOUND
-    values = [claims.get(name) for name in _MARKERS]
-    kinds = [_KINDS.get(value.lower()) for value in values if isinstance(value, str)]
+    kinds = [_KINDS.get(value.lower()) for value in _markers(claims)]
     for kind in kinds:
         if kind is not None and kind is not ID_TOKEN:
             return kind
@@ -59,3 +58,12 @@ def kind_of(claims: Mapping[str, Any]) -> str:
     if ID_TOKEN in kinds or has_claim or isinstance(claims.get("firebase"), dict):
         return ID_TOKEN
     return ACCESS_TOKEN
+
+
+def _markers(claims: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a token says about its kind; a list counts with each text in it."""
+    for name in _MARKERS:
+        value = claims.get(name)
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, str):
+                yield item
