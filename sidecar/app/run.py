@@ -96,7 +96,7 @@ class Sidecar:
             looma=settings.looma is not None,
             directory=settings.gateway is not None,
         )
-        self._decisions = DecisionLog(settings.log.decisions, replayable=settings.log.replayable)
+        self._decisions = DecisionLog(wiring.decision_log(config))
         self._metrics = Metrics(
             __version__,
             token_cache_entries=lambda: self._service.cached_tokens,
@@ -212,7 +212,7 @@ class Sidecar:
             looma=settings.looma is not None,
             directory=settings.gateway is not None,
         )
-        self._decisions.change(settings.log.decisions, replayable=settings.log.replayable)
+        self._decisions.settings = wiring.decision_log(fresh)
         set_level(settings.log.level)
         policy = self._candidate.take(fresh)
         issuers = [

@@ -20,6 +20,7 @@ from sidecar.looma.reporting import RegistrySettings
 from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.net.proxy import Proxies
 from sidecar.net.trust import TlsFiles
+from sidecar.ops.decision_log import LogSettings
 from sidecar.transport.interface import ListenError, Tls
 from sidecar.upstream.probe import ProbeSettings
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
@@ -40,6 +41,12 @@ def snapshot(config: Config) -> Snapshot:
         token_max_bytes=zervi.token_max_bytes,
         service_token_sources=config.service_token_sources,
     )
+
+
+def decision_log(config: Config) -> LogSettings:
+    """Return which decisions are logged, and how much of them."""
+    log = config.settings.log
+    return LogSettings(log.decisions, log.replayable, config.token_sources)
 
 
 def answers(config: Config) -> AnswerSettings:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sidecar.workbench.replay import Replay
@@ -21,7 +21,6 @@ EXAMPLE = "zervi-sidecar replay decisions.log --policy routes.yaml --config side
 FIELDS_HELP = "the log's names of our fields, such as path=request.uri,status=code"
 
 INPUT_ERROR = 2
-PROGRESS_LINES = 50_000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the changes; return 0, 1 if they fail the check, 2 for invalid input."""
     from sidecar.app import wiring
+    from sidecar.cli.logs import UnreadableLogError, read_logs
     from sidecar.config import ConfigError, load
     from sidecar.config.load import read_policy
     from sidecar.documents.findings import BadValueError
@@ -74,16 +74,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"zervi-sidecar replay: {error}", file=sys.stderr)
         return INPUT_ERROR
     replay = Replay(wiring.snapshot(config), time.time(), fields)
-    for name in args.logs:
-        try:
-            if name == "-":
-                _take(replay, sys.stdin.buffer, "standard input")
-            else:
-                with Path(name).open("rb") as log:
-                    _take(replay, log, name)
-        except OSError as error:
-            print(f"{name} cannot be read: {error.strerror}", file=sys.stderr)
-            return INPUT_ERROR
+    try:
+        read_logs(args.logs, replay.take)
+    except UnreadableLogError as error:
+        print(error, file=sys.stderr)
+        return INPUT_ERROR
     print(_as_json(replay)) if args.json else _print(replay)
     too_little = _too_little(replay, args.max_unknown)
     if too_little:
@@ -107,18 +102,6 @@ def _too_little(replay: "Replay", max_unknown: float) -> str:
     if share > max_unknown:
         return f"{share:.1f} % of the requests cannot be judged, more than {max_unknown:g} %"
     return ""
-
-
-def _take(replay: "Replay", log: IO[bytes], name: str) -> None:
-    """Replay one log, with progress if standard error is a terminal."""
-    from sidecar.workbench.log_lines import lines_of
-
-    watched = sys.stderr.isatty()
-    for done in replay.take(lines_of(log)):
-        if watched and done % PROGRESS_LINES == 0:
-            print(f"\r{name}: {done:,} lines", end="", file=sys.stderr, flush=True)
-    if watched:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _print(replay: "Replay") -> None:

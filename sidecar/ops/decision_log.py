@@ -3,9 +3,11 @@
 import json
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sidecar.core.decision import DecisionRecord, Deny, outcome
+from sidecar.core.reasons import Reason
+from sidecar.core.tokens.credentials import TokenSource, carries
 from sidecar.core.tokens.principal import Principal, held_by
 from sidecar.net.clock import rfc3339
 from sidecar.ops import redact
@@ -27,21 +29,27 @@ MAX_HELD = 4096  # of roles and permissions together
 Mode = Literal["all", "denied", "none"]
 
 
-class DecisionLog:
-    """Writes the decisions that ``mode`` selects to ``fd`` and never waits for its reader.
+class LogSettings(NamedTuple):
+    """Which decisions are logged, and how much of them.
 
-    ``replayable`` adds the principal's roles and permissions, which replay needs.
+    ``replayable`` adds the principal's roles and permissions, which replay needs. Of a request to a
+    public route the log says whether it has a value at one of ``token_sources``.
     """
 
-    def __init__(self, mode: Mode, *, replayable: bool = False, fd: int = 1) -> None:
-        self._mode = mode
-        self._replayable = replayable
-        self._writer = LineWriter(fd)
+    mode: Mode
+    replayable: bool = False
+    token_sources: Sequence[TokenSource] = ()
 
-    def change(self, mode: Mode, *, replayable: bool) -> None:
-        """Select other decisions from now on."""
-        self._mode = mode
-        self._replayable = replayable
+
+class DecisionLog:
+    """Writes the decisions that ``settings`` selects to ``fd`` and never waits for its reader.
+
+    Other settings can replace ``settings`` at any time.
+    """
+
+    def __init__(self, settings: LogSettings, fd: int = 1) -> None:
+        self.settings = settings
+        self._writer = LineWriter(fd)
 
     @property
     def dropped(self) -> int:
@@ -50,12 +58,13 @@ class DecisionLog:
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Log decisions."""
-        if self._mode == "none":
+        mode, replayable, token_sources = self.settings
+        if mode == "none":
             return
         lines = [
-            render(record, replayable=self._replayable)
+            render(record, replayable=replayable, token_sources=token_sources)
             for record in records
-            if self._mode == "all" or outcome(record.decision) == "deny"
+            if mode == "all" or outcome(record.decision) == "deny"
         ]
         if lines and not self._writer.put(b"".join(lines), len(lines)):
             _log.warning("decisions are dropped from the log: standard output is read too slowly")
@@ -66,7 +75,12 @@ class DecisionLog:
             _log.warning("the end of the decision log is lost: standard output is not read")
 
 
-def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
+def render(
+    record: DecisionRecord,
+    *,
+    replayable: bool = False,
+    token_sources: Sequence[TokenSource] = (),
+) -> bytes:
     """Render one decision as a JSON line."""
     decision, request = record.decision, record.request
     route = decision.route
@@ -92,6 +106,8 @@ def render(record: DecisionRecord, *, replayable: bool = False) -> bytes:
     if service is not None:
         line["service"] = redact.text(service.principal.subject, MAX_TEXT)
         line["service_issuer"] = redact.text(service.principal.issuer, MAX_TEXT)
+    if decision.reason is Reason.PUBLIC and request is not None and token_sources:
+        line["credential"] = carries(request, token_sources)
     if replayable and principal is not None and _fit_to_show(principal):
         line["roles"] = principal.roles
         line["permissions"] = principal.permissions

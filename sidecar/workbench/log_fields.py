@@ -10,7 +10,7 @@ from sidecar.documents.findings import one_of, quoted
 REQUEST, STATUS = "request", "status"
 TEXTS = (
     "method", "host", "path", "reason", "route", "decision_id", "subject", "principal_kind",
-    "issuer", "policy_digest",
+    "issuer", "policy_digest", "time",
 )  # fmt: skip
 LISTS = ("roles", "permissions")
 NAMES = (*TEXTS, *LISTS, REQUEST, STATUS)

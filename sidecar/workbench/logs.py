@@ -82,11 +82,15 @@ class UnusableLineError(Exception):
 
 
 class CutPathError(UnusableLineError):
-    """A decision whose path the log does not have whole. ``allowed`` is the decision."""
+    """A decision whose path the log does not have whole.
 
-    def __init__(self, allowed: bool) -> None:
+    ``allowed`` is the decision, ``route`` its route's name, empty where it had none.
+    """
+
+    def __init__(self, allowed: bool, route: str) -> None:
         super().__init__("the path is cut or masked in the log")
         self.allowed = allowed
+        self.route = route
 
 
 def read_line(line: bytes, fields: Fields | None = None) -> Logged:
@@ -111,7 +115,7 @@ def read_line(line: bytes, fields: Fields | None = None) -> Logged:
     if not method or not path or reason is None:
         raise UnusableLineError("method, path or reason is missing")
     if _MASKED in path or _SHORTENED in path:
-        raise CutPathError(reason.allows)
+        raise CutPathError(reason.allows, _text(entry, "route"))
     if reason.is_preflight:
         raise UnusableLineError("a preflight, whose headers are not logged")
     if reason.is_failure:

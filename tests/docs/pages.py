@@ -34,8 +34,9 @@ class Block(NamedTuple):
     argument: str
 
     def is_commands(self) -> bool:
-        """Say whether this is for a shell. An indented block is."""
-        return self.language in _SHELLS or self.text.startswith(_PROMPT)
+        """Say whether this is typed into a shell; an indented block is, a script in a file is not."""
+        typed = self.language in _SHELLS or self.text.startswith(_PROMPT)
+        return typed and self.directive != "file"
 
     def first(self) -> str:
         """Return the first line, without the prompt."""

@@ -17,7 +17,7 @@ from sidecar.core.routes.table import Route
 from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
-from sidecar.ops.decision_log import MAX_CLAIM, DecisionLog, Mode, render
+from sidecar.ops.decision_log import MAX_CLAIM, DecisionLog, LogSettings, Mode, render
 
 ROUTE = Route(0, "user-orders", "/api/users/{user_id}/orders/*")
 ALICE = Verified(
@@ -100,7 +100,7 @@ def test_an_allowed_request_of_nobody_has_the_same_fields_but_the_optional_ones(
 def test_an_answered_preflight_is_no_denial(
     mode: Mode, lines: int, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    log = DecisionLog(mode)
+    log = DecisionLog(LogSettings(mode))
     log.records([record(decision=Deny(Reason.PREFLIGHT_ANSWERED, ROUTE))])
     log.close()
     assert capfdbinary.readouterr().out.count(b'"decision":"answer"') == lines
@@ -214,7 +214,7 @@ def written(mode: Mode, tmp_path: Path) -> list[str]:
     """Log an allowed and a denied request; return the reasons that were written."""
     path = tmp_path / "log"
     with path.open("wb") as file:
-        log = DecisionLog(mode, fd=file.fileno())
+        log = DecisionLog(LogSettings(mode), fd=file.fileno())
         log.records([record(decision=Allow(Reason.OK, ROUTE, ALICE)), record()])
         log.close()
     assert log.dropped == 0
@@ -234,7 +234,7 @@ def test_a_reader_that_stands_still_costs_lines_which_are_counted_and_reported(
 ) -> None:
     reading, writing = os.pipe()
     try:
-        log = DecisionLog("denied", fd=writing)
+        log = DecisionLog(LogSettings("denied"), fd=writing)
         with caplog.at_level(logging.WARNING):
             for _ in range(200):
                 log.records([record()] * 100)

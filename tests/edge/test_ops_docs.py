@@ -8,6 +8,7 @@ from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
+from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.facts import MAX_NAMES
 from sidecar.core.tokens.principal import Kind, Principal
@@ -54,7 +55,9 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
     )
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice, alice))
+    public = record._replace(decision=Allow(Reason.PUBLIC, Route(0, "a", "/", public=True)))
     lines = render(record) + render(allowed, replayable=True)
+    lines += render(public, token_sources=(TokenSource("header", "x"),))
     fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a", "kid"}
     assert set(first_cells("The decision log")) == fields
     assert f"{MAX_TEXT} characters" in PAGE
