@@ -34,7 +34,7 @@ class Block(NamedTuple):
     argument: str
 
     def is_commands(self) -> bool:
-        """Say whether this is typed into a shell; an indented block is, a script in a file is not."""
+        """Say whether this is typed into a shell: an indented block is, a file is not."""
         typed = self.language in _SHELLS or self.text.startswith(_PROMPT)
         return typed and self.directive != "file"
 
