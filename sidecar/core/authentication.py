@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping
 from hashlib import sha256
+from typing import NamedTuple
 
 from sidecar.core.decisions import Deny
 from sidecar.core.reasons import Reason
@@ -14,6 +15,17 @@ from sidecar.core.tokens.principal import Kind
 from sidecar.core.tokens.selection import Tries
 from sidecar.core.tokens.verify import NeedsKey, Verified, recheck, verify
 from sidecar.core.trace import Trace
+
+
+class Context(NamedTuple):
+    """What ``decide`` gets beside the request: its arguments of these names."""
+
+    snapshot: Snapshot
+    verified: MutableMapping[bytes, Verified]
+    now: float
+    steady: float | None
+    trace: Trace | None
+    tries: Tries
 
 
 def refused(
@@ -40,21 +52,13 @@ def sources_of(request: Request, route: Route, snapshot: Snapshot) -> tuple[Toke
 
 
 def authenticate(
-    method: str,
-    request: Request,
-    sources: tuple[TokenSource, ...],
-    snapshot: Snapshot,
-    verified: MutableMapping[bytes, Verified],
-    now: float,
-    steady: float | None,
-    trace: Trace | None,
-    tries: Tries,
+    method: str, request: Request, sources: tuple[TokenSource, ...], context: Context
 ) -> Verified | NeedsKey:
     """Return the verified token of a request, or the key that it takes.
 
-    The arguments are those of ``decide``. Raises TokenError for a token that is missing or not
-    accepted.
+    Raises TokenError for a token that is missing or not accepted.
     """
+    snapshot, verified, now, steady, trace, tries = context
     token = find_token(request, sources, method)
     if trace:
         places = [str(source) for source in sources if is_used(request, source)]
