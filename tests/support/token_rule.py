@@ -136,7 +136,9 @@ def _times(claims: Mapping[str, Any], now: float, leeway: float) -> set[str]:
 
 def _kind(claims: Mapping[str, Any]) -> set[str]:
     token = claims.get("token")
-    marks = {str(claims.get(name)).lower() for name in ("token_type", "token_use", "typ", "type")}
+    values = [claims.get(name) for name in ("token_type", "token_use", "typ", "type")]
+    each = [item for value in values for item in (value if type(value) is list else [value])]
+    marks = {item.lower() for item in each if type(item) is str}
     other = (
         type(token) is str and token[:8] == "refresh-",
         marks
