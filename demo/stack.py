@@ -111,11 +111,11 @@ async def start_sidecar(command: Sequence[str], directory: Path, secret: bytes) 
     return await Process.start("sidecar", command, directory, environment)
 
 
-async def until_ready(sidecar: Process, ops_url: str) -> None:
-    """Wait until the sidecar is ready. Raises ProcessError."""
+async def until_ready(sidecar: Process, ops_url: str, path: str = "/readyz") -> None:
+    """Wait until the process is ready, as it says at ``path``. Raises ProcessError."""
     try:
         async with asyncio.timeout(READY_SECONDS), aiohttp.ClientSession() as session:
-            while not await _says_ready(session, ops_url):
+            while not await _says_ready(session, ops_url + path):
                 sidecar.check_running()
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError as error:
@@ -123,9 +123,9 @@ async def until_ready(sidecar: Process, ops_url: str) -> None:
         raise ProcessError(f"not ready within {READY_SECONDS:.0f} s:\n{last}") from error
 
 
-async def _says_ready(session: aiohttp.ClientSession, ops_url: str) -> bool:
+async def _says_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
-        async with session.get(f"{ops_url}/readyz") as answer:
+        async with session.get(url) as answer:
             return answer.status == 200
     except aiohttp.ClientConnectionError:
         return False

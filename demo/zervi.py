@@ -15,6 +15,7 @@ from jwt.types import Options
 
 from demo import minting
 from demo.minting import KeyAlgorithm, SigningKey
+from demo.zervi_console import ConsoleApi
 
 JWKS_PATH = "/.well-known/jwks.json"
 SHUTDOWN_SECONDS = 1.0  # for answers under way; the demo ends quickly
@@ -33,6 +34,7 @@ class Zervi:
         self.url = ""
         self.keys = [key]
         self.down = False
+        self.console = ConsoleApi()
         self._secret = hs256_secret
         self._max_age = max_age
         self._runner: web.AppRunner | None = None
@@ -54,6 +56,7 @@ class Zervi:
                 web.get("/health", self._health),
                 web.post("/demo/rotate", self._rotate),
                 web.post("/demo/down", self._down),
+                *self.console.routes(),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
@@ -112,7 +115,9 @@ class Zervi:
             return _failure(400, f"style is one of {', '.join(minting.STYLES)}")
         user = minting.USERS.get(str(form.get("username")))
         if user is None or not _same(form.get("password"), user.password):
+            self.console.note(str(form.get("username")), "login_failed")
             return _failure(401, "wrong username or password")
+        self.console.note(user.username, "login")
         return _success(
             {
                 "token": self.token(user.username, style),

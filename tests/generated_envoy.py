@@ -15,14 +15,33 @@ FILES = {
     "envoy/envoy-uds.yaml": "--config envoy/sidecar-uds.yaml",
     "envoy/envoy-gateway.yaml": "--config envoy/sidecar-gateway.yaml --mode gateway",
 }
+CONSOLE = "envoy/console/envoy.yaml"
+OF_CONSOLE = "--config envoy/console/sidecar.yaml"
 KUBERNETES = "envoy/kubernetes.yaml"
 IN_A_POD = "--config envoy/sidecar-uds.yaml --admin /run/envoy/admin.sock --stats 0.0.0.0:9901"
 BEGIN = "  envoy.yaml: |\n"
+
+# What the console adds: its streams last five minutes, and then it ends them itself.
+LAST_ROUTE = """\
+                        - match: {prefix: /}
+                          route:
+                            cluster: basic-server
+"""
+STREAMS = """\
+                        - match: {path: /api/events} # of the console: server-sent events
+                          route:
+                            cluster: basic-server
+                            timeout: 330s
+"""
 
 
 def expected() -> dict[str, str]:
     """Return the content of each file, by its path."""
     texts = {name: _generated(arguments) for name, arguments in FILES.items()}
+    plain = _generated(OF_CONSOLE)
+    if plain.count(LAST_ROUTE) != 1:
+        raise ValueError("the generated routes are others than STREAMS is for")
+    texts[CONSOLE] = plain.replace(LAST_ROUTE, STREAMS + LAST_ROUTE)
     manifest = (ROOT / KUBERNETES).read_text()
     bare = textwrap.indent(_without_comments(_generated(IN_A_POD)), "    ")
     texts[KUBERNETES] = manifest[: manifest.index(BEGIN) + len(BEGIN)] + bare
@@ -33,7 +52,9 @@ def main(arguments: list[str]) -> int:
     """Compare or write; 1 where files differ."""
     write = arguments == ["--write"]
     differing = {
-        name: text for name, text in expected().items() if (ROOT / name).read_text() != text
+        name: text
+        for name, text in expected().items()
+        if not (ROOT / name).exists() or (ROOT / name).read_text() != text
     }
     for name, text in differing.items():
         if write:

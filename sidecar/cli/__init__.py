@@ -23,6 +23,7 @@ COMMANDS = {
     "generate": "print an Envoy configuration",
     "doctor": "check an Envoy configuration",
     "schema": "print the JSON Schema of a configuration file",
+    "console": "run the console of a cluster",
     "version": "print the version",
 }
 

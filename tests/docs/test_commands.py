@@ -26,6 +26,7 @@ NOT_RUN = {
     ("README.md", "/opt/zervi/bin/pip wheel"): "as above; a release's workflow builds the wheel",
     ("README.md", "docker build"): "needs Docker; tests/edge/test_deploy_image.py runs its steps",
     ("README.md", "kubectl create"): "needs a cluster; tests/edge/test_deploy_kubernetes.py",
+    ("docs/console.md", "pip install"): "tests/console/test_run.py runs the command",
     ("docs/doctor.md", "zervi-sidecar doctor"): "docs/policy-guide.md runs the same command",
     ("docs/gateway.md", "zervi-sidecar generate"): "tests/generated_envoy.py runs the command",
     ("docs/gateway.md", "zervi-sidecar explain"): "tests/workbench/test_explain_placement.py",

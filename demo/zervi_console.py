@@ -1,0 +1,108 @@
+"""What the console asks Zervi, as ``docs/zervi-console.openapi.yaml`` describes it."""
+
+import time
+from collections import deque
+from typing import Any
+
+from aiohttp import web
+
+from demo import minting
+
+KEPT_EVENTS = 200
+RECENT_SECONDS = 3600.0
+
+
+class ConsoleApi:
+    """Users, their logins, and what happened last; ``disabled`` are ids of users."""
+
+    def __init__(self) -> None:
+        self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
+        self.disabled: set[str] = set()
+        self.revoked_before: dict[str, int] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/api/users/{id}", self._user),
+            web.get("/api/users/{id}/permissions", self._permissions),
+            web.get("/api/users/{id}/auth-metrics", self._metrics),
+            web.post("/api/users/{id}/logout", self._log_out),
+            web.get("/api/auth/statistics", self._statistics),
+            web.get("/api/auth/activity", self._activity),
+        ]
+
+    def note(self, username: str, event: str) -> None:
+        """Remember an event of a user, who may be unknown."""
+        user = minting.USERS.get(username)
+        entry = {
+            "at": time.time(),
+            "user_id": None if user is None else user.user_id,
+            "username": username[:64],
+            "event": event,
+        }
+        self.events.appendleft(entry)
+
+    async def _user(self, request: web.Request) -> web.Response:
+        user = _found(request)
+        id_ = str(user.user_id)
+        data = {
+            "id": user.user_id,
+            "username": user.username,
+            "email": user.email,
+            "role": user.role,
+            "status": "disabled" if id_ in self.disabled else "active",
+        }
+        return _data(data)
+
+    async def _permissions(self, request: web.Request) -> web.Response:
+        return _data({"permissions": list(_found(request).permissions)})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        user = _found(request)
+        own = [event for event in self.events if event["user_id"] == user.user_id]
+        logins = [event for event in own if event["event"] == "login"]
+        failures = [event for event in own if event["event"] == "login_failed"]
+        recent = time.time() - RECENT_SECONDS
+        data = {
+            "logins_total": len(logins),
+            "failed_logins_total": len(failures),
+            "recent_failed_logins": sum(event["at"] > recent for event in failures),
+            "last_login_at": logins[0]["at"] if logins else None,
+            "revoked_before": self.revoked_before.get(str(user.user_id)),
+        }
+        return _data(data)
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        user = _found(request)
+        self.revoked_before[str(user.user_id)] = int(time.time())
+        self.note(user.username, "logged_out_everywhere")
+        return _data({"revoked": True})
+
+    async def _statistics(self, _request: web.Request) -> web.Response:
+        recent = time.time() - RECENT_SECONDS
+        events = [event["event"] for event in self.events if event["at"] > recent]
+        data = {
+            "users_total": len(minting.USERS),
+            "users_active": len(minting.USERS) - len(self.disabled),
+            "logins_last_hour": events.count("login"),
+            "failed_logins_last_hour": events.count("login_failed"),
+        }
+        return _data(data)
+
+    async def _activity(self, request: web.Request) -> web.Response:
+        wanted = request.query.get("limit", "")
+        limit = int(wanted) if wanted.isdecimal() and len(wanted) < 4 else 50
+        return _data({"events": list(self.events)[:limit]})
+
+
+def _found(request: web.Request) -> minting.User:
+    id_ = request.match_info["id"]
+    for user in minting.USERS.values():
+        if str(user.user_id) == id_:
+            return user
+    body = {"code": 404, "message": "no such user", "data": None}
+    raise web.HTTPNotFound(text=web.json_response(body).text, content_type="application/json")
+
+
+def _data(data: dict[str, Any]) -> web.Response:
+    return web.json_response({"code": 0, "message": "ok", "data": data})

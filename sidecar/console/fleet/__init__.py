@@ -1,0 +1,1 @@
+"""The nodes of a registry: read once for all viewers, searched and counted here."""

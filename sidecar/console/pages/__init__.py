@@ -1,0 +1,1 @@
+"""The console's answers in HTML, in English and Chinese."""

@@ -1,0 +1,1 @@
+"""Users: what Zervi says of them, and how their part of the cluster is."""

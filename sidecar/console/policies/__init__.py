@@ -1,0 +1,1 @@
+"""The route tables that nodes run: held by digest, compared, reviewed, asked."""

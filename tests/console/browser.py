@@ -1,0 +1,175 @@
+"""A real Chromium before a real Envoy, sidecar and console; all of it for one file of tests."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from demo.console import Change, RunningConsole, running
+from demo.looma import Looma, start_looma
+from demo.zervi import Zervi, start_zervi
+
+SECONDS = 20.0  # for a page; a machine may be busy
+
+T = TypeVar("T")
+
+
+@dataclass
+class World:
+    """What runs. ``run`` runs a coroutine in the loop of the stand-ins."""
+
+    console: RunningConsole
+    looma: Looma
+    zervi: Zervi
+    run: Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@contextmanager
+def world(directory: Path, change: Change | None = None) -> Iterator[World]:
+    """Run everything in a thread, because selenium blocks."""
+    ready: Future[tuple[RunningConsole, Looma, Zervi]] = Future()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        looma = await start_looma(0)
+        zervi = await start_zervi(0, b"0123456789abcdef0123456789abcdef")
+        try:
+            async with running(
+                directory, looma=looma.url, zervi=zervi.url, change=change
+            ) as console:
+                ready.set_result((console, looma, zervi))
+                await stop.wait()
+        finally:
+            await zervi.stop()
+            await looma.stop()
+
+    def main() -> None:
+        try:
+            loop.run_until_complete(serve())
+        except BaseException as error:  # noqa: BLE001 -- the test has to see it
+            if not ready.done():
+                ready.set_exception(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=main)
+    thread.start()
+    try:
+        parts = ready.result(60)
+        yield World(*parts, lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(60))
+    finally:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(60)
+
+
+class Page:
+    """A browser, and what a test looks for in it."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver = driver
+        self.url = url
+
+    def open(self, path: str = "/") -> None:
+        """Open a path and wait for its content."""
+        self.driver.get(self.url + path)
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Wait until the content is there, or what is shown instead."""
+        self.until(lambda: self.find("#view").get_attribute("aria-busy") == "false")
+
+    def sign_in(self, user: str, password: str = "") -> None:
+        """Fill in the form and send it."""
+        self.until(lambda: self.has("#sign-in"))
+        for name, value in (("username", user), ("password", password or f"{user}-made-up")):
+            field = self.find(f"#sign-in [name={name}]")
+            field.clear()
+            field.send_keys(value)
+        self.find("#sign-in button").click()
+
+    def take_session(self, token: str) -> None:
+        """Set the cookie as a login would."""
+        cookie = {"name": "__Host-zervi", "value": token, "url": self.url, "path": "/"}
+        self.driver.execute_cdp_cmd(
+            "Network.setCookie", {**cookie, "secure": True, "httpOnly": True, "sameSite": "Strict"}
+        )
+
+    def find(self, selector: str) -> WebElement:
+        """Return the first element of a CSS selector."""
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def has(self, selector: str) -> bool:
+        """Say whether there is one."""
+        return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def text(self, selector: str = "#view") -> str:
+        """Return an element's text, "" without one."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        return found[0].text if found else ""
+
+    def until(self, holds: Callable[[], T]) -> T:
+        """Wait until something holds; elements that are replaced meanwhile are looked for again."""
+        from selenium.common.exceptions import WebDriverException
+
+        wait = WebDriverWait(self.driver, SECONDS, 0.05, ignored_exceptions=(WebDriverException,))
+        return wait.until(lambda _: holds())
+
+    def until_text(self, text: str, selector: str = "#view") -> None:
+        """Wait for a text."""
+        self.until(lambda: text in self.text(selector))
+
+    def script(self, code: str, *given: Any) -> Any:
+        """Run a script in the page."""
+        return self.driver.execute_script(code, *given)
+
+    def forget(self) -> None:
+        """Leave the page, and forget cookies and the log."""
+        self.driver.delete_all_cookies()
+        self.driver.get("about:blank")
+        self._log()
+
+    def faults(self) -> list[str]:
+        """Return what the browser complained of, answers with an error status aside."""
+        lines = [str(line["message"]) for line in self._log()]
+        return [line for line in lines if "the server responded with a status of 40" not in line]
+
+    def _log(self) -> list[dict[str, Any]]:
+        """Return what the browser has logged since the last call."""
+        lines: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return lines
+
+
+def chromium() -> webdriver.Chrome:
+    """Start a browser; skips the test where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip(
+            "chromium and chromedriver are not installed (Debian: chromium chromium-driver)"
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # tests may run as root
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1280,900",
+        "--lang=en",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
