@@ -58,7 +58,7 @@ class Gateway:
         self._unwritten = ""  # why Envoy's files could not be written
         self._written: frozenset[str] = frozenset()  # addresses that Envoy knows
         self._tasks: list[asyncio.Task[None]] = []
-        registry = gateway_wiring.directory(config)
+        registry = gateway_wiring.directory(config, self._targets)
         self._reader = None
         if registry is not None:
             self._reader = Reader(registry, self._take, self._fail, SystemRandom())
@@ -165,9 +165,8 @@ class Gateway:
         first = self._listed_at is None
         self._listed_at, self._failure = steady(), ""
         self._metrics.listed(self._listed_at, 0 if listing is None else listing.refused)
-        if listing is not None:
-            self._known.take(listing, self._listed_at)
-        if listing is not None or first:
+        changed = listing is not None and self._known.take(listing, self._listed_at)
+        if changed or first:
             self._changed.set()
         self._show()
 

@@ -1,5 +1,6 @@
 """Converts the configuration to the settings of a gateway's rooms."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from sidecar.app import wiring
@@ -8,21 +9,35 @@ from sidecar.config.answers import CorsSection
 from sidecar.config.gateway import GatewaySection
 from sidecar.gateway.files import FileSettings
 from sidecar.gateway.resources import Resource, TargetTls, cors_policy
+from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.membership import Membership
+from sidecar.looma.directory.reader import Registry
 from sidecar.looma.http_calls import HttpCaller
+from sidecar.looma.reporting import TOKEN_HEADERS
 from sidecar.looma.token import tokens_of
 from sidecar.net.trust import TlsFiles
 
 
-def directory(config: Config) -> Membership | None:
+def directory(config: Config, targets: Callable[[], Iterable[str]]) -> Registry | None:
     """Return the registry that a gateway reads instances from, None where there is none."""
     section, looma = config.settings.gateway, config.settings.looma
     if section is None or looma is None:
         return None
     files = TlsFiles(looma.ca_file, looma.cert_file, looma.key_file)
     source = wiring.service_token(looma, config.registry_secret)
-    return Membership(looma.url, admission(section), files, tokens_of(source, HttpCaller(files)))
+    tokens = tokens_of(source, HttpCaller(files))
+    client = RegistryClient(files, tokens, *TOKEN_HEADERS[looma.kind])
+    admitted = admission(section)
+    if looma.kind == "etcd":
+        from sidecar.looma.directory.etcd_watch import EtcdWatch
+
+        return EtcdWatch(looma.url, admitted, client)
+    if looma.kind == "consul":
+        from sidecar.looma.directory.consul_catalog import ConsulCatalog
+
+        return ConsulCatalog(looma.url, admitted, client, targets)
+    return Membership(looma.url, admitted, client)
 
 
 def admission(section: GatewaySection) -> Admission:

@@ -235,11 +235,6 @@ def _gateway(gateway: Mapping[str, object], document: object) -> Iterator[Proble
             "`tls` is required: instances of the registry get users' tokens",
             "tls: {san: ...}, or `unsafe_plaintext_targets: true` in a network that you trust",
         )
-    kind = mapping(looma).get("kind")
-    if kind in ("etcd", "consul"):
-        message = f"`gateway` cannot read instances from {kind} yet"
-        hint = "kind: http; or no `looma`, with gateway.services only"
-        yield Problem(("looma", "kind"), "exclusive-keys", message, hint)
     upstream = at(document, "policy", "upstream")
     if isinstance(upstream, str) and upstream != GENERIC:
         message = f"`upstream` must be {GENERIC} with `gateway`, not {quoted(upstream)}"

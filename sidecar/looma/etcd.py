@@ -10,6 +10,7 @@ import base64
 import json
 import logging
 import re
+from contextlib import suppress
 from typing import Any
 
 from sidecar.looma import report as bodies
@@ -21,6 +22,7 @@ from sidecar.net.logs import once_a_minute
 
 KEY_PREFIX = "/looma/services/"
 REWRITE_SECONDS = 300.0  # at 10,000 nodes: 33 writes a second
+DRAINING_SECONDS = 0.5  # of the time that a node has to leave
 
 _LEASE_ID = re.compile(r"-?[0-9]{1,19}")
 _TTL = re.compile(r"[0-9]{1,10}")
@@ -38,6 +40,7 @@ class EtcdRegistry:
         self._call = call
         self._lease: str | None = None
         self._written: dict[str, Any] = {}
+        self._value: dict[str, Any] = {}
         self._rewrite_at = 0.0
 
     async def register(self, report: Report) -> Outcome:
@@ -77,9 +80,17 @@ class EtcdRegistry:
         return Ok(ttl=ttl)
 
     async def deregister(self) -> Outcome:
-        """Revoke the lease, which deletes the key."""
+        """Revoke the lease, which deletes the key.
+
+        Before, the key says that the node is draining: a gateway cannot tell otherwise whether a
+        node left or its lease ended.
+        """
         if self._lease is None:
             return Ok()
+        if self._value:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAINING_SECONDS):
+                    await self._put({**self._value, "draining": True, "ready": False})
         revoked = await self._ask("/v3/lease/revoke", {"ID": self._lease})
         if isinstance(revoked, dict | Unregistered):
             self._lease = None
@@ -92,14 +103,18 @@ class EtcdRegistry:
 
     async def _write(self, report: Report) -> Outcome:
         value = {**bodies.registration(report), **bodies.heartbeat(report)}
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        put = {"key": self._key, "value": _base64(text), "lease": self._lease}
-        outcome = await self._ask("/v3/kv/put", put)
+        outcome = await self._put(value)
         if not isinstance(outcome, dict):
             return outcome
+        self._value = value
         self._written = bodies.standing(report)
         self._rewrite_at = asyncio.get_running_loop().time() + REWRITE_SECONDS
         return Ok()
+
+    async def _put(self, value: dict[str, Any]) -> dict[str, Any] | Outcome:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        put = {"key": self._key, "value": _base64(text), "lease": self._lease}
+        return await self._ask("/v3/kv/put", put)
 
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Outcome:
         """Return the answer's JSON object, or the failure."""

@@ -9,8 +9,8 @@ from sidecar.config.files import read_file
 from sidecar.core.placement.directory import Directory
 from sidecar.core.placement.place import Placements
 from sidecar.documents.findings import BadValueError
+from sidecar.looma.directory.client import MAX_BODY_BYTES
 from sidecar.looma.directory.listing import PollError, allocations_of, instances_of
-from sidecar.looma.directory.membership import MAX_BODY_BYTES
 
 
 class DirectoryError(Exception):

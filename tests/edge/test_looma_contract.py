@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from demo.looma import Looma, start_looma
 from sidecar.looma import report as bodies
 from sidecar.looma.answers import Answer
+from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.membership import Membership
 from sidecar.looma.identity import Service, service_id
@@ -186,7 +187,9 @@ async def test_a_nodes_labels_reach_the_gateway() -> None:
             registry = http_registry(looma.url, Checked(http, looma.url))
             await registry.register(REPORT._replace(service=labelled))
             await registry.heartbeat(REPORT)
-        members = Membership(looma.url, Admission(networks(["10.0.0.0/8"])), TlsFiles())
+        members = Membership(
+            looma.url, Admission(networks(["10.0.0.0/8"])), RegistryClient(TlsFiles())
+        )
         listing = await members.poll()
         assert listing is not None
         (instance,) = listing.instances

@@ -12,6 +12,7 @@ from aiohttp import web
 from sidecar.core.placement.directory import Allocation
 from sidecar.looma.directory import listing as listings
 from sidecar.looma.directory import membership
+from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.known import Known, Listing
 from sidecar.looma.directory.listing import PollError
 from sidecar.looma.directory.members import Admission, networks
@@ -80,7 +81,7 @@ async def served(tokens: Tokens | None = None) -> AsyncIterator[tuple[Registry, 
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     try:
-        yield registry, Membership(url, ADMISSION, TlsFiles(), tokens)
+        yield registry, Membership(url, ADMISSION, RegistryClient(TlsFiles(), tokens))
     finally:
         await runner.cleanup()
 

@@ -19,8 +19,8 @@ Allocations = Mapping[str, tuple[Allocation, ...]]
 class Listing(NamedTuple):
     """All instances of a registry or, unless ``complete``, what changed since the listing before.
 
-    ``removed`` are ids. ``allocations`` is None where they are unchanged. ``refused`` is how many
-    entries of the answer are not used.
+    ``removed`` are ids; ``left`` are those of them whose nodes deregistered. ``allocations`` is
+    None where they are unchanged. ``refused`` is how many entries of the answer are not used.
     """
 
     instances: tuple[Instance, ...]
@@ -28,6 +28,7 @@ class Listing(NamedTuple):
     complete: bool = True
     allocations: Allocations | None = None
     refused: int = 0
+    left: frozenset[str] = frozenset()
 
 
 class Known:
@@ -43,23 +44,33 @@ class Known:
         self._lost: dict[str, tuple[float, Instance]] = {}  # with the end of its grace
         self._allocations: Allocations = {}
 
-    def take(self, listing: Listing, now: float) -> None:
-        """Add a listing. An instance that was draining is believed to be gone."""
+    def take(self, listing: Listing, now: float) -> bool:
+        """Add a listing; return whether it changes anything.
+
+        An instance that was draining, or whose node deregistered, is believed to be gone.
+        """
         listed = {each.id: each for each in listing.instances}
         if not listing.complete:
             kept = {
                 name: each for name, each in self._listed.items() if name not in listing.removed
             }
             listed = {**kept, **listed}
-        for name in self._listed.keys() - listed.keys():
-            each = self._listed[name]
-            if not each.draining:
-                self._lost[name] = (now + self._empty_grace, each)
-        for name in self._lost.keys() & listed.keys():
-            del self._lost[name]
-        self._listed = listed
+        lost = {
+            name: (now + self._empty_grace, each)
+            for name, each in self._listed.items()
+            if name not in listed and name not in listing.left and not each.draining
+        }
+        still = {
+            name: each
+            for name, each in self._lost.items()
+            if name not in listed and name not in listing.left
+        }
+        changed = listed != self._listed or len(still) != len(self._lost)
+        self._listed, self._lost = listed, {**still, **lost}
         if listing.allocations is not None:
+            changed = changed or listing.allocations != self._allocations
             self._allocations = listing.allocations
+        return changed
 
     def directory(self, now: float) -> Directory:
         """Return the directory at this moment."""

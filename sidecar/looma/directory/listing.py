@@ -1,7 +1,7 @@
 """Reads the registry's answers about instances and allocations, entry by entry."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sidecar.core.placement.directory import Allocation, Instance
@@ -36,13 +36,17 @@ def instances_of(content: Mapping[str, Any], admission: Admission) -> Listing:
         raise PollError(f"the answer has more than {MAX_INSTANCES} services")
     complete = content.get("complete") is not False
     removed = content.get("removed")
-    gone = [each for each in removed if isinstance(each, str)] if isinstance(removed, list) else []
+    gone = (
+        {each for each in removed if isinstance(each, str)} if isinstance(removed, list) else set()
+    )
     found: dict[str, Instance] = {}
     for entry in entries:
         try:
             each = instance(entry, admission)
         except RefusedEntryError as refused:
             _refuse(str(refused))
+            # What a change makes of an instance is not used, so the former one is not either.
+            gone.update(text for text in _id(entry) if not complete)
             continue
         if each.id in found:
             _refuse("an id that another entry has")
@@ -82,6 +86,12 @@ def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
         wanted.add(each.requirements)
         own.append(each)
     return {subject: tuple(own) for subject, own in found.items()}, refusals
+
+
+def _id(entry: object) -> Iterator[str]:
+    name = entry.get("service_id") if isinstance(entry, dict) else None
+    if isinstance(name, str):
+        yield name
 
 
 def _refuse(reason: str) -> None:

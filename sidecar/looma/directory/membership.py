@@ -5,25 +5,21 @@ is the contract.
 """
 
 import asyncio
-import json
 import logging
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sidecar.looma.answers import bounded_seconds
+from sidecar.looma.directory.client import MAX_BODY_BYTES, RegistryClient, read_json
 from sidecar.looma.directory.known import Listing
 from sidecar.looma.directory.listing import PollError, allocations_of, instances_of
 from sidecar.looma.directory.members import Admission
-from sidecar.looma.token import Tokens
-from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.logs import once_a_minute
-from sidecar.net.trust import TlsFiles, TrustError
 
 ANSWER_SECONDS: Final = 10.0  # connecting, sending and the whole answer
 INTERVAL: Final = 5.0  # seconds between polls, unless the registry's poll_seconds says otherwise
 MIN_INTERVAL: Final = 1.0  # Envoy takes about as long to use a changed file
 MAX_INTERVAL: Final = 60.0  # a longer one would send users to instances that are gone
-MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
 MAX_CURSOR: Final = 256  # characters
 
 _log = logging.getLogger(__name__)
@@ -42,15 +38,12 @@ class Membership:
     ``interval`` is the time between calls in seconds, as the last listing says.
     """
 
-    def __init__(
-        self, url: str, admission: Admission, files: TlsFiles, tokens: Tokens | None = None
-    ) -> None:
+    def __init__(self, url: str, admission: Admission, client: RegistryClient) -> None:
         base = url.rstrip("/")
         self._services = f"{base}/cluster/services?view=membership"
         self._allocations = f"{base}/cluster/allocations"
         self._admission = admission
-        self._client = HttpClient(files)
-        self._tokens = tokens
+        self._client = client
         self.interval = INTERVAL
         self._cursor = ""
         self._etags: dict[str, str] = {}
@@ -91,43 +84,23 @@ class Membership:
             return ""
         return cursor
 
+    async def close(self) -> None:
+        """Stop what still runs."""
+        await self._client.close()
+
     async def _get(self, name: str, url: str) -> _Page:
         headers = {"If-None-Match": self._etags[name]} if self._etags.get(name) else {}
-        token = "" if self._tokens is None else await self._tokens.token()
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            async with (
-                asyncio.timeout(ANSWER_SECONDS),
-                self._client.send("GET", url, headers=headers) as response,
-            ):
-                if response.status == 304:
-                    return _Page(None, self._etags.get(name, ""))
-                if response.status == 410 and self._cursor:  # the cursor is too old
-                    self._cursor = ""
-                    self._etags.clear()
-                    raise PollError(
-                        "the registry has forgotten the cursor; the next poll asks for all"
-                    )
-                if response.status in (401, 403) and self._tokens is not None:
-                    await self._tokens.other_than(token)  # for the next poll
-                if response.status != 200:
-                    raise PollError(f"HTTP status {response.status}")
-                body = await read_body(response, MAX_BODY_BYTES)
-                etag = response.entity_tag() or ""
-        except TimeoutError:
-            raise PollError(f"no answer within {ANSWER_SECONDS:g} s") from None
-        except (HttpError, TrustError) as error:
-            raise PollError(str(error)) from None
-        if body is None:
-            raise PollError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
-        try:
-            content = await asyncio.to_thread(json.loads, body)
-        except (ValueError, RecursionError):
-            raise PollError("the answer is not JSON") from None
-        if not isinstance(content, dict):
-            raise PollError("the answer is not a JSON object")
-        return _Page(content, etag)
+        async with self._client.send("GET", url, ANSWER_SECONDS, headers) as response:
+            if response.status == 304:
+                return _Page(None, self._etags.get(name, ""))
+            if response.status == 410 and self._cursor:  # the cursor is too old
+                self._cursor = ""
+                self._etags.clear()
+                raise PollError("the registry has forgotten the cursor; the next poll asks for all")
+            content = await read_json(response, MAX_BODY_BYTES)
+            if not isinstance(content, dict):
+                raise PollError("the answer is not a JSON object")
+            return _Page(content, response.entity_tag() or "")
 
 
 def _complain(kind: str, text: str) -> None:

@@ -27,6 +27,9 @@ class Registry(Protocol):
     async def poll(self) -> Listing | None:
         """Return what is new, None for nothing. Raises PollError or NoTokenError."""
 
+    async def close(self) -> None:
+        """End everything that still runs."""
+
 
 class Reader:
     """Gives ``take`` each listing, and ``fail`` why there is none."""
@@ -45,6 +48,12 @@ class Reader:
 
     async def run(self) -> None:
         """Poll until the task is cancelled."""
+        try:
+            await self._poll()
+        finally:
+            await self._registry.close()
+
+    async def _poll(self) -> None:
         interval = self._registry.interval
         while True:
             try:

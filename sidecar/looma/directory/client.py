@@ -1,0 +1,89 @@
+"""Asks a registry for answers that are long: bounded in time and size, with the service token."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Final
+
+from sidecar.looma.directory.listing import PollError
+from sidecar.looma.token import LoginTokens, Tokens
+from sidecar.net.http_client import HttpClient, HttpError, Response, read_body
+from sidecar.net.trust import TlsFiles, TrustError
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class RegistryClient:
+    """Sends the service token in ``header``, after ``prefix``; ``files`` are for https."""
+
+    def __init__(
+        self,
+        files: TlsFiles,
+        tokens: Tokens | None = None,
+        header: str = "Authorization",
+        prefix: str = "Bearer ",
+    ) -> None:
+        self._client = HttpClient(files)
+        self._tokens = tokens
+        self._header = header
+        self._prefix = prefix
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        url: str,
+        seconds: float,
+        headers: Mapping[str, str] = NO_HEADERS,
+        body: Any = None,
+    ) -> AsyncIterator[Response]:
+        """Yield the answer's head; everything, also its body, ends within ``seconds``.
+
+        ``body`` is sent as JSON unless it is None. A refused token is replaced for the next call.
+        Raises PollError and NoTokenError.
+        """
+        token = "" if self._tokens is None else await self._tokens.token()
+        if token:
+            headers = {**headers, self._header: self._prefix + token}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers = {**headers, "Content-Type": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._client.send(method, url, headers=headers, content=content) as response,
+            ):
+                if response.status in (401, 403) and self._tokens is not None:
+                    await self._tokens.other_than(token)
+                yield response
+        except TimeoutError:
+            raise PollError(f"no answer within {seconds:g} s") from None
+        except (HttpError, TrustError) as error:
+            raise PollError(str(error)) from None
+
+    async def close(self) -> None:
+        """Cancel a running login."""
+        if isinstance(self._tokens, LoginTokens):
+            await self._tokens.close()
+
+
+async def read_json(response: Response, limit: int = MAX_BODY_BYTES) -> Any:
+    """Return the body of an answer with status 200, parsed in a thread. Raises PollError."""
+    if response.status != 200:
+        raise PollError(f"HTTP status {response.status}")
+    body = await read_body(response, limit)
+    if body is None:
+        raise PollError(f"the answer is longer than {limit} bytes")
+    return await asyncio.to_thread(parsed, body)
+
+
+def parsed(body: bytes) -> Any:
+    """Return JSON. Raises PollError."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise PollError("the answer is not JSON") from None
