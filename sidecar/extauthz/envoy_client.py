@@ -10,6 +10,7 @@ from sidecar.core.request import Request
 from sidecar.pb.ext_authz_pb2 import CheckRequest, CheckResponse
 
 _OK = 0
+_TIME = b"\x08\x01"  # a Timestamp of one second
 
 
 class EnvoyAnswer(NamedTuple):
@@ -32,8 +33,10 @@ class EnvoyAnswer(NamedTuple):
 def check_message(request: Request) -> bytes:
     """Return the CheckRequest for a request, as Envoy sends it with ``encode_raw_headers``."""
     message = CheckRequest()
+    message.attributes.destination.address.socket_address.port_value = 10000
+    message.attributes.request.time = _TIME
     http = message.attributes.request.http
-    http.method, http.host = request.method, request.host
+    http.id, http.method, http.host = "1", request.method, request.host
     http.path = request.target.decode("utf-8", "replace").replace("\ufffd", "!")
     message.attributes.source.principal = request.peer
     pseudo = ((":path", request.target), (":method", request.method.encode()))

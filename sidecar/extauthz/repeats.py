@@ -19,17 +19,10 @@ from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerat
 MAX_REMEMBERED = 500  # requests
 MAX_BYTES = 4096  # of one CheckRequest
 
-# The beginning of Envoy's CheckRequest, in this order: fields that are entered, and fields that are
-# skipped, since they differ each time and no decision depends on them.
-_BEGINNING = (
-    (0x0A, True),  # attributes
-    (0x0A, False),  # source
-    (0x12, False),  # destination
-    (0x22, True),  # request
-    (0x0A, False),  # time
-    (0x12, True),  # http
-    (0x0A, False),  # id, of Envoy's stream
-)
+# How Envoy's CheckRequest begins: the tags of attributes, source, destination, request, time, http
+# and id (of Envoy's stream). Attributes, request and http are entered. The others are skipped,
+# since they differ each time and no decision depends on them.
+_TAGS = (0x0A, 0x0A, 0x12, 0x22, 0x0A, 0x12, 0x0A)
 _SHORT = 0x7F  # the largest varint of one byte
 
 _HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
@@ -56,27 +49,43 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
     end = start + _ID_BYTES
     if start < len(_BEFORE_ID) or end > size:
         return None
-    position = 0
-    ends: list[int] = []
-    for tag, entered in _BEGINNING:
-        if message[position] == tag:
-            length = message[position + 1]
-            position += 2
-            if length > _SHORT:
-                more = message[position]
-                if more > _SHORT:
-                    return None
-                length += (more - 1) << 7
-                position += 1
-            if entered:
-                ends.append(size - position - length)
-            else:
-                position += length
-            if position > start:
-                return None
-        elif entered:
-            return None
-    return (message[position:start], message[end:], tuple(ends), ""), message[start:end]
+    # The lengths of what is entered take two bytes, those of the two peers may. This is done for
+    # every Check, so it has few steps, and no loop.
+    attributes, low_1, high_1, source, length = message[:5]
+    after = 5 + length if length <= _SHORT else _after(message, 4)
+    if after > start:
+        return None
+    destination, length = message[after : after + 2]
+    after = after + 2 + length if length <= _SHORT else _after(message, after + 1)
+    if after > start:
+        return None
+    request, low_2, high_2, time, length_2 = message[after : after + 5]
+    end_2 = size - after - 3
+    after += 5 + length_2
+    if after > start:
+        return None
+    http, low_3, high_3, own, length_3 = message[after : after + 5]
+    end_3 = size - after - 3
+    after += 5 + length_3
+    if (
+        (attributes, source, destination, request, time, http, own) != _TAGS
+        or low_1 & low_2 & low_3 <= _SHORT
+        or high_1 | high_2 | high_3 | length_2 | length_3 > _SHORT
+        or after > start
+    ):
+        return None
+    ends = (
+        size - 3 - low_1 - (high_1 - 1 << 7),
+        end_2 - low_2 - (high_2 - 1 << 7),
+        end_3 - low_3 - (high_3 - 1 << 7),
+    )
+    return (message[after:start], message[end:], ends, ""), message[start:end]
+
+
+def _after(message: bytes, position: int) -> int:
+    """Return where a field ends whose length takes two bytes; the end of all if it takes more."""
+    low, high = message[position : position + 2]
+    return position + 2 + low + (high - 1 << 7) if high <= _SHORT else len(message)
 
 
 def of_peer(key: RepeatKey, message: bytes) -> RepeatKey:

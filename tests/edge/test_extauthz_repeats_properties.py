@@ -105,8 +105,13 @@ def _field(tag: int, payload: bytes, beyond: int = 0) -> bytes:
     return bytes([tag, size & 0x7F | 0x80, size >> 7] if size > 0x7F else [tag, size]) + payload
 
 
+# A peer, a time or an id, and a destination, as Envoy sends them.
+_VARYING, _DESTINATION = b"\x0a\0", b"\x12\1a"
+_PLAIN = ((_VARYING, _VARYING, _VARYING + _DESTINATION), (0,) * 3)
+
+
 def _check_of(
-    http: bytes, beginnings: Sequence[bytes] = (b"",) * 3, beyond: Sequence[int] = (0,) * 3
+    http: bytes, beginnings: Sequence[bytes] = _PLAIN[0], beyond: Sequence[int] = _PLAIN[1]
 ) -> bytes:
     """Return a CheckRequest: attributes, the request in them and its HTTP, each begun by these."""
     inner = http
@@ -121,9 +126,8 @@ _PIPE = b"\x0a\x05\x12\x03\x0a\x01/"
 _fitting = [b"", b"\x0a\0", _field(0x0A, _PIPE), b"\x0a\x81\0a", _field(0x0A, b"a" * 129)]
 _wrong = [_field(0x0A, _PIPE, -7), _field(0x0A, b"a", 4), _field(0x0A, b"a", 60)]
 _varying = st.sampled_from([*_fitting * 4, *_wrong])
-_destination = st.sampled_from([b"", b"\x12\1a"])
+_destination = st.sampled_from([b"", _DESTINATION, _field(0x12, b"a" * 129), b"\x12\x81\0a"])
 _beginnings = st.tuples(_varying, _varying, st.builds(bytes.__add__, _varying, _destination))
-_PLAIN = ((b"",) * 3, (0,) * 3)
 _AS_TEXT = _field(0x1A, b"\x0a\1a" + _field(0x12, _HOLE * 9))  # a header
 
 

@@ -31,6 +31,8 @@ def check_request(
     http = message.attributes.request.http
     http.method, http.host = method, host
     http.path = target.decode("utf-8", "replace").replace("�", "!")
+    message.attributes.request.time, http.id = b"\x08\x01", "1"
+    message.attributes.destination.address.socket_address.port_value = 10000
     message.attributes.source.address.socket_address.address = "10.0.0.9"
     message.attributes.source.address.socket_address.port_value = 4711
     message.attributes.source.principal = peer
