@@ -36,6 +36,8 @@ __all__ = [
     "still_valid",
 ]
 
+_USUAL_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 def decide(
     request: Request,
@@ -55,20 +57,21 @@ def decide(
     names another method; an allow names the canonical route. ``trace`` receives each step.
     ``tries`` bounds what a token without a known ``kid`` may cost.
     """
-    if not is_method(request.method):
+    method = request.method
+    if method not in _USUAL_METHODS and not is_method(method):
         return _malformed(RequestProblem.INVALID_METHOD, trace)
     policy = snapshot.policy
     try:
         path = canonicalise(request.target, raw_headers=request.raw_headers, allow=policy.accepted)
         named: tuple[str, ...] = ()
         target = request.target
-        if b"%" in target or (b"?" in target and b"method" in target.lower()):  # it is rare
+        if b"?" in target or not path.plain:
             named += named_methods(target)  # raises unless it is a tuple
     except (PathError, QueryError) as error:
         return _malformed(error.problem, trace)
     # A NamedTuple's own constructor takes twice as long.
     context = tuple.__new__(Context, (snapshot, verified, now, steady, trace, tries))
-    decision = _decide_as(request.method, request, path, context)
+    decision = _decide_as(method, request, path, context)
     for method in named:
         if isinstance(decision, Deny):
             return decision
@@ -93,7 +96,9 @@ def _decide_as(method: str, request: Request, path: Path, context: Context) -> A
             trace.reading(path, segments)
         route = policy.match(request.host, method, segments)
         decision = _decide_route(method, request, route, segments, context)
-        if isinstance(decision, Deny):
+        if isinstance(decision, Deny) or (
+            path.plain and decision.route.index in policy.read_alike  # nearly always
+        ):
             return decision
         strictest = decision if strictest is None else _stricter(strictest, decision)
         routes.append(decision.route)

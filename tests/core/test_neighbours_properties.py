@@ -95,13 +95,15 @@ def required(table: Policy, target: bytes, seen_by: Upstream | None = None) -> t
     route = table.match(HOST, "GET", segments)
     if not isinstance(route, Route):
         return -1, -1
+    if seen_by is not None:
+        table = table.seen_by(seen_by)
     neighbours = table.neighbours
     if neighbours is None:
         return level(route), level(route)
-    if seen_by is not None:
-        neighbours = neighbours.seen_by(seen_by)
     found = [level(route)]
-    if neighbours.concern(path, [route]):
+    if path.plain and route.index in table.read_alike:
+        assert not neighbours.concern(path, [route])
+    elif neighbours.concern(path, [route]):
         found += [level(other) for _, other in neighbours.reached(path, HOST, "GET")]
     return level(route), max(found)
 

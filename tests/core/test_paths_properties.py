@@ -130,6 +130,12 @@ def test_any_bytes_are_a_path_of_bounded_readings_or_a_path_error(
         assert "#" not in text or "encoded_hash" in allow
         assert "" not in segments or "double_slash" in allow
         assert not {".", ".."} & set(segments) or "encoded_dot" in allow
+    if path.plain:
+        raw = target.partition(b"?")[0]
+        assert path.readings == (tuple(raw.decode()[1:].split("/")),)
+        assert not path.slashes[0]
+        assert b"." not in raw
+        assert b"%" not in raw
 
 
 def _with_slashes(segments: Sequence[str]) -> tuple[str, ...]:

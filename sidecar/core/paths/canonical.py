@@ -49,17 +49,19 @@ class Path(NamedTuple):
 
     There is one reading, unless the path has a feature that ``allow_paths`` names. ``slashes``
     says of each whether it ends in a slash. ``raw`` is the path as it came, without its first and
-    last slash where there is one reading. ``work`` is how much of ``MAX_WORK`` they took.
+    last slash where there is one reading. ``work`` is how much of ``MAX_WORK`` they took. ``plain``
+    says that there is one reading, and neither a dot, an escape nor a slash at the end.
     """
 
     readings: tuple[tuple[str, ...], ...]
     slashes: tuple[bool, ...] = (False,)
     raw: bytes = b""
     work: int = 0
+    plain: bool = False
 
 
-# Visible ASCII without # % / ; ? and the backslash.
-_PLAIN = rb'!"$&-.0-:<->@-\[\]-~'
+# Visible ASCII without # % . / ; ? and the backslash.
+_PLAIN = rb'!"$&-,\-0-:<->@-\[\]-~'
 # Escapes of all other bytes except the dot and control characters; UTF-8 is checked later.
 _HARMLESS = (
     rb"%(?:2[0-2467-9A-Da-d]|3[0-9ACDEacde]|[46][0-9A-Fa-f]|5[0-9ABDEFabdef]|7[0-9A-Ea-e]"
@@ -70,11 +72,15 @@ _NOT_IN_QUERY = rb"\x00-\x20\x7f#"
 
 
 def _clean(plain: bytes) -> re.Pattern[bytes]:
+    more = rb"{0,%d}+" % (MAX_SEGMENTS - 1)
+    simple = rb"[" + plain + rb"]++"
     dots = rb"(?!\.\.?(?:[/?]|\Z))"
-    segment = dots + rb"(?:[" + plain + rb"]++|" + _HARMLESS + rb")++"
-    more = rb"(?:/" + segment + rb"){0,%d}+" % (MAX_SEGMENTS - 1)
+    segment = dots + rb"(?:[." + plain + rb"]++|" + _HARMLESS + rb")++"
     query = rb"(?:\?[^" + _NOT_IN_QUERY + rb"]*+)?+\Z"
-    return re.compile(rb"/(?:(" + segment + more + rb")(/?))?+" + query)
+    return re.compile(
+        rb"/(?:(" + simple + rb"(?:/" + simple + rb")" + more + rb")(?=\?|\Z)"
+        rb"|(" + segment + rb"(?:/" + segment + rb")" + more + rb")(/?))?+" + query
+    )
 
 
 _SLASH, _NO_SLASH = (True,), (False,)
@@ -96,13 +102,16 @@ def canonicalise(target: bytes, *, raw_headers: bool, allow: frozenset[str] = fr
     if len(target) <= MAX_PATH:
         clean = (_CLEAN if raw_headers else _CLEAN_REPLACED).match(target)
         if clean is not None:
-            path, slash = clean.groups()
+            plain, path, slash = clean.groups()
+            if plain is not None:
+                segments = tuple(plain.decode("ascii").split("/"))
+                # A NamedTuple's own constructor takes twice as long.
+                return tuple.__new__(Path, ((segments,), _NO_SLASH, plain, 0, True))
             if path is None:
                 return Path(((),))
             text = decode_text(path) if b"%" in path else path.decode("ascii")
             slashes = _SLASH if slash else _NO_SLASH
-            # A NamedTuple's own constructor takes twice as long.
-            return tuple.__new__(Path, ((tuple(text.split("/")),), slashes, path, 0))
+            return Path((tuple(text.split("/")),), slashes, path)
     found = find_readings(_examine(target, raw_headers, allow), allow)
     raw = target.partition(b"?")[0]
     if len(found.readings) == 1:

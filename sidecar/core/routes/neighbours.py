@@ -93,6 +93,13 @@ class Neighbours:
         other._take_for(upstream)  # noqa: SLF001 -- of the same class
         return other
 
+    def unconcerned(self, routes: frozenset[int]) -> frozenset[int]:
+        """Return those of the table's routes, by index, whose ``plain`` paths ``concern`` none."""
+        dotted = not self._front_controller or "." in self._front_controller
+        if self._has_lookalikes or self._mixed is not None or not dotted:
+            return frozenset()
+        return routes - self._over - self._with_slash
+
     def concern(self, path: Path, routes: Sequence[Route]) -> bool:
         """Say whether the path may have other readings, which is quickly ruled out for most.
 

@@ -70,6 +70,7 @@ class Policy:
     read; ``names_callers`` says that some route depends on the peer's certificate.
     ``upstream`` is a key of ``UPSTREAMS``; ``neighbours`` is None where no other reading of a path
     can match another route. ``names_hosts`` says whether any route is for certain hosts.
+    ``read_alike`` has the indexes of the routes whose ``plain`` paths every upstream reads alike.
     """
 
     digest: str
@@ -88,6 +89,14 @@ class Policy:
     names_hosts: bool
     _hosts: frozenset[str] = field(repr=False)
     _below: tuple[tuple[str, str], ...] = field(repr=False)
+    read_alike: frozenset[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find what ``is_read_otherwise`` need not be asked about."""
+        alike = frozenset(route.index for route in self.routes)
+        if self.neighbours is not None:
+            alike = self.neighbours.unconcerned(alike)
+        object.__setattr__(self, "read_alike", frozenset() if self.names_hosts else alike)
 
     def match(self, host: str, method: str, segments: tuple[str, ...]) -> Route | NotAllowed | None:
         """Return the route of the most specific path, None where no path matches.
