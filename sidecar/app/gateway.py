@@ -9,6 +9,7 @@ from random import SystemRandom
 from typing import Final
 
 from sidecar.app import gateway_wiring
+from sidecar.app.gateway_services import FixedServices
 from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Directory
@@ -51,6 +52,7 @@ class Gateway:
         self._has_files = (Path(section.envoy_dir) / ROUTES).exists()
         self._known = Known(section.empty_grace)
         self._changed = asyncio.Event()
+        self._services = FixedServices(section, self._changed.set)
         self._metrics = GatewayMetrics()
         self.records = self._metrics.records
         self._listed_at: float | None = None
@@ -71,9 +73,11 @@ class Gateway:
         else:
             self._tasks.append(asyncio.create_task(self._reader.run(), name="directory"))
         self._tasks.append(asyncio.create_task(self._keep_current(), name="gateway"))
+        self._services.start()
 
     async def close(self) -> None:
         """Stop; Envoy's files stay."""
+        await self._services.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,6 +121,7 @@ class Gateway:
 
     async def _update(self) -> None:
         directory = self._known.directory(steady())
+        directory = directory._replace(fixed=self._services.instances())
         targets = self._targets()
         self._metrics.directory(targets, directory)
         if self._reader is not None and self._listed_at is None and self._has_files:
@@ -154,9 +159,8 @@ class Gateway:
 
     async def _prepare(self, directory: Directory) -> None:
         """Hand over placements for a directory; a thread builds them."""
-        fixed = frozenset(self._section.services)
         targets, zone = self._targets(), self._section.zone
-        self._place(await asyncio.to_thread(Placements, targets, directory, zone, fixed))
+        self._place(await asyncio.to_thread(Placements, targets, directory, zone))
 
     def _targets(self) -> list[str]:
         return sorted({route.target for route in self._policy().routes if route.target})

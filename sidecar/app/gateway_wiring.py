@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.answers import CorsSection
 from sidecar.config.gateway import GatewaySection
+from sidecar.core.placement.directory import Instance
 from sidecar.gateway.files import FileSettings
 from sidecar.gateway.resources import Resource, TargetTls, cors_policy
 from sidecar.looma.directory.client import RegistryClient
@@ -17,6 +19,7 @@ from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.reporting import TOKEN_HEADERS
 from sidecar.looma.token import tokens_of
 from sidecar.net.trust import TlsFiles
+from sidecar.upstream.probe import ProbeSettings
 
 
 def directory(config: Config, targets: Callable[[], Iterable[str]]) -> Registry | None:
@@ -47,6 +50,31 @@ def admission(section: GatewaySection) -> Admission:
         {name: networks(texts) for name, texts in section.target_networks.items()},
         frozenset(section.services),
     )
+
+
+def fixed(section: GatewaySection) -> dict[str, tuple[Instance, ...]]:
+    """Return the fixed services; a URL is the id of an instance, whose health is unknown."""
+    return {
+        name: tuple(Instance(url, name, _authority(url)) for url in urls)
+        for name, urls in section.services.items()
+    }
+
+
+def probes(section: GatewaySection) -> dict[str, ProbeSettings]:
+    """Return the probe of each URL of the fixed services: of a path, or of a connection."""
+    found = {}
+    for name, urls in section.services.items():
+        for url in urls:
+            path = section.probes.get(name)
+            probed = f"tcp://{_authority(url)}" if path is None else url + path
+            found[url] = ProbeSettings(probed, name=f"{name} at {url}")
+    return found
+
+
+def _authority(url: str) -> str:
+    parts = urlsplit(url)
+    host, port = str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def files(config: Config, section: GatewaySection) -> FileSettings:

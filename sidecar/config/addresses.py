@@ -160,6 +160,14 @@ def service_url(text: str) -> str:
     return text
 
 
+def service_path(text: str) -> str:
+    """Return a path to request, unchanged, such as ``/health``. Raises BadValueError."""
+    if not text.startswith("/"):
+        raise BadValueError("must be a path", "such as /health")
+    _split_url(f"http://service{text}", "http")
+    return text
+
+
 def probe_url(text: str) -> str:
     """Return a URL that can be probed, unchanged. Raises BadValueError."""
     url = _split_url(text, "http", "https", "tcp", "grpc")

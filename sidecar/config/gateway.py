@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Annotated
 
-from sidecar.config.addresses import service_url
+from sidecar.config.addresses import service_path, service_url
 from sidecar.documents.findings import BadValueError, quoted
 from sidecar.documents.kinds import Duration, Flag, List, Mapped, Optional, Text
 from sidecar.documents.schema import Section
@@ -57,6 +57,7 @@ class GatewaySection:
     services: Annotated[
         Mapping[str, tuple[str, ...]], Mapped(List(Text(service_url), min_items=1, unique=True))
     ] = field(default_factory=dict)
+    probes: Annotated[Mapping[str, str], Mapped(Text(service_path))] = field(default_factory=dict)
     tls: Annotated[GatewayTls | None, Optional(Section(GatewayTls))] = None
     unsafe_plaintext_targets: Annotated[bool, Flag()] = False
     empty_grace: Annotated[float, Duration("0s", "1h")] = 60.0

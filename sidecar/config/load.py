@@ -220,8 +220,9 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
         for issuer in sequence(at(value, "zervi", "issuers"))
         for name in texts(mapping(issuer).get("issuer"))
     )
+    gateway = at(value, "gateway") is not None
     if settings is None:
-        return PolicySettings(names)
+        return PolicySettings(names, gateway=gateway)
     policy = settings.policy
     return PolicySettings(
         names,
@@ -230,6 +231,7 @@ def _policy_settings(value: object, settings: Settings | None) -> PolicySettings
         frozenset(policy.allow_paths),
         policy.upstream,
         frozenset(name for name in KEPT if getattr(policy.encoded, name) is not None),
+        gateway,
     )
 
 

@@ -132,7 +132,10 @@ class RouteFile:
 
 
 class PolicySettings(NamedTuple):
-    """The settings for compiling a policy; ``issuers`` are the names that a route may list."""
+    """The settings for compiling a policy; ``issuers`` are the names that a route may list.
+
+    ``gateway`` says whether routes lead to their targets.
+    """
 
     issuers: frozenset[str]
     cors_preflight: PreflightMode = "answer"
@@ -140,6 +143,7 @@ class PolicySettings(NamedTuple):
     allow_paths: frozenset[str] = frozenset()
     upstream: str = GENERIC
     encoded: frozenset[str] = frozenset()
+    gateway: bool = False
 
 
 class PolicySource(NamedTuple):
@@ -182,6 +186,8 @@ def compile_document(
     problems = notes.problems
     for index, value in enumerate(sequence(at(document.value, *map(str, ROUTES)))):
         problems += _unknown_issuers(mapping(value), settings.issuers, (*ROUTES, index))
+        if settings.gateway:
+            problems += _reserved_target(mapping(value), (*ROUTES, index))
     names = _names(entries)
     routes = []
     for index, entry in entries.items():
@@ -215,6 +221,19 @@ def _unknown_issuers(
                 f"unknown issuer {quoted(name)}",
                 f"`zervi.issuers` has {', '.join(map(quoted, sorted(known)))}" if known else "",
             )
+
+
+def _reserved_target(route: Mapping[str, object], place: Place) -> Iterator[Problem]:
+    from sidecar.core.placement.place import RESERVED  # only a gateway needs it
+
+    target = route.get("target")
+    if isinstance(target, str) and target in RESERVED:
+        yield Problem(
+            (*place, "target"),
+            "reserved-target",
+            f"{quoted(target)} is a cluster of the gateway's own Envoy",
+            "another name for the service, there and here",
+        )
 
 
 def _names(entries: Mapping[int, RouteEntry]) -> dict[int, str]:

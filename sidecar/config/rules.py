@@ -235,11 +235,29 @@ def _gateway(gateway: Mapping[str, object], document: object) -> Iterator[Proble
             "`tls` is required: instances of the registry get users' tokens",
             "tls: {san: ...}, or `unsafe_plaintext_targets: true` in a network that you trust",
         )
+    yield from _reserved(gateway)
+    services = mapping(gateway.get("services"))
+    for name in mapping(gateway.get("probes")):
+        if name not in services:
+            message = f"{quoted(str(name))} is not in `services`, so it is not probed"
+            hint = "a registry's instances are probed by their own sidecars"
+            yield Problem(("gateway", "probes", str(name)), "no-effect", message, hint)
     upstream = at(document, "policy", "upstream")
     if isinstance(upstream, str) and upstream != GENERIC:
         message = f"`upstream` must be {GENERIC} with `gateway`, not {quoted(upstream)}"
         hint = "the targets of a gateway may be different software"
         yield Problem(("policy", "upstream"), "exclusive-keys", message, hint)
+
+
+def _reserved(gateway: Mapping[str, object]) -> Iterator[Problem]:
+    from sidecar.core.placement.place import RESERVED  # only a gateway needs it
+
+    for key in ("services", "target_networks"):
+        for name in mapping(gateway.get(key)):
+            if name in RESERVED:
+                message = f"{quoted(str(name))} is a cluster of the gateway's own Envoy"
+                hint = "another name for the service, there and in the routes"
+                yield Problem(("gateway", key, str(name)), "reserved-target", message, hint)
 
 
 def _looma_tls(looma: Mapping[str, object]) -> Iterator[Problem]:

@@ -16,15 +16,16 @@ def placed(allow: Allow, placements: "Placements", trace: Trace | None) -> Allow
     target, verified = allow.route.target, allow.verified
     if not target:
         denial = Deny(Reason.NO_UPSTREAM, allow.route, verified, detail="the route has no target")
-    elif target in placements.fixed:
-        if trace:
-            trace.check("placement", True, f"{target} is in gateway.services: Envoy chooses")
-        return allow
-    elif verified is None:
-        # There is no caller to place: Envoy chooses among the instances that can serve.
+    elif verified is None or target in placements.fixed:
+        # Nothing to choose by: Envoy chooses among the instances that can serve.
         if placements.serves(target):
             if trace:
-                trace.check("placement", True, f"no caller: Envoy chooses an instance of {target}")
+                why = (
+                    "is in gateway.services"
+                    if target in placements.fixed
+                    else "is asked for without a caller"
+                )
+                trace.check("placement", True, f"{target} {why}: Envoy chooses")
             return allow
         denial = _no_instance(allow)
     else:

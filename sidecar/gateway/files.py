@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from sidecar.core.placement.directory import Directory
-from sidecar.core.placement.place import RESERVED, matches
+from sidecar.core.placement.place import RESERVED
 from sidecar.gateway.resources import (
     TYPE,
     Resource,
@@ -53,12 +53,12 @@ def contents(
     found: dict[str, bytes] = {}
     clusters: list[Resource] = []
     for target in names:
+        instances = sorted(directory.of_target(target), key=lambda each: each.id)
         urls = settings.services.get(target)
         if urls is not None:
-            clusters.append(fixed_cluster(target, urls))
+            down = frozenset(each.id for each in instances if not each.usable)
+            clusters.append(fixed_cluster(target, urls, down))
             continue
-        instances = [each for each in directory.instances if matches(target, each.service)]
-        instances.sort(key=lambda each: each.id)
         name = endpoints_file(target)
         found[name] = _response(
             "config.endpoint.v3.ClusterLoadAssignment", [endpoints(target, instances)]

@@ -5,6 +5,7 @@ config.route.v3.RouteConfiguration, extensions.load_balancing_policies.override_
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -80,17 +81,26 @@ def registry_cluster(
     return cluster
 
 
-def fixed_cluster(target: str, urls: Sequence[str]) -> Resource:
+def fixed_cluster(
+    target: str, urls: Sequence[str], down: AbstractSet[str] = frozenset()
+) -> Resource:
     """Return the cluster of a service that the configuration names, by URLs without a path.
 
-    Host names are looked up by Envoy. https is verified against the system's authorities.
+    Host names are looked up by Envoy. https is verified against the system's authorities. ``down``
+    are the URLs whose probes fail.
     """
     parts = [urlsplit(url) for url in urls]
     https = parts[0].scheme == "https"
-    addresses = [f"{part.hostname}:{part.port or (443 if https else 80)}" for part in parts]
-    assignment = {"lb_endpoints": [_endpoint(address, "UNKNOWN") for address in addresses]}
+    found = [
+        _endpoint(
+            f"{part.hostname}:{part.port or (443 if https else 80)}",
+            "UNHEALTHY" if url in down else "UNKNOWN",
+        )
+        for url, part in zip(urls, parts, strict=True)
+    ]
+    assignment = {"lb_endpoints": found}
     cluster = {
-        **_cluster(target, several=len(addresses) > 1),
+        **_cluster(target, several=len(urls) > 1),
         "type": "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
         "load_assignment": {"cluster_name": target, "endpoints": [assignment]},

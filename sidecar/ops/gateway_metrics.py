@@ -6,7 +6,6 @@ from typing import Final
 
 from sidecar.core.decision import Allow, DecisionRecord
 from sidecar.core.placement.directory import Directory, Instance
-from sidecar.core.placement.place import matches
 from sidecar.core.reasons import Reason
 
 # Targets come from the policy and instances from the registry; further ones are counted as OTHER.
@@ -49,10 +48,9 @@ class GatewayMetrics:
         """Set the instances of each target by their health."""
         counts: dict[tuple[str, str], int] = {}
         for target in targets:
-            for each in directory.instances:
-                if matches(target, each.service):
-                    key = _bounded(counts, (target, _state(each)))
-                    counts[key] = counts.get(key, 0) + 1
+            for each in directory.of_target(target):
+                key = _bounded(counts, (target, _state(each)))
+                counts[key] = counts.get(key, 0) + 1
         self._values.instances = counts
 
     def listed(self, at: float, refused: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sidecar.config.policy_file import ROUTES
-from sidecar.core.placement.place import RESERVED, matches
+from sidecar.core.placement.directory import matches
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import Problem, quoted, warning
 from sidecar.documents.untyped import at, mapping
@@ -21,13 +21,6 @@ def of_policy(policy: Policy, document: object) -> Iterator[Problem]:
                 "no-target",
                 "the gateway denies every request of this route: `no_upstream`",
                 "name the service that serves it in `target`",
-            )
-        if route.target in RESERVED:
-            yield warning(
-                (*ROUTES, route.index, "target"),
-                "reserved-target",
-                f"{quoted(route.target)} is a cluster of Envoy itself, so no request gets there",
-                "another name for the service, there and here",
             )
         covered = [name for name in fixed if route.target.endswith("*")]
         covered = [name for name in covered if matches(route.target, name)]

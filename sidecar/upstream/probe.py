@@ -20,7 +20,7 @@ Probe = Callable[[], Awaitable[str | None]]
 
 
 class ProbeSettings(NamedTuple):
-    """What to probe, and how often; times are in seconds.
+    """What to probe, and how often; times are in seconds. ``name`` is what the log calls it.
 
     ``url`` is ``http(s)://…`` (healthy: status 2xx; the body is not read), ``tcp://host:port``
     (healthy: a connection) or ``grpc://host:port[/service]`` (healthy: ``grpc.health.v1`` SERVING).
@@ -29,6 +29,7 @@ class ProbeSettings(NamedTuple):
     url: str
     interval: float = 10.0
     timeout: float = 3.0
+    name: str = "the upstream"
 
 
 class Prober:
@@ -94,11 +95,11 @@ class Prober:
             return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def _changed(self, before: UpstreamState, problem: str | None) -> None:
-        state = self._health.state
+        state, name = self._health.state, self._settings.name
         if problem is None:
-            _log.info("the upstream is %s (was %s)", state, before)
+            _log.info("%s is %s (was %s)", name, state, before)
         else:
-            _log.warning("the upstream is %s (was %s): %s", state, before, problem)
+            _log.warning("%s is %s (was %s): %s", name, state, before, problem)
         self._on_change(state)
 
 

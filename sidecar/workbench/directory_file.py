@@ -39,5 +39,5 @@ def placements_of(path: Path, config: Config) -> Placements:
     except PollError as error:
         raise DirectoryError(f"{path}: {error}") from None
     targets = {route.target for route in config.policy.routes if route.target}
-    directory = Directory(listing.instances, allocations)
-    return Placements(targets, directory, section.zone, frozenset(section.services))
+    directory = Directory(listing.instances, allocations, gateway_wiring.fixed(section))
+    return Placements(targets, directory, section.zone)

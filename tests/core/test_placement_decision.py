@@ -25,7 +25,9 @@ INSTANCES = tuple(
     Instance(f"basic-server-{n}", f"basic-server-{n}", f"10.0.0.{n}:80", Health.HEALTHY)
     for n in range(1, 6)
 )
-PLACEMENTS = Placements([TARGET], Directory(INSTANCES), fixed=frozenset({FIXED}))
+ADDRESSES = tuple(Instance(f"http://zervi-{n}", FIXED, f"zervi-{n}:80") for n in (1, 2))
+DOWN = tuple(each._replace(health=Health.CRITICAL) for each in ADDRESSES)
+PLACEMENTS = Placements([TARGET], Directory(INSTANCES, fixed={FIXED: ADDRESSES}))
 PERMITTED = bearer(permissions=["closed:read"])
 
 
@@ -71,10 +73,23 @@ def test_envoy_chooses_where_there_is_no_caller_and_for_fixed_services(target: b
         (b"/absent/1", PLACEMENTS),
         (b"/open/1", Placements([TARGET], Directory())),
         (b"/closed/1", Placements([TARGET], Directory())),
+        (b"/fixed/1", Placements([TARGET], Directory(fixed={FIXED: DOWN}))),
+        (b"/fixed/1", Placements([FIXED], Directory(fixed={FIXED: DOWN}))),
     ],
 )
 def test_without_an_instance_the_request_is_denied(target: bytes, placements: Placements) -> None:
     assert decided(target, PERMITTED, placements).reason is Reason.NO_UPSTREAM
+
+
+def test_a_fixed_service_is_reached_where_one_of_its_addresses_works() -> None:
+    directory = Directory(fixed={FIXED: (DOWN[0], ADDRESSES[1])})
+    assert decided(b"/fixed/1", None, Placements([FIXED], directory)).reason is Reason.PUBLIC
+
+
+def test_a_prefix_does_not_choose_a_fixed_service() -> None:
+    prefix = Placements(["zervi-*"], Directory(fixed={FIXED: ADDRESSES}))
+    assert prefix.place("zervi-*", "7") == ()
+    assert not prefix.serves("zervi-*")
 
 
 def test_beside_one_upstream_nothing_is_placed() -> None:

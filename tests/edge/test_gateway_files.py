@@ -76,6 +76,22 @@ def test_envoy_gets_the_registrys_health() -> None:
     }
 
 
+def test_a_fixed_services_failing_address_is_unhealthy_for_envoy() -> None:
+    urls = ("http://zervi-1:8080", "http://[fd00::1]:8080")
+    addresses = tuple(Instance(url, FIXED, url.removeprefix("http://")) for url in urls)
+    down = (addresses[0]._replace(health=Health.CRITICAL), addresses[1])
+    settings = FileSettings("/run", services={FIXED: urls})
+    found = contents([FIXED, "zervi-*"], Directory(fixed={FIXED: down}), settings)
+    prefix, cluster = resources(found, CLUSTERS)
+    (group,) = cluster["load_assignment"]["endpoints"]
+    shown = [
+        (each["endpoint"]["address"]["socket_address"]["address"], each["health_status"])
+        for each in group["lb_endpoints"]
+    ]
+    assert shown == [("zervi-1", "UNHEALTHY"), ("fd00::1", "UNKNOWN")]
+    assert prefix["type"] == "EDS", "a prefix leads to the registry's instances only"
+
+
 def test_one_endpoint_is_never_ejected() -> None:
     for count, ejected in ((1, False), (2, True)):
         instances = tuple(instance(number) for number in range(1, count + 1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.placement.directory import Allocation, Instance
+from sidecar.core.placement.directory import Allocation, Directory, Instance
 from sidecar.looma.directory.known import Known, Listing
 
 GRACE = 60.0
@@ -82,13 +82,29 @@ def test_changes_add_replace_and_remove() -> None:
     }
 
 
-def test_fixed_instances_and_allocations_stay() -> None:
-    fixed = instance(1, service="zervi-auth-service")
-    known = Known(GRACE, (fixed,))
+def test_allocations_stay_until_others_come() -> None:
+    known = Known(GRACE)
     allocations = {"alice": (Allocation("orders", "orders-1"),)}
     known.take(Listing((), allocations=allocations), 0.0)
     known.take(Listing(()), 1.0)
-    assert known.directory(1.0) == ((fixed,), allocations)
+    assert known.directory(1.0) == Directory((), allocations)
+
+
+def test_one_that_left_is_believed_also_where_it_was_the_last() -> None:
+    known = known_of(1)
+    gone = frozenset({"orders-0"})
+    assert known.take(Listing((), gone, complete=False, left=gone), 1.0)
+    assert states(known, 1.0) == {}
+
+
+def test_a_listing_says_whether_it_changes_anything() -> None:
+    known = Known(GRACE)
+    listing = Listing((instance(0),), allocations={"7": (Allocation("orders"),)})
+    assert known.take(listing, 0.0)
+    assert not known.take(listing, 1.0)
+    assert not known.take(Listing((instance(0),), complete=False), 2.0)
+    assert known.take(Listing((), allocations={}), 3.0)
+    assert known.take(listing._replace(allocations=None), 4.0), "it returns"
 
 
 @given(

@@ -100,6 +100,7 @@ def bases() -> Iterator[Settings]:
                 allow_networks=("10.0.0.0/8",),
                 target_networks={"a": ("10.0.0.0/8",)},
                 services={"a": ("http://a:1",)},
+                probes={"a": "/a"},
                 tls=GatewayTls(san="{service}.a"),
             ),
             log=Log(),

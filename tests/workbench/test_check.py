@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli import main
+from sidecar.core.placement.place import RESERVED
 from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import Policy, PolicyError, compile_policy
 from sidecar.documents.findings import Finding, Severity
@@ -51,7 +52,6 @@ gateway:
         ("[{path: /a, target: zervi-auth}]", []),
         ("[{path: /a, target: zervi-auth}, {path: /b}]", ["no-target"]),
         ("[{path: /a, target: zervi-auth-2}]", ["unused-service"]),
-        ("[{path: /a, target: admin}]", ["reserved-target", "unused-service"]),
         ("[{path: /a, target: 'zervi-*'}]", ["target-beside-service", "unused-service"]),
         ("[{path: /a, target: 'zervi-auth-*'}]", ["unused-service"]),
         ("[{path: /a, target: '*'}, {path: /b, target: zervi-auth}]", ["target-beside-service"]),
@@ -66,6 +66,16 @@ def test_a_gateways_targets_are_compared_with_its_services(
     assert {each.severity for each in found} <= {Severity.WARNING}
     beside = GATEWAY[: GATEWAY.index("gateway:")]
     assert review(tmp_path, beside, table) == []
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_target_named_like_a_cluster_of_envoy_is_an_error_in_a_gateway(
+    tmp_path: Path, name: str
+) -> None:
+    table = f"api_gateway:\n  routes: [{{path: /a, target: {name}}}]\n"
+    errors = [each for each in review(tmp_path, GATEWAY, table) if each.severity is Severity.ERROR]
+    assert [each.code for each in errors] == ["reserved-target"]
+    assert review(tmp_path, GATEWAY[: GATEWAY.index("gateway:")], table) == []
 
 
 @pytest.mark.parametrize(

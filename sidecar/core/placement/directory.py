@@ -1,6 +1,6 @@
 """The instances that the registry and the configuration know, at one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -55,7 +55,23 @@ class Allocation(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """All instances, and the allocations by the user's subject."""
+    """The registry's instances, the allocations by the user's subject, and fixed services.
+
+    ``fixed`` has the addresses of each service that the configuration names, as ``host:port``,
+    where the host may be a name. Only a target with exactly this name leads to them.
+    """
 
     instances: tuple[Instance, ...] = ()
     allocations: Mapping[str, tuple[Allocation, ...]] = {}
+    fixed: Mapping[str, tuple[Instance, ...]] = {}
+
+    def of_target(self, target: str) -> Sequence[Instance]:
+        """Return the instances of a target: a service, or a prefix that ends in ``*``."""
+        if target in self.fixed:
+            return self.fixed[target]
+        return [each for each in self.instances if matches(target, each.service)]
+
+
+def matches(target: str, service: str) -> bool:
+    """Say whether a service belongs to a target: its name, or a prefix that ends in ``*``."""
+    return service.startswith(target[:-1]) if target.endswith("*") else service == target

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from sidecar.core.placement.directory import Allocation, Directory, Health, Instance, Requirements
+from sidecar.core.placement.directory import (
+    Allocation,
+    Directory,
+    Health,
+    Instance,
+    Requirements,
+    matches,
+)
 from sidecar.core.placement.ring import Ring
 
 # The instance and two alternates: Envoy tries the next one where a connection fails.
@@ -26,7 +33,7 @@ class Placements:
 
     ``targets`` are names of services, or prefixes of names that end in ``*``. ``zone`` is the
     gateway's own: among instances of equal health those in it come first. Gateways with the same
-    directory, targets and zone place every caller alike. ``fixed`` are the targets that the
+    directory, targets and zone place every caller alike. ``fixed`` are the services that the
     configuration names: Envoy chooses among their addresses.
 
     Preparing takes some 300 ms for 10,000 instances, which is too long for the event loop.
@@ -37,9 +44,8 @@ class Placements:
         targets: Iterable[str],
         directory: Directory,
         zone: str = "",
-        fixed: frozenset[str] = frozenset(),
     ) -> None:
-        self.fixed = fixed
+        self.fixed = frozenset(directory.fixed)
         self._directory = directory
         self._zone = zone
         allocated = {each for some in directory.allocations.values() for each in some}
@@ -73,13 +79,7 @@ class Placements:
         return found
 
     def _prepared(self, target: str) -> "_Target":
-        instances = [each for each in self._directory.instances if matches(target, each.service)]
-        return _Target(target, instances, self._wanted, self._zone)
-
-
-def matches(target: str, service: str) -> bool:
-    """Say whether a service belongs to a target: its name, or a prefix that ends in ``*``."""
-    return service.startswith(target[:-1]) if target.endswith("*") else service == target
+        return _Target(target, self._directory.of_target(target), self._wanted, self._zone)
 
 
 class _Tier(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from sidecar.core.placement.place import matches
+from sidecar.core.placement.directory import matches
 from sidecar.looma.directory.client import RegistryClient, read_json
 from sidecar.looma.directory.known import Listing
 from sidecar.looma.directory.listing import PollError, instances_of

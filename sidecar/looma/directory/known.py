@@ -34,12 +34,11 @@ class Listing(NamedTuple):
 class Known:
     """The instances of a registry, and those that it lost within ``empty_grace`` seconds.
 
-    Times are seconds of a monotonic clock. ``fixed`` are instances of the configuration.
+    Times are seconds of a monotonic clock.
     """
 
-    def __init__(self, empty_grace: float, fixed: tuple[Instance, ...] = ()) -> None:
+    def __init__(self, empty_grace: float) -> None:
         self._empty_grace = empty_grace
-        self._fixed = fixed
         self._listed: dict[str, Instance] = {}
         self._lost: dict[str, tuple[float, Instance]] = {}  # with the end of its grace
         self._allocations: Allocations = {}
@@ -82,7 +81,7 @@ class Known:
             service for service, count in losses.items() if count > MOST * (count + listed[service])
         }
         vanished = (each._replace(vanished=True) for each in lost if each.service in doubted)
-        return Directory((*self._fixed, *self._listed.values(), *vanished), self._allocations)
+        return Directory((*self._listed.values(), *vanished), self._allocations)
 
     def next_change(self) -> float | None:
         """Return when the next lost instance is dropped, None where none was lost."""

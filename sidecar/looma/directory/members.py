@@ -9,8 +9,14 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
-from sidecar.core.placement.directory import Allocation, Health, Instance, Requirements
-from sidecar.core.placement.place import matches
+from sidecar.core.placement.directory import (
+    Allocation,
+    Health,
+    Instance,
+    Requirements,
+    matches,
+)
+from sidecar.core.placement.place import RESERVED
 from sidecar.core.placement.ring import MAX_CAPACITY
 
 # An entry with more is refused: 10,000 instances of this size are some 50 MiB of a listing.
@@ -62,6 +68,8 @@ def instance(entry: object, admission: Admission) -> Instance:
     if not isinstance(entry, dict):
         raise RefusedEntryError("an entry is not an object")
     service = _matching(_SERVICE, entry.get("service_name"), "service_name")
+    if service in RESERVED:
+        raise RefusedEntryError("it has the name of a cluster of Envoy itself")
     if service in admission.fixed:
         raise RefusedEntryError("it has the name of a service in gateway.services")
     labels = _labels(entry.get("labels"))

@@ -63,8 +63,7 @@ def without_gateway(source: Source, wanted: GatewayFiles) -> Source:
         if name == NOWHERE:
             problems += _compared(cluster, _NOWHERE)
         elif name in wanted.targets:
-            several = cluster.has("outlier_detection")
-            problems += _compared(cluster, _cluster(name, several, wanted))
+            problems += _compared(cluster, _cluster(name, cluster, wanted))
         else:
             left.append(cluster)
     endpoints = tuple(each for each in source.endpoints if not _admitted(each, wanted))
@@ -102,11 +101,18 @@ def _cleared(manager: Part) -> Iterator[Problem]:
             yield error(place, CODE, message, "clear_route_cache: true")
 
 
-def _cluster(target: str, several: bool, wanted: GatewayFiles) -> Resource:
+def _cluster(target: str, found: Part, wanted: GatewayFiles) -> Resource:
+    """Return what the sidecar writes, with the health of the instances as it is found."""
     settings = wanted.files
     urls = settings.services.get(target)
     if urls is not None:
-        return fixed_cluster(target, urls)
+        groups = found.below("load_assignment").each("endpoints")
+        states = [
+            each.get("health_status") for group in groups for each in group.each("lb_endpoints")
+        ]
+        down = {url for url, state in zip(urls, states, strict=False) if state == "UNHEALTHY"}
+        return fixed_cluster(target, urls, down)
+    several = found.has("outlier_detection")
     source = config_source(f"{settings.directory}/{endpoints_file(target)}")
     return registry_cluster(target, source, several, settings.tls)
 
