@@ -84,6 +84,7 @@ def _write_console(
     config["looma"]["url"] = looma
     config["looma"]["poll"] = "1s"
     config["zervi"] = {"url": zervi, "services": {"auth-service": f"{zervi}/health"}}
+    config["environments"] = {"database": "environments.db"}
     if change is not None:
         change(config)
     path = directory / "console.yaml"

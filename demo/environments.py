@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from aiohttp import web
 
+from demo import minting
 from demo.looma_failures import problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -71,18 +72,17 @@ class Failures:
 
 
 class ZerviUsers:
-    """Users and grants that were made under keys. ``revoked`` has the users, in order."""
+    """Users and grants that were made under keys."""
 
     def __init__(self, failures: Failures | None = None) -> None:
         self.failures = failures or Failures()
         self.users: dict[str, dict[str, str]] = {}  # by key
         self.grants: dict[str, tuple[str, list[str]]] = {}  # by key
-        self.revoked: list[str] = []
         self._deleted: set[str] = set()
         self._numbers = iter(range(1001, 10**9))
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the routes of the contract, but for the logout, which Zervi has already."""
+        """Return the routes of the contract, except the logout, which Zervi has already."""
         around = self.failures.around
         return (
             web.put("/api/users/by-key/{key}", around("createUser", self._create, _failed)),
@@ -92,6 +92,18 @@ class ZerviUsers:
                 "/api/users/{user_id}/grants/{key}", around("withdraw", self._withdraw, _failed)
             ),
         )
+
+    def around(self, operation: str, handler: Handler) -> Handler:
+        """Return a handler of Zervi's that can fail on request."""
+        return self.failures.around(operation, handler, _failed)
+
+    def account(self, user_id: str) -> minting.User | None:
+        """Return a user who was made under a key, None for another one."""
+        for each in self.users.values():
+            if each["user_id"] == user_id:
+                granted = tuple(self.permissions_of(user_id))
+                return minting.User(int(user_id), each["username"], "user", 1, granted)
+        return None
 
     def permissions_of(self, user_id: str) -> list[str]:
         """Return what is granted to a user."""
@@ -139,20 +151,20 @@ class ZerviUsers:
 class LoomaAllocations:
     """Instances that are assigned under keys.
 
-    ``choose`` returns an instance of a service that has labels, None where there is none.
-    ``changed`` is called with each assignment, and whether it begins.
+    ``choose`` returns the instances that may serve, of a service and with labels. ``listed`` is
+    what gateways read, by user and service.
     """
 
     def __init__(
         self,
-        choose: Callable[[str, dict[str, str]], str | None],
-        changed: Callable[[Allocated, bool], None],
+        choose: Callable[[str, dict[str, str]], Sequence[str]],
+        listed: dict[tuple[str, str], dict[str, Any]],
         failures: Failures | None = None,
     ) -> None:
         self.failures = failures or Failures()
         self.allocated: dict[str, Allocated] = {}
         self._choose = choose
-        self._changed = changed
+        self._listed = listed
         self._deleted: set[str] = set()
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -164,14 +176,16 @@ class LoomaAllocations:
             web.delete("/cluster/allocations/{key}", around("release", self._delete, _refused)),
         )
 
-    def reallocate(self, service_id: str) -> None:
-        """Assign another instance where this one is assigned, since it is gone."""
+    def reallocate(self) -> None:
+        """Assign another instance where the assigned one cannot serve any more."""
         for key, each in self.allocated.items():
-            if each.service_id == service_id:
-                other = self._choose(each.service_name, each.requirements)
-                if other is not None and other != service_id:
-                    self.allocated[key] = each._replace(service_id=other)
-                    self._changed(self.allocated[key], True)
+            usable = self._choose(each.service_name, each.requirements)
+            if usable and each.service_id not in usable:
+                self._assign(key, each._replace(service_id=usable[0]))
+
+    def _assign(self, key: str, allocated: Allocated) -> None:
+        self.allocated[key] = allocated
+        self._listed[allocated.user_id, allocated.service_name] = allocated.as_json()
 
     async def _put(self, request: web.Request) -> web.Response:
         key, body = request.match_info["key"], await request.json()
@@ -179,13 +193,11 @@ class LoomaAllocations:
             return problem(410, "KEY_DELETED", "the key was deleted")
         if key not in self.allocated:
             requirements = dict(body.get("requirements", {}))
-            chosen = self._choose(body["service_name"], requirements)
-            if chosen is None:
+            usable = self._choose(body["service_name"], requirements)
+            if not usable:
                 return problem(409, "NO_INSTANCE", "no instance has these labels")
-            self.allocated[key] = Allocated(
-                body["user_id"], body["service_name"], chosen, requirements
-            )
-            self._changed(self.allocated[key], True)
+            user, service = body["user_id"], body["service_name"]
+            self._assign(key, Allocated(user, service, usable[0], requirements))
         return web.json_response(self.allocated[key].as_json())
 
     async def _get(self, request: web.Request) -> web.Response:
@@ -200,7 +212,7 @@ class LoomaAllocations:
         key = request.match_info["key"]
         ended = self.allocated.pop(key, None)
         if ended is not None:
-            self._changed(ended, False)
+            self._listed.pop((ended.user_id, ended.service_name), None)
         self._deleted.add(key)
         return web.Response(status=204)
 

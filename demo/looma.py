@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args
 import jwt
 from aiohttp import web
 
+from demo.environments import LoomaAllocations
 from demo.looma_directory import member, tagged
 from demo.looma_failures import Failure, fail, problem
 
@@ -77,6 +78,7 @@ class Looma:
         self.nodes: dict[str, LoomaNode] = {}
         self.left: dict[str, tuple[float, dict[str, Any]]] = {}  # members, until when
         self.allocations: dict[tuple[str, str], dict[str, Any]] = {}  # by user and service
+        self.environments = LoomaAllocations(self._usable, self.allocations)
         self.requests: deque[SeenRequest] = deque(maxlen=REMEMBERED_REQUESTS)
         self._ttl = ttl
         self._cleanup = cleanup
@@ -127,6 +129,7 @@ class Looma:
                 web.get("/cluster/status", self._status),
                 web.get("/cluster/allocations", self._allocated),
                 web.post("/cluster/allocations", self._allocate),
+                *self.environments.routes(),
                 web.post("/demo/fail", self._fail),
             ]
         )
@@ -253,6 +256,16 @@ class Looma:
         ]
         return listed + [each for _, each in self.left.values()]
 
+    def _usable(self, service_name: str, labels: dict[str, str]) -> list[str]:
+        """Return the instances of a service that have these labels and are healthy."""
+        return [
+            node.service_id
+            for node in self.nodes.values()
+            if node.registration.get("service_name") == service_name
+            and node.health_status == "healthy"
+            and labels.items() <= node.registration.get("labels", {}).items()
+        ]
+
     async def _allocated(self, request: web.Request) -> web.Response:
         return tagged(request, {"allocations": list(self.allocations.values())})
 
@@ -289,6 +302,7 @@ class Looma:
             await self._announce()
 
     async def _announce(self) -> None:
+        self.environments.reallocate()
         async with self._changed:
             self._changed.notify_all()
 

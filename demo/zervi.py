@@ -14,6 +14,7 @@ from aiohttp import web
 from jwt.types import Options
 
 from demo import minting
+from demo.environments import ZerviUsers
 from demo.minting import KeyAlgorithm, SigningKey
 from demo.zervi_console import ConsoleApi
 
@@ -34,7 +35,8 @@ class Zervi:
         self.url = ""
         self.keys = [key]
         self.down = False
-        self.console = ConsoleApi()
+        self.environments = ZerviUsers()
+        self.console = ConsoleApi(self.environments)
         self._secret = hs256_secret
         self._max_age = max_age
         self._runner: web.AppRunner | None = None
@@ -57,9 +59,12 @@ class Zervi:
                 web.post("/demo/rotate", self._rotate),
                 web.post("/demo/down", self._down),
                 *self.console.routes(),
+                *self.environments.routes(),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
+        )
         await runner.setup()
         self._runner = runner
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from demo import minting
+from demo.environments import ZerviUsers
 
 KEPT_EVENTS = 200
 RECENT_SECONDS = 3600.0
@@ -15,7 +16,8 @@ RECENT_SECONDS = 3600.0
 class ConsoleApi:
     """Users, their logins, and what happened last; ``disabled`` are ids of users."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: ZerviUsers) -> None:
+        self._others = others
         self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self.disabled: set[str] = set()
         self.revoked_before: dict[str, int] = {}
@@ -26,7 +28,7 @@ class ConsoleApi:
             web.get("/api/users/{id}", self._user),
             web.get("/api/users/{id}/permissions", self._permissions),
             web.get("/api/users/{id}/auth-metrics", self._metrics),
-            web.post("/api/users/{id}/logout", self._log_out),
+            web.post("/api/users/{id}/logout", self._others.around("revokeTokens", self._log_out)),
             web.get("/api/auth/statistics", self._statistics),
             web.get("/api/auth/activity", self._activity),
         ]
@@ -43,7 +45,7 @@ class ConsoleApi:
         self.events.appendleft(entry)
 
     async def _user(self, request: web.Request) -> web.Response:
-        user = _found(request)
+        user = self._found(request)
         id_ = str(user.user_id)
         data = {
             "id": user.user_id,
@@ -55,10 +57,10 @@ class ConsoleApi:
         return _data(data)
 
     async def _permissions(self, request: web.Request) -> web.Response:
-        return _data({"permissions": list(_found(request).permissions)})
+        return _data({"permissions": list(self._found(request).permissions)})
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        user = _found(request)
+        user = self._found(request)
         own = [event for event in self.events if event["user_id"] == user.user_id]
         logins = [event for event in own if event["event"] == "login"]
         failures = [event for event in own if event["event"] == "login_failed"]
@@ -73,10 +75,20 @@ class ConsoleApi:
         return _data(data)
 
     async def _log_out(self, request: web.Request) -> web.Response:
-        user = _found(request)
+        user = self._found(request)
         self.revoked_before[str(user.user_id)] = int(time.time())
         self.note(user.username, "logged_out_everywhere")
         return _data({"revoked": True})
+
+    def _found(self, request: web.Request) -> minting.User:
+        id_ = request.match_info["id"]
+        found = next((user for user in minting.USERS.values() if str(user.user_id) == id_), None)
+        found = found or self._others.account(id_)
+        if found is None:
+            body = {"code": 404, "message": "no such user", "data": None}
+            text = web.json_response(body).text
+            raise web.HTTPNotFound(text=text, content_type="application/json")
+        return found
 
     async def _statistics(self, _request: web.Request) -> web.Response:
         recent = time.time() - RECENT_SECONDS
@@ -93,15 +105,6 @@ class ConsoleApi:
         wanted = request.query.get("limit", "")
         limit = int(wanted) if wanted.isdecimal() and len(wanted) < 4 else 50
         return _data({"events": list(self.events)[:limit]})
-
-
-def _found(request: web.Request) -> minting.User:
-    id_ = request.match_info["id"]
-    for user in minting.USERS.values():
-        if str(user.user_id) == id_:
-            return user
-    body = {"code": 404, "message": "no such user", "data": None}
-    raise web.HTTPNotFound(text=web.json_response(body).text, content_type="application/json")
 
 
 def _data(data: dict[str, Any]) -> web.Response:

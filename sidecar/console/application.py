@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from sidecar.console.api.environments import EnvironmentsApi
 from sidecar.console.api.events import Events
 from sidecar.console.api.fleet import FleetApi
 from sidecar.console.api.series import SeriesApi
 from sidecar.console.audit import Audit
+from sidecar.console.environments.kept import Environments
 from sidecar.console.fleet.cluster import Cluster
 from sidecar.console.fleet.registry import Registry
 from sidecar.console.guard import Guard
-from sidecar.console.pages.views import Views
+from sidecar.console.pages.environments import EnvironmentViews
+from sidecar.console.pages.views import MORE, Views
 from sidecar.console.people.zervi import Zervi
 from sidecar.console.prometheus import Prometheus
 from sidecar.console.remote import Remote
@@ -33,13 +36,14 @@ class Parts(NamedTuple):
     cluster: Cluster
     events: Events
     series: SeriesApi
+    environments: Environments | None
 
 
 PARTS = web.AppKey("parts", Parts)
 
 
 def parts(settings: Settings, writer: LineWriter) -> Parts:
-    """Make everything from the settings; audit lines go to ``writer``."""
+    """Make everything from the settings; audit lines go to ``writer``. Raises StoreError."""
     audit = Audit(writer)
     looma, section = settings.looma, settings.zervi
     zervi = Zervi(Remote.of("Zervi", section), section.url, section.services)
@@ -49,13 +53,17 @@ def parts(settings: Settings, writer: LineWriter) -> Parts:
     registry = Registry(Remote.of("the registry", looma), looma.url)
     cluster = Cluster(registry, zervi, prometheus, poll=looma.poll, silent=looma.silent)
     guard = Guard(settings.console.origin, audit)
-    return Parts(settings, audit, guard, zervi, cluster, Events(cluster), SeriesApi(prometheus))
+    kept = settings.environments
+    environments = None if kept is None else Environments(kept, settings)
+    events, series = Events(cluster), SeriesApi(prometheus)
+    return Parts(settings, audit, guard, zervi, cluster, events, series, environments)
 
 
 def application(made: Parts) -> web.Application:
     """Return the application."""
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[made.guard.middleware()])
     app[PARTS] = made
+    app[MORE] = () if made.environments is None else ("environments",)
     app.on_response_prepare.append(made.guard.headers)
     app.cleanup_ctx.append(_closing)
     guard, fleet = made.guard, FleetApi(made.cluster)
@@ -75,6 +83,10 @@ def application(made: Parts) -> web.Application:
             *Views(made.cluster, fleet).routes(guard),
         ]
     )
+    if made.environments is not None:
+        app.cleanup_ctx.append(made.environments.running)
+        api = EnvironmentsApi(made.environments.store, made.environments.saga)
+        app.add_routes([*api.routes(guard), *EnvironmentViews(api).routes(guard)])
     return app
 
 

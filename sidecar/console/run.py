@@ -12,6 +12,7 @@ from aiohttp import web
 
 from sidecar.config.addresses import is_loopback
 from sidecar.console.application import application, parts
+from sidecar.console.environments.store import StoreError
 from sidecar.console.settings import Settings, load
 from sidecar.documents.findings import ConfigError
 from sidecar.ops.logs import configure_logging
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def run(path: Path) -> int:
-    """Run the console; return 1 for an invalid configuration or an address that is in use."""
+    """Run the console; return 1 for an invalid configuration, or what is in use already."""
     try:
         settings = load(path)
     except ConfigError as error:
@@ -40,6 +41,9 @@ def run(path: Path) -> int:
         _log.info("stopped")
     except ListenError as error:
         _log.error("cannot listen: %s", error)
+        return 1
+    except StoreError as error:
+        _log.error("%s", error)
         return 1
     finally:
         audit.close(LOG_SECONDS)

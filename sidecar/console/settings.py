@@ -1,5 +1,6 @@
 """``console.yaml``: its schema, and how it is loaded. docs/console.md has what each key means."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from sidecar.documents.values import environment_name, non_blank
 from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
 
 MAX_SERVICES = 64  # of Zervi: each is probed every few seconds
+MAX_PERMISSIONS = 100  # of an environment
 MAX_POLICIES = 64  # each has tables that stay in memory
 
 
@@ -42,6 +44,13 @@ def local_address(text: str) -> str:
             "must be a unix socket or a loopback address",
             "the console has no auth code: clients reach it through Envoy, which asks the sidecar",
         )
+    return text
+
+
+def registry_name(text: str) -> str:
+    """Return a service's name in the registry unchanged. Raises BadValueError."""
+    if not re.fullmatch("[A-Za-z0-9._-]{1,128}", text):
+        raise BadValueError("must be up to 128 letters, digits and . _ -", "such as basic-server")
     return text
 
 
@@ -107,6 +116,19 @@ class PrometheusSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnvironmentsSection:
+    """``environments``: the file that remembers them, and what a user gets."""
+
+    database: Annotated[Path, File()]
+    service_name: Annotated[str, Text(registry_name)] = "basic-server"
+    permissions: Annotated[tuple[str, ...], List(Text(non_blank), max_items=MAX_PERMISSIONS)] = (
+        "basic-server:access",
+        "data:read",
+        "data:write",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSection:
     """``log``: the log of operation, on standard error. Audit lines have no level."""
 
@@ -126,6 +148,9 @@ class Settings:
         tuple[PolicySection, ...], List(Section(PolicySection), max_items=MAX_POLICIES)
     ] = ()
     prometheus: Annotated[PrometheusSection | None, Optional(Section(PrometheusSection))] = None
+    environments: Annotated[EnvironmentsSection | None, Optional(Section(EnvironmentsSection))] = (
+        None
+    )
     log: Annotated[LogSection, Section(LogSection)] = LogSection()
 
 
@@ -156,6 +181,12 @@ def _read(document: Document, base: Path) -> tuple[Settings | None, list[Problem
         if section is not None:
             problems += _token_problems(name, section.token)
             problems += _certificate_problems(name, section)
+    if settings is not None and settings.environments is not None:
+        directory = settings.environments.database.parent
+        if not directory.is_dir():
+            message = "the directory of `database` does not exist"
+            place = ("environments", "database")
+            problems.append(Problem(place, "file", message, str(directory)))
     return settings, problems
 
 

@@ -56,6 +56,14 @@ def test_the_example_is_good() -> None:
         (("looma: {", "looma_: {"), "unknown key `looma_`, did you mean `looma`?"),
         (("8888", "8888?a=b"), "must not have a query"),
         (('8888"', '8888", poll: 10ms'), "`poll` must be from 1s to 5m"),
+        (
+            ('8207"}', '8207"}\nenvironments: {database: /missing/e.db}'),
+            "`database` does not exist",
+        ),
+        (
+            ('8207"}', '8207"}\nenvironments: {database: e.db, service_name: "a b"}'),
+            "`service_name` must be up to 128 letters",
+        ),
         (('8888"', '8888", token: {}'), "`token` requires exactly one of `file`, `env`"),
         (
             ('8888"', '8888", token: {file: a, env: B}'),

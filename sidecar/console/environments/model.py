@@ -37,7 +37,7 @@ class Step(StrEnum):
 
 FORTH: Final = (Step.USER, Step.SERVER, Step.PERMISSIONS)
 BACK: Final = (Step.REVOCATION, Step.PERMISSIONS, Step.SERVER, Step.USER)
-"""Tokens first: whoever holds one must not see an environment that is half deleted."""
+"""Tokens first: a client that holds one must not see an environment that is half deleted."""
 
 
 class StepState(StrEnum):

@@ -68,7 +68,7 @@ class Saga:
             self._go_on(environment.id)
 
     async def stop(self) -> None:
-        """Stop at once; the next start goes on."""
+        """Stop immediately; the next start goes on."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

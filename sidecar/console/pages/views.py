@@ -27,6 +27,8 @@ SHELLS: Final = {
     "/nodes/{id}": "nodes",
 }
 NAVIGATION: Final = ("overview", "services", "nodes")
+MORE: Final = web.AppKey("more", tuple[str, ...])
+"""Entries of the navigation that the configuration adds."""
 
 
 class Views:
@@ -39,7 +41,7 @@ class Views:
 
     def routes(self, guard: Guard) -> Iterable[web.RouteDef]:
         """Return the routes of pages and static files."""
-        yield from (web.get(path, _shell(section)) for path, section in SHELLS.items())
+        yield from (web.get(path, shell(section)) for path, section in SHELLS.items())
         yield web.get("/view/overview", guard.known(self.overview))
         yield web.get("/view/services", guard.known(self.services))
         yield web.get("/view/nodes", guard.known(self.nodes))
@@ -73,8 +75,11 @@ class Views:
         return page(request, "node.html", node=node)
 
 
-def _shell(section: str) -> Handler:
-    async def shell(request: web.Request) -> web.Response:
-        return page(request, "shell.html", section=section, navigation=NAVIGATION)
+def shell(section: str) -> Handler:
+    """Return the handler of a page without data."""
 
-    return shell
+    async def show(request: web.Request) -> web.Response:
+        navigation = (*NAVIGATION, *request.app[MORE])
+        return page(request, "shell.html", section=section, navigation=navigation)
+
+    return show

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from sidecar.console.pages.environment_words import WORDS as ENVIRONMENTS
 from sidecar.console.pages.language import Language
 
 _WORDS: Final[dict[str, tuple[str, str]]] = {
+    **ENVIRONMENTS,
     # The frame of every page.
     "title": ("Zervi console", "Zervi 控制台"),
     "skip": ("Skip to the content", "跳到正文"),

@@ -15,6 +15,12 @@ function confirmed(text) {
   });
 }
 
+// Labels are written as `zone=a, gpu=1`.
+function labels(text) {
+  const pairs = text.split(",").map((each) => each.trim()).filter(Boolean);
+  return Object.fromEntries(pairs.map((each) => each.split(/=(.*)/s).slice(0, 2).map((part) => part.trim())));
+}
+
 export function wireForms(root, reload) {
   for (const form of root.querySelectorAll("form[data-method]")) {
     form.addEventListener("submit", async (event) => {
@@ -26,6 +32,7 @@ export function wireForms(root, reload) {
       }
       button.disabled = true;
       const values = Object.fromEntries(new FormData(form));
+      for (const field of form.querySelectorAll("[data-labels]")) values[field.name] = labels(field.value);
       const said = form.querySelector("[data-said]");
       try {
         const response = await sendJson(form.dataset.method, form.dataset.action, values);

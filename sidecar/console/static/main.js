@@ -12,6 +12,7 @@ const MIN_INTERVAL = 3000; // milliseconds between two updates of a page that ch
 let signedIn = false;
 let updating = false;
 let last = 0;
+let watching = 0;
 
 function address() {
   const path = location.pathname === "/" ? "/overview" : location.pathname;
@@ -78,6 +79,7 @@ async function load() {
     enhance(view);
     who();
     follow(update, load);
+    watch();
   } catch (error) {
     const box = fromTemplate("failure");
     fill(box, "[data-message]", error.message);
@@ -102,6 +104,7 @@ async function update() {
       const old = document.getElementById(part.id);
       if (!old || old.contains(document.activeElement) || old.innerHTML === part.innerHTML) continue;
       old.innerHTML = part.innerHTML;
+      old.toggleAttribute("data-moving", part.hasAttribute("data-moving"));
       shares(old);
       wireForms(old, load);
     }
@@ -111,6 +114,12 @@ async function update() {
   } finally {
     updating = false;
   }
+}
+
+// While steps are taken, the page is read again although the cluster does not change.
+function watch() {
+  clearTimeout(watching);
+  if (view.querySelector("[data-moving]")) watching = setTimeout(() => update().finally(watch), MIN_INTERVAL);
 }
 
 document.getElementById("sign-out").addEventListener("click", signOut);
