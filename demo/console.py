@@ -85,6 +85,7 @@ def _write_console(
     config["looma"]["poll"] = "1s"
     config["zervi"] = {"url": zervi, "services": {"auth-service": f"{zervi}/health"}}
     config["environments"] = {"database": "environments.db"}
+    config["policies"] = [{"config": "console-sidecar.yaml"}]
     if change is not None:
         change(config)
     path = directory / "console.yaml"

@@ -25,6 +25,7 @@ class ConsoleApi:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
         return [
+            web.get("/api/users", self._users),
             web.get("/api/users/{id}", self._user),
             web.get("/api/users/{id}/permissions", self._permissions),
             web.get("/api/users/{id}/auth-metrics", self._metrics),
@@ -44,17 +45,26 @@ class ConsoleApi:
         }
         self.events.appendleft(entry)
 
+    async def _users(self, request: web.Request) -> web.Response:
+        words = request.query.get("q", "").lower()
+        found = [
+            self._as_json(user)
+            for user in minting.USERS.values()
+            if words in user.username.lower() or words in user.email
+        ]
+        return _data({"users": found})
+
     async def _user(self, request: web.Request) -> web.Response:
-        user = self._found(request)
-        id_ = str(user.user_id)
-        data = {
+        return _data(self._as_json(self._found(request)))
+
+    def _as_json(self, user: minting.User) -> dict[str, Any]:
+        return {
             "id": user.user_id,
             "username": user.username,
             "email": user.email,
             "role": user.role,
-            "status": "disabled" if id_ in self.disabled else "active",
+            "status": "disabled" if str(user.user_id) in self.disabled else "active",
         }
-        return _data(data)
 
     async def _permissions(self, request: web.Request) -> web.Response:
         return _data({"permissions": list(self._found(request).permissions)})

@@ -8,15 +8,21 @@ from aiohttp import web
 from sidecar.console.api.environments import EnvironmentsApi
 from sidecar.console.api.events import Events
 from sidecar.console.api.fleet import FleetApi
+from sidecar.console.api.policies import PoliciesApi
 from sidecar.console.api.series import SeriesApi
+from sidecar.console.api.users import UsersApi
 from sidecar.console.audit import Audit
 from sidecar.console.environments.kept import Environments
 from sidecar.console.fleet.cluster import Cluster
 from sidecar.console.fleet.registry import Registry
 from sidecar.console.guard import Guard
 from sidecar.console.pages.environments import EnvironmentViews
-from sidecar.console.pages.views import MORE, Views
+from sidecar.console.pages.fleet import FleetViews
+from sidecar.console.pages.people import PeopleViews
+from sidecar.console.pages.shells import MORE, shells
+from sidecar.console.pages.static import static_routes
 from sidecar.console.people.zervi import Zervi
+from sidecar.console.policies.tables import TableFiles
 from sidecar.console.prometheus import Prometheus
 from sidecar.console.remote import Remote
 from sidecar.console.session import Session
@@ -36,6 +42,7 @@ class Parts(NamedTuple):
     cluster: Cluster
     events: Events
     series: SeriesApi
+    policies: PoliciesApi
     environments: Environments | None
 
 
@@ -52,11 +59,13 @@ def parts(settings: Settings, writer: LineWriter) -> Parts:
         prometheus = Prometheus(Remote("Prometheus"), settings.prometheus.url)
     registry = Registry(Remote.of("the registry", looma), looma.url)
     cluster = Cluster(registry, zervi, prometheus, poll=looma.poll, silent=looma.silent)
+    policies = PoliciesApi(TableFiles(settings.policies), cluster)
+    cluster.tables = policies.digests
     guard = Guard(settings.console.origin, audit)
     kept = settings.environments
     environments = None if kept is None else Environments(kept, settings)
     events, series = Events(cluster), SeriesApi(prometheus)
-    return Parts(settings, audit, guard, zervi, cluster, events, series, environments)
+    return Parts(settings, audit, guard, zervi, cluster, events, series, policies, environments)
 
 
 def application(made: Parts) -> web.Application:
@@ -66,7 +75,8 @@ def application(made: Parts) -> web.Application:
     app[MORE] = () if made.environments is None else ("environments",)
     app.on_response_prepare.append(made.guard.headers)
     app.cleanup_ctx.append(_closing)
-    guard, fleet = made.guard, FleetApi(made.cluster)
+    guard, fleet, policies = made.guard, FleetApi(made.cluster), made.policies
+    users = UsersApi(made.zervi, made.cluster, policies, made.settings.looma.silent)
     session = Session(made.zervi, made.audit)
     app.add_routes(
         [
@@ -80,7 +90,17 @@ def application(made: Parts) -> web.Application:
             web.get("/api/services", guard.known(fleet.services)),
             web.get("/api/nodes", guard.known(fleet.nodes)),
             web.get("/api/nodes/{id}", guard.known(fleet.node)),
-            *Views(made.cluster, fleet).routes(guard),
+            web.get("/api/users", guard.known(users.users)),
+            web.get("/api/users/{id}", guard.known(users.user)),
+            web.get("/api/users/{id}/metrics", guard.known(users.metrics)),
+            web.get("/api/users/{id}/may", guard.known(users.may)),
+            web.post("/api/users/{id}/logout", guard.change("user.logout", users.log_out)),
+            web.get("/api/policies", guard.known(policies.policies)),
+            web.get("/api/policies/{digest}", guard.known(policies.policy)),
+            *FleetViews(made.cluster, fleet).routes(guard),
+            *PeopleViews(users, policies).routes(guard),
+            *shells(),
+            *static_routes(),
         ]
     )
     if made.environments is not None:
@@ -99,4 +119,5 @@ async def _closing(app: web.Application) -> AsyncIterator[None]:
     yield
     await app[PARTS].events.close()
     await app[PARTS].series.close()
+    await app[PARTS].policies.tables.close()
     await app[PARTS].cluster.close()

@@ -8,6 +8,7 @@ from aiohttp import web
 from sidecar.console import shown
 
 MANAGE: Final = "cluster:manage"
+MAX_ROLES: Final = 16  # that audit lines name; users have one or two
 
 
 class Caller(NamedTuple):
@@ -43,12 +44,14 @@ def caller_of(request: web.Request) -> Caller | None:
     return Caller(
         subject=_decoded(subject),
         username=_decoded(headers.get("x-username", "")) or _decoded(subject),
-        roles=tuple(map(_decoded, filter(None, headers.get("x-user-role", "").split(",")))),
-        permissions=frozenset(
-            map(_decoded, filter(None, headers.get("x-user-permissions", "").split(",")))
-        ),
+        roles=tuple(_listed(headers.get("x-user-role", ""))[:MAX_ROLES]),
+        permissions=frozenset(_listed(headers.get("x-user-permissions", ""))),
         issuer=_decoded(headers.get("x-user-issuer", "")),
     )
+
+
+def _listed(value: str) -> list[str]:
+    return [_decoded(item) for item in value.split(",") if item]
 
 
 def _decoded(value: str) -> str:

@@ -8,7 +8,30 @@ import pytest
 from tests.console.browser import Page, World
 from tests.console.rig import HOSTILE
 
-PATHS = ("/", "/services", "/nodes")
+PATHS = ("/", "/services", "/nodes", "/users?q=bob", "/users/3?path=/api/x", "/policies")
+
+
+# What is missing in the page for a screen reader or a keyboard.
+FAULTS = """
+const faults = [];
+const all = (s) => [...document.querySelectorAll(s)];
+for (const s of ["main", "header", "nav[aria-label]", "h1", "[role=status]"])
+  if (all(s).length < 1) faults.push(`no ${s}`);
+if (all("h1").length !== 1) faults.push("more than one h1");
+for (const e of all("input, select, textarea"))
+  if (!e.labels?.length && !e.ariaLabel) faults.push(`no label: ${e.name || e.id}`);
+for (const e of all("button"))
+  if (!e.textContent.trim() && !e.ariaLabel) faults.push("a button without a name");
+for (const e of all("thead th")) if (e.scope !== "col") faults.push("th without scope");
+for (const e of all(".scroll")) if (e.tabIndex !== 0 || !e.getAttribute("aria-labelledby"))
+  faults.push("a region that a keyboard cannot scroll");
+const ids = all("[id]").map((e) => e.id);
+for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) faults.push(`id ${id}`);
+for (const e of all("[aria-labelledby]"))
+  if (!document.getElementById(e.getAttribute("aria-labelledby"))) faults.push(e.outerHTML);
+if (all("[aria-current=page]").length !== 1) faults.push("no current page");
+return faults;
+"""
 
 
 def register(world: World, name: str, **report: Any) -> None:
@@ -111,6 +134,38 @@ def test_nodes_are_searched_sorted_and_opened(bob: Page, console_world: World) -
     assert "Last reports" in bob.text()
 
 
+def test_a_user_is_found_judged_and_logged_out(bob: Page, console_world: World) -> None:
+    bob.open("/users")
+    bob.find("[name=q]").send_keys("alice\n")
+    bob.until(lambda: bob.has("tbody th a"))
+    bob.find("tbody th a").click()
+    bob.until_text("alice", "h2")
+    bob.find("[name=path]").send_keys("/api/overview\n")
+    bob.until_text("Denied", "#verdict")
+    assert "permission_denied" in bob.text("#verdict")
+    before = bob.text("#revoked")
+    bob.find("form[data-method] button").click()
+    bob.until_text("Every token issued until now is revoked", "dialog")
+    bob.find("dialog [value=no]").click()
+    bob.until(lambda: not bob.has("dialog"))
+    assert console_world.zervi.console.revoked_before == {}
+    bob.find("form[data-method] button").click()
+    bob.until(lambda: bob.has("dialog"))
+    bob.find("dialog [value=yes]").click()
+    bob.until(lambda: bob.has("#revoked") and bob.text("#revoked") != before)
+    assert console_world.zervi.console.revoked_before.keys() == {"2"}
+    bob.until_text("Done", "#announce")
+
+
+def test_a_policy_is_shown_with_its_routes(bob: Page) -> None:
+    bob.open("/policies")
+    own = "tr:has(.state.healthy) th a"
+    bob.until(lambda: bob.has(own))
+    bob.find(own).click()
+    bob.until_text("one permission of cluster:view, cluster:manage")
+    assert "nothing: it is public" in bob.text()
+
+
 def test_hostile_names_are_text(bob: Page, console_world: World) -> None:
     """A node's names cannot become elements, scripts, or reorder the text around them."""
 
@@ -146,15 +201,14 @@ def test_a_script_in_the_page_would_not_run(bob: Page) -> None:
     assert any("Content Security Policy" in fault for fault in bob.faults())
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_pages_are_chinese_where_the_viewer_chooses_it(bob: Page, path: str) -> None:
-    bob.open(path)
+def test_pages_are_chinese_where_the_viewer_chooses_it(bob: Page) -> None:
     bob.find("#language").click()
     bob.until(lambda: bob.script("return document.documentElement.lang") == "zh-CN")
-    bob.loaded()
-    words = bob.text("main") + bob.text("header")
-    assert sum("\u4e00" <= character <= "\u9fff" for character in words) > 20
-    assert "Sign out" not in words
+    for path in PATHS:
+        bob.open(path)
+        words = bob.text("main") + bob.text("header")
+        assert sum("\u4e00" <= character <= "\u9fff" for character in words) > 20, path
+        assert "Sign out" not in words
     bob.find("#language").click()
     bob.until(lambda: bob.script("return document.documentElement.lang") == "en")
 
@@ -190,32 +244,10 @@ def test_the_theme_follows_the_system_and_the_button(bob: Page) -> None:
     bob.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_pages_have_what_a_screen_reader_and_a_keyboard_need(bob: Page, path: str) -> None:
-    bob.open(path)
-    faults = bob.script(
-        """
-        const faults = [];
-        const all = (s) => [...document.querySelectorAll(s)];
-        for (const s of ["main", "header", "nav[aria-label]", "h1", "[role=status]"])
-          if (all(s).length < 1) faults.push(`no ${s}`);
-        if (all("h1").length !== 1) faults.push("more than one h1");
-        for (const e of all("input, select, textarea"))
-          if (!e.labels?.length && !e.ariaLabel) faults.push(`no label: ${e.name || e.id}`);
-        for (const e of all("button"))
-          if (!e.textContent.trim() && !e.ariaLabel) faults.push("a button without a name");
-        for (const e of all("thead th")) if (e.scope !== "col") faults.push("th without scope");
-        for (const e of all(".scroll")) if (e.tabIndex !== 0 || !e.getAttribute("aria-labelledby"))
-          faults.push("a region that a keyboard cannot scroll");
-        const ids = all("[id]").map((e) => e.id);
-        for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) faults.push(`id ${id}`);
-        for (const e of all("[aria-labelledby]"))
-          if (!document.getElementById(e.getAttribute("aria-labelledby"))) faults.push(e.outerHTML);
-        if (all("[aria-current=page]").length !== 1) faults.push("no current page");
-        return faults;
-        """
-    )
-    assert faults == []
+def test_pages_have_what_a_screen_reader_and_a_keyboard_need(bob: Page) -> None:
+    for path in PATHS:
+        bob.open(path)
+        assert bob.script(FAULTS) == [], path
     bob.script("document.activeElement.blur()")
     body = bob.find("body")
     body.send_keys("\ue004")  # Tab

@@ -1,12 +1,13 @@
 """The console answers only requests through the sidecar, and changes only for its own page."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.console.guard import HEADERS
-from sidecar.console.pages.views import SHELLS
+from sidecar.console.pages.shells import SHELLS
 from tests.console.rig import ORIGIN, Console, whole
 
 PUBLIC = {"/healthz", "/session", *SHELLS}
@@ -18,11 +19,16 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
         yield console
 
 
+def filled(path: str, value: str) -> str:
+    """Return a path with a value for each placeholder."""
+    return re.sub(r"\{[a-z]+\}", value, path)
+
+
 async def test_every_route_but_the_public_ones_needs_an_identity(console: Console) -> None:
     """The sidecar names a caller on each protected route; a request without one came around it."""
     checked = 0
     for route in console.parts_routes():
-        path = route[1].replace("{id}", "x")
+        path = filled(route[1], "x")
         if path in PUBLIC or route[1] in PUBLIC or path.startswith("/static/"):
             continue
         answer = await console.send(route[0], path, {}, **{"x-user-id": "", "x-username": ""})
@@ -35,8 +41,8 @@ async def test_every_route_but_the_public_ones_needs_an_identity(console: Consol
 async def test_public_pages_hold_no_data(console: Console) -> None:
     """A shell is the same for every caller and every id in its path."""
     for path in SHELLS:
-        given = (await console.get(path.replace("{id}", "one")))[1]
-        other = console.url + path.replace("{id}", "two")
+        given = (await console.get(filled(path, "one")))[1]
+        other = console.url + filled(path, "two")
         async with console.anonymous() as client, client.get(other) as answer:
             assert answer.status == 200
             assert await answer.text() == given

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from sidecar.console.fleet.alerts import Alert
@@ -27,7 +27,10 @@ class View(NamedTuple):
 
 
 class Cluster:
-    """Everything that is asked once for all viewers. ``clock`` is seconds since the epoch."""
+    """Everything that is asked once for all viewers. ``clock`` is seconds since the epoch.
+
+    ``tables`` returns the digests of known tables, None where none is configured.
+    """
 
     def __init__(
         self,
@@ -37,13 +40,12 @@ class Cluster:
         *,
         poll: float,
         silent: float,
-        tables: Callable[[], Collection[str] | None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.registry = registry
         self.clock = clock
         self._silent = silent
-        self._tables = tables
+        self.tables: Callable[[], Awaitable[Collection[str] | None]] = _no_tables
         self.nodes = Shared("the registry", self._listing, poll)
         self.allocations = Shared("the registry's allocations", registry.allocations, SLOW_EVERY)
         self.services = Shared("Zervi's services", zervi.services, SLOW_EVERY)
@@ -99,7 +101,7 @@ class Cluster:
 
     async def _listing(self) -> View:
         fleet = await self.registry.fleet()
-        tables = self._tables()
+        tables = await self.tables()
         made = await asyncio.to_thread(counted, fleet, self.clock(), self._silent, tables)
         return View(fleet, made)
 
@@ -147,6 +149,10 @@ class Cluster:
             },
             "performance_metrics": made.performance,
         }
+
+
+async def _no_tables() -> None:
+    return None
 
 
 _NOTHING: Final = counted(Fleet({}, {}), 0.0, 1.0)

@@ -8,7 +8,7 @@ from sidecar.console.api.environments import EnvironmentsApi
 from sidecar.console.caller import Caller
 from sidecar.console.guard import Guard
 from sidecar.console.pages.render import page
-from sidecar.console.pages.views import shell
+from sidecar.console.pages.shells import shell
 
 
 class EnvironmentViews:

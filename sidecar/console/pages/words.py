@@ -4,9 +4,11 @@ from typing import Final
 
 from sidecar.console.pages.environment_words import WORDS as ENVIRONMENTS
 from sidecar.console.pages.language import Language
+from sidecar.console.pages.policy_words import POLICY_WORDS
 
-_WORDS: Final[dict[str, tuple[str, str]]] = {
+WORDS: Final[dict[str, tuple[str, str]]] = {
     **ENVIRONMENTS,
+    **POLICY_WORDS,
     # The frame of every page.
     "title": ("Zervi console", "Zervi 控制台"),
     "skip": ("Skip to the content", "跳到正文"),
@@ -139,6 +141,72 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Its clock is ahead of the registry's by {time}.",
         "该节点的时钟比注册中心快 {time}。",
     ),
+    # Users.
+    "find_user": ("Find a user", "查找用户"),
+    "find_user_about": ("Id, name or address", "ID、用户名或邮箱"),
+    "no_user": ("Zervi finds no such user.", "Zervi 中没有找到该用户。"),
+    "roles": ("Roles", "角色"),
+    "permissions": ("Permissions", "权限"),
+    "no_permissions": ("Zervi lists none.", "Zervi 未列出任何权限。"),
+    "overall_health": ("Overall health", "整体状况"),
+    "assigned": ("Assigned instances", "已分配的实例"),
+    "not_assigned": ("None is assigned.", "尚未分配实例。"),
+    "registry_unknown": ("The registry did not answer.", "注册中心没有响应。"),
+    "logins": ("Logins", "登录次数"),
+    "recent_failed": ("Failed logins in the last hour", "近一小时登录失败"),
+    "last_login": ("Last login", "最近登录"),
+    "revoked_before": ("Tokens from before this time are revoked", "此时间之前签发的令牌已吊销"),
+    "log_out_everywhere": ("Log out everywhere", "强制下线"),
+    "log_out_confirm": (
+        "Log {name} out everywhere? Every token issued until now is revoked.",
+        "确定要将 {name} 强制下线吗？此前签发的所有令牌都会被吊销。",
+    ),
+    "may_they": ("May they do this?", "能否执行该操作？"),
+    "may_about": (
+        "Judged by the policy engine, with the roles and permissions that Zervi has now.",
+        "由策略引擎按 Zervi 当前的角色和权限判定。",
+    ),
+    "method": ("Method", "方法"),
+    "host": ("Host", "主机"),
+    "path": ("Path", "路径"),
+    "ask": ("Ask", "查询"),
+    "allow": ("Allowed", "允许"),
+    "deny": ("Denied", "拒绝"),
+    "answer": ("Answered by the sidecar", "由 Sidecar 直接应答"),
+    "undecided": (
+        "Not decided: the route requires claims that only the token has.",
+        "无法判定：该路由还要求令牌中的其他声明。",
+    ),
+    "step": ("Step", "步骤"),
+    "no_tables": (
+        "No table is configured: set policies in console.yaml.",
+        "尚未配置策略表：请在 console.yaml 中设置 policies。",
+    ),
+    # Policies.
+    "current": ("configured", "当前配置"),
+    "not_known": ("not in the console's tables", "控制台未收录"),
+    "file": ("File", "文件"),
+    "routes": ("Routes", "路由"),
+    "findings": ("Findings", "检查结果"),
+    "no_findings": ("check finds nothing.", "check 未发现问题。"),
+    "run_by": ("Services that run it", "运行该策略的服务"),
+    "compare_with": ("Compare with", "对比"),
+    "compare": ("Compare", "对比"),
+    "differences_from": ("What is different from {digest}", "与 {digest} 的差异"),
+    "no_differences": ("The routes are the same.", "路由完全相同。"),
+    "stricter": ("stricter", "更严格"),
+    "looser": ("looser", "更宽松"),
+    "other": ("other", "其他"),
+    "route_added": ("new", "新增"),
+    "route_removed": ("removed", "删除"),
+    "route_changed": ("changed", "修改"),
+    "requires": ("Requires", "要求"),
+    "target": ("Target", "目标"),
+    "line": ("Line", "行"),
+    "severity_error": ("error", "错误"),
+    "severity_warning": ("warning", "警告"),
+    "severity_info": ("info", "提示"),
+    "every_method": ("every method", "所有方法"),
     # Alerts: {count} things, and up to five of their names.
     "alert_registry_down": ("The registry does not answer", "注册中心没有响应"),
     "alert_nodes_critical": (
@@ -183,11 +251,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 
 def text(language: Language, key: str, **values: object) -> str:
     """Return a text, with its placeholders filled in. Raises KeyError for an unknown key."""
-    english, chinese = _WORDS[key]
+    english, chinese = WORDS[key]
     found = chinese if language == "zh" else english
     return found.format(**values) if values else found
 
 
 def has(key: str) -> bool:
     """Return whether a text exists."""
-    return key in _WORDS
+    return key in WORDS

@@ -8,7 +8,7 @@ call failed.
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from sidecar.console import shown
 from sidecar.console.remote import Remote, RemoteError
@@ -16,6 +16,7 @@ from sidecar.documents.findings import one_line
 
 MAX_PERMISSIONS: Final = 1000  # of one user; a page shows them all
 MAX_EVENTS: Final = 50
+MAX_FOUND: Final = 20  # users of a search
 MAX_SUBJECT: Final = 128  # characters; longer ids are nobody's
 PROBE_SECONDS: Final = 3.0
 
@@ -73,18 +74,24 @@ class Zervi:
     async def user(self, id_: str) -> User:
         """Look a user up. Raises NoUserError or RemoteError."""
         data = shown.mapping(await self._get(f"/api/users/{_segment(id_)}"))
-        data = shown.mapping(data.get("user")) or data
-        if shown.name(data.get("id", data.get("user_id"))) != shown.name(id_):
+        user = _user(shown.mapping(data.get("user")) or data)
+        if user.id != shown.name(id_):
             raise RemoteError("Zervi answered for another user")
-        roles = data.get("roles", data.get("role"))
-        given = roles if isinstance(roles, list) else [roles]
-        return User(
-            id=shown.name(id_),
-            username=shown.text(data.get("username"), 128),
-            email=shown.text(data.get("email"), 256),
-            roles=tuple(filter(None, (shown.text(role, 64) for role in given[:64]))),
-            status=shown.text(data.get("status"), 32) or "unknown",
-        )
+        return user
+
+    async def find(self, words: str) -> list[User]:
+        """Return users whose name or address has a text; none where Zervi has no such search.
+
+        Raises RemoteError.
+        """
+        asked = urlencode({"q": words, "limit": MAX_FOUND})
+        try:
+            data = await self._get(f"/api/users?{asked}")
+        except NoUserError:
+            return []
+        users = data if isinstance(data, list) else shown.listed(shown.mapping(data).get("users"))
+        found = [_user(shown.mapping(each)) for each in users[:MAX_FOUND]]
+        return [user for user in found if user.id]
 
     async def permissions(self, id_: str) -> list[str]:
         """Return a user's permissions. Raises NoUserError or RemoteError."""
@@ -180,6 +187,18 @@ class Zervi:
         if reply.status != 200 or _failed(reply.body):
             raise RemoteError(f"Zervi answered HTTP status {reply.status}", reply.status)
         return _unwrapped(reply.body)
+
+
+def _user(data: dict[str, Any]) -> User:
+    roles = data.get("roles", data.get("role"))
+    given = roles if isinstance(roles, list) else [roles]
+    return User(
+        id=shown.name(data.get("id", data.get("user_id"))),
+        username=shown.text(data.get("username"), 128),
+        email=shown.text(data.get("email"), 256),
+        roles=tuple(filter(None, (shown.text(role, 64) for role in given[:64]))),
+        status=shown.text(data.get("status"), 32) or "unknown",
+    )
 
 
 def _failed(body: object) -> bool:

@@ -7,10 +7,10 @@ import { follow, stop } from "./live.js";
 import { signInForm, signOut } from "./session.js";
 
 const view = document.getElementById("view");
-const MIN_INTERVAL = 3000; // milliseconds between two updates of a page that changes all the time
+const MIN_INTERVAL = 2000; // milliseconds between two updates of a page that changes all the time
 
 let signedIn = false;
-let updating = false;
+let planned = false;
 let last = 0;
 let watching = 0;
 
@@ -78,7 +78,7 @@ async function load() {
     last = Date.now();
     enhance(view);
     who();
-    follow(update, load);
+    follow(planUpdate, load);
     watch();
   } catch (error) {
     const box = fromTemplate("failure");
@@ -88,10 +88,17 @@ async function load() {
   }
 }
 
+// Several changes in a short time are one update.
+function planUpdate() {
+  if (planned) return;
+  planned = true;
+  setTimeout(update, Math.max(last + MIN_INTERVAL - Date.now(), 0));
+}
+
 // Replaces the parts that have changed, so that focus, scrolling and open parts stay.
 async function update() {
-  if (updating || Date.now() - last < MIN_INTERVAL) return;
-  updating = true;
+  last = Date.now();
+  planned = false;
   try {
     const response = await send(address());
     if (!response.ok) {
@@ -110,9 +117,8 @@ async function update() {
     }
     const after = document.getElementById("standing")?.querySelector(".alerts");
     if (after && after.textContent !== before) announce(after.textContent.replace(/\s+/g, " "));
-    last = Date.now();
-  } finally {
-    updating = false;
+  } catch {
+    // The console does not answer: the stream ends too, and shows it.
   }
 }
 

@@ -1,11 +1,6 @@
-"""The pages: public shells without data, and the protected fragments that they load.
-
-A shell needs no session, so a browser whose session has ended shows a form to sign in, and a user
-without the permission sees the sidecar's reason, instead of JSON.
-"""
+"""The pages of the cluster: overview, services, nodes."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from aiohttp import web
 
@@ -14,24 +9,12 @@ from sidecar.console.caller import Caller
 from sidecar.console.fleet.cluster import Cluster
 from sidecar.console.fleet.nodes import HEALTH
 from sidecar.console.fleet.search import SORTS
-from sidecar.console.guard import Guard, Handler
+from sidecar.console.guard import Guard
 from sidecar.console.pages.language import language_of
 from sidecar.console.pages.render import html, page, render
-from sidecar.console.pages.static import static_routes
-
-# Paths of the shells, and the entry of the navigation that each belongs to.
-SHELLS: Final = {
-    "/": "overview",
-    "/services": "services",
-    "/nodes": "nodes",
-    "/nodes/{id}": "nodes",
-}
-NAVIGATION: Final = ("overview", "services", "nodes")
-MORE: Final = web.AppKey("more", tuple[str, ...])
-"""Entries of the navigation that the configuration adds."""
 
 
-class Views:
+class FleetViews:
     """Handlers of pages; ``fleet`` has their data."""
 
     def __init__(self, cluster: Cluster, fleet: FleetApi) -> None:
@@ -40,13 +23,11 @@ class Views:
         self._overviews: dict[str, tuple[object, str]] = {}  # by language, with what it shows
 
     def routes(self, guard: Guard) -> Iterable[web.RouteDef]:
-        """Return the routes of pages and static files."""
-        yield from (web.get(path, shell(section)) for path, section in SHELLS.items())
+        """Return the routes of these pages."""
         yield web.get("/view/overview", guard.known(self.overview))
         yield web.get("/view/services", guard.known(self.services))
         yield web.get("/view/nodes", guard.known(self.nodes))
         yield web.get("/view/nodes/{id}", guard.known(self.node))
-        yield from static_routes()
 
     async def overview(self, request: web.Request, _caller: Caller) -> web.Response:
         """Show the overview; it is rendered once for all viewers."""
@@ -73,13 +54,3 @@ class Views:
         """Show one node with its last reports."""
         node = await self._fleet.node_page(request.match_info["id"])
         return page(request, "node.html", node=node)
-
-
-def shell(section: str) -> Handler:
-    """Return the handler of a page without data."""
-
-    async def show(request: web.Request) -> web.Response:
-        navigation = (*NAVIGATION, *request.app[MORE])
-        return page(request, "shell.html", section=section, navigation=navigation)
-
-    return show
