@@ -5,20 +5,18 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
 
 from sidecar.app import gateway_wiring
+from sidecar.app.gateway_directory import RegistryDirectory
 from sidecar.app.gateway_services import FixedServices
 from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Directory
 from sidecar.core.placement.place import Placements
 from sidecar.core.routes.table import Policy
-from sidecar.gateway.files import ROUTES, FileSettings, contents
+from sidecar.gateway.files import ROUTES, FileSettings, addresses, contents
 from sidecar.gateway.writer import FileWriter
-from sidecar.looma.directory.known import Known, Listing
-from sidecar.looma.directory.reader import Reader
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
 from sidecar.ops.gateway_metrics import GatewayMetrics, GatewayValues
@@ -50,37 +48,40 @@ class Gateway:
         self._settings: FileSettings = gateway_wiring.files(config, section)
         self._writer = FileWriter(Path(section.envoy_dir))
         self._has_files = (Path(section.envoy_dir) / ROUTES).exists()
-        self._known = Known(section.empty_grace)
+        self._written = addresses(Path(section.envoy_dir))  # those that Envoy knows
+        self._unwritten = ""  # why Envoy's files could not be written
         self._changed = asyncio.Event()
         self._services = FixedServices(section, self._changed.set)
         self._metrics = GatewayMetrics()
         self.records = self._metrics.records
-        self._listed_at: float | None = None
-        self._failure = ""  # why the registry gave no answer
-        self._unwritten = ""  # why Envoy's files could not be written
-        self._written: frozenset[str] = frozenset()  # addresses that Envoy knows
-        self._tasks: list[asyncio.Task[None]] = []
-        registry = gateway_wiring.directory(config, self._targets)
-        self._reader = None
-        if registry is not None:
-            self._reader = Reader(registry, self._take, self._fail, SystemRandom())
+        self._registry = RegistryDirectory(config, section, self._targets, self._heard)
+        self._task: asyncio.Task[None] | None = None
         self._changed.set()
 
-    def start(self) -> None:
-        """Read the directory, and keep files and placements current, until ``close``."""
-        if self._reader is None:
-            self._show()
+    async def start(self, former: "Gateway | None" = None) -> None:
+        """Keep files and placements current, until ``close``.
+
+        The placements of what is known are in force when this returns: of the ``former`` gateway,
+        of ``gateway.snapshot_file``, or of a registry that answers soon.
+        """
+        if former is None:
+            await self._registry.start(None)
         else:
-            self._tasks.append(asyncio.create_task(self._reader.run(), name="directory"))
-        self._tasks.append(asyncio.create_task(self._keep_current(), name="gateway"))
+            self._metrics = former._metrics  # noqa: SLF001 -- the same class
+            self.records = self._metrics.records
+            await self._registry.start(former._registry)  # noqa: SLF001
+        self._show()
+        await self._prepare(self._known_to_envoy(self._directory()))
+        self._task = asyncio.create_task(self._keep_current(), name="gateway")
         self._services.start()
 
     async def close(self) -> None:
         """Stop; Envoy's files stay."""
         await self._services.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._registry.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     def follows(self, config: Config) -> bool:
         """Say whether this gateway fits a configuration, apart from its policy."""
@@ -107,7 +108,7 @@ class Gateway:
 
     async def _wait(self) -> None:
         """Wait for a change, or for the end of an instance's grace."""
-        end = self._known.next_change()
+        end = self._registry.next_change
         timeout = None if end is None else max(end - steady(), 0.0)
         try:
             async with asyncio.timeout(timeout):
@@ -120,20 +121,15 @@ class Gateway:
         return self._metrics.values(steady(), time.time())
 
     async def _update(self) -> None:
-        directory = self._known.directory(steady())
-        directory = directory._replace(fixed=self._services.instances())
+        directory = self._directory()
         targets = self._targets()
         self._metrics.directory(targets, directory)
-        if self._reader is not None and self._listed_at is None and self._has_files:
+        if self._registry.waiting and self._has_files:
             # Envoy goes on with what an earlier run wrote, until the registry answers.
             await self._prepare(directory)
             return
-        addresses = frozenset(each.address for each in directory.instances)
-        if not addresses <= self._written:
-            known = [each for each in directory.instances if each.address in self._written]
-            await self._prepare(directory._replace(instances=tuple(known)))
-        else:
-            await self._prepare(directory)
+        found = frozenset(each.address for each in directory.instances)
+        await self._prepare(self._known_to_envoy(directory))
         try:
             written = await asyncio.to_thread(
                 lambda: self._writer.write(contents(targets, directory, self._settings))
@@ -152,10 +148,18 @@ class Gateway:
             self._unwritten = ""
             self._show()
         await asyncio.sleep(SETTLE_SECONDS)
-        if not addresses <= self._written:
-            self._written = addresses
+        if not found <= self._written:
+            self._written = found
             await self._prepare(directory)
-        self._written = addresses
+        self._written = found
+
+    def _directory(self) -> Directory:
+        """Return what is known at this moment."""
+        return self._registry.directory()._replace(fixed=self._services.instances())
+
+    def _known_to_envoy(self, directory: Directory) -> Directory:
+        known = [each for each in directory.instances if each.address in self._written]
+        return directory._replace(instances=tuple(known))
 
     async def _prepare(self, directory: Directory) -> None:
         """Hand over placements for a directory; a thread builds them."""
@@ -165,28 +169,18 @@ class Gateway:
     def _targets(self) -> list[str]:
         return sorted({route.target for route in self._policy().routes if route.target})
 
-    def _take(self, listing: Listing | None) -> None:
-        first = self._listed_at is None
-        self._listed_at, self._failure = steady(), ""
-        self._metrics.listed(self._listed_at, 0 if listing is None else listing.refused)
-        changed = listing is not None and self._known.take(listing, self._listed_at)
-        if changed or first:
+    def _heard(self, refused: int | None, changed: bool) -> None:
+        """Note an answer of the registry, or its failure."""
+        if refused is not None:
+            self._metrics.listed(steady(), refused)
+        if changed:
             self._changed.set()
-        self._show()
-
-    def _fail(self, detail: str) -> None:
-        self._failure = detail
         self._show()
 
     def _show(self) -> None:
         """Set the directory's health."""
-        if self._reader is not None and self._listed_at is None:
-            self._health.set(DIRECTORY, State.WAITING, self._failure or self._unwritten)
-        elif self._failure and self._listed_at is not None:
-            age = steady() - self._listed_at
-            self._health.set(DIRECTORY, State.DEGRADED, f"{age:.0f} s old: {self._failure}")
-        elif self._unwritten:
-            self._health.set(DIRECTORY, State.DEGRADED, self._unwritten)
-        else:
-            listed = "gateway.services" if self._reader is None else "listed"
-            self._health.set(DIRECTORY, State.READY, listed)
+        state, detail = self._registry.state()
+        if self._unwritten and not self._registry.failure:
+            state = State.WAITING if self._registry.waiting else State.DEGRADED
+            detail = self._unwritten
+        self._health.set(DIRECTORY, state, detail)

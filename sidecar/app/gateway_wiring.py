@@ -10,7 +10,7 @@ from sidecar.config.answers import CorsSection
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Instance
 from sidecar.gateway.files import FileSettings
-from sidecar.gateway.resources import Resource, TargetTls, cors_policy
+from sidecar.gateway.resources import Resource, TargetTls, cors_policy, joined
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.membership import Membership
@@ -73,8 +73,7 @@ def probes(section: GatewaySection) -> dict[str, ProbeSettings]:
 
 def _authority(url: str) -> str:
     parts = urlsplit(url)
-    host, port = str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return joined(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def files(config: Config, section: GatewaySection) -> FileSettings:

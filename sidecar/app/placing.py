@@ -32,8 +32,9 @@ class Placing:
 
     async def follow(self, config: Config) -> None:
         """Choose instances as the configuration says from now on."""
-        if self._gateway is not None:
-            if self._gateway.follows(config):
+        former = self._gateway
+        if former is not None:
+            if former.follows(config):
                 return
             await self.close()
         section = config.settings.gateway
@@ -45,7 +46,7 @@ class Placing:
 
         self._gateway = gateway.Gateway(config, section, self._policy, self._place, self._health)
         self._metrics.gateway = self._gateway.values
-        self._gateway.start()
+        await self._gateway.start(former)
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Count where requests were sent, in a gateway."""

@@ -142,6 +142,8 @@ class Sidecar:
         loop.add_signal_handler(signal.SIGHUP, self._reloader.now)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._decisions.close, LOG_SECONDS)
+            stack.push_async_callback(self._placing.close)
+            await self._placing.follow(self._config)  # no Check before there are placements
             await self._listen(stack)
             self._note_policy()
             for work in (self._reloader.run(), self._announce()):
@@ -150,7 +152,6 @@ class Sidecar:
             stack.push_async_callback(self._keys.close)
             stack.push_async_callback(self._probing.close)
             stack.push_async_callback(self._registration.close)
-            stack.push_async_callback(self._placing.close)
             await self._follow_outside()
             process.shorten_pauses()
             number = await signals.get()

@@ -56,11 +56,12 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
                 read_file(Path(base, name), MAX_PEM_BYTES)
             except BadValueError as wrong:  # without the path: it may be a token, pasted by mistake
                 yield Problem((*place, "jwks_token_file"), "file", f"`jwks_token_file` {wrong}")
-    for name in texts(at(document, "zervi", "jwks", "snapshot_file")):
-        directory = Path(base, name).parent
-        if not _is_directory(directory):
-            message = "the directory of `snapshot_file` does not exist"
-            yield Problem(("zervi", "jwks", "snapshot_file"), "file", message, str(directory))
+    for above in (("zervi", "jwks"), ("gateway",)):
+        for name in texts(at(document, *above, "snapshot_file")):
+            directory = Path(base, name).parent
+            if not _is_directory(directory):
+                message = "the directory of `snapshot_file` does not exist"
+                yield Problem((*above, "snapshot_file"), "file", message, str(directory))
 
 
 def _admin_directory(address: object) -> Iterator[Problem]:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated
 
 from sidecar.config.addresses import service_path, service_url
 from sidecar.documents.findings import BadValueError, quoted
-from sidecar.documents.kinds import Duration, Flag, List, Mapped, Optional, Text
+from sidecar.documents.kinds import Duration, File, Flag, List, Mapped, Optional, Text
 from sidecar.documents.schema import Section
 from sidecar.documents.values import absolute_path
 
@@ -62,3 +63,4 @@ class GatewaySection:
     unsafe_plaintext_targets: Annotated[bool, Flag()] = False
     empty_grace: Annotated[float, Duration("0s", "1h")] = 60.0
     zone: Annotated[str, Text()] = ""
+    snapshot_file: Annotated[Path | None, Optional(File())] = None

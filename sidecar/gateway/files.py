@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sidecar.core.placement.directory import Directory
@@ -13,6 +14,7 @@ from sidecar.gateway.resources import (
     TargetTls,
     endpoints,
     fixed_cluster,
+    joined,
     registry_cluster,
     routes,
 )
@@ -70,6 +72,20 @@ def contents(
     table = routes(names, settings.removed, settings.cors)
     found[ROUTES] = _response("config.route.v3.RouteConfiguration", [table])
     return found
+
+
+def addresses(directory: Path) -> frozenset[str]:
+    """Return the addresses in a directory's endpoint files: those that its Envoy knows."""
+    found = set()
+    for path in directory.glob("endpoints-*.json"):
+        try:
+            (assignment,) = json.loads(path.read_bytes())["resources"]
+            for each in assignment["endpoints"][0]["lb_endpoints"]:
+                socket = each["endpoint"]["address"]["socket_address"]
+                found.add(joined(str(socket["address"]), socket["port_value"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # it is replaced as soon as the registry has answered
+    return frozenset(found)
 
 
 def config_source(path: str) -> Resource:

@@ -93,7 +93,7 @@ def fixed_cluster(
     https = parts[0].scheme == "https"
     found = [
         _endpoint(
-            f"{part.hostname}:{part.port or (443 if https else 80)}",
+            joined(str(part.hostname), part.port or (443 if https else 80)),
             "UNHEALTHY" if url in down else "UNKNOWN",
         )
         for url, part in zip(urls, parts, strict=True)
@@ -160,6 +160,11 @@ def cors_policy(
         "allow_credentials": credentials,
         "max_age": str(int(max_age)),
     }
+
+
+def joined(host: str, port: int) -> str:
+    """Return ``host:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cluster(target: str, several: bool) -> Resource:

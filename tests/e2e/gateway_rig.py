@@ -14,7 +14,7 @@ import aiohttp
 import yaml
 
 from demo.basic_server import BasicServer
-from demo.envoy import Envoy
+from demo.envoy import Bootstrap, Envoy, ext_authz_filter
 from demo.gateway import bootstrap
 from demo.looma import Looma, LoomaNode, start_looma
 from demo.minting import sign
@@ -55,9 +55,9 @@ class Rig:
         for server in self.servers.values():
             await server.stop()
 
-    async def restart(self) -> None:
-        """End the sidecar as a crash does, and start it again."""
-        self.sidecar.signal(signal.SIGKILL)
+    async def restart(self, number: signal.Signals) -> None:
+        """End the sidecar by a signal, and start it again."""
+        self.sidecar.signal(number)
         await self.sidecar.wait()
         self.sidecar = await Process.start("sidecar", self.command, self.directory)
         await until_ready(self.sidecar, self.ops)
@@ -139,8 +139,13 @@ async def running(
     directory: Path,
     configure: Callable[[dict[str, Any]], None] = lambda _: None,
     routes: str = ROUTES,
+    *,
+    patient: bool = False,
 ) -> AsyncIterator[Rig]:
-    """Start everything; ``configure`` changes the content of sidecar.yaml before."""
+    """Start everything; ``configure`` changes the content of sidecar.yaml before.
+
+    A ``patient`` Envoy lets a request wait longer for a sidecar than with its shipped settings.
+    """
     looma = await start_looma(0, poll=1.0)
     authz, ops = free_port(), free_port()
     (directory / "routes.yaml").write_text(routes)
@@ -156,10 +161,20 @@ async def running(
         rig = Rig(directory, looma, sidecar, authz, url, command)
         stack.push_async_callback(rig.end)
         await until_ready(sidecar, url)
-        rig.envoy = await Envoy.start(bootstrap(directory / "envoy", authz), directory)
+        loaded = bootstrap(directory / "envoy", authz)
+        if patient:
+            _give_time(loaded)
+        rig.envoy = await Envoy.start(loaded, directory)
         stack.push_async_callback(rig.envoy.stop)
         rig.session = await stack.enter_async_context(aiohttp.ClientSession())
         yield rig
+
+
+def _give_time(loaded: Bootstrap) -> None:
+    """Let Envoy repeat a Check for longer: a sidecar starts slowly on a busy machine."""
+    service = ext_authz_filter(loaded)["grpc_service"]
+    service["timeout"] = "30s"
+    service["retry_policy"]["num_retries"] = 1000
 
 
 class Killable:

@@ -3,10 +3,13 @@
 import asyncio
 import copy
 import json
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from sidecar.config import load
@@ -119,3 +122,30 @@ async def test_under_load_one_that_is_killed_fails_only_what_is_in_flight_on_it(
     assert all(began < killed and first[user] == gone.port for user, began, _, _ in failed)
     assert len(failed) <= sum(port == gone.port for port in first.values())
     assert {port for _, began, _, port in load.sent if began > killed} == ports - {gone.port}
+
+
+@pytest.mark.parametrize("looma", ["runs", "is down"])
+async def test_under_load_a_sidecar_that_restarts_fails_no_request(
+    tmp_path: Path, looma: str
+) -> None:
+    """It is killed, and reads Looma before it listens; or it ends, and reads its snapshot file."""
+    down = looma == "is down"
+
+    def configure(config: dict[str, Any]) -> None:
+        if down:
+            config["gateway"]["snapshot_file"] = str(tmp_path / "directory.json")
+            config["drain"] = "1s"
+
+    async with running(tmp_path, configure, patient=True) as rig, started(rig) as servers:
+        load, ports = Load(rig), {server.port for server in servers}
+        async with load.running(USERS[:6]):
+            first = await load.until(lambda placed: set(placed.values()) == ports)
+            load.sent.clear()
+            if down:
+                await rig.looma.stop()
+            await rig.restart(signal.SIGTERM if down else signal.SIGKILL)
+            await load.more(200)
+        if down:
+            assert (await rig.readyz())["directory"]["state"] == "degraded"
+    assert [each for each in load.sent if each[2] != 200] == []
+    assert all(port == first[user] for user, _, _, port in load.sent)

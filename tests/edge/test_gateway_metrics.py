@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.app import gateway
+from sidecar.app import gateway, gateway_directory
 from sidecar.app.gateway import Gateway
 from sidecar.config import Config, load
 from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny
@@ -150,14 +150,23 @@ class Started:
         self.gateway = Gateway(
             config, section, lambda: config.policy, self.placements.put_nowait, self.health
         )
-        reader: Any = self.gateway._reader
+        reader: Any = self.gateway._registry.reader
         self.take, self.fail = reader._take, reader._fail
         reader.run = asyncio.Event().wait
-        self.gateway.start()
+
+    async def start(self, former: Gateway | None = None) -> "Started":
+        await self.gateway.start(former)
+        return self
 
     def shown(self) -> tuple[State, str]:
         found = self.health.components["directory"]
         return found.state, found.detail
+
+
+@pytest.fixture(autouse=True)
+def silent_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the answer of a registry that gives none."""
+    monkeypatch.setattr(gateway_directory, "FIRST_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -178,7 +187,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 async def started(config: Config) -> AsyncIterator[Started]:
-    found = Started(config)
+    found = await Started(config).start()
     yield found
     await found.gateway.close()
 
@@ -189,7 +198,7 @@ async def test_until_the_registry_answers_no_one_is_placed_and_envoys_files_stay
     files = tmp_path / "envoy"
     files.mkdir()
     (files / "routes.json").write_text("of an earlier run")
-    started = Started(config)
+    started = await Started(config).start()
     try:
         assert (await started.placements.get()).place("basic-*", "7") == ()
         started.fail("HTTP status 500")
@@ -229,7 +238,7 @@ async def test_files_that_cannot_be_written_show_until_they_are(
     config: Config, tmp_path: Path
 ) -> None:
     (tmp_path / "envoy").write_text("a file, not a directory")
-    started = Started(config)
+    started = await Started(config).start()
     try:
         started.take(LISTED)
         while started.shown()[0] is not State.DEGRADED:
@@ -255,7 +264,7 @@ async def test_an_error_inside_an_update_does_not_end_the_updates(
     monkeypatch.setattr(gateway, "SETTLE_SECONDS", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(gateway, "contents", broken)
-        started = Started(config)
+        started = await Started(config).start()
         await started.placements.get()
         await started.placements.get()  # it tries again
     try:
