@@ -6,16 +6,17 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rich.console import Console
 
-from demo import gateway, placement, registry, report, scenario
+from demo import console as demo_console
+from demo import gateway, placement, recovery, registry, report, scenario
 from demo.envoy import EnvoyMissingError, program
-from demo.placement import Served
 from demo.ports import FIRST_BASE, LAST_BASE, PortInUseError, Ports
 from demo.process import Process, ProcessError
-from demo.stack import Stack, running
+from demo.stack import running
 
 _BASE_PORT = 10000
 _USAGE_ERROR = 2
@@ -70,7 +71,7 @@ async def _demo(ports: Ports, *, once: bool) -> int:
     ports.check_free()
     with tempfile.TemporaryDirectory(prefix="zervi-sidecar-demo-") as directory:
         console.print("Starting Zervi, Looma, a Basic Server, the sidecar and a real Envoy ...\n")
-        async with running(ports, Path(directory)) as stack:
+        async with running(ports, Path(directory)) as stack, AsyncExitStack() as acts:
             report.print_way(console, stack)
             results = [result async for result in scenario.run(stack)]
             report.print_scenario(console, results)
@@ -80,9 +81,29 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             async for observed in registry.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)
-            served = await _gateway(console, stack)
+            console.print("\n[bold cyan]A gateway sends each user to an own Basic Server[/]")
+            before = await acts.enter_async_context(
+                gateway.running(stack.directory / "gateway", stack.looma, stack.zervi, stack.secret)
+            )
+            served = []
+            async for each in placement.run(before):
+                report.print_served(console, each)
+                served.append(each)
+            console.print("\n[bold cyan]The console creates an environment; a server dies[/]")
+            own = await acts.enter_async_context(
+                demo_console.running(
+                    stack.directory / "console",
+                    looma=stack.looma.url,
+                    zervi=stack.zervi.url,
+                    change=recovery.configure,
+                )
+            )
+            async for observed in recovery.run(before, stack.zervi, own):
+                report.print_observed(console, observed)
+                known.append(observed)
             if not once:
                 report.print_listening(console, stack)
+                report.print_console(console, own.url)
                 report.print_lines_to_copy(console, stack)
                 console.print("\nCtrl-C ends everything.", style="bold")
                 await asyncio.gather(_tell_end(stack.sidecar), _tell_end(stack.envoy.process))
@@ -95,20 +116,6 @@ async def _demo(ports: Ports, *, once: bool) -> int:
         *(each.passed for each in served),
     ]
     return 0 if all(passed) else 1
-
-
-async def _gateway(console: Console, stack: Stack) -> list[Served]:
-    """Run the second act: a gateway before several Basic Servers."""
-    console.print("\n[bold cyan]A gateway sends each user to an own Basic Server[/]")
-    served = []
-    directory = stack.directory / "gateway"
-    async with gateway.running(
-        directory, stack.looma, stack.zervi, stack.secret
-    ) as running_gateway:
-        async for each in placement.run(running_gateway):
-            report.print_served(console, each)
-            served.append(each)
-    return served
 
 
 async def _tell_end(process: Process) -> None:

@@ -44,16 +44,23 @@ class Gateway:
         """Where clients send requests."""
         return self._envoy.url
 
-    async def start(self, name: str) -> None:
-        """Register a Basic Server; start it, on the port it had before, unless it runs."""
+    async def start(self, name: str, service: str = "") -> None:
+        """Register a Basic Server; start it, on the port it had before, unless it runs.
+
+        Without ``service`` it is the only instance of a service with its name.
+        """
         port = self._ports.setdefault(name, free_port())
         if name not in self.servers:
             self.servers[name] = BasicServer()
             await self.servers[name].start(port)
-        entry = {"service_id": name, "service_name": name, "address": "127.0.0.1", "port": port}
-        registration = {**entry, "health_status": "healthy"}
+        entry = {"service_id": name, "service_name": service or name, "port": port}
+        registration = {**entry, "address": "127.0.0.1", "health_status": "healthy"}
         await self._call("POST", "/cluster/register", registration)
-        heartbeat = {"status": "active", "health_status": "healthy", "ready": True}
+        await self.report(name, "healthy")
+
+    async def report(self, name: str, health: str) -> None:
+        """Send the heartbeat of a Basic Server's sidecar."""
+        heartbeat = {"status": "active", "health_status": health, "ready": True}
         await self._call("POST", f"/cluster/heartbeat/{name}", heartbeat)
 
     async def kill(self, name: str) -> None:
@@ -78,9 +85,13 @@ class Gateway:
 
     async def ask(self, user: str) -> tuple[int, str]:
         """Send a request of a user; return the status, and the Basic Server that got it."""
+        return await self.ask_with(self._zervi.token(user))
+
+    async def ask_with(self, token: str) -> tuple[int, str]:
+        """Send a request with a token, likewise."""
         for server in self.servers.values():
             server.received.clear()
-        headers = {"Authorization": f"Bearer {self._zervi.token(user)}"}
+        headers = {"Authorization": f"Bearer {token}"}
         async with self._session.get(f"{self.url}/api/services/x", headers=headers) as answer:
             await answer.read()
         served = [name for name, server in self.servers.items() if server.received]

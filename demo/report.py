@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from demo import minting
 from demo.placement import USERS, Served
 from demo.ports import NAMES
 from demo.registry import Observed
@@ -94,6 +95,13 @@ def print_listening(console: Console, stack: Stack) -> None:
         line = Text(f"  {NAMES[name]:<22}{f'{scheme}127.0.0.1:{port}':<24}")
         _print(console, line.append(_ABOUT[name], style="dim"))
     _print(console, Text(f"  {'files and logs':<22}{stack.directory}"))
+
+
+def print_console(console: Console, url: str) -> None:
+    """Print the console's address, and who may see it."""
+    users = ", ".join(f"{name} ({minting.USERS[name].password})" for name in ("bob", "alice"))
+    line = Text(f"  {'console':<22}{url:<24}")
+    _print(console, line.append(f"sign in as {users}: alice is denied", style="dim"))
 
 
 def print_lines_to_copy(console: Console, stack: Stack) -> None:

@@ -6,6 +6,7 @@ It holds made-up accounts, forgets everything when it ends, and is only for the 
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -91,6 +92,13 @@ class Zervi:
     def token(self, username: str, style: str = "zervi") -> str:
         """Issue a user's token as ``/login`` does, in one of ``minting.STYLES``."""
         return minting.sign(minting.user_claims(username, style), self._signer(style))
+
+    def environment_token(self, user_id: str) -> str:
+        """Issue a token of a user who was created for an environment. Raises KeyError."""
+        user = self.environments.account(user_id)
+        if user is None:
+            raise KeyError(user_id)
+        return minting.sign(minting.STYLES["zervi"](user, int(time.time())), self.keys[-1])
 
     def service_token(self, service_id: str) -> str:
         """Issue a service's token as ``/service/login`` does."""

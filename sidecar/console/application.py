@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from sidecar.console.api.environments import EnvironmentsApi
 from sidecar.console.api.events import Events
 from sidecar.console.api.fleet import FleetApi
 from sidecar.console.api.policies import PoliciesApi
@@ -105,7 +104,7 @@ def application(made: Parts) -> web.Application:
     )
     if made.environments is not None:
         app.cleanup_ctx.append(made.environments.running)
-        api = EnvironmentsApi(made.environments.store, made.environments.saga)
+        api = made.environments.api(made.cluster.allocations)
         app.add_routes([*api.routes(guard), *EnvironmentViews(api).routes(guard)])
     return app
 

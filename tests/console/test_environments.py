@@ -201,11 +201,15 @@ async def test_without_the_section_there_are_no_environments(tmp_path: Path) -> 
         assert 'href="/environments"' not in (await console.get("/"))[1]
 
 
-async def test_an_instance_that_is_gone_is_replaced_by_looma(rig: Rig) -> None:
+async def test_an_instance_that_looma_replaces_is_shown(rig: Rig) -> None:
     console, looma, _ = rig
+    console.parts.cluster.allocations.every = 0.0
     await register(looma, "basic-a2", "a")
     ready = await create(console)
     key = ready["user_id"], "basic-server"
     assert looma.allocations[key]["service_id"] == "basic-a"
     await register(looma, "basic-a", "a", health="critical")
     assert looma.allocations[key]["service_id"] == "basic-a2"
+    assert (await ended(console, ready["id"]))["service_id"] == "basic-a2"
+    status, listed = await console.get("/api/environments")
+    assert (status, listed["environments"][0]["service_id"]) == (200, "basic-a2")

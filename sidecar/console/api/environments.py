@@ -12,7 +12,10 @@ from sidecar.console.environments.model import BACK, FORTH, Environment, State, 
 from sidecar.console.environments.saga import Saga
 from sidecar.console.environments.store import FullError, Store, StoreError
 from sidecar.console.guard import Guard
+from sidecar.console.shared import Shared
 from sidecar.net.clock import rfc3339
+
+Allocations = Shared[dict[str, list[tuple[str, str]]]]
 
 PAGE: Final = 50  # environments of one answer
 
@@ -24,11 +27,18 @@ _KEYS: Final = frozenset({"username", "email", "requirements"})
 
 
 class EnvironmentsApi:
-    """Handlers over the environments of one console."""
+    """Handlers over the environments of one console.
 
-    def __init__(self, store: Store, saga: Saga) -> None:
+    ``allocations`` is what Looma has assigned, by user: it may replace an instance that is gone.
+    """
+
+    def __init__(
+        self, store: Store, saga: Saga, service_name: str, allocations: Allocations
+    ) -> None:
         self._store = store
         self._saga = saga
+        self._service_name = service_name
+        self._allocations = allocations
 
     def routes(self, guard: Guard) -> Iterable[web.RouteDef]:
         """Return the routes."""
@@ -67,7 +77,10 @@ class EnvironmentsApi:
 
     async def one(self, request: web.Request, _caller: Caller) -> web.Response:
         """Return one environment with its steps. Raises ProblemError."""
-        return answer(as_json(await self.get(request.match_info["id"])))
+        found = await self._store.get(request.match_info["id"])
+        if found is None:
+            fail(404, "NO_ENVIRONMENT", "there is no such environment")
+        return answer(as_json(await self._now(found)))
 
     async def delete(self, request: web.Request, _caller: Caller) -> web.Response:
         """Begin to delete an environment: 202. Raises ProblemError."""
@@ -87,14 +100,18 @@ class EnvironmentsApi:
             fail(400, "BAD_REQUEST", "`before` must be a time in seconds")
         found = await self._store.newest(PAGE, until)
         more = found[-1].changed_at if len(found) == PAGE else None
-        return {"environments": [as_json(each) for each in found], "before": more}
+        shown = [as_json(await self._now(each)) for each in found]
+        return {"environments": shown, "before": more}
 
-    async def get(self, identifier: str) -> Environment:
-        """Return an environment. Raises ProblemError."""
-        found = await self._store.get(identifier)
-        if found is None:
-            fail(404, "NO_ENVIRONMENT", "there is no such environment")
-        return found
+    async def _now(self, environment: Environment) -> Environment:
+        """Return an environment with the instance that Looma assigns to the user now."""
+        if environment.state is not State.READY:
+            return environment
+        assigned = (await self._allocations.get()).value or {}
+        for service, instance in assigned.get(environment.user_id, ()):
+            if service == self._service_name and instance:
+                return environment._replace(service_id=instance)
+        return environment
 
 
 def wanted_of(body: Mapping[str, Any]) -> Wanted:

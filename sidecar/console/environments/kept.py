@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from sidecar.console.api.environments import Allocations, EnvironmentsApi
 from sidecar.console.environments.saga import Saga
 from sidecar.console.environments.steps import HttpSteps
 from sidecar.console.environments.store import Store
@@ -26,8 +27,13 @@ class Environments:
             section.service_name,
             section.permissions,
         )
+        self._service_name = section.service_name
         self.store = Store(section.database, time.time)
         self.saga = Saga(self.store, steps)
+
+    def api(self, allocations: Allocations) -> EnvironmentsApi:
+        """Return the handlers; ``allocations`` is what Looma has assigned."""
+        return EnvironmentsApi(self.store, self.saga, self._service_name, allocations)
 
     async def running(self, _app: web.Application) -> AsyncIterator[None]:
         """Go on with what a former process left, until the application ends."""

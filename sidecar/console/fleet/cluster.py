@@ -14,7 +14,7 @@ from sidecar.console.prometheus import Prometheus
 from sidecar.console.shared import Known, Shared
 
 SLOW_EVERY: Final = 15.0
-"""Seconds between queries of what changes slowly: statistics, activity, services, allocations."""
+"""Seconds between queries of what changes slowly: statistics, activity, services."""
 
 LISTINGS_MISSED: Final = 3  # polls without an answer, after which what is shown counts as old
 
@@ -47,7 +47,7 @@ class Cluster:
         self._silent = silent
         self.tables: Callable[[], Awaitable[Collection[str] | None]] = _no_tables
         self.nodes = Shared("the registry", self._listing, poll)
-        self.allocations = Shared("the registry's allocations", registry.allocations, SLOW_EVERY)
+        self.allocations = Shared("the registry's allocations", registry.allocations, poll)
         self.services = Shared("Zervi's services", zervi.services, SLOW_EVERY)
         self.statistics = Shared("Zervi's statistics", zervi.statistics, SLOW_EVERY)
         self.activity = Shared("Zervi's activity", zervi.activity, SLOW_EVERY)
