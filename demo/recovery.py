@@ -12,7 +12,7 @@ from demo.registry import Observed
 from demo.zervi import Zervi
 
 SERVICE: Final = "basic-server-shared"
-SERVERS: Final = ("basic-server-7", "basic-server-8")
+SERVERS: Final = ("server-7", "server-8")
 WAIT_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.05
 
@@ -71,7 +71,7 @@ async def run(gateway: Gateway, zervi: Zervi, console: RunningConsole) -> AsyncI
 
         async def elsewhere() -> str:
             name = await served()
-            return "another one" if name.startswith("basic-") and name != first else name
+            return "another one" if name.startswith(("server-", "basic-")) and name != first else name
 
         yield await _until(f"{first} dies; carol's request", "another one", elsewhere)
         await gateway.report(first, "critical")  # its sidecar still runs
