@@ -183,7 +183,7 @@ class Responder:
         if len(parts) != len(identity):
             raise TypeError("the answer lacks a part of the identity")
         # Envoy would remove a name that is in both lists. There are few sets of identity headers.
-        kept = tuple([name for name, _ in identity])
+        kept = next(zip(*identity, strict=True), ())  # the names
         removals = self._removed_beside.get(kept)
         if removals is None:
             others = [name for name in self._removed if name not in kept]

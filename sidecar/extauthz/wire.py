@@ -52,9 +52,9 @@ def headers(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
     """
     parts = []
     for name, value in pairs:
-        if not isinstance(value, str) or not value:
+        encoded = str.encode(value)  # raises unless it is text
+        if not encoded:
             raise TypeError("a header's value must be a non-empty string")
-        encoded = value.encode()
         parts.append(_before_value(name, len(encoded)) + encoded + _OVERWRITE)
     return parts
 

@@ -18,6 +18,7 @@ MAX_STEPS: Final = 8  # of a path; the tokens of the field use four
 MAX_REACHED: Final = 1000
 
 _TEXTS: Final = frozenset({str, int})  # a boolean, whose type is another, is not text
+_ONLY_TEXTS: Final = frozenset({str})
 
 _NO_KEY: Final = (None, False, 0, "")  # how an object says that it does not have one of its keys
 
@@ -110,6 +111,8 @@ def texts(claims: Mapping[str, Any], claim: Claim, *, text_counts: bool) -> Iter
 def listed(value: object, *, text_counts: bool) -> Iterable[str]:
     """Return the texts and integers in a value, as text; what else it holds is ignored."""
     if isinstance(value, list):
+        if _ONLY_TEXTS.issuperset(map(type, value)):
+            return value  # nearly always
         return (item if type(item) is str else str(item) for item in value if type(item) in _TEXTS)
     return (str(value),) if text_counts and type(value) in _TEXTS else ()
 
