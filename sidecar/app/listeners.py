@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from sidecar.app import wiring
 from sidecar.config import Config
@@ -13,6 +14,9 @@ from sidecar.ops.server import OpsServer
 from sidecar.transport.health import health_methods
 from sidecar.transport.interface import Listener, ListenError, Methods, Tls, Transport
 from sidecar.transport.sockets import Listening, listen
+
+if TYPE_CHECKING:
+    from sidecar.app.page import NodePage
 
 STOP_SECONDS = 1.0  # for calls and connections that are open when the draining ends
 
@@ -59,6 +63,14 @@ class Listeners:
         server = AdminServer(admin.sockets, routes)
         await server.start()
         self._stopping.append(server.close)
+
+    async def start_page(self, stack: contextlib.AsyncExitStack, page: "NodePage") -> None:
+        """Serve ``listen.page`` until ``stack`` closes. Raises ListenError."""
+        address = self._config.settings.listen.page or ""
+        server = page.server(await self._listen(stack, "page", address))
+        await server.start()
+        self._stopping.append(server.close)
+        stack.callback(asyncio.create_task(page.watch()).cancel)
 
     async def idle(self) -> None:
         """Wait until Envoy's connections are closed."""

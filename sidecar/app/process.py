@@ -1,10 +1,11 @@
-"""What the process asks of the kernel and the interpreter: no core dumps, short pauses.
+"""What the process asks of kernel and interpreter: no core dumps, short pauses, a fast event loop.
 
 A pause halts the event loop through no fault of its own: garbage collection, or another thread's
 turn. With 10,000 routes under 300 requests a second, a reload (which reads them in a thread) made
 the p99 108 ms with Python's defaults, and makes it 9 ms with these settings.
 """
 
+import asyncio
 import contextlib
 import gc
 import resource
@@ -53,3 +54,12 @@ def shorten_pauses() -> None:
 def keep_objects() -> None:
     """Exclude all existing objects from later collections."""
     gc.freeze()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where it is installed: it exists only for CPython on Unix."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

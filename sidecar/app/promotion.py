@@ -37,6 +37,11 @@ class Candidate:
         """Whether the candidate decides."""
         return self._promoted is not None
 
+    @property
+    def digest(self) -> str | None:
+        """The digest of the candidate that is compared, None where there is none."""
+        return None if self._candidate is None else self._candidate.digest
+
     def take(self, config: Config) -> Policy:
         """Return the policy to put in force; the other one becomes the candidate."""
         section = config.settings.policy.shadow

@@ -67,7 +67,7 @@ def serve(path: Path) -> int:
     log = configure_logging(config.settings.log.level)
     for warning in config.warnings:
         _log.warning("%s", warning, extra=once_a_minute(str(warning)))
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=process.new_event_loop) as runner:
         code = 0
         try:
             runner.run(Sidecar(path, config).run())
@@ -86,6 +86,7 @@ class Sidecar:
     """One running sidecar."""
 
     def __init__(self, path: Path, config: Config) -> None:
+        self._path = path
         self._config = config
         self._sources = wiring.key_sources(config)
         settings = self._started = config.settings
@@ -132,6 +133,7 @@ class Sidecar:
         self._placing = Placing(
             lambda: self._service.snapshot.policy, self._place, self._health, self._metrics
         )
+        self._recorders = [self._metrics.records, self._decisions.records, self._placing.records]
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -182,6 +184,13 @@ class Sidecar:
                 self._health, self._registration, self._service, self._candidate, self._decide_by
             )
             await self._listeners.start_admin(stack, commands)
+        if self._config.settings.listen.page is not None:
+            from sidecar.app.page import NodePage  # where it is configured
+
+            state = self._service, self._health, self._metrics, self._candidate
+            page = NodePage(self._path, lambda: self._config, *state)
+            self._recorders.append(page.recent.records)
+            await self._listeners.start_page(stack, page)
 
     async def _wait_for_envoy(self, signals: asyncio.Queue[signal.Signals]) -> None:
         """Wait until Envoy's connections are closed, ``drain`` is over or a signal arrives."""
@@ -332,15 +341,5 @@ class Sidecar:
         )
 
     def _record(self, records: Sequence[DecisionRecord]) -> None:
-        self._metrics.records(records)
-        self._decisions.records(records)
-        self._placing.records(records)
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where it is installed: it exists only for CPython on Unix."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        for recorder in self._recorders:
+            recorder(records)

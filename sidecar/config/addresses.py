@@ -80,6 +80,16 @@ def tcp_address(text: str) -> str:
     return text
 
 
+def loopback_address(text: str) -> str:
+    """Return ``host:port`` of this machine only, unchanged. Raises BadValueError."""
+    if not is_loopback(split_address(tcp_address(text))[0]):
+        raise BadValueError(
+            f"must be a loopback address, not {quoted(text)}",
+            "such as 127.0.0.1:9003; reach it with kubectl port-forward",
+        )
+    return text
+
+
 def address(text: str, example: str = "unix:/run/zervi/authz.sock") -> str:
     """Return ``host:port`` or ``unix:/path`` unchanged. Raises BadValueError."""
     if not text.startswith("unix:"):

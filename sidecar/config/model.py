@@ -15,6 +15,7 @@ from sidecar.config.addresses import (
     base_url,
     client_name,
     http_url,
+    loopback_address,
     probe_url,
     service_address,
     tcp_address,
@@ -106,6 +107,7 @@ class Listen:
     health: Annotated[str | None, Optional(Text(address))] = None
     ops: Annotated[str, Text(tcp_address)] = "127.0.0.1:9002"
     admin: Annotated[str | None, Optional(Text(unix_address))] = None
+    page: Annotated[str | None, Optional(Text(loopback_address))] = None
     socket_mode: Annotated[int, Text(file_mode)] = 0o660
     tls: Annotated[Tls | None, Optional(Section(Tls))] = None
 

@@ -75,7 +75,7 @@ def _exclusive(place: Place, given: list[str], hint: str = "") -> Iterator[Probl
 
 def _addresses(listen: Mapping[str, object]) -> Iterator[Problem]:
     taken: dict[str, str] = {}
-    for key in ("authz", "health", "ops", "admin"):
+    for key in ("authz", "health", "ops", "admin", "page"):
         address = listen.get(key, getattr(Listen, key))
         if not isinstance(address, str) or address.endswith(":0"):  # port 0: any free port
             continue

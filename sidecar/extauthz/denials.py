@@ -8,7 +8,7 @@ from sidecar.core.decision import Deny
 from sidecar.core.reasons import Reason
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.memory import DENIALS, PLACE
-from sidecar.extauthz.messages import prefers_chinese
+from sidecar.net.languages import prefers_chinese
 
 # Replaces the decision id while a denial is built. No id contains it; an answer that has it
 # elsewhere is not cached.

@@ -21,9 +21,10 @@ from sidecar.extauthz import wire
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.envelope import Envelope
 from sidecar.extauthz.memory import PLACE, REMOVALS
-from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese, sentence
+from sidecar.extauthz.messages import ANSWERS, TITLES, sentence
 from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.extauthz.withheld import Withheld
+from sidecar.net.languages import prefers_chinese
 from sidecar.pb.ext_authz_pb2 import CheckResponse, DeniedHttpResponse, HeaderValueOption
 
 RETRY_AFTER_SECONDS = 1  # the sidecar itself retries what failed within about that time

@@ -159,7 +159,12 @@ class Metrics:
         """Return checks, denials and the 99th percentile of a Check in seconds since the start."""
         denials = sum(count for key, count in self._values.checks.items() if key[0] == "deny")
         buckets = self._values.check_buckets
-        return sum(buckets), denials, _quantile(0.99, buckets)
+        return sum(buckets), denials, quantile(0.99, buckets)
+
+    @property
+    def check_buckets(self) -> tuple[int, ...]:
+        """Checks by their duration, per bucket of ``CHECK_BUCKETS`` and above the last."""
+        return tuple(self._values.check_buckets)
 
     def values(self) -> Values:
         """Copy all values, for rendering in a thread."""
@@ -194,7 +199,7 @@ def _count(counts: dict[_Key, int], key: _Key) -> None:
     counts[key] = counts.get(key, 0) + 1
 
 
-def _quantile(share: float, buckets: Sequence[int]) -> float | None:
+def quantile(share: float, buckets: Sequence[int]) -> float | None:
     """Estimate a quantile by linear interpolation in its bucket, as Prometheus does."""
     rank = share * sum(buckets)
     if not rank:

@@ -20,11 +20,12 @@ MOVED = {  # earlier versions served these commands over TCP
 
 
 class OpsAnswer(NamedTuple):
-    """The answer of a route."""
+    """An answer; ``headers`` are further ones."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Route = Callable[[], Awaitable[OpsAnswer]]

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server of the ops address and the admin socket; h11 parses.
+"""The HTTP/1.1 server of the ops address, the admin socket and the node's page; h11 parses.
 
 It serves few connections and short requests, reads no body, logs nothing of a request and does not
 name its software.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import h11
 
@@ -28,29 +28,37 @@ IDLE_SECONDS = 10.0
 # Request line and header fields; also what one read returns. A browser's cookies fit.
 MAX_HEAD_BYTES: Final = 16 * 1024
 
+GET: Final = "GET, HEAD"
 _VERSIONS: Final = (b"1.0", b"1.1")
 
 
-class OpsServer:
-    """Serves ``routes`` over HTTP/1.1 on listening sockets.
+class Asked(NamedTuple):
+    """A request: ``path`` and ``query`` are its target as it is, header names are lower-case."""
 
-    ``moved`` maps paths of earlier versions to the message of their 404.
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+Answerer = Callable[[Asked], Awaitable[OpsAnswer]]
+
+
+class HttpServer:
+    """Serves what ``answer`` returns over HTTP/1.1 on listening sockets.
+
+    ``headers`` are added to every answer, also to those of invalid requests.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        routes: Routes,
-        moved: Mapping[str, str] = MappingProxyType({}),
+        answer: Answerer,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self._sockets = sockets
-        self._routes = routes
-        self._moved = moved
-        self._methods: dict[str, str] = {}
-        for method, path in routes:
-            allowed = "GET, HEAD" if method == "GET" else method
-            known = self._methods.get(path)
-            self._methods[path] = f"{known}, {allowed}" if known else allowed
+        self._answerer = answer
+        self._headers = headers
         self._listening: list[asyncio.Server] = []
         self._closing = False
         self.connections: dict[_Connection, asyncio.Task[None]] = {}
@@ -78,7 +86,7 @@ class OpsServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
-        connection = _Connection(reader, writer)
+        connection = _Connection(reader, writer, self._headers)
         task = asyncio.current_task()
         if self._closing or task is None:
             connection.abort()
@@ -97,29 +105,53 @@ class OpsServer:
             self.connections.pop(connection, None)
             connection.abort()
 
-    async def _answer(self, method: str, path: str) -> tuple[OpsAnswer, str]:
-        """Return the answer, and the methods of the path if this is not one of them."""
-        route = self._routes.get(("GET" if method == "HEAD" else method, path))
-        if route is None:
-            if path in self._methods:
-                return _error(405, "method not allowed"), self._methods[path]
-            return _error(404, self._moved.get(path, "not found")), ""
+    async def _answer(self, asked: Asked) -> OpsAnswer:
         try:
-            return await route(), ""
+            return await self._answerer(asked)
         except Exception:  # noqa: BLE001 -- logged; the client learns nothing of it
-            _log.exception("%s %s failed", method, path)
-            return _error(500, "internal error"), ""
+            _log.exception("%s %s failed", asked.method, asked.path)
+            return error(500, "internal error")
 
 
-_Answer = Callable[[str, str], Awaitable[tuple[OpsAnswer, str]]]
+class OpsServer(HttpServer):
+    """Serves ``routes``; ``moved`` maps paths of earlier versions to the message of their 404."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        routes: Routes,
+        moved: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(sockets, self._routed)
+        self._routes = routes
+        self._moved = moved
+        self._methods: dict[str, str] = {}
+        for method, path in routes:
+            allowed = GET if method == "GET" else method
+            known = self._methods.get(path)
+            self._methods[path] = f"{known}, {allowed}" if known else allowed
+
+    async def _routed(self, asked: Asked) -> OpsAnswer:
+        route = self._routes.get(("GET" if asked.method == "HEAD" else asked.method, asked.path))
+        if route is not None:
+            return await route()
+        if asked.path in self._methods:
+            return not_allowed(self._methods[asked.path])
+        return error(404, self._moved.get(asked.path, "not found"))
 
 
 class _Connection:
     """One connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        headers: tuple[tuple[str, str], ...],
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._headers = headers
         self._http = h11.Connection(h11.SERVER, MAX_HEAD_BYTES)
         self._used = time.monotonic()  # when the last request arrived
         self.answering = False
@@ -134,7 +166,7 @@ class _Connection:
         """Close immediately and drop what is unsent."""
         self._writer.transport.abort()
 
-    async def answer(self, answer: _Answer) -> bool:
+    async def answer(self, answer: Answerer) -> bool:
         """Answer one request; return whether there may be another one.
 
         Raises OSError, and TimeoutError for a slow client.
@@ -143,16 +175,16 @@ class _Connection:
             async with asyncio.timeout(IDLE_SECONDS):
                 request = await self._request()
         except h11.RemoteProtocolError:
-            await self._send(_error(400, "bad request"), close=True)
+            await self._send(error(400, "bad request"), close=True)
             return False
         if request is None:
             return False
         self._used, self.answering = time.monotonic(), True
         try:
-            method, path = request.method.decode(), request.target.partition(b"?")[0]
-            found, allow = await answer(method, path.decode("latin-1"))
+            asked = _asked(request)
+            found = await answer(asked)
             reuse = self._http.their_state is h11.DONE
-            await self._send(found, allow, head=method == "HEAD", close=not reuse)
+            await self._send(found, head=asked.method == "HEAD", close=not reuse)
         finally:
             self.answering = False
         if reuse:
@@ -175,18 +207,16 @@ class _Connection:
                 return None
             self._http.receive_data(await self._reader.read(MAX_HEAD_BYTES))
 
-    async def _send(
-        self, answer: OpsAnswer, allow: str = "", *, head: bool = False, close: bool
-    ) -> None:
+    async def _send(self, answer: OpsAnswer, *, head: bool = False, close: bool) -> None:
         headers = [
             ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
             ("Content-Type", answer.content_type),
             ("Content-Length", str(len(answer.body))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
+            *self._headers,
+            *answer.headers,
         ]
-        if allow:
-            headers.append(("Allow", allow))
         if close:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(answer.status).phrase
@@ -201,5 +231,21 @@ class _Connection:
             await self._writer.drain()
 
 
-def _error(status: int, message: str) -> OpsAnswer:
+def _asked(request: h11.Request) -> Asked:
+    path, _, query = request.target.decode("latin-1").partition("?")
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        text = value.decode("latin-1")
+        known = headers.get(name.decode())
+        headers[name.decode()] = text if known is None else f"{known}, {text}"
+    return Asked(request.method.decode(), path, query, headers)
+
+
+def error(status: int, message: str) -> OpsAnswer:
+    """Return an answer with an error; the message is ASCII without quotes."""
     return OpsAnswer(status, b'{"error":"' + message.encode() + b'"}\n')
+
+
+def not_allowed(methods: str) -> OpsAnswer:
+    """Return the answer to another method than these."""
+    return error(405, "method not allowed")._replace(headers=(("Allow", methods),))

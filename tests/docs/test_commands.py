@@ -35,6 +35,7 @@ NOT_RUN = {
     ("docs/looma.md", "etcdctl get"): "reads a cluster's nodes; tests/edge/test_looma_etcd.py",
     ("docs/looma.md", "curl -s localhost:8500"): "needs Consul; tests/edge/test_looma_consul.py",
     ("docs/operations.md", "curl --unix"): "needs Envoy; tests/e2e/test_around_the_sidecar.py",
+    ("docs/page.md", "kubectl port-forward"): "needs a cluster; tests/edge/test_page.py",
     ("docs/performance.md", "make bench"): "takes minutes; tests/edge/test_bench_figures.py",
     ("docs/policy-guide.md", "kubectl exec"): "needs a pod; tests/edge/test_cli_admin.py promotes",
     (

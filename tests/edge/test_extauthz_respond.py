@@ -8,8 +8,9 @@ from sidecar.core.decision import Allow, Deny
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.extauthz.cors import Cors
-from sidecar.extauthz.messages import ANSWERS, TITLES, prefers_chinese
+from sidecar.extauthz.messages import ANSWERS, TITLES
 from sidecar.extauthz.respond import AnswerSettings, Challenge, Responder
+from sidecar.net.languages import prefers_chinese
 from sidecar.pb.ext_authz_pb2 import CheckResponse
 from tests.support.checks import PERMISSION_DENIED, check_request, envelope_of
 from tests.support.policies import (

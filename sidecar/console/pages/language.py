@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from aiohttp import web
 
-from sidecar.extauthz.messages import prefers_chinese
+from sidecar.net.languages import prefers_chinese
 
 Language = Literal["en", "zh"]
 
