@@ -18,8 +18,9 @@ PAUSE_SECONDS: Final = 0.05
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Let the console's environments have instances of SERVICE."""
+    """Let the console's environments have instances of SERVICE; it knows the demo's table."""
     config["environments"]["service_name"] = SERVICE
+    config["policies"].append({"config": "../sidecar.yaml"})
 
 
 class Browser:

@@ -9,9 +9,13 @@ JSON = "application/json"
 
 
 def answer(body: object, status: int = 200) -> web.Response:
-    """Return an answer in JSON; ``<`` is escaped, so that no reader takes it for HTML."""
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    return web.Response(text=text, status=status, content_type=JSON)
+    """Return an answer in JSON."""
+    return web.Response(text=text_of(body), status=status, content_type=JSON)
+
+
+def text_of(body: object) -> str:
+    """Return JSON; ``<`` is escaped, so that no reader takes it for HTML."""
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def problem(status: int, code: str, message: str, **headers: str) -> web.Response:

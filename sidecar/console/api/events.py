@@ -5,7 +5,6 @@ session that ends, or a permission that is taken away, ends the stream too.
 """
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -103,13 +102,12 @@ class Events:
 
     async def _follow(self) -> None:
         """Ask for the overview as often as the registry is polled, while a stream is open."""
-        shown: object = None
+        shown = ""
         while self.open:
             try:
-                overview = await self._cluster.overview()
-                if overview is not shown:
-                    shown = overview
-                    text = json.dumps(overview, ensure_ascii=False, allow_nan=False)
+                text = await self._cluster.overview_text()
+                if text is not shown:
+                    shown = text
                     self._latest = f"event: overview\ndata: {text}\n\n".encode()
                     await self._announce()
             except Exception as error:  # noqa: BLE001 -- the streams must go on

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sidecar.console.answers import answer, fail
+from sidecar.console.answers import JSON, answer, fail
 from sidecar.console.caller import Caller
 from sidecar.console.fleet.cluster import Cluster
 from sidecar.console.fleet.nodes import as_json, report_json
@@ -23,7 +23,7 @@ class FleetApi:
 
     async def overview(self, _request: web.Request, _caller: Caller) -> web.Response:
         """Return the overview."""
-        return answer(await self._cluster.overview())
+        return web.Response(text=await self._cluster.overview_text(), content_type=JSON)
 
     async def services(self, _request: web.Request, _caller: Caller) -> web.Response:
         """Return every service."""

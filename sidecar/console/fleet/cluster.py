@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NamedTuple
 
+from sidecar.console.answers import text_of
 from sidecar.console.fleet.alerts import Alert
 from sidecar.console.fleet.fleet import Fleet
 from sidecar.console.fleet.overview import Counted, counted
@@ -57,6 +58,7 @@ class Cluster:
             else Shared("Prometheus' alerts", prometheus.alerts, SLOW_EVERY)
         )
         self._made: tuple[object, dict[str, Any]] = (None, {})
+        self._text: tuple[object, str] = (None, "")
 
     @property
     def generation(self) -> int:
@@ -80,6 +82,13 @@ class Cluster:
         if self._made[0] != (key, old):
             self._made = ((key, old), self._overview(*everything))
         return self._made[1]
+
+    async def overview_text(self) -> str:
+        """Return the overview in JSON; it is written once for all viewers."""
+        overview = await self.overview()
+        if self._text[0] is not overview:
+            self._text = (overview, text_of(overview))
+        return self._text[1]
 
     async def services_overview(self) -> dict[str, Any]:
         """Return ``GET /api/services``, with the names of the customer's paper."""
