@@ -12,10 +12,12 @@ from bench.sections import (
     CACHED,
     CONNECTIONS,
     FEW_IN_FLIGHT,
+    GATEWAY,
     GRPCIO,
     H2,
     MANY_ROUTES,
     NEW,
+    NO_GATEWAY,
     NO_SHADOW,
     REPEATED,
     SHADOWS,
@@ -187,6 +189,19 @@ def _shadow(results: Results) -> Iterable[Figure]:
         yield Figure(f"CPU per check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
 
 
+def _gateway(results: Results) -> Iterable[Figure]:
+    without, placed = (results.row("gateway", name, CONNECTIONS) for name in (NO_GATEWAY, GATEWAY))
+    yield Figure(
+        f"CPU per check, {GATEWAY} ÷ {NO_GATEWAY}", _cpu(placed) / _cpu(without), most=1.15
+    )
+
+
+def _gateway_memory(results: Results) -> Iterable[Figure]:
+    plain, placed = results.footprint(H2.name), results.footprint(GATEWAY)
+    more = placed.idle.median - plain.idle.median
+    yield Figure(f"memory (RSS) when ready, {GATEWAY} − {H2.name}", more, "MiB", most=30)
+
+
 def _looma(results: Results) -> Iterable[Figure]:
     without = results.row("Looma", "no registry", FEW_IN_FLIGHT)
     for name in ("Looma answers", "Looma refuses", "Looma never answers"):
@@ -235,6 +250,8 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _against,
     _routes,
     _shadow,
+    _gateway,
+    _gateway_memory,
     _looma,
     _flood,
     _reload,

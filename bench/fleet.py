@@ -1,13 +1,14 @@
 """Ten thousand nodes on a simulated clock: the load on their registry and on Zervi.
 
-Reporters and key-set refreshers are the product's own code; only the clock and the sockets are
-replaced. ``make fleet`` runs it, prints tables and draws ``docs/fleet.png``.
+Reporters, key-set refreshers and the readers of ten gateways are the product's own code; only the
+clock and the sockets are replaced. ``make fleet`` runs it, prints tables and draws ``docs/fleet.png``.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,11 @@ from bench.fleet_report import Phase, Story, draw, show
 from bench.virtual_time import VirtualTimeLoop
 from demo.minting import jwks, new_key
 from sidecar.looma.answers import Answer, Caller
+from sidecar.looma.directory.client import RegistryClient
+from sidecar.looma.directory.listing import PollError
+from sidecar.looma.directory.members import Admission
+from sidecar.looma.directory.membership import INTERVAL, Membership
+from sidecar.looma.directory.reader import Reader
 from sidecar.looma.http import HttpRegistry, Paths
 from sidecar.looma.identity import Service
 from sidecar.looma.registry import Failed
@@ -28,6 +34,8 @@ from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.refresher import Refresher
 
 NODES = 10_000
+GATEWAYS = 10  # each asks for the membership and for the allocations
+GATEWAY_CALLS = 2 * GATEWAYS / INTERVAL  # per second
 HEARTBEAT = 30.0  # looma.heartbeat
 REFRESH = 300.0  # zervi.jwks.refresh
 TTL = 300.0
@@ -97,6 +105,27 @@ class SimulatedLooma(Traffic):
         return Answer(200, self._paced)
 
 
+class SimulatedClient(RegistryClient):
+    """A gateway's calls to Looma, where nothing has changed; a fleet's changes are few."""
+
+    def __init__(self, looma: SimulatedLooma) -> None:
+        self._looma = looma
+
+    @asynccontextmanager
+    async def send(self, *_: object) -> AsyncIterator[Any]:
+        """Answer a call of a gateway."""
+        self._looma.count("membership")
+        if not self._looma.alive:
+            raise PollError("Connection refused")
+        yield NotModified()
+
+
+class NotModified:
+    """An answer with status 304."""
+
+    status = 304
+
+
 class SimulatedZervi(Traffic):
     """Zervi's key set."""
 
@@ -136,6 +165,18 @@ def start_reporter(number: int, looma: Caller, random: Random) -> Reporter:
     return reporter
 
 
+def start_gateway(looma: SimulatedLooma, random: Random) -> asyncio.Task[None]:
+    """Start one gateway's reader of the directory, configured as in the sidecar."""
+    members = Membership("http://looma:8888", Admission(()), SimulatedClient(looma))
+    reader = Reader(members, lambda _: None, lambda _: None, random)
+    return asyncio.create_task(reader.run())
+
+
+def looma_steady(nodes: int) -> float:
+    """Return the requests per second at Looma when nothing happens."""
+    return nodes / HEARTBEAT + GATEWAY_CALLS
+
+
 def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
     """Start one node's key-set refresher, configured as in the sidecar."""
     refresher = Refresher(
@@ -161,6 +202,7 @@ async def looma_story(looma: SimulatedLooma, nodes: int) -> None:
     """Start all nodes together, then stop Looma twice."""
     random = Random(SEED)
     reporters = [start_reporter(number, looma, random) for number in range(nodes)]
+    gateways = [start_gateway(looma, random) for _ in range(GATEWAYS)]
     _, _, dead, back, dead_again, back_again = LOOMA_PHASES
     for outage, recovery in ((dead, back), (dead_again, back_again)):
         await until(outage.begin)
@@ -170,6 +212,9 @@ async def looma_story(looma: SimulatedLooma, nodes: int) -> None:
         if recovery is back_again:
             looma.heard_at.clear()
     await until(back_again.end - 0.001)
+    for each in gateways:
+        each.cancel()
+    await asyncio.gather(*gateways, return_exceptions=True)
     await asyncio.gather(*(reporter.close() for reporter in reporters))
 
 
@@ -202,7 +247,7 @@ def main() -> None:
     run(looma_story(looma, NODES))
     run(zervi_story(zervi, NODES))
     stories = (
-        Story("Looma", LOOMA_PHASES, NODES / HEARTBEAT, looma.by_kind),
+        Story("Looma", LOOMA_PHASES, looma_steady(NODES), looma.by_kind),
         Story("Zervi", ZERVI_PHASES, NODES / REFRESH, zervi.by_kind),
     )
     for story in stories:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 
-from bench import crowd, envoys, golang, load, reloads
+from bench import crowd, envoys, golang, instances, load, reloads
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.rounds import Contestant, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, Kind, Sidecar, expect, message, running
@@ -23,6 +23,7 @@ BOTH = (GRPCIO, H2)
 TABLES = (10, 1_000, 10_000)
 MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
 REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
+NO_GATEWAY, GATEWAY = "no gateway", f"gateway, {instances.INSTANCES:,} instances"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # used in turn, so none is still in the cache
 FEW_IN_FLIGHT = 2
@@ -46,9 +47,14 @@ class Footprint:
 
 async def start(world: World) -> list[Footprint]:
     """Measure memory when ready and after a load, and time from start to ready."""
-    kinds: list[Kind] = [*BOTH, MANY_ROUTES]
-    if world.before is not None:
-        kinds += [before(H2, world.before), before(MANY_ROUTES, world.before)]
+    async with instances.registry() as registry:
+        kinds: list[Kind] = [*BOTH, MANY_ROUTES, Kind(GATEWAY, looma=registry, gateway=True)]
+        if world.before is not None:
+            kinds += [before(H2, world.before), before(MANY_ROUTES, world.before)]
+        return await _footprints(world, kinds)
+
+
+async def _footprints(world: World, kinds: Sequence[Kind]) -> list[Footprint]:
     question = message(world.token())
     found: list[list[tuple[float, ...]]] = [[] for _ in kinds]
     # The first round only compiles: the next ones find the bytecode, if Python may write it.
@@ -191,8 +197,17 @@ async def shadow(world: World) -> list[Row]:
     return await _new_paths("shadow", world, kinds)
 
 
-async def _new_paths(section: str, world: World, kinds: Sequence[Kind]) -> list[Row]:
-    paths = world.paths()
+async def gateway(world: World) -> list[Row]:
+    """Request new paths of many users, who are placed among many instances, or not at all."""
+    async with instances.registry() as registry:
+        kinds = (Kind(NO_GATEWAY), Kind(GATEWAY, looma=registry, gateway=True))
+        return await _new_paths("gateway", world, kinds, world.users())
+
+
+async def _new_paths(
+    section: str, world: World, kinds: Sequence[Kind], paths: Path | None = None
+) -> list[Row]:
+    paths = paths or world.paths()
     async with world.sidecars(*kinds) as sidecars:
         by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
         loaded, urls = envoys.comparison(by_name, b"", natives=False)
@@ -324,11 +339,12 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "against": against,
     "routes": routes,
     "shadow": shadow,
+    "gateway": gateway,
     "looma": looma,
     "flood": flood,
     "reload": reload,
 }
-_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow")
+_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow", "gateway")
 
 
 def possible(section: str) -> bool:

@@ -40,6 +40,7 @@ class Kind:
     routes: int = 10
     cached_tokens: int = 10_000
     looma: str | None = None  # the registry's address
+    gateway: bool = False  # whether it chooses among the registry's instances
     shadow: int | None = None  # percent of the checks that are compared with a candidate policy
     tree: Path | None = None  # its source tree; None: this one
 
@@ -134,6 +135,12 @@ def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> 
         }
         probe = {"url": f"http://{kind.looma}/health", "interval": "1s", "timeout": "1s"}
         settings["upstream"] = {"probe": probe}
+    if kind.gateway:
+        settings["gateway"] = {
+            "envoy_dir": str(directory / f"{kind.name}-envoy"),
+            "allow_networks": ["10.0.0.0/8"],
+            "unsafe_plaintext_targets": True,
+        }
     path = directory / f"{kind.name}.yaml"
     path.write_text(yaml.safe_dump(settings))
     routes = {"api_gateway": {"routes": list(table(kind.routes))}}

@@ -10,6 +10,7 @@ from bench.sidecars import PERMISSION, Kind, Sidecar, running
 from demo.minting import SigningKey, sign, user_claims
 
 NEW_PATHS = 5_000  # used in turn, so none is still remembered
+USERS = 500  # their tokens stay in the cache
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class World:
         """Write requests for wrk with one token, each with a different path."""
         token = self.token()
         return self.file("paths", [f"{token} /{number}" for number in range(NEW_PATHS)])
+
+    def users(self) -> Path:
+        """Write requests for wrk of different users, each with a different path."""
+        tokens = [
+            sign({**user_claims("alice"), "user_id": number, "permissions": [PERMISSION]}, self.key)
+            for number in range(USERS)
+        ]
+        lines = [f"{tokens[number % USERS]} /{number}" for number in range(NEW_PATHS)]
+        return self.file("users", lines)
 
     @asynccontextmanager
     async def sidecars(self, *kinds: Kind) -> AsyncIterator[list[Sidecar]]:

@@ -50,6 +50,7 @@ class Gateway:
         self._has_files = (Path(section.envoy_dir) / ROUTES).exists()
         self._written = addresses(Path(section.envoy_dir))  # those that Envoy knows
         self._unwritten = ""  # why Envoy's files could not be written
+        self._placed = False  # whether what was listed first is in force, or cannot be
         self._changed = asyncio.Event()
         self._services = FixedServices(section, self._changed.set)
         self._metrics = GatewayMetrics()
@@ -70,8 +71,11 @@ class Gateway:
             self._metrics = former._metrics  # noqa: SLF001 -- the same class
             self.records = self._metrics.records
             await self._registry.start(former._registry)  # noqa: SLF001
+        directory = self._directory()
+        await self._prepare(self._known_to_envoy(directory))
+        current = not self._registry.waiting and _addresses(directory) <= self._written
+        self._placed = former is not None or current
         self._show()
-        await self._prepare(self._known_to_envoy(self._directory()))
         self._task = asyncio.create_task(self._keep_current(), name="gateway")
         self._services.start()
 
@@ -128,7 +132,7 @@ class Gateway:
             # Envoy goes on with what an earlier run wrote, until the registry answers.
             await self._prepare(directory)
             return
-        found = frozenset(each.address for each in directory.instances)
+        found, listed = _addresses(directory), not self._registry.waiting
         await self._prepare(self._known_to_envoy(directory))
         try:
             written = await asyncio.to_thread(
@@ -139,19 +143,22 @@ class Gateway:
             _log.error(text, error.strerror, extra=once_a_minute("gateway-files"))
             self._metrics.files(0, failed=1)
             self._unwritten = f"Envoy's files are not written: {error.strerror}"
+            self._placed = self._placed or listed
             self._show()
             self._changed.set()  # again in a second
             await asyncio.sleep(SETTLE_SECONDS)
             return
         self._metrics.files(written)
-        if self._unwritten:
-            self._unwritten = ""
-            self._show()
+        self._unwritten = ""
+        self._placed = self._placed or (listed and found <= self._written)
+        self._show()
         await asyncio.sleep(SETTLE_SECONDS)
         if not found <= self._written:
             self._written = found
             await self._prepare(directory)
         self._written = found
+        self._placed = self._placed or listed
+        self._show()
 
     def _directory(self) -> Directory:
         """Return what is known at this moment."""
@@ -183,4 +190,10 @@ class Gateway:
         if self._unwritten and not self._registry.failure:
             state = State.WAITING if self._registry.waiting else State.DEGRADED
             detail = self._unwritten
+        elif state.usable and not self._placed:
+            state, detail = State.WAITING, "Envoy's files are not written yet"
         self._health.set(DIRECTORY, state, detail)
+
+
+def _addresses(directory: Directory) -> frozenset[str]:
+    return frozenset(each.address for each in directory.instances)

@@ -27,6 +27,7 @@ from sidecar.ops.exposition import render
 from sidecar.ops.gateway_metrics import MAX_SERIES, OTHER, GatewayMetrics, GatewayValues
 from sidecar.ops.metrics import Metrics
 from sidecar.ops.readiness import Health, State
+from tests.support.waiting import eventually
 
 ROUTE = Route(0, "x", "/x", target="basic-*")
 
@@ -204,10 +205,10 @@ async def test_until_the_registry_answers_no_one_is_placed_and_envoys_files_stay
         started.fail("HTTP status 500")
         assert started.shown() == (State.WAITING, "HTTP status 500")
         started.take(LISTED)
-        assert started.shown() == (State.READY, "listed")
         while (await started.placements.get()).place("basic-*", "7") != ("10.0.0.1:80",):
             pass
         assert "basic-*" in (files / "routes.json").read_text()
+        await eventually(lambda: started.shown() == (State.READY, "listed"), "it is ready")
         assert started.gateway.values().refused == 2
     finally:
         await started.gateway.close()
@@ -216,16 +217,28 @@ async def test_until_the_registry_answers_no_one_is_placed_and_envoys_files_stay
 async def test_the_first_run_writes_files_so_that_envoy_can_start(
     started: Started, tmp_path: Path
 ) -> None:
-    await started.placements.get()
-    started.take(None)  # the second update follows the first one's files
-    await started.placements.get()
-    assert json.loads((tmp_path / "envoy" / "routes.json").read_text())["resources"]
+    routes = tmp_path / "envoy" / "routes.json"
+    await eventually(routes.exists, "the files are written before the registry answers")
+    assert json.loads(routes.read_text())["resources"]
+
+
+async def test_the_gateway_is_ready_when_users_can_be_placed(started: Started) -> None:
+    """Envoy must know the addresses first; until then a user would be denied."""
+    started.take(LISTED)
+    assert started.shown() == (State.WAITING, "Envoy's files are not written yet")
+    placements = None
+    await eventually(lambda: started.shown()[0] is State.READY, "it is ready")
+    while not started.placements.empty():
+        placements = started.placements.get_nowait()
+    assert placements is not None
+    assert placements.place("basic-*", "7") == ("10.0.0.1:80",)
 
 
 async def test_a_registry_that_fails_later_degrades_with_the_listings_age(
     started: Started,
 ) -> None:
     started.take(LISTED)
+    await eventually(lambda: started.shown()[0] is State.READY, "it is ready")
     started.fail("HTTP status 500")
     state, detail = started.shown()
     assert state is State.DEGRADED

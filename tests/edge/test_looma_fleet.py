@@ -12,7 +12,7 @@ NODES = 500
 def looma() -> Story:
     server = fleet.SimulatedLooma(fleet.LOOMA_PHASES[-1].end)
     fleet.run(fleet.looma_story(server, NODES))
-    return Story("Looma", fleet.LOOMA_PHASES, NODES / fleet.HEARTBEAT, server.by_kind)
+    return Story("Looma", fleet.LOOMA_PHASES, fleet.looma_steady(NODES), server.by_kind)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,15 @@ def test_no_event_brings_looma_three_times_its_steady_rate(looma: Story, phase: 
 def test_no_event_brings_zervi_three_times_its_steady_rate(zervi: Story, phase: Phase) -> None:
     """Over a minute: at three fetches a second chance makes peaks of seconds."""
     assert zervi.busiest(phase, seconds=60) <= LIMIT * zervi.steady
+
+
+def test_gateways_ask_for_the_directory_and_less_often_while_looma_is_down(looma: Story) -> None:
+    def calls(phase: Phase) -> float:
+        return sum(looma.by_kind["membership"][phase.begin : phase.end]) / (phase.end - phase.begin)
+
+    _, steady, dead, *_ = fleet.LOOMA_PHASES
+    assert 0.8 * fleet.GATEWAY_CALLS <= calls(steady) <= 1.2 * fleet.GATEWAY_CALLS
+    assert calls(dead) < 0.2 * calls(steady)
 
 
 def test_every_node_is_registered_again_after_each_loss(looma: Story) -> None:
