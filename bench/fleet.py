@@ -1,7 +1,8 @@
 """Ten thousand nodes on a simulated clock: the load on their registry and on Zervi.
 
 Reporters, key-set refreshers and the readers of ten gateways are the product's own code; only the
-clock and the sockets are replaced. ``make fleet`` runs it, prints tables and draws ``docs/fleet.png``.
+clock and the sockets are replaced. ``make fleet`` runs it, prints tables and draws
+``docs/fleet.png``.
 """
 
 import asyncio
