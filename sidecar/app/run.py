@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sidecar import __version__
 from sidecar.app import process, wiring
 from sidecar.app.listeners import Listeners
+from sidecar.app.looking_up import LookingUp
 from sidecar.app.placing import Placing
 from sidecar.app.probing import Probing
 from sidecar.app.promotion import Candidate
@@ -89,14 +90,9 @@ class Sidecar:
         self._path = path
         self._config = config
         self._sources = wiring.key_sources(config)
-        settings = self._started = config.settings
+        self._started = config.settings
         self._issuers = [issuer.name for issuer in config.issuers]
-        self._health = Health(
-            self._issuers,
-            upstream=settings.upstream.probe is not None,
-            looma=settings.looma is not None,
-            directory=settings.gateway is not None,
-        )
+        self._health = Health(self._issuers, **wiring.components(config))
         self._decisions = DecisionLog(wiring.decision_log(config))
         self._metrics = Metrics(
             __version__,
@@ -113,6 +109,8 @@ class Sidecar:
             wall=time.time,
         )
         self._candidate = Candidate(config, self._metrics.shadow_decision)
+        self._looking_up = LookingUp(self._health, self._metrics)
+        self._looking_up.follow(config)
         self._service = CheckService(
             wiring.snapshot(config),
             Responder(wiring.answers(config)),
@@ -121,6 +119,7 @@ class Sidecar:
             lambda deliver: asyncio.get_running_loop().call_soon(deliver),
             wiring.service(config),
             self._candidate.shadow,
+            self._looking_up.source,
         )
         self._listeners = Listeners(config)
         self._reloader = Reloader(
@@ -152,6 +151,7 @@ class Sidecar:
                 stack.callback(asyncio.create_task(work).cancel)
             await self._keys.start()
             stack.push_async_callback(self._keys.close)
+            stack.push_async_callback(self._looking_up.close)
             stack.push_async_callback(self._probing.close)
             stack.push_async_callback(self._registration.close)
             await self._follow_outside()
@@ -216,12 +216,8 @@ class Sidecar:
         self._config, self._sources = fresh, sources
         self._issuers = [issuer.name for issuer in fresh.issuers]
         settings = fresh.settings
-        self._health.expect(
-            self._issuers,
-            upstream=settings.upstream.probe is not None,
-            looma=settings.looma is not None,
-            directory=settings.gateway is not None,
-        )
+        self._health.expect(self._issuers, **wiring.components(fresh))
+        self._looking_up.follow(fresh)
         self._decisions.settings = wiring.decision_log(fresh)
         set_level(settings.log.level)
         policy = self._candidate.take(fresh)
@@ -239,6 +235,7 @@ class Sidecar:
             Responder(wiring.answers(fresh)),
             wiring.service(fresh),
             self._candidate.shadow,
+            self._looking_up.source,
         )
         self._metrics.policy_reload("success")
         self._metrics.keep_issuers({issuer.name for issuer in issuers if issuer.keys})

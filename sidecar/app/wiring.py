@@ -4,12 +4,15 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from sidecar.config import Config
 from sidecar.config.answers import CorsSection
+from sidecar.config.lookups import PermissionsSection
 from sidecar.config.model import IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.lookups import PermissionRule
 from sidecar.extauthz.cors import Cors
 from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Challenge
@@ -25,6 +28,9 @@ from sidecar.transport.interface import ListenError, Tls
 from sidecar.upstream.probe import ProbeSettings
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
 
+if TYPE_CHECKING:
+    from sidecar.zervi.look_up import PermissionsSource, VerdictSource
+
 
 def snapshot(config: Config) -> Snapshot:
     """Return the snapshot at the start: no issuer has keys yet."""
@@ -39,6 +45,10 @@ def snapshot(config: Config) -> Snapshot:
         cache_ttl=zervi.token_cache.max_ttl,
         candidate=config.shadow,
         token_max_bytes=zervi.token_max_bytes,
+        permissions=_permission_rule(zervi.permissions),
+        opaque_issuer=next(
+            (index for index, issuer in enumerate(config.issuers) if issuer.introspection), None
+        ),
         service_token_sources=config.service_token_sources,
     )
 
@@ -47,6 +57,12 @@ def decision_log(config: Config) -> LogSettings:
     """Return which decisions are logged, and how much of them."""
     log = config.settings.log
     return LogSettings(log.decisions, log.replayable, config.token_sources)
+
+
+def _permission_rule(section: PermissionsSection | None) -> PermissionRule | None:
+    if section is None:
+        return None
+    return PermissionRule(section.when == "always", frozenset(section.issuers))
 
 
 def answers(config: Config) -> AnswerSettings:
@@ -121,6 +137,69 @@ def key_refreshing(config: Config) -> RefreshSettings:
     jwks = config.settings.zervi.jwks
     return RefreshSettings(
         jwks.refresh, jwks.timeout, jwks.max_stale, jwks.cooldown, jwks.snapshot_file
+    )
+
+
+class Components(TypedDict):
+    """Which components of the health are there, beside policy and issuers."""
+
+    upstream: bool
+    looma: bool
+    directory: bool
+    lookups: tuple[str, ...]
+
+
+def components(config: Config) -> Components:
+    """Return the components of the health that a configuration has."""
+    settings = config.settings
+    lookups = [] if settings.zervi.permissions is None else ["permissions"]
+    asked = [each.issuer for each in settings.zervi.issuers if each.introspection is not None]
+    lookups += [f"introspection:{issuer}" for issuer in dict.fromkeys(asked)]
+    return Components(
+        upstream=settings.upstream.probe is not None,
+        looma=settings.looma is not None,
+        directory=settings.gateway is not None,
+        lookups=tuple(lookups),
+    )
+
+
+def permissions_source(config: Config) -> "PermissionsSource | None":
+    """Return where users' permissions are looked up; None: nowhere."""
+    section = config.settings.zervi.permissions
+    if section is None:
+        return None
+    from sidecar.zervi.credentials import Bearer, Held  # where it is configured
+    from sidecar.zervi.look_up import PermissionsSource
+
+    token = section.token
+    credential = None if token is None else Bearer(Held(token.file, token.env))
+    return PermissionsSource(
+        *(section.url, section.ttl, section.max_stale, section.wait),
+        *(credential, section.ca_file),
+    )
+
+
+def verdict_sources(config: Config) -> "tuple[VerdictSource | None, ...]":
+    """Return which server each issuer's tokens are asked about at; None: at none."""
+    return tuple(map(_verdict_source, config.settings.zervi.issuers))
+
+
+def _verdict_source(issuer: IssuerSection) -> "VerdictSource | None":
+    section = issuer.introspection
+    if section is None:
+        return None
+    from sidecar.zervi.credentials import Bearer, Client, Credential, Held
+    from sidecar.zervi.look_up import VerdictSource
+
+    held = section.credentials
+    credential: Credential | None = None
+    if held is not None and held.client_id is not None:
+        credential = Client(held.client_id, Held(held.secret_file, held.secret_env))
+    elif held is not None:
+        credential = Bearer(Held(held.file, held.env))
+    return VerdictSource(
+        *(issuer.issuer, section.kind, section.url, section.ttl, section.wait),
+        *(credential, section.ca_file),
     )
 
 

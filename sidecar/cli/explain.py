@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.request import Request
     from sidecar.core.snapshot import Snapshot
+    from sidecar.workbench.assumed import Assumed
     from sidecar.workbench.engine import PolicyEngine
     from sidecar.workbench.logs import Logged
     from sidecar.workbench.principals import Caller
@@ -80,6 +81,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for a gateway: the JSON of Looma's membership view, and its allocations",
     )
+    parser.add_argument(
+        "--permissions",
+        metavar="NAMES|FILE|JSON",
+        help="the assumed answer of zervi.permissions: names with commas, or as Zervi answers",
+    )
+    parser.add_argument(
+        "--introspection",
+        metavar="FILE|JSON",
+        help="the assumed answer of the issuer's introspection",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -98,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             engine.snapshot = _with_keys(engine.snapshot, config, args.jwks, engine.now)
         if args.directory is not None:
             engine.snapshot = _with_directory(engine.snapshot, config, args.directory)
+        engine.assumed = _assumed(args, config)
         in_gateway = config.settings.gateway is not None
         file = str(config.settings.policy.file)
         explainer = Explainer(engine, file, config.route_lines, in_gateway=in_gateway)
@@ -191,19 +203,44 @@ def _service(args: argparse.Namespace, engine: "PolicyEngine") -> "Caller":
     return GivenClaims(_claims(args.service_claims, "--service-claims"))
 
 
+def _assumed(args: argparse.Namespace, config: "Config") -> "Assumed":
+    """Return the answers that the options give to look-ups. Raises _CallError."""
+    from sidecar.workbench.assumed import Assumed
+
+    zervi, permissions, verdict = config.settings.zervi, None, None
+    asked = next((each.introspection for each in zervi.issuers if each.introspection), None)
+    if args.permissions is not None:
+        if zervi.permissions is None:
+            raise _CallError("--permissions needs zervi.permissions in the configuration")
+        text = args.permissions
+        named = not text.lstrip().startswith(("{", "[")) and not Path(text).is_file()
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        permissions = parts if named else _json(text, "--permissions")
+    if args.introspection is not None:
+        if asked is None:
+            raise _CallError("--introspection needs an issuer with introspection")
+        verdict = _claims(args.introspection, "--introspection")
+    return Assumed(permissions, verdict, "rfc7662" if asked is None else asked.kind)
+
+
 def _claims(text: str, option: str) -> dict[str, object]:
     """Return claims from JSON text, or from the file with that name."""
+    claims = _json(text, option)
+    if not isinstance(claims, dict):
+        raise _CallError(f"{option} is not a JSON object")
+    return claims
+
+
+def _json(text: str, option: str) -> object:
+    """Return the value of JSON text, or of the file with that name."""
     try:
-        if not text.lstrip().startswith("{"):
+        if not text.lstrip().startswith(("{", "[")):
             text = Path(text).read_text(encoding="utf-8")
-        claims = json.loads(text)
+        return json.loads(text)
     except OSError as error:
         raise _CallError(f"{option}: {text} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise _CallError(f"{option} is neither JSON nor a file that holds JSON") from None
-    if not isinstance(claims, dict):
-        raise _CallError(f"{option} is not a JSON object")
-    return claims
 
 
 def _logged(args: argparse.Namespace) -> "Logged":

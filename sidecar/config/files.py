@@ -51,11 +51,15 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
         place: Place = ("zervi", "issuers", index)
         yield from _authorities(mapping(issuer), (*place, "ca_file"), base)
         yield from _key_set(mapping(issuer), (*place, "jwks_file"), base)
+        introspection = mapping(mapping(issuer).get("introspection"))
+        yield from _authorities(introspection, (*place, "introspection", "ca_file"), base)
         for name in texts(mapping(issuer).get("jwks_token_file")):
             try:
                 read_file(Path(base, name), MAX_PEM_BYTES)
             except BadValueError as wrong:  # without the path: it may be a token, pasted by mistake
                 yield Problem((*place, "jwks_token_file"), "file", f"`jwks_token_file` {wrong}")
+    permissions = mapping(at(document, "zervi", "permissions"))
+    yield from _authorities(permissions, ("zervi", "permissions", "ca_file"), base)
     for above in (("zervi", "jwks"), ("gateway",)):
         for name in texts(at(document, *above, "snapshot_file")):
             directory = Path(base, name).parent

@@ -8,6 +8,7 @@ from pathlib import Path
 from sidecar.config import files, rules, warnings
 from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.environment import expand_service
+from sidecar.config.lookups import IntrospectionSection
 from sidecar.config.model import IssuerSection, Settings
 from sidecar.config.policy_file import (
     CompiledPolicy,
@@ -22,6 +23,7 @@ from sidecar.core.paths.escapes import KEPT
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
+from sidecar.core.tokens.lookups import Introspection
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.documents.document import Document
 from sidecar.documents.findings import (
@@ -281,9 +283,16 @@ def _issuers(settings: Settings, secrets: Secrets) -> tuple[Issuer, ...]:
             audience_claims=issuer.audience_claims,
             id_tokens="id" in issuer.token_types,
             service_when=tuple(each.rule() for each in issuer.service_when),
+            introspection=_introspection(issuer.introspection),
         )
         for issuer, held in zip(settings.zervi.issuers, secrets.issuers, strict=True)
     )
+
+
+def _introspection(section: IntrospectionSection | None) -> Introspection | None:
+    if section is None:
+        return None
+    return Introspection(section.when == "always", section.match.shape())
 
 
 def _algorithms(issuer: IssuerSection) -> frozenset[str]:

@@ -24,10 +24,9 @@ from sidecar.config.addresses import (
 from sidecar.config.answers import ChallengeSection, CorsSection, IdentityHeaderNames
 from sidecar.config.claims import ClaimsSection, IssuerClaims
 from sidecar.config.gateway import GatewaySection
-from sidecar.config.headers import (
-    changeable_header,
-)
+from sidecar.config.headers import changeable_header
 from sidecar.config.labels import LABELS
+from sidecar.config.lookups import IntrospectionSection, PermissionsSection
 from sidecar.config.removed import REMOVED
 from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import AUDIENCE_CLAIMS, OneName, ServiceWhen
@@ -141,6 +140,9 @@ class IssuerSection:
     ] = ("access",)
     audience_claims: Annotated[tuple[OneName, ...], AUDIENCE_CLAIMS] = ("aud",)
     service_when: Annotated[tuple[ServiceWhen, ...], List(Section(ServiceWhen), max_items=32)] = ()
+    introspection: Annotated[
+        IntrospectionSection | None, Optional(Section(IntrospectionSection))
+    ] = None
     unsafe_allow_weak_secret: Annotated[bool, Flag()] = False
 
 
@@ -187,6 +189,7 @@ class Zervi:
         tuple[ServiceTokenPlace, ...], List(Section(ServiceTokenPlace), unique=True)
     ] = ()
     jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
+    permissions: Annotated[PermissionsSection | None, Optional(Section(PermissionsSection))] = None
     token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
 
 

@@ -34,6 +34,7 @@ class Secrets:
             for index, issuer in enumerate(sequence(at(document, "zervi", "issuers")))
         )
         self.registry = self._of_registry(mapping(at(document, "looma", "token")))
+        self._check_lookups(document)
 
     def _of_issuer(self, issuer: Mapping[str, object], place: Place) -> tuple[bytes, ...]:
         weak_allowed = issuer.get("unsafe_allow_weak_secret") is True
@@ -53,6 +54,22 @@ class Secrets:
             elif secret and (why := doubt_secret(secret)):
                 self.problems.append(_doubtful(where, why))
         return tuple(secret for _, secret in found if secret)
+
+    def _check_lookups(self, document: object) -> None:
+        """Note what is missing for look-ups; they read it for each of them."""
+        place: Place = ("zervi", "permissions", "token")
+        sections = [(place, mapping(at(document, "zervi", "permissions", "token")))]
+        for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
+            place = ("zervi", "issuers", index, "introspection", "credentials")
+            held = mapping(at(mapping(issuer), "introspection", "credentials"))
+            sections.append((place, held))
+        for place, section in sections:
+            for key, what in (("file", "token"), ("secret_file", "secret")):
+                for where, name in _named(section.get(key), (*place, key)):
+                    self._from_file(name, what, where)
+            for key in ("env", "secret_env"):
+                for where, name in _named(section.get(key), (*place, key)):
+                    self._from_environment(name, where)
 
     def _of_registry(self, token: Mapping[str, object]) -> str | None:
         place: Place = ("looma", "token")

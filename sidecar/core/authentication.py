@@ -1,31 +1,21 @@
 """Whose token a request carries: where it is, and whether it is verified."""
 
-from collections.abc import MutableMapping
 from hashlib import sha256
-from typing import NamedTuple
 
+from sidecar.core.context import Context
 from sidecar.core.decisions import Deny
+from sidecar.core.looked_up import confirmed, of_opaque
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.route import BOTH, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource, carries, find_token, is_used
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.jws import is_opaque
+from sidecar.core.tokens.lookups import NeedsKey, NeedsVerdict
 from sidecar.core.tokens.principal import Kind
-from sidecar.core.tokens.selection import Tries
-from sidecar.core.tokens.verify import NeedsKey, Verified, recheck, verify
+from sidecar.core.tokens.verify import Verified, recheck, verify
 from sidecar.core.trace import Trace
-
-
-class Context(NamedTuple):
-    """What ``decide`` gets beside the request: its arguments of these names."""
-
-    snapshot: Snapshot
-    verified: MutableMapping[bytes, Verified]
-    now: float
-    steady: float | None
-    trace: Trace | None
-    tries: Tries
 
 
 def refused(
@@ -53,23 +43,30 @@ def sources_of(request: Request, route: Route, snapshot: Snapshot) -> tuple[Toke
 
 def authenticate(
     method: str, request: Request, sources: tuple[TokenSource, ...], context: Context
-) -> Verified | NeedsKey:
-    """Return the verified token of a request, or the key that it takes.
+) -> Verified | NeedsKey | NeedsVerdict:
+    """Return the verified token of a request, or the question that must be answered first.
 
     Raises TokenError for a token that is missing or not accepted.
     """
-    snapshot, verified, now, steady, trace, tries = context
+    snapshot, verified, now, steady, trace, tries = context[:6]
     token = find_token(request, sources, method)
     if trace:
         places = [str(source) for source in sources if is_used(request, source)]
         trace.check("credential", True, f"found in {' and '.join(places)}")
     digest = sha256(token).digest()
+    opaque = snapshot.opaque_issuer
+    if opaque is not None and len(token) <= snapshot.token_max_bytes and is_opaque(token):
+        return of_opaque(token, digest, opaque, context)
     entry = verified.get(digest)
     if entry is not None and recheck(entry, snapshot, now, steady) is None:
         if trace:
             trace.authenticated(entry, None)
-        return entry
-    found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace, tries=tries)
-    if isinstance(found, Verified):
-        verified[digest] = found
-    return found
+    else:
+        found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace, tries=tries)
+        if not isinstance(found, Verified):
+            return found
+        entry = verified[digest] = found
+    introspection = snapshot.issuers[entry.issuer].introspection
+    if introspection is not None and introspection.always:
+        return confirmed(entry, context)
+    return entry

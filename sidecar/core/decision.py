@@ -2,8 +2,10 @@
 
 from collections.abc import MutableMapping
 
-from sidecar.core.authentication import Context, authenticate, refused, sources_of
+from sidecar.core.authentication import authenticate, refused, sources_of
+from sidecar.core.context import Context
 from sidecar.core.decisions import Allow, Decision, DecisionRecord, Deny, Needs, PeerInfo, outcome
+from sidecar.core.looked_up import asks_for, granted
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
 from sidecar.core.paths.problems import PathProblem
@@ -15,12 +17,21 @@ from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.route import BOTH, USERS
 from sidecar.core.routes.table import NotAllowed, Route
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.tokens.credentials import find_token
+from sidecar.core.tokens.credentials import TokenSource, find_token
 from sidecar.core.tokens.facts import glance
+from sidecar.core.tokens.lookups import (
+    NO_ANSWERS,
+    NO_ATTEMPTS,
+    Answers,
+    Attempts,
+    NeedsKey,
+    NeedsVerdict,
+    still_current,
+)
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, check_together, permits, permits_service
 from sidecar.core.tokens.selection import Tries, try_freely
-from sidecar.core.tokens.verify import NeedsKey, TokenError, Verified, recheck
+from sidecar.core.tokens.verify import TokenError, Verified, recheck
 from sidecar.core.trace import Trace
 
 __all__ = [
@@ -47,6 +58,8 @@ def decide(
     steady: float | None = None,
     trace: Trace | None = None,
     tries: Tries = try_freely,
+    answers: Answers = NO_ANSWERS,
+    attempts: Attempts = NO_ATTEMPTS,
 ) -> Allow | Deny | Needs:
     """Decide on one request; ``now`` is seconds since the epoch.
 
@@ -55,7 +68,9 @@ def decide(
     verified here is added. A path with several readings (``policy.allow_paths`` and
     ``policy.upstream``) gets the strictest decision of them, and so does a request whose query
     names another method; an allow names the canonical route. ``trace`` receives each step.
-    ``tries`` bounds what a token without a known ``kid`` may cost.
+    ``tries`` bounds what a token without a known ``kid`` may cost. ``answers`` holds what look-ups
+    found. ``attempts`` are the questions that were asked for this request: then an older answer
+    counts too, and no further one is waited for.
     """
     method = request.method
     if method not in _USUAL_METHODS and not is_method(method):
@@ -70,7 +85,9 @@ def decide(
     except (PathError, QueryError) as error:
         return _malformed(error.problem, trace)
     # A NamedTuple's own constructor takes twice as long.
-    context = tuple.__new__(Context, (snapshot, verified, now, steady, trace, tries))
+    context = tuple.__new__(
+        Context, (snapshot, verified, now, steady, trace, tries, answers, attempts)
+    )
     decision = _decide_as(method, request, path, context)
     for method in named:
         if isinstance(decision, Deny):
@@ -140,18 +157,36 @@ def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
     return one._replace(others=(*one.others, *others)) if others else one
 
 
-def still_valid(allow: Allow, snapshot: Snapshot, now: float, steady: float | None = None) -> bool:
+def still_valid(
+    allow: Allow,
+    snapshot: Snapshot,
+    now: float,
+    steady: float | None = None,
+    answers: Answers = NO_ANSWERS,
+) -> bool:
     """Say whether ``decide`` would allow the same request at ``now``, by the same policy.
 
-    Times are as for ``decide``. Apart from the policy, only the token's time and key can change.
+    Times and answers are as for ``decide``. Apart from the policy, only the token's time and key
+    and the answers to look-ups can change.
     """
-    if allow.verified is None:
+    verified = allow.verified
+    if verified is None:
         return True
-    if recheck(allow.verified, snapshot, now, steady) is not None:
+    if recheck(verified, snapshot, now, steady) is not None:
+        return False
+    if verified.asked and not _still_answered(verified, answers, now if steady is None else steady):
         return False
     if not allow.others:
         return True
-    return all(recheck(each, snapshot, now, steady) is None for each in allow.others)
+    aged_to = now if steady is None else steady
+    return all(
+        recheck(each, snapshot, now, steady) is None and _still_answered(each, answers, aged_to)
+        for each in allow.others
+    )
+
+
+def _still_answered(verified: Verified, answers: Answers, steady: float) -> bool:
+    return all(still_current(question, mark, answers, steady) for question, mark in verified.asked)
 
 
 def settle(
@@ -161,7 +196,9 @@ def settle(
 
     ``fetched`` says whether a valid key set was fetched; ``steady`` is as for ``decide``.
     """
-    key = needs.key
+    key = needs.question
+    if not isinstance(key, NeedsKey):
+        return Deny(Reason.NOT_READY, needs.route, detail="the look-up had no end")
     if fetched and not key.first:
         reason = Reason.TOKEN_KEY_UNKNOWN
         why = missing_key(key.issuer, key.kid, snapshot.issuers)
@@ -220,12 +257,20 @@ def _decide_route(
                 trace.check("public", True, "this route needs no token, and the request has none")
             return Allow(Reason.PUBLIC, route)
         return refused(error, route, trace)
-    if isinstance(entry, NeedsKey):
-        if trace:
-            trace.unknown_key(entry)
-        return Needs(entry, route, sources)
+    if not isinstance(entry, Verified):
+        return _needs(entry, route, sources, method, request, context)
     if sources is not snapshot.token_sources and entry.principal.kind is not Kind.SERVICE:
         return Deny(Reason.WRONG_PRINCIPAL_KIND, route, entry, (Kind.SERVICE,))
+    if entry.asks and asks_for(route, context):
+        try:
+            looked_up = granted(entry, context)
+        except TokenError as error:
+            if trace:
+                trace.refused(error)
+            return Deny(error.reason, route, entry, detail=error.detail)
+        if not isinstance(looked_up, Verified):
+            return Needs(looked_up, route, sources)
+        entry = looked_up
     if trace:
         trace.required(entry.principal, route, segments)
     refusal = permits(entry.principal, route, segments)
@@ -236,6 +281,21 @@ def _decide_route(
     if route.principals != BOTH:
         return allow
     return _decide_service(method, request, allow, segments, context)
+
+
+def _needs(
+    question: NeedsKey | NeedsVerdict,
+    route: Route,
+    sources: tuple[TokenSource, ...],
+    method: str,
+    request: Request,
+    context: Context,
+) -> Needs:
+    if not isinstance(question, NeedsKey):
+        return Needs(question, route, sources, find_token(request, sources, method))
+    if context.trace:
+        context.trace.unknown_key(question)
+    return Needs(question, route, sources)
 
 
 def _decide_service(
@@ -251,10 +311,8 @@ def _decide_service(
             check_together(user.verified.identity, service.identity[:1])
     except TokenError as error:
         return refused(error, route, trace, user.verified)
-    if isinstance(service, NeedsKey):
-        if trace:
-            trace.unknown_key(service)
-        return Needs(service, route, sources)
+    if not isinstance(service, Verified):
+        return _needs(service, route, sources, method, request, context)
     refusal = permits_service(service.principal, segments)
     if trace:
         trace.allowed_api(service.principal, refusal)

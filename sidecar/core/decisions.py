@@ -9,7 +9,8 @@ from sidecar.core.request import Request
 from sidecar.core.routes.route import Route
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.errors import TokenFacts
-from sidecar.core.tokens.verify import NeedsKey, Verified
+from sidecar.core.tokens.lookups import Question
+from sidecar.core.tokens.verify import Verified
 
 
 class Allow(NamedTuple):
@@ -65,14 +66,15 @@ class Deny(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """No decision yet: it needs the token's key, which a fresh key set of the issuer may have.
+    """No decision yet: it needs the answer to a question about the token, which is in ``sources``.
 
-    The token is in ``sources``.
+    ``token`` is the token itself where the question is about a verdict on it.
     """
 
-    key: NeedsKey
+    question: Question
     route: Route
     sources: tuple[TokenSource, ...]
+    token: bytes = b""
 
 
 Decision = Allow | Deny

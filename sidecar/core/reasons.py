@@ -33,6 +33,7 @@ class Reason(StrEnum):
     TOKEN_AUDIENCE = "token_audience"
     TOKEN_CLAIMS = "token_claims"
     TOKEN_KIND = "token_kind"
+    TOKEN_REVOKED = "token_revoked"
 
     PERMISSION_DENIED = "permission_denied"
     ROLE_DENIED = "role_denied"

@@ -7,6 +7,7 @@ from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.jws import MAX_TOKEN_BYTES
+from sidecar.core.tokens.lookups import PermissionRule
 from sidecar.core.tokens.principal import IdentityHeaders
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Snapshot(NamedTuple):
     ``service_token_sources`` are the places of a service's token beside a user's. ``candidate`` is
     a policy that only the shadow applies: what it reads of tokens and peers is read too.
     ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer token than ``token_max_bytes``
-    is refused unread.
+    is refused unread. ``permissions`` is None where no permissions are looked up. ``opaque_issuer``
+    is the index of the issuer that is asked about tokens which are not JWTs.
     """
 
     policy: Policy
@@ -34,6 +36,8 @@ class Snapshot(NamedTuple):
     service_token_sources: tuple[TokenSource, ...] = ()
     candidate: Policy | None = None
     token_max_bytes: int = MAX_TOKEN_BYTES
+    permissions: PermissionRule | None = None
+    opaque_issuer: int | None = None
 
     @property
     def names_callers(self) -> bool:

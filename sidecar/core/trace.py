@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sidecar.core.request import RequestProblem
     from sidecar.core.routes.route import NotAllowed, Route
     from sidecar.core.tokens.errors import TokenError
+    from sidecar.core.tokens.lookups import Answer, LookUp
     from sidecar.core.tokens.principal import Principal, Refusal
     from sidecar.core.tokens.verified import NeedsKey, Verified
 
@@ -44,6 +45,9 @@ class Trace(Protocol):
 
     def unknown_key(self, key: "NeedsKey") -> None:
         """Note that the issuer's key set lacks the token's key."""
+
+    def looked_up(self, question: "LookUp", answer: "Answer | None") -> None:
+        """Note a look-up and the answer that counts; None: none counts yet, so it is asked for."""
 
     def service(self) -> None:
         """Note that the service's token beside the user's is judged now."""

@@ -1,6 +1,6 @@
 """Sections: mappings of known keys, described by dataclasses whose fields are annotated kinds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, get_type_hints
@@ -94,6 +94,12 @@ def places_of(section: type[Any], wanted: str) -> Iterator[str]:
                 yield f"{name}.{place}"
 
 
+def _shallowest(places: Iterable[str]) -> list[str]:
+    """Return the places that are inside the fewest sections."""
+    found = [(place.count("."), place) for place in places]
+    return [place for depth, place in found if depth == min(found)[0]]
+
+
 def section_in(kind: Kind) -> type[Any] | None:
     """Return the section that values of a kind are, or are lists of; None for other kinds."""
     while isinstance(kind, Optional | List):
@@ -108,7 +114,7 @@ def _note_unknown(name: str, section: type[Any], place: Place, notes: Notes) -> 
         notes.problems.append(Problem((*place, name), "moved-key", message, "move it there"))
         return None
     near = get_close_matches(name, keys_of(section).kinds, n=1, cutoff=LIKENESS)
-    meant = near or list(places_of(section, name))
+    meant = near or _shallowest(places_of(section, name))
     message = f"unknown key {quoted(name)}"
     if len(meant) == 1:
         message += f", did you mean `{meant[0]}`?"

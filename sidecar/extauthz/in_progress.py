@@ -1,7 +1,6 @@
 """Parts of the Check service: settings, a Check in progress, rules for tokens, joined answers."""
 
-from collections.abc import Awaitable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.envelope import Envelope
@@ -38,6 +37,7 @@ def token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, 
         snapshot.leeway,
         snapshot.cache_ttl,
         snapshot.token_max_bytes,
+        snapshot.permissions,
         snapshot.claims,
         settings.cached_tokens,
         settings.cached_bytes,
@@ -52,21 +52,6 @@ def joined(*parts: bytes) -> bytes:
     return b"".join(parts)
 
 
-async def awaited(answer: bytes | Awaitable[bytes]) -> bytes:
-    """Return an answer that may have to be waited for."""
-    return answer if isinstance(answer, bytes) else await answer
-
-
 def size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
     """Return the size of a remembered answer."""
     return PLACE + len(answer)
-
-
-class KeySource(Protocol):
-    """Fetches a key set on demand."""
-
-    def refresh_for(self, issuer: int, kid: str | None) -> Awaitable[bool] | bool:
-        """Refresh an issuer's keys.
-
-        True: a valid set was fetched now or shortly before; False: none could be fetched.
-        """

@@ -61,6 +61,10 @@ _TEXTS: Mapping[tuple[int, str], Mapping[Reason, tuple[str, str]]] = {
             "this kind of token (such as a refresh token) is not accepted",
             "此类令牌（如刷新令牌）不能用于访问接口",
         ),
+        Reason.TOKEN_REVOKED: (
+            "the token has been revoked; log in again",
+            "令牌已被撤销，请重新登录",
+        ),
     },
     (403, "INSUFFICIENT_PERMISSIONS"): {
         Reason.PERMISSION_DENIED: ("needs permission {needs}", "需要权限 {needs}"),

@@ -4,7 +4,6 @@ To Envoy an exception, an abort or a gRPC status is an error, which `failure_mod
 an allow. So the answer is always a CheckResponse: a denial if anything fails.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,16 +23,16 @@ from sidecar.core.decision import (
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
+from sidecar.core.tokens.lookups import NO_ATTEMPTS, Attempts
 from sidecar.extauthz import memory
+from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_outline, sane_id
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.in_progress import (
     CheckInProgress,
-    KeySource,
     ServiceSettings,
-    awaited,
     joined,
     size_of_answer,
     token_rules,
@@ -49,9 +48,6 @@ from sidecar.net.logs import told
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
-
-ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer arrives in time
-MAX_WAITING = 1000  # Checks that wait for a key; more are denied, so that memory stays bounded
 
 _log = logging.getLogger(__name__)
 
@@ -73,18 +69,19 @@ class CheckService:
         defer: Callable[[Callable[[], None]], object],
         settings: ServiceSettings,
         shadow: Shadow | None = None,
+        lookups: LookUps = NO_LOOK_UPS,
     ) -> None:
         self._responder = responder
-        self._keys = keys
         self._record = record
         self._defer = defer
         self._settings = settings
         self._shadow = shadow
+        self._lookups = lookups
         self._tries = TryBudget().tries
+        key_wait = settings.unknown_key_wait
+        self._asking = Asking(keys, lookups, self._decision, self._settle, key_wait)
         self._forget_tokens()
-        self._reloads = 0
         self._internal = responder.build(Deny(Reason.INTERNAL))
-        self._waiting = 0
         self._unrecorded: list[DecisionRecord] = []
         self.swap(snapshot)
 
@@ -120,6 +117,7 @@ class CheckService:
         responder: Responder,
         settings: ServiceSettings,
         shadow: Shadow | None,
+        lookups: LookUps = NO_LOOK_UPS,
     ) -> None:
         """Decide and answer by another configuration from now on.
 
@@ -128,10 +126,11 @@ class CheckService:
         self._deliver()  # the shadow compares them with what they were decided by
         before = self._snapshot, self._settings
         self._responder, self._settings, self._shadow = responder, settings, shadow
+        self._lookups = lookups
         if token_rules(snapshot, settings) != token_rules(*before):
             self._forget_tokens()
             self._tries = TryBudget().tries  # it counts by issuers' places
-        self._reloads += 1
+        self._asking.reload(settings.unknown_key_wait, lookups)
         self.swap(snapshot)
 
     def _forget_tokens(self) -> None:
@@ -144,7 +143,7 @@ class CheckService:
         return Methods({CHECK: guard.answer}, {}, {CHECK: self._responder.build(too_large)})
 
     def check(self, message: bytes, deadline: float | None = None) -> bytes | Awaitable[bytes]:
-        """Answer one Check, awaitable where a key has to be waited for; never raises.
+        """Answer one Check, awaitable where a look-up has to be waited for; never raises.
 
         ``deadline`` is seconds of ``time.monotonic()``.
         """
@@ -172,9 +171,9 @@ class CheckService:
             return None
         now = time.time()
         decision = repeat.decision
-        if (
-            still_valid(decision, self._snapshot, now, started + SINCE_EPOCH) is not True
-        ):  # only True is valid
+        aged_to = started + SINCE_EPOCH
+        # Only True is valid.
+        if still_valid(decision, self._snapshot, now, aged_to, self._lookups) is not True:
             self._repeats.drop(key)
             return None
         cached = None if decision.verified is None else True
@@ -203,62 +202,39 @@ class CheckService:
             return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
         verified = self._verified
         hits, misses = verified.hits, verified.misses
-        decision = self._decision(envelope, check.started + SINCE_EPOCH)
+        decision = self._decision(envelope.request, NO_ATTEMPTS, check.started + SINCE_EPOCH)
         if verified.hits > hits:
             check.cached = True
         elif verified.misses > misses:
             check.cached = False
         if isinstance(decision, Needs):
-            return self._refresh(check, envelope, decision)
+            decided = self._asking.decided(envelope.request, decision, check.deadline)
+            if isinstance(decided, Awaitable):
+                return self._wait(check, decided)
+            decision = decided
         answer = self._answer(check, decision)
         if isinstance(decision, Allow) and key is not None:
             self._repeats.note(key, check.message, envelope, decision, answer)
         return answer
 
-    def _decision(self, envelope: Envelope, now: float) -> Decision | Needs:
+    def _decision(
+        self, request: Request, attempts: Attempts = NO_ATTEMPTS, now: float | None = None
+    ) -> Decision | Needs:
+        aged_to = steady() if now is None else now
         known, tries = self._verified, self._tries
-        return decide(envelope.request, self._snapshot, known, time.time(), now, None, tries)
+        return decide(
+            *(request, self._snapshot, known, time.time(), aged_to, None, tries),
+            *(self._lookups, attempts),
+        )
 
-    def _refresh(
-        self, check: CheckInProgress, envelope: Envelope, needs: Needs
-    ) -> bytes | Awaitable[bytes]:
-        if self._waiting >= MAX_WAITING:
-            denial = Deny(Reason.OVERLOADED, needs.route, detail="too many requests wait for a key")
-            return self._answer(check, denial)
-        fetched = self._keys.refresh_for(needs.key.issuer, needs.key.kid)
-        if isinstance(fetched, Awaitable):
-            return self._wait(check, envelope, fetched)
-        # Only True counts: for any other answer of the key source the request is denied.
-        denial = settle(needs, envelope.request, self._snapshot, steady(), fetched=fetched is True)
-        return self._answer(check, denial)
+    def _settle(self, request: Request, needs: Needs, fetched: bool) -> Deny:
+        return settle(needs, request, self._snapshot, steady(), fetched=fetched)
 
-    async def _wait(
-        self, check: CheckInProgress, envelope: Envelope, refresh: Awaitable[bool]
-    ) -> bytes:
-        patience = self._settings.unknown_key_wait
-        if check.deadline is not None:
-            patience = min(patience, check.deadline - ANSWER_MARGIN_SECONDS - time.monotonic())
-        self._waiting += 1
-        reloads = self._reloads
+    async def _wait(self, check: CheckInProgress, decided: Awaitable[Decision]) -> bytes:
         try:
-            try:
-                async with asyncio.timeout(max(patience, 0)):
-                    fetched = await refresh
-            except TimeoutError:
-                fetched = False
-            decision = self._decision(envelope, steady())
-            if isinstance(decision, Needs) and reloads != self._reloads:
-                # Its issuer may have another source of keys now.
-                return await awaited(self._refresh(check, envelope, decision))
-            if isinstance(decision, Needs):
-                decision = settle(
-                    decision, envelope.request, self._snapshot, steady(), fetched=fetched is True
-                )
-            return self._answer(check, decision)
+            return self._answer(check, await decided)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
-        finally:
-            self._waiting -= 1
 
     def _answer(self, check: CheckInProgress, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:
@@ -343,4 +319,4 @@ class CheckService:
         records, self._unrecorded = self._unrecorded, []
         self._record(records)
         if self._shadow is not None:
-            self._shadow.compare(records, self._snapshot, self._verified)
+            self._shadow.compare(records, self._snapshot, self._verified, self._lookups.peeking)

@@ -10,6 +10,8 @@ from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Policy
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.lookups import NO_ANSWERS, Answers
+from sidecar.core.tokens.selection import try_freely
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.net.clock import steady
@@ -48,11 +50,15 @@ class Shadow:
         self.different = 0
 
     def compare(
-        self, records: Sequence[DecisionRecord], snapshot: Snapshot, verified: TokenCache
+        self,
+        records: Sequence[DecisionRecord],
+        snapshot: Snapshot,
+        verified: TokenCache,
+        answers: Answers = NO_ANSWERS,
     ) -> None:
         """Compare the candidate with these decisions; never raises.
 
-        ``snapshot`` and ``verified`` are those of current decisions; neither is changed.
+        ``snapshot``, ``verified`` and ``answers`` are those of current decisions; none is changed.
         """
         candidate = self._candidate
         if candidate is None:
@@ -68,8 +74,11 @@ class Shadow:
                 continue
             try:
                 known = _Known(record.decision, verified)
-                decision = decide(record.request, shadow, known, record.time, now)
-                if not isinstance(decision, Needs):  # no key is fetched for a candidate
+                decision = decide(
+                    *(record.request, shadow, known, record.time, now),
+                    *(None, try_freely, answers),
+                )
+                if not isinstance(decision, Needs):  # nothing is looked up for a candidate
                     self._note(record, decision)
             except Exception as error:  # noqa: BLE001 -- must not disturb the service
                 self._fail(record, error)

@@ -42,6 +42,7 @@ class _Collector(Collector):
         yield _gauge("build_info", "The running version.", ["version"], {(values.version,): 1})
         yield from _checks(values)
         yield from _jwks(values)
+        yield from _look_ups(values)
         yield from _policy(values)
         yield from _registry(values)
         if values.gateway is not None:
@@ -113,6 +114,28 @@ def _jwks(values: Values) -> Iterator[Metric]:
         "Time of the last successful fetch of an issuer's key set.",
         ["issuer"],
         {(issuer,): at for issuer, at in values.jwks_last_success.items()},
+    )
+
+
+def _look_ups(values: Values) -> Iterator[Metric]:
+    yield _counter(
+        "look_ups",
+        "Questions to Zervi for permissions and verdicts on tokens, by result.",
+        ["source", "result"],
+        values.look_ups,
+    )
+    sizes = values.look_up_sizes.items()
+    yield _gauge(
+        "look_up_answers",
+        "Remembered answers to look-ups.",
+        ["source"],
+        {(source,): entries for source, (entries, _) in sizes},
+    )
+    yield _gauge(
+        "look_up_bytes",
+        "Estimated memory of the remembered answers to look-ups.",
+        ["source"],
+        {(source,): size for source, (_, size) in sizes},
     )
 
 

@@ -53,6 +53,8 @@ class Values:
     upstream_state: str | None = None
     ready: Mapping[str, bool] = field(default_factory=dict)
     decision_log_dropped: int = 0
+    look_ups: dict[tuple[str, str], int] = field(default_factory=dict)
+    look_up_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     gateway: "GatewayValues | None" = None
 
 
@@ -61,7 +63,7 @@ class Metrics:
 
     The callables return values that other objects count, at each scrape: the token cache's entries
     and bytes, whether each component is usable, the decisions that were not logged; ``gateway`` is
-    set where there is one.
+    set where there is one, and ``look_up_sizes`` (answers and bytes by source) where there are any.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Metrics:
         self._ready = ready
         self._decision_log_dropped = decision_log_dropped
         self.gateway: Callable[[], GatewayValues] | None = None
+        self.look_up_sizes: Callable[[], Mapping[str, tuple[int, int]]] = dict
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Count decisions."""
@@ -138,6 +141,10 @@ class Metrics:
             key = (OTHER_ROUTES, active, shadow)
         _count(counts, key)
 
+    def look_up(self, source: str, result: str) -> None:
+        """Count a look-up by its source and result: answered, none, failed, overloaded."""
+        _count(self._values.look_ups, (source, result))
+
     def looma_request(self, operation: str, result: str) -> None:
         """Count a call to the registry by operation and result."""
         _count(self._values.looma_requests, (operation, result))
@@ -191,6 +198,8 @@ class Metrics:
             upstream_state=now.upstream_state,
             ready=self._ready(),
             decision_log_dropped=self._decision_log_dropped(),
+            look_ups=now.look_ups.copy(),
+            look_up_sizes=self.look_up_sizes(),
             gateway=None if self.gateway is None else self.gateway(),
         )
 

@@ -41,7 +41,8 @@ class Health:
     """The states of all components, and the services' health that follows from them.
 
     The components are ``policy``, ``issuer:<name>`` for each issuer, ``upstream`` where it is
-    probed, ``looma`` where there is a registry, and ``directory`` in a gateway. The service becomes
+    probed, ``looma`` where there is a registry, ``directory`` in a gateway, and ``lookups``, which
+    are ready until they fail. The service becomes
     ready when a policy is loaded, one issuer has usable keys and the directory was read, and stays
     ready until ``drain``. The others do not count.
     Implements the transport's ``HealthSource``.
@@ -54,6 +55,7 @@ class Health:
         upstream: bool = False,
         looma: bool = False,
         directory: bool = False,
+        lookups: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -62,10 +64,16 @@ class Health:
         self._draining: Component | None = None
         self._change = asyncio.Event()
         self._components: dict[str, Component] = {}
-        self.expect(issuers, upstream=upstream, looma=looma, directory=directory)
+        self.expect(issuers, upstream=upstream, looma=looma, directory=directory, lookups=lookups)
 
     def expect(
-        self, issuers: Sequence[str], *, upstream: bool, looma: bool, directory: bool = False
+        self,
+        issuers: Sequence[str],
+        *,
+        upstream: bool,
+        looma: bool,
+        directory: bool = False,
+        lookups: Sequence[str] = (),
     ) -> None:
         """Have these components from now on; those that stay keep their state.
 
@@ -77,7 +85,9 @@ class Health:
         new = dict.fromkeys(names, Component(State.WAITING, self._clock()))
         if self.ready and upstream:
             new["upstream"] = Component(State.READY, self._clock(), "not probed yet")
-        self._components = {name: self._components.get(name, new[name]) for name in names}
+        self._lookups = tuple(lookups)
+        new |= dict.fromkeys(lookups, Component(State.READY, self._clock(), "not asked yet"))
+        self._components = {name: self._components.get(name, new[name]) for name in new}
         self._notify()
 
     def set(self, component: str, state: State, detail: str = "") -> None:
@@ -117,7 +127,7 @@ class Health:
             return Component(State.WAITING, self._started, self._waits_for())
         degraded = [
             name
-            for name in ("policy", DIRECTORY, *self.issuers)
+            for name in ("policy", DIRECTORY, *self.issuers, *self._lookups)
             if name in self._components and self._components[name].state is not State.READY
         ]
         if degraded:

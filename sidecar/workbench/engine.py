@@ -17,11 +17,13 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
+from sidecar.core.tokens.lookups import NeedsKey
 from sidecar.core.trace import Trace
 from sidecar.documents.findings import BadValueError
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
 from sidecar.extauthz.respond import Responder
+from sidecar.workbench.assumed import Assumed
 from sidecar.workbench.principals import (
     Caller,
     Taken,
@@ -33,6 +35,7 @@ from sidecar.workbench.principals import (
 
 DECISION_ID = "offline"  # if the request has no x-request-id
 NO_KEY_SET = "there is no key set of this issuer here: use --fetch, or --jwks with a file"
+NO_ANSWER = "the answer of a look-up is not known here: see --permissions and --introspection"
 
 
 class Judged(NamedTuple):
@@ -49,6 +52,8 @@ class PolicyEngine:
     def __init__(self, config: Config, now: float) -> None:
         self.snapshot = _with_key_files(wiring.snapshot(config), config, now)
         self.now = now
+        self.assumed = Assumed()
+        self.settings = config.settings.zervi
         self._responder = Responder(wiring.answers(config)).under(config.policy)
 
     def judge(
@@ -67,12 +72,21 @@ class PolicyEngine:
         request, other = self._carry(request, service, self.snapshot.service_token_sources)
         verified = TakenAsVerified(*taken, *other)
         envelope = open_envelope(read_outline(check_message(request)), with_peer=True)
-        decision = decide(envelope.request, self.snapshot, verified, self.now, trace=trace)
+        assumed, snapshot = self.assumed, self.snapshot
+        if taken:
+            assumed = assumed._replace(claimed=taken[0].claimed)
+        if assumed.verdict is None:
+            snapshot = _without_confirmation(snapshot)
+        decision = decide(
+            *(envelope.request, snapshot, verified, self.now), trace=trace, answers=assumed
+        )
         if isinstance(decision, Needs):
             # A key set's file is as fresh as any that could be fetched.
             needs = decision
             decision = settle(needs, envelope.request, self.snapshot, self.now, fetched=True)
-            if needs.key.first:
+            if not isinstance(needs.question, NeedsKey):
+                decision = decision._replace(detail=NO_ANSWER)
+            elif needs.question.first:
                 decision = decision._replace(detail=NO_KEY_SET)
         decision_id = envelope.request_id or DECISION_ID
         if isinstance(decision, Allow):
@@ -109,6 +123,17 @@ def request_of(
     for name, texts in (headers or {}).items():
         values[name.lower()] = (*values.get(name.lower(), ()), *map(str.encode, texts))
     return Request(method, host, text_target(path), values, raw_headers=True, peer=peer)
+
+
+def _without_confirmation(snapshot: Snapshot) -> Snapshot:
+    """Have JWTs count as active: no request is sent here."""
+    issuers = [
+        issuer._replace(
+            introspection=issuer.introspection and issuer.introspection._replace(always=False)
+        )
+        for issuer in snapshot.issuers
+    ]
+    return snapshot._replace(issuers=tuple(issuers))
 
 
 def _with_key_files(snapshot: Snapshot, config: Config, now: float) -> Snapshot:

@@ -19,9 +19,10 @@ from sidecar.core.request import Request, RequestProblem
 from sidecar.core.routes.route import NotAllowed, Route, normalise_host
 from sidecar.core.routes.table import Policy
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.lookups import Answer, LookUp, NeedsKey
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, Principal, Refusal
-from sidecar.core.tokens.verify import CHECKS, NeedsKey, Verified
+from sidecar.core.tokens.verify import CHECKS, Verified
 from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
@@ -30,6 +31,7 @@ from sidecar.workbench.candidates import not_selected
 from sidecar.workbench.claim_steps import claim_texts
 from sidecar.workbench.engine import NO_KEY_SET, Judged, PolicyEngine
 from sidecar.workbench.logs import CallerField
+from sidecar.workbench.look_up_steps import LOOK_UP, confirmation, look_up
 from sidecar.workbench.near import near_routes
 from sidecar.workbench.principals import Caller, GivenClaims
 
@@ -112,6 +114,7 @@ class _Words:
         self._lacks = lacks
         self._service = service
         self._passed: set[str] = set()  # checks of the token
+        self._looked_up = False  # something was, for the token that is judged now
         self._neighbour: Step | None = None  # precedes the first step that only it needs
 
     def _add(self, *steps: Step) -> None:
@@ -154,6 +157,7 @@ class _Words:
         self, method: str, segments: tuple[str, ...], found: Route | NotAllowed | None
     ) -> None:
         self._passed.clear()
+        self._looked_up = False
         policy, named = self._snapshot.policy, self._explainer.named
         if found is None:
             self._add(Step("route", False, "no route matches, so the request is denied"))
@@ -181,14 +185,17 @@ class _Words:
                 issuer = f", issued by {verified.principal.issuer}"
             self._add(Step("token", True, f"the claims count as verified{issuer}"))
         self._add(Step("claims", True, describe(verified.principal, self._lacks)))
+        self._add(*confirmation(verified, self._explainer.engine))
         if claims is not None:
             issuer_of = self._snapshot.issuers[verified.issuer]
             for text in claim_texts(claims, issuer_of, verified.principal.kind):
                 self._add(Step("claim", None, one_line(text)))
-            self._add(*not_granted(claims, verified, issuer_of))
+            if not verified.asks:
+                self._add(*not_granted(claims, verified, issuer_of))
 
     def refused(self, error: TokenError) -> None:
-        failed = next(name for name in ("credential", *CHECKS) if name not in self._passed)
+        unpassed = (name for name in ("credential", *CHECKS) if name not in self._passed)
+        failed = LOOK_UP if self._looked_up else next(unpassed)
         if failed == "form" and isinstance(self._caller, GivenClaims | Principal):
             failed = "claims"  # these count as verified
         text = f"{error.reason}: {error.detail}"
@@ -206,8 +213,13 @@ class _Words:
             text = f"{Reason.NOT_READY}: {NO_KEY_SET}"
         self._add(Step(failed, False, one_line(text)))
 
+    def looked_up(self, question: LookUp, answer: Answer | None) -> None:
+        self._looked_up = True
+        self._add(look_up(question, answer, self._explainer.engine))
+
     def service(self) -> None:
         self._passed.clear()
+        self._looked_up = False
         self._caller = self._service
         self._add(Step("service", None, "the route requires a service's token beside the user's"))
 

@@ -11,8 +11,9 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import base64url
 from sidecar.core.tokens.credentials import WEBSOCKET_PROTOCOL, TokenSource
 from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.lookups import Granted
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
-from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified
+from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified, read_principal
 
 FOREVER = float("inf")
 PLACEHOLDER = b"placeholder"  # the token of a principal whose real token is unknown
@@ -41,10 +42,12 @@ class Taken(NamedTuple):
     """Claims in a token that a request can carry; its signature is not valid.
 
     ``entry`` is None for claims that are expired or not valid yet: verifying the token reports it.
+    ``claimed`` are the permissions of the claims.
     """
 
     token: bytes
     entry: Verified | TokenError | None
+    claimed: Granted = Granted(())
 
 
 class TakenAsVerified(MutableMapping[bytes, Verified]):
@@ -99,8 +102,10 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
     if not since <= now < until:
         return Taken(token, None)
     try:
-        principal = principal_from_claims(given.claims, issuer, snapshot.policy.claims)
-        return Taken(token, _entry(token, principal, index, snapshot))
+        principal, asks = read_principal(given.claims, issuer, snapshot)
+        entry = _entry(token, principal, index, snapshot)._replace(asks=asks)
+        own = principal_from_claims(given.claims, issuer)
+        return Taken(token, entry, Granted(own.permissions))
     except TokenError as error:
         return Taken(token, error)
 

@@ -84,12 +84,15 @@ class Ration:
         self._level = self._burst
         self._counted_at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Take a token at ``now`` (seconds of a monotonic clock); False if there is none."""
+    def take(self, now: float, leave: float = 0.0) -> bool:
+        """Take a token at ``now`` (seconds of a monotonic clock); False if there is none.
+
+        ``leave`` tokens must remain: they are for others.
+        """
         grown = (now - self._counted_at) / self._seconds
         self._level = min(self._burst, self._level + grown)
         self._counted_at = now
-        if self._level < 1.0:
+        if self._level < 1.0 + leave:
             return False
         self._level -= 1.0
         return True

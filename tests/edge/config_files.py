@@ -8,7 +8,7 @@ from sidecar.config import Config, ConfigError, Finding, read_files
 from sidecar.review import lint
 
 SECRET = "a-secret-of-forty-bytes-0123456789abcdef"
-ENVIRON = {"ZERVI_JWT_SECRET": SECRET}
+ENVIRON = {"ZERVI_JWT_SECRET": SECRET, "ZERVI_TOKEN": "t", "INTROSPECTION_SECRET": "s"}
 
 ISSUERS = "zervi: {issuers: [{issuer: zervi, secret_env: ZERVI_JWT_SECRET}]}\n"
 POLICY = "policy: {file: routes.yaml}\n"

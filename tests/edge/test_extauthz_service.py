@@ -14,6 +14,7 @@ from sidecar.core.decision import DecisionRecord, Deny
 from sidecar.core.routes.table import Route, compile_policy
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.key_sets import parse_key_set
+from sidecar.extauthz import asking
 from sidecar.extauthz import service as service_module
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
@@ -292,7 +293,7 @@ async def test_a_restarted_sidecar_waits_for_its_first_key_set() -> None:
 async def test_a_key_is_waited_for_only_so_long() -> None:
     """Until 30 ms before the caller's own deadline, and then without a key set."""
     checks = service(snapshot(issuers=(with_keys(OLD),)), Keys())
-    deadline = time.monotonic() + service_module.ANSWER_MARGIN_SECONDS
+    deadline = time.monotonic() + asking.ANSWER_MARGIN_SECONDS
     assert reason_of(await answer(checks, signed_by_fresh_key(), deadline)) == "not_ready"
 
 
@@ -306,7 +307,7 @@ async def test_a_key_source_that_fails_is_a_denial() -> None:
 
 async def test_the_number_of_waiting_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past that they are denied, so that memory stays bounded; afterwards all is as before."""
-    monkeypatch.setattr(service_module, "MAX_WAITING", 1)
+    monkeypatch.setattr(asking, "MAX_WAITING", 1)
     keys = Keys()
     checks = service(snapshot(issuers=(with_keys(OLD),)), keys)
     waiting = asyncio.ensure_future(answer(checks, signed_by_fresh_key()))

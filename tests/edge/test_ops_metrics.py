@@ -161,6 +161,8 @@ def test_every_metric_has_its_type_and_labels() -> None:
     metrics.records([record(Allow(Reason.OK, USERS))])
     metrics.jwks_refresh("zervi", "success")
     metrics.jwks_keys("zervi", 1, 1.0)
+    metrics.look_up("permissions", "answered")
+    metrics.look_up_sizes = lambda: {"permissions": (1, 700)}
     metrics.policy_loaded("digest", 1.0)
     metrics.shadow_decision("users", "ok", "public")
     metrics.looma_request("register", "success")
@@ -184,6 +186,9 @@ def test_every_metric_has_its_type_and_labels() -> None:
         "jwks_refreshes": ("counter", "issuer", "result"),
         "jwks_keys": ("gauge", "issuer"),
         "jwks_last_success_timestamp_seconds": ("gauge", "issuer"),
+        "look_ups": ("counter", "result", "source"),
+        "look_up_answers": ("gauge", "source"),
+        "look_up_bytes": ("gauge", "source"),
         "policy_reloads": ("counter", "result"),
         "policy_last_success_timestamp_seconds": ("gauge",),
         "policy_info": ("gauge", "digest"),

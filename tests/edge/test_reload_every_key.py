@@ -12,6 +12,13 @@ from sidecar.config import Config, changed_keys, needs_restart, read_files
 from sidecar.config.answers import CorsSection
 from sidecar.config.claims import IssuerClaims
 from sidecar.config.gateway import GatewaySection, GatewayTls
+from sidecar.config.lookups import (
+    Credentials,
+    IntrospectionSection,
+    LookUpToken,
+    PermissionsSection,
+    TokenMatch,
+)
 from sidecar.config.model import (
     IssuerSection,
     Listen,
@@ -65,10 +72,27 @@ def bases() -> Iterator[Settings]:
     """Yield settings in which each section is present, with alternatives that exclude others."""
     claims = IssuerClaims()
     rule = ServiceWhen(claim="a", equals="a", prefix="a", same_as="a", present=True)
-    by_url = IssuerSection(
-        issuer="z", jwks_url="https://zervi", claims=claims, service_when=(rule,)
+    match = TokenMatch(length=(1, 2))
+    by_client = Credentials(client_id="c", secret_env="S")
+    by_token = Credentials(file=Path("t"))
+    asked, asked_otherwise = (
+        IntrospectionSection(kind="zervi", url="https://z", credentials=held, match=match)
+        for held in (by_client, by_token)
     )
-    by_file = IssuerSection(issuer="z", jwks_file=Path("keys"), claims=claims, service_when=(rule,))
+    by_url = IssuerSection(
+        issuer="z",
+        jwks_url="https://zervi",
+        claims=claims,
+        service_when=(rule,),
+        introspection=asked,
+    )
+    by_file = IssuerSection(
+        issuer="z",
+        jwks_file=Path("keys"),
+        claims=claims,
+        service_when=(rule,),
+        introspection=asked_otherwise,
+    )
     login = {"login_url": "http://z", "service_id": "a", "secret_file": Path("s")}
     for issuer, token, source in (
         (by_url, RegistryToken(file=Path("t")), TokenPlace(header="authorization", scheme="a")),
@@ -83,6 +107,7 @@ def bases() -> Iterator[Settings]:
                 issuers=(issuer,),
                 token_sources=(source,),
                 service_token_sources=(ServiceTokenPlace(header="x-service-token"),),
+                permissions=PermissionsSection(url="http://z/{subject}", token=LookUpToken()),
             ),
             policy=PolicySection(
                 file=Path("r"),
@@ -118,6 +143,8 @@ def other(value: Any) -> Any:
             return f"{value}x"
         case Path():
             return value / "x"
+        case (int(), most):
+            return (value[0] + 1, most)
         case tuple():
             return ("x", *value)
         case Mapping():
@@ -169,6 +196,8 @@ def in_force(config: Config) -> list[object]:
         wiring.service(config),
         wiring.key_sources(config),
         wiring.key_refreshing(config),
+        wiring.permissions_source(config),
+        wiring.verdict_sources(config),
         wiring.probe(config),
         settings.gateway,  # Gateway.follows compares it
         wiring.registry(settings.looma, config.registry_secret),

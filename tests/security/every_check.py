@@ -168,7 +168,7 @@ def _forwarding_preflights(checks: CheckService, _: bytes) -> None:
 def _fetching(fetched: object, *, brings: bool) -> Callable[..., None]:
     def prepare(checks: CheckService, _: bytes) -> None:
         new = snapshot(OLD, FRESH) if brings else snapshot(OLD)
-        checks._keys = Keys(fetched, lambda: checks.swap(new))
+        checks._asking._keys = Keys(fetched, lambda: checks.swap(new))
 
     return prepare
 

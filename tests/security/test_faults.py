@@ -31,8 +31,8 @@ NONSENSE: tuple[object, ...] = (None, True, False, 0, "", b"", [], object())
 # Those that raise for no may return anything for yes. Each has tests of its own.
 VERDICTS: dict[object, tuple[object, ...]] = {
     tokens._signed: (True,),
-    tokens._check_audience: NONSENSE,
-    tokens._check_kind: NONSENSE,
+    tokens.check_audience: NONSENSE,
+    tokens.check_kind: NONSENSE,
     tokens._check_secrets: NONSENSE,
     tokens.recheck: (None,),
     strict_json._check_depth: NONSENSE,

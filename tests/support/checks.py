@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Seque
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.extauthz.asking import NO_LOOK_UPS, LookUps
 from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
 from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
@@ -69,6 +70,7 @@ def service(
     answers: AnswerSettings | None = None,
     defer: Callable[[Callable[[], None]], object] = lambda deliver: deliver(),
     settings: ServiceSettings | None = None,
+    lookups: LookUps = NO_LOOK_UPS,
 ) -> CheckService:
     """Return a Check service; decisions are recorded immediately unless ``defer`` is given."""
     return CheckService(
@@ -80,6 +82,8 @@ def service(
         (records if records is not None else []).extend,
         defer,
         settings or ServiceSettings(),
+        None,
+        lookups,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.config.claims import ManyClaim, OneClaim, SplitSection
+from sidecar.config.lookups import MAX_LENGTH, Length
 from sidecar.config.model import Settings
 from sidecar.config.policy_file import RouteEntry, RouteFile
 from sidecar.config.requirements import (
@@ -105,6 +106,10 @@ def schema_of(kind: Kind, name: str, page: Page) -> Schema:
             values = {"type": "array", "items": value, "minItems": 1, "maxItems": MAX_VALUES}
             claim = {"anyOf": [value, values, {"type": "object", "minProperties": 1}]}
             return {"type": "object", "additionalProperties": claim, "minProperties": 1}
+        case Length():
+            number: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LENGTH}
+            ends = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
+            return {"anyOf": [number, ends]}
         case Section(of):
             return section(of, name, page)
         case Choice(words):

@@ -27,7 +27,7 @@ from tests.support.case_tokens import CASES, files
 PATHS = [path for path in sorted(CASES.glob("*.yaml")) if ".fixtures." not in path.name]
 
 # No data can bring these about: tests of the service and of the gateway do.
-NOT_DATA = {Reason.OVERLOADED, Reason.INTERNAL, Reason.NO_UPSTREAM}
+NOT_DATA = {Reason.OVERLOADED, Reason.INTERNAL, Reason.NO_UPSTREAM, Reason.TOKEN_REVOKED}
 
 
 @pytest.fixture(scope="module")

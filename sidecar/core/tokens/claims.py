@@ -108,6 +108,15 @@ def texts(claims: Mapping[str, Any], claim: Claim, *, text_counts: bool) -> Iter
     )
 
 
+def is_absent(claims: Mapping[str, Any], claim: Claim) -> bool:
+    """Say whether a claim is absent or null. Raises TokenError, see ``texts``."""
+    if isinstance(claim, Split):
+        claim = claim.claim
+    if isinstance(claim, str):
+        return claims.get(claim) is None
+    return all(value is None for value, _ in reached(claims, claim))
+
+
 def listed(value: object, *, text_counts: bool) -> Iterable[str]:
     """Return the texts and integers in a value, as text; what else it holds is ignored."""
     if isinstance(value, list):

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from sidecar.core.tokens.claims import Claim, Path
 from sidecar.core.tokens.keys import KeySet
+from sidecar.core.tokens.lookups import Introspection
 from sidecar.core.tokens.service_rules import ServiceRule
 
 # RFC 7518, section 3.2: at least the size of the hash.
@@ -57,7 +58,8 @@ class Issuer(NamedTuple):
 
     ``audience_claims`` are where an audience may be: the first that is not null. ``id_tokens`` says
     that ID tokens count as access tokens do. A token is a service's if it has ``service_id``, or if
-    one of ``service_when`` holds.
+    one of ``service_when`` holds. ``introspection`` is None for an issuer that is not asked about
+    tokens.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Issuer(NamedTuple):
     audience_claims: tuple[str | Path, ...] = ("aud",)
     id_tokens: bool = False
     service_when: tuple[ServiceRule, ...] = ()
+    introspection: Introspection | None = None
 
 
 def check_secret(secret: bytes, algorithm: str = "HS256") -> str | None:

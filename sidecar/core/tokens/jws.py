@@ -26,6 +26,11 @@ FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip", "enc", "cty"})
 TOKEN_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
 
+# How base64url of `{"` begins: a JWT that lacks a part is not an opaque token, and may be another
+# issuer's.
+_JSON: Final = b"eyJ"
+
+
 class UnverifiedToken(NamedTuple):
     """A token whose signature is not verified; ``signature`` signs ``signing_input``."""
 
@@ -60,6 +65,14 @@ def read(token: bytes, max_bytes: int = MAX_TOKEN_BYTES) -> UnverifiedToken:
     signature = _bytes(signature_part, "signature")
     # A NamedTuple's own constructor takes twice as long.
     return tuple.__new__(UnverifiedToken, (alg, kid, claims, signing_input, signature))
+
+
+def is_opaque(token: bytes) -> bool:
+    """Say whether a token is not a JWT, not even a broken or an encrypted one."""
+    dots = token.count(b".")
+    if dots == _DOTS_OF_JWE or token.startswith(_JSON):
+        return False
+    return dots != _DOTS_OF_JWS or not token.startswith(_BEGINNING)
 
 
 @lru_cache(maxsize=64)  # all tokens of a key begin alike; errors are not cached

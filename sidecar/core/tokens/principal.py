@@ -145,13 +145,13 @@ def principal_from_claims(
     listed = [texts(claims, claim, text_counts=True) for claim in names.roles]
     if issuer.grantable_roles is not None:
         listed = [filter(patterns_of(issuer.grantable_roles).hold, part) for part in listed]
-    roles, _ = _shared(_union(listed))
+    roles, _ = shared(union(listed))
     own = [texts(claims, claim, text_counts=False) for claim in names.permissions]
     parts = [*own, *(issuer.role_permissions.get(role, ()) for role in roles)]
     patterns = None
     if issuer.grantable is not None:
-        parts, patterns = _limited(parts, patterns_of(issuer.grantable))
-    permissions, granted = _shared(_union(parts))
+        parts, patterns = limited(parts, patterns_of(issuer.grantable))
+    permissions, granted = shared(union(parts))
     headers = _claim_headers(claims, names.headers) if names.headers else ()
     kept = keep(claims, wanted) if wanted else ()
     # A NamedTuple's own constructor takes twice as long.
@@ -269,7 +269,7 @@ def _header_value(claims: Mapping[str, Any], among: tuple[Claim, ...]) -> str:
             return "true" if value else "false"
         text = None if isinstance(claim, Split) else as_text(value)
         if text is None:
-            value = _escaped_list(_union([texts(claims, claim, text_counts=True)]))
+            value = _escaped_list(union([texts(claims, claim, text_counts=True)]))
         else:
             value = _escaped(text)
         if value:
@@ -293,7 +293,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)  # to int() and to str, ７ is a digit too
 
 
-def _limited(
+def limited(
     parts: Iterable[Iterable[str]], limit: Patterns
 ) -> tuple[list[Iterable[str]], Patterns | None]:
     """Return the permissions within a limit, and the limit where it replaces ``*``."""
@@ -302,7 +302,7 @@ def _limited(
     return [filter(limit.hold, held)], limit if all_of_it and limit.texts else None
 
 
-def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+def union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     """Return what is in any of ``parts``, each once, in order.
 
     Raises TokenError where it is too long for a header, without reading many parts more.
@@ -318,7 +318,7 @@ def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(union)
 
 
-def _shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+def shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return the same tuple, and its set, for all principals with equal lists."""
     found = _lists.get(items)
     if found is None:

@@ -2,28 +2,23 @@
 
 from typing import NamedTuple
 
+from sidecar.core.tokens.lookups import LookUp, NeedsKey
 from sidecar.core.tokens.principal import Principal
 
-
-class NeedsKey(NamedTuple):
-    """The issuer's key set lacks the token's key; a fresh key set may have it.
-
-    ``issuer`` is the issuer's index in the snapshot. ``first`` says that it has no key set yet, so
-    that no token can be refused.
-    """
-
-    issuer: int
-    kid: str | None
-    first: bool = False
+__all__ = ["NeedsKey", "Verified"]
 
 
 class Verified(NamedTuple):
     """A verified token: its principal, and how long the result is valid.
 
-    ``digest`` is the SHA-256 of the whole token. ``issuer`` is the index in the snapshot.
-    ``thumbprint`` is that of the key that verified it, None for a secret. Times are seconds since
+    ``digest`` is the SHA-256 of the whole token, followed by the mark of each answer in ``asked``.
+    ``issuer`` is the index in the snapshot.
+    ``thumbprint`` is that of the key that verified it, None for a secret and for a token that only
+    an introspection knows. Times are seconds since
     the epoch; leeway is already in them; ``cached_until`` is of the steady clock. ``identity``
-    holds the upstream's headers, ready to send.
+    holds the upstream's headers, ready to send. ``asks`` says that the token does not say what its
+    user may do: routes that need permissions look them up. ``asked`` are the look-ups that went
+    into the principal, each with its answer's mark.
     """
 
     digest: bytes
@@ -34,3 +29,5 @@ class Verified(NamedTuple):
     valid_until: float
     cached_until: float
     identity: tuple[tuple[str, str], ...]
+    asks: bool = False
+    asked: tuple[tuple[LookUp, bytes], ...] = ()

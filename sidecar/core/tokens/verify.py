@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens import jws
-from sidecar.core.tokens.claims import single
+from sidecar.core.tokens.claims import is_absent, single
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.facts import facts_of, glance, listed
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.keys import Key
 from sidecar.core.tokens.kinds import ACCESS_TOKEN, ID_TOKEN, kind_of
 from sidecar.core.tokens.near_misses import near_issuer, near_miss
-from sidecar.core.tokens.principal import identity_values, principal_from_claims
+from sidecar.core.tokens.principal import (
+    Kind,
+    Principal,
+    identity_values,
+    principal_from_claims,
+)
 from sidecar.core.tokens.selection import Tries, named_key, tried_key, try_freely
 from sidecar.core.tokens.verified import NeedsKey, Verified
 from sidecar.core.trace import Trace
@@ -91,14 +96,14 @@ def _verify(
     if trace:
         iss = f"iss {claims['iss']}" if "iss" in claims else "no iss"
         trace.check("issuer", True, f"{iss}: the issuer {issuer.name}")
-    start, end = _check_times(claims, now, snapshot.leeway)
+    start, end = check_times(claims, now, snapshot.leeway)
     if trace:
         present = [f"{name} {_utc(claims[name])}" for name in ("nbf", "exp") if name in claims]
         trace.check("times", True, ", ".join(present))
-    _check_kind(claims, issuer)
+    check_kind(claims, issuer)
     if trace:
         trace.check("kind", True, kind_of(claims))
-    _check_audience(claims, issuer)
+    check_audience(claims, issuer)
     if trace:
         trace.check("audience", True, _audience_text(claims, issuer))
     if issuer.secrets:
@@ -127,16 +132,35 @@ def _verify(
         thumbprint = key.thumbprint
     if trace:
         trace.check("signature", True, "valid")
-    principal = principal_from_claims(claims, issuer, snapshot.claims)
+    principal, asks = read_principal(claims, issuer, snapshot)
     cached_until = (now if steady is None else steady) + min(end - now, snapshot.cache_ttl)
     identity = identity_values(principal, snapshot.identity_headers)
     # A NamedTuple's own constructor takes twice as long.
     found = tuple.__new__(
-        Verified, (digest, principal, index, thumbprint, start, end, cached_until, identity)
+        Verified,
+        (digest, principal, index, thumbprint, start, end, cached_until, identity, asks, ()),
     )
     if trace:
         trace.authenticated(found, claims)
     return found
+
+
+def read_principal(
+    claims: Mapping[str, Any], issuer: Issuer, snapshot: Snapshot
+) -> tuple[Principal, bool]:
+    """Return the principal of verified claims, and whether its permissions are looked up.
+
+    Where they always are, those of the token count for nothing. Raises TokenError.
+    """
+    principal = principal_from_claims(claims, issuer, snapshot.claims)
+    rule = snapshot.permissions
+    if rule is None or principal.kind is not Kind.USER:
+        return principal, False
+    if rule.issuers and issuer.name not in rule.issuers:
+        return principal, False
+    if rule.always:
+        return principal._replace(permissions=(), granted=frozenset(), patterns=None), True
+    return principal, all(is_absent(claims, claim) for claim in issuer.claims.permissions)
 
 
 def recheck(
@@ -193,8 +217,11 @@ def _select_issuer(
     )
 
 
-def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> tuple[float, float]:
-    """Return when a token is good: from the first to just before the second, leeway included."""
+def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> tuple[float, float]:
+    """Return when a token is good: from the first to just before the second, leeway included.
+
+    Raises TokenError if it is not good at ``now``.
+    """
     # PyJWT's own checks read the wall clock and round; here the caller's ``now`` counts.
     for name in ("exp", "nbf", "iat"):
         if name not in claims:
@@ -218,7 +245,8 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    """Raise TokenError(token_audience) unless the claims have an audience of the issuer's."""
     if not issuer.audiences:
         return
     name, aud = _audience(claims, issuer)
@@ -246,7 +274,8 @@ def _audience_text(claims: Mapping[str, Any], issuer: Issuer) -> str:
     return f"{name} {value}" if issuer.audiences or value is not None else "not required"
 
 
-def _check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
+def check_kind(claims: Mapping[str, Any], issuer: Issuer) -> None:
+    """Raise TokenError(token_kind) unless the claims are an access token's."""
     kind = kind_of(claims)
     if kind is ACCESS_TOKEN or (kind is ID_TOKEN and issuer.id_tokens):
         return

@@ -1,0 +1,247 @@
+"""Look-ups at one source: one at a time for a question, bounded, repeated before they are needed.
+
+A look-up is a task of its own, so that the end of a request that waits for it does not end it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import count
+from random import Random
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from sidecar.core.tokens.lookups import Answer, Ended
+from sidecar.net.clock import steady
+from sidecar.net.logs import once_a_minute, told
+from sidecar.zervi.answers import AnswerCache, Entry
+from sidecar.zervi.interface import FetchError
+from sidecar.zervi.schedule import Ration
+
+Key = TypeVar("Key", str, bytes)
+KeyIn = TypeVar("KeyIn", str, bytes, contravariant=True)
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of a source's answers: some 10,000 users with 20 permissions each."""
+
+MAX_NEGATIVE_BYTES: Final = 2 * 1024 * 1024
+"""Of answers that grant nothing and of failures: invented tokens must not displace good answers."""
+
+MAX_IN_FLIGHT: Final = 32
+PER_SECOND: Final = 50
+"""Look-ups of one source at a time, and in a second. The latter is less than three times what 1,000
+active users need at a ttl of a minute, so that a fleet whose answers all expired asks at most three
+times as much as usual."""
+
+FOR_THE_KNOWN: Final = 0.25
+"""The share of both that only questions with a former answer may use: a flood of invented tokens
+does not stop the look-ups for tokens in use."""
+
+NEGATIVE_SECONDS: Final = 5.0
+"""An answer that grants nothing counts for so long: a new user or role soon works."""
+
+TIMEOUT: Final = 3.0
+"""Seconds for one look-up, from name resolution to last byte; requests wait for less."""
+
+REFRESH_FROM, REFRESH_TO = 0.7, 0.9
+"""The part of ``ttl`` after which a use of an answer begins the next look-up; it is random, so that
+answers of the same moment are not all asked for at one moment again."""
+
+# After a failure the same question, and after several in a row any question, waits for a random
+# time up to a ceiling that doubles: the sidecars of a fleet must not all ask at the same moment.
+RETRY_FLOOR, RETRY_FIRST, RETRY_CAP = 0.1, 1.0, 5.0
+FAILURES_IN_A_ROW: Final = 5
+
+ANSWERED, NONE, FAILED, OVERLOADED = "answered", "none", "failed", "overloaded"
+RESULTS: Final = (ANSWERED, NONE, FAILED, OVERLOADED)
+
+_marks = count(1)
+
+_log = logging.getLogger("sidecar.zervi")
+
+
+class Found(NamedTuple):
+    """The result of one look-up: ``value`` as in ``Answer``, and whether it grants nothing.
+
+    It is valid for at most ``life`` seconds.
+    """
+
+    value: Any
+    negative: bool = False
+    life: float = float("inf")
+
+
+class Fetch(Protocol[KeyIn]):
+    """Asks a source; ``where`` is its place without secrets."""
+
+    where: str
+
+    async def find(self, key: KeyIn, token: bytes) -> Found:
+        """Ask once; the caller sets the deadline and may cancel. Raises FetchError."""
+
+
+class Pace(NamedTuple):
+    """For how long answers count, in seconds; those that grant nothing are never stale."""
+
+    ttl: float
+    max_stale: float = 0.0
+
+
+class Asking(Generic[Key]):
+    """The look-ups of one source and their answers.
+
+    ``on_result(result, detail)`` is called after each look-up, and for each that is refused, with
+    one of ``RESULTS``. It belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        fetch: Fetch[Key],
+        pace: Pace,
+        *,
+        on_result: Callable[[str, str], None],
+        clock: Callable[[], float] = steady,
+        random: Random | None = None,
+    ) -> None:
+        self._what = what
+        self._fetch: Fetch[Key] = fetch
+        self._pace = pace
+        self._on_result = on_result
+        self._clock = clock
+        self._random = random or Random()  # noqa: S311 -- jitter, no secret
+        self._good: AnswerCache[Key] = AnswerCache(MAX_BYTES)
+        self._negative: AnswerCache[Key] = AnswerCache(MAX_NEGATIVE_BYTES)
+        self._flights: dict[Key, asyncio.Task[Ended]] = {}
+        self._ration = Ration(PER_SECOND, 1 / PER_SECOND)
+        self._failures = 0  # in a row
+        self._paused_until = 0.0
+        self._closed = False
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last look-ups failed, several in a row."""
+        return self._failures >= FAILURES_IN_A_ROW
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The number of answers, and their size in bytes."""
+        return len(self._good) + len(self._negative), self._good.bytes + self._negative.bytes
+
+    def get(self, key: Key) -> Answer | None:
+        """Return the latest answer; a use shortly before its end begins the next look-up."""
+        entry = self._good.get(key)
+        if entry is None:
+            entry = self._negative.get(key)
+            return None if entry is None else entry.answer
+        if self._clock() >= entry.refresh_at:
+            self._begin(key, entry.token, entry)
+        return entry.answer
+
+    def peek(self, key: Key) -> Answer | None:
+        """Return the latest answer; nothing is asked."""
+        entry = self._good.peek(key) or self._negative.peek(key)
+        return None if entry is None else entry.answer
+
+    def ask(self, key: Key, token: bytes = b"") -> Awaitable[Ended] | Ended:
+        """Ask, once for all who wait; ``token`` is what the answer is about."""
+        entry = self._good.peek(key) or self._negative.peek(key)
+        begun = self._begin(key, token, entry)
+        return begun if isinstance(begun, Ended) else _end_of(begun)
+
+    async def close(self) -> None:
+        """Cancel every look-up; who waits gets FAILED. May be called again."""
+        self._closed = True
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        if flights:
+            await asyncio.wait(flights)
+
+    def _begin(self, key: Key, token: bytes, entry: Entry | None) -> asyncio.Task[Ended] | Ended:
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight
+        now = self._clock()
+        if self._closed or (entry is not None and now < entry.retry_at):
+            return Ended.FAILED
+        if self.failing and (now < self._paused_until or self._flights):
+            return Ended.FAILED
+        leave = 0.0 if self._good.peek(key) is not None else FOR_THE_KNOWN
+        if len(self._flights) >= MAX_IN_FLIGHT * (1 - leave) or not self._ration.take(
+            now, PER_SECOND * leave
+        ):
+            self._on_result(OVERLOADED, "")
+            return Ended.OVERLOADED
+        flight = asyncio.get_running_loop().create_task(self._fly(key, token, now))
+        self._flights[key] = flight
+        return flight
+
+    async def _fly(self, key: Key, token: bytes, began: float) -> Ended:
+        """Ask once; the answer is as old as the question."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                found = await self._fetch.find(key, token)
+        except TimeoutError:
+            cause = f"no complete answer within {TIMEOUT:g} s"
+            return self._fail(key, token, FetchError(cause, "check Zervi's load and the network"))
+        except FetchError as error:
+            return self._fail(key, token, error)
+        except Exception as error:  # noqa: BLE001 -- each waiting request gets an end
+            _log.error("a look-up failed inside: %s", told(error))
+            cause = f"internal error {type(error).__name__}"
+            return self._fail(key, token, FetchError(cause, "please report this as a bug"))
+        finally:
+            self._flights.pop(key, None)
+        self._remember(key, token, found, began)
+        return Ended.ANSWERED
+
+    def _remember(self, key: Key, token: bytes, found: Found, began: float) -> None:
+        former = self._good.peek(key) or self._negative.peek(key)
+        mark = next(_marks).to_bytes(8)
+        if former is not None and former.answer is not None and former.answer.value == found.value:
+            mark = former.answer.mark
+        ttl, stale = self._pace
+        if found.negative:
+            ttl, stale = min(ttl, NEGATIVE_SECONDS), 0.0
+        ttl = min(ttl, found.life)
+        answer = Answer(found.value, mark, began + ttl, began + min(max(stale, ttl), found.life))
+        entry = Entry(answer, token)
+        self._good.drop(key)
+        self._negative.drop(key)
+        if found.negative:
+            self._negative.put(key, entry)
+        else:
+            entry.refresh_at = began + ttl * self._random.uniform(REFRESH_FROM, REFRESH_TO)
+            self._good.put(key, entry)
+        if self.failing:
+            _log.info("%s: %s answers again", self._what, self._fetch.where)
+        self._failures = 0
+        self._on_result(NONE if found.negative else ANSWERED, "")
+
+    def _fail(self, key: Key, token: bytes, error: FetchError) -> Ended:
+        now = self._clock()
+        entry = self._good.peek(key) or self._negative.peek(key)
+        if entry is None:
+            entry = Entry(None, token)
+            self._negative.put(key, entry)
+        entry.retry_at = now + self._pause(entry.failures)
+        entry.failures += 1
+        self._failures += 1
+        if self.failing:
+            self._paused_until = now + self._pause(self._failures - FAILURES_IN_A_ROW)
+        _log.warning(
+            "%s: no answer from %s: %s; %s",
+            *(self._what, self._fetch.where, error.cause, error.advice),
+            extra=once_a_minute(f"{self._what} {error.cause}"),
+        )
+        self._on_result(FAILED, error.cause)
+        return Ended.FAILED
+
+    def _pause(self, failures: int) -> float:
+        ceiling = min(RETRY_CAP, RETRY_FIRST * 2.0 ** min(failures, 8))
+        return self._random.uniform(RETRY_FLOOR, ceiling)
+
+
+async def _end_of(flight: asyncio.Task[Ended]) -> Ended:
+    await asyncio.wait([flight])  # cancelling the waiter does not cancel the look-up
+    return Ended.FAILED if flight.cancelled() else flight.result()
