@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo envoy test coverage check format bench soak fuzz fleet proto lock release clean
+.PHONY: help demo envoy dashboards test coverage check format bench soak fuzz fleet proto lock release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,6 +40,7 @@ check: $(READY) ## format, lint, types, import boundaries, generated code, style
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.generated_code
 	$(BIN)/python -m tests.generated_envoy
+	$(BIN)/python -m tests.generated_dashboards
 	$(BIN)/python -m tests.style
 	$(BIN)/codespell
 
@@ -65,6 +66,9 @@ fuzz: $(READY) ## fuzz what reads hostile bytes (ARGS="--seconds 600 tokens")
 
 envoy: $(READY) ## generate envoy/ from its sidecar.yaml files
 	$(BIN)/python -m tests.generated_envoy --write
+
+dashboards: $(READY) ## generate the dashboards of deploy/grafana
+	$(BIN)/python -m tests.generated_dashboards --write
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

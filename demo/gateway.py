@@ -27,10 +27,10 @@ api_gateway:
 
 
 class Gateway:
-    """The running gateway; ``servers`` are the Basic Servers by name."""
+    """The running gateway; ``servers`` are the Basic Servers by name, ``ops`` is its address."""
 
     def __init__(
-        self, looma: Looma, zervi: Zervi, envoy: Envoy, session: aiohttp.ClientSession
+        self, looma: Looma, zervi: Zervi, envoy: Envoy, session: aiohttp.ClientSession, ops: str
     ) -> None:
         self.servers: dict[str, BasicServer] = {}
         self._ports: dict[str, int] = {}
@@ -38,6 +38,7 @@ class Gateway:
         self._zervi = zervi
         self._envoy = envoy
         self._session = session
+        self.ops = ops
 
     @property
     def url(self) -> str:
@@ -118,7 +119,7 @@ async def running(
         envoy = await Envoy.start(bootstrap(directory / "envoy", authz), directory)
         stack.push_async_callback(envoy.stop)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        gateway = Gateway(looma, zervi, envoy, session)
+        gateway = Gateway(looma, zervi, envoy, session, f"127.0.0.1:{ops}")
         stack.push_async_callback(gateway.stop)
         yield gateway
 

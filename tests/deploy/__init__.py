@@ -1,0 +1,1 @@
+"""What ``deploy/`` has: each file is validated, and run where a real program can be had."""
