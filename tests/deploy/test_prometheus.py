@@ -87,7 +87,8 @@ def test_the_metrics_of_rules_and_dashboards_exist() -> None:
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Process, url: str, session: aiohttp.ClientSession) -> None:
+        self._process = process
         self._url = url
         self._session = session
 
@@ -103,6 +104,7 @@ class Prometheus:
         """Wait until an expression has a result that is a number."""
         async with asyncio.timeout(60):
             while True:
+                self._process.check_running()
                 try:
                     if "NaN" not in str(await self.query(expression) or "NaN"):
                         return
@@ -139,7 +141,7 @@ async def prometheus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         }
         (directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
         command = [
-            "prometheus",
+            str(shutil.which("prometheus")),
             f"--config.file={directory / 'prometheus.yaml'}",
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
@@ -147,7 +149,7 @@ async def prometheus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         process = await Process.start("prometheus", command, directory)
         asking = asyncio.create_task(_ask(stack.envoy.url, before, session))
         try:
-            yield Prometheus(f"http://127.0.0.1:{port}", session)
+            yield Prometheus(process, f"http://127.0.0.1:{port}", session)
         finally:
             asking.cancel()
             await process.stop()
