@@ -1,6 +1,6 @@
 """Writes the Grafana dashboards: ``deploy/grafana/{node,fleet}.json``.
 
-A panel is a title, its queries, and a unit; everything else that Grafana wants is the same for all.
+A panel is a title, its queries, and a unit; everything else that Grafana needs is the same for all.
 ``python -m tests.generated_dashboards`` compares, and with ``--write`` writes.
 """
 
