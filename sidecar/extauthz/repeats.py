@@ -8,6 +8,7 @@ is ``still_valid``.
 
 import secrets
 from dataclasses import dataclass
+from struct import Struct
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
@@ -19,10 +20,15 @@ from sidecar.extauthz.two_generations import SizedTwoGenerationCache, TwoGenerat
 MAX_REMEMBERED = 500  # requests
 MAX_BYTES = 4096  # of one CheckRequest
 
-# How Envoy's CheckRequest begins: the tags of attributes, source, destination, request, time, http
-# and id (of Envoy's stream). Attributes, request and http are entered. The others are skipped,
-# since they differ each time and no decision depends on them.
-_TAGS = (0x0A, 0x0A, 0x12, 0x22, 0x0A, 0x12, 0x0A)
+# How Envoy's CheckRequest begins: attributes (source, destination, request (time, http (id, of its
+# stream))). Attributes, request and http are entered. The others are skipped, since they differ
+# each time and no decision depends on them.
+# Five bytes: an entered field's tag and length, and the tag and the length of the first field in
+# it. The mask leaves the two tags, and that the first length takes two bytes.
+_begin = Struct("<IB").unpack_from
+_MASK = 0xFF8080FF
+_BEGINNINGS = (0x0A00800A, 0x0A008022, 0x0A008012)
+_DESTINATION = 0x12
 _SHORT = 0x7F  # the largest varint of one byte
 
 _HEADER_BYTES = 250  # of a name and its values as objects, beside their characters
@@ -51,33 +57,32 @@ def identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
         return None
     # The lengths of what is entered take two bytes, those of the two peers may. This is done for
     # every Check, so it has few steps, and no loop.
-    attributes, low_1, high_1, source, length = message[:5]
+    entered_1, length = _begin(message)
     after = 5 + length if length <= _SHORT else _after(message, 4)
-    if after > start:
+    if after > start or message[after] != _DESTINATION:
         return None
-    destination, length = message[after : after + 2]
+    length = message[after + 1]
     after = after + 2 + length if length <= _SHORT else _after(message, after + 1)
     if after > start:
         return None
-    request, low_2, high_2, time, length_2 = message[after : after + 5]
+    entered_2, length_2 = _begin(message, after)
     end_2 = size - after - 3
     after += 5 + length_2
     if after > start:
         return None
-    http, low_3, high_3, own, length_3 = message[after : after + 5]
+    entered_3, length_3 = _begin(message, after)
     end_3 = size - after - 3
     after += 5 + length_3
     if (
-        (attributes, source, destination, request, time, http, own) != _TAGS
-        or low_1 & low_2 & low_3 <= _SHORT
-        or high_1 | high_2 | high_3 | length_2 | length_3 > _SHORT
+        (entered_1 & _MASK, entered_2 & _MASK, entered_3 & _MASK) != _BEGINNINGS
+        or length_2 | length_3 > _SHORT
         or after > start
     ):
         return None
     ends = (
-        size - 3 - low_1 - (high_1 - 1 << 7),
-        end_2 - low_2 - (high_2 - 1 << 7),
-        end_3 - low_3 - (high_3 - 1 << 7),
+        size - 3 - (entered_1 >> 8 & 0x7F) - (entered_1 >> 9 & 0x3F80),
+        end_2 - (entered_2 >> 8 & 0x7F) - (entered_2 >> 9 & 0x3F80),
+        end_3 - (entered_3 >> 8 & 0x7F) - (entered_3 >> 9 & 0x3F80),
     )
     return (message[after:start], message[end:], ends, ""), message[start:end]
 
