@@ -10,7 +10,7 @@ from sidecar.config.answers import CorsSection
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Instance
 from sidecar.gateway.files import FileSettings
-from sidecar.gateway.resources import Resource, TargetTls, cors_policy, joined
+from sidecar.gateway.resources import Resource, TargetTls, cors_policy
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.membership import Membership
@@ -18,6 +18,7 @@ from sidecar.looma.directory.reader import Registry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.reporting import TOKEN_HEADERS
 from sidecar.looma.token import tokens_of
+from sidecar.net.addresses import TcpAddress
 from sidecar.net.trust import TlsFiles
 from sidecar.upstream.probe import ProbeSettings
 
@@ -73,7 +74,9 @@ def probes(section: GatewaySection) -> dict[str, ProbeSettings]:
 
 def _authority(url: str) -> str:
     parts = urlsplit(url)
-    return joined(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
+    return str(
+        TcpAddress(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
+    )
 
 
 def files(config: Config, section: GatewaySection) -> FileSettings:

@@ -1,10 +1,17 @@
 """Addresses, hosts and URLs in a configuration."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.documents.findings import BadValueError, one_of, quoted
+from sidecar.net.addresses import (
+    UnixAddress,
+    check_host,
+    is_host_name,
+    is_loopback,
+    parse_address,
+    parse_tcp,
+)
 
 _ADMIN = "unix:/run/zervi-admin/admin.sock"
 MAX_SOCKET_PATH = (
@@ -13,36 +20,6 @@ MAX_SOCKET_PATH = (
 
 _NAME_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:-]+(/[A-Za-z0-9._~!$&'()+,;=:@%-]+)*")
 _QUOTABLE_URL = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*\.?")
-
-
-def check_host(host: str) -> None:
-    """Raise BadValueError unless this is a host name, an IPv4 or a bracketed IPv6 address."""
-    if not host:
-        raise BadValueError("has no host")
-    shown = quoted(host)
-    if not host.isascii():
-        raise BadValueError(f"has a non-ASCII host, {shown}", "write it in Punycode: xn--…")
-    if host.startswith("[") or host.count(":") > 1:
-        if not (host.startswith("[") and host.endswith("]")):
-            raise BadValueError(f"has an IPv6 address without brackets, {shown}")
-        if not _is_address(IPv6Address, host[1:-1]):
-            raise BadValueError(f"has an invalid IPv6 address, {shown}")
-    elif re.fullmatch(r"[0-9.]+", host):
-        if not _is_address(IPv4Address, host):
-            raise BadValueError(f"has an invalid IPv4 address, {shown}")
-    elif not _HOST_NAME.fullmatch(host):
-        raise BadValueError(f"has an invalid host name, {shown}")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host (IPv6 with or without brackets) is a loopback address or name."""
-    bare = host.strip("[]").lower()
-    if _is_address(IPv6Address, bare):
-        return IPv6Address(bare).is_loopback
-    if _is_address(IPv4Address, bare):
-        return IPv4Address(bare).is_loopback
-    return bare == "localhost" or bare.endswith(".localhost")
 
 
 def is_open(address: object) -> bool:
@@ -50,39 +27,22 @@ def is_open(address: object) -> bool:
     if not isinstance(address, str) or address.startswith("unix:"):
         return False
     try:
-        return not is_loopback(split_address(address)[0])
+        return not is_loopback(parse_tcp(address).host)
     except BadValueError:
         return False
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host (IPv6 in brackets) and port of ``host:port``. Raises BadValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]"):
-        hint = "such as 127.0.0.1:9001 or [::1]:9001"
-        raise BadValueError(f"must be host:port, not {quoted(address)}", hint)
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise BadValueError(
-            f"has the invalid port {quoted(port)}", "a port is a number from 0 to 65535"
-        )
-    if not host:
-        hint = f"0.0.0.0:{port} for every address, 127.0.0.1:{port} for this machine only"
-        raise BadValueError("has no host", hint)
-    check_host(host)
-    return host, int(port)
 
 
 def tcp_address(text: str) -> str:
     """Return ``host:port`` unchanged. Raises BadValueError."""
     if text.startswith("unix:"):
         raise BadValueError("must be host:port: a unix socket is not supported here")
-    split_address(text)
+    parse_tcp(text)
     return text
 
 
 def loopback_address(text: str) -> str:
     """Return ``host:port`` of this machine only, unchanged. Raises BadValueError."""
-    if not is_loopback(split_address(tcp_address(text))[0]):
+    if not is_loopback(parse_tcp(tcp_address(text)).host):
         raise BadValueError(
             f"must be a loopback address, not {quoted(text)}",
             "such as 127.0.0.1:9003; reach it with kubectl port-forward",
@@ -92,15 +52,8 @@ def loopback_address(text: str) -> str:
 
 def address(text: str, example: str = "unix:/run/zervi/authz.sock") -> str:
     """Return ``host:port`` or ``unix:/path`` unchanged. Raises BadValueError."""
-    if not text.startswith("unix:"):
-        return tcp_address(text)
-    path = text.removeprefix("unix:")
-    if not path.startswith("/") or path.startswith("//") or path.endswith("/"):
-        raise BadValueError(
-            f"must be the absolute path of a socket, not {quoted(path)}",
-            f"such as {example}",
-        )
-    size = len(path.encode())
+    parsed = parse_address(text, example)
+    size = len(parsed.path.encode()) if isinstance(parsed, UnixAddress) else 0
     if size > MAX_SOCKET_PATH:
         raise BadValueError(
             f"has a path of {size} bytes; the maximum for a unix socket is {MAX_SOCKET_PATH}"
@@ -135,7 +88,7 @@ def client_name(text: str) -> str:
             raise BadValueError(f"must be a URI without a query, not {quoted(text)}", hint)
         return text
     name = text.removeprefix("*.")
-    if not _HOST_NAME.fullmatch(name) or re.fullmatch(r"[0-9.]+", name):
+    if not is_host_name(name) or re.fullmatch(r"[0-9.]+", name):
         raise BadValueError(f"must be a DNS name or a URI, not {quoted(text)}", hint)
     return text.lower()
 
@@ -208,11 +161,3 @@ def _split_url(text: str, *schemes: str) -> SplitResult:
     if "#" in text:
         raise BadValueError("must not have a fragment", "remove the part from # on")
     return url
-
-
-def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:
-    try:
-        kind(text)
-    except AddressValueError:
-        return False
-    return True

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from sidecar.config.addresses import check_host
 from sidecar.config.headers import method
 from sidecar.config.requirements import (
     MAX_CALLERS,
@@ -41,6 +40,7 @@ from sidecar.documents.kinds import Choice, List, Notes, RefusedError, Text
 from sidecar.documents.located import located
 from sidecar.documents.schema import Section, read_section
 from sidecar.documents.untyped import at, mapping, sequence
+from sidecar.net.addresses import check_host
 
 ROUTES: Place = ("api_gateway", "routes")
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from os.path import normpath
 from urllib.parse import urlsplit
 
-from sidecar.config.addresses import is_loopback, is_open
+from sidecar.config.addresses import is_open
 from sidecar.documents.findings import Place, Problem, quoted, warning
 from sidecar.documents.untyped import at, mapping, sequence
+from sidecar.net.addresses import is_loopback
 
 # What documentation, Helm, Terraform, shells and CI leave in a text: {tenantid}, {{ .Values.x }},
 # ${ISSUER}, $(ISSUER), $ISSUER, <tenant>, %ISSUER%, YOUR_DOMAIN.

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from sidecar.config.addresses import is_loopback
 from sidecar.console.answers import ProblemError, problem
 from sidecar.console.audit import Audit
 from sidecar.console.caller import Caller, caller_of
 from sidecar.console.fleet.search import SearchError
 from sidecar.console.people.zervi import NoUserError
 from sidecar.console.remote import RemoteError
+from sidecar.net.addresses import is_loopback
 from sidecar.net.logs import once_a_minute, told
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

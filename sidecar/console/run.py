@@ -10,11 +10,11 @@ from typing import Final
 
 from aiohttp import web
 
-from sidecar.config.addresses import is_loopback
 from sidecar.console.application import application, parts
 from sidecar.console.environments.store import StoreError
 from sidecar.console.settings import Settings, load
 from sidecar.documents.findings import ConfigError
+from sidecar.net.addresses import is_loopback
 from sidecar.ops.logs import configure_logging
 from sidecar.ops.writer import LineWriter
 from sidecar.transport.interface import ListenError

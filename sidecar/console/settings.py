@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from sidecar.config.addresses import address, base_url, http_url, is_loopback, split_address
+from sidecar.config.addresses import address, base_url, http_url
 from sidecar.config.files import read_file
 from sidecar.config.headers import origin
 from sidecar.documents.document import Document
@@ -27,6 +27,7 @@ from sidecar.documents.located import in_order, located
 from sidecar.documents.schema import Section, read_section
 from sidecar.documents.values import environment_name, non_blank
 from sidecar.documents.yaml_source import MAX_BYTES, read_yaml
+from sidecar.net.addresses import is_loopback, parse_tcp
 
 MAX_SERVICES = 64  # of Zervi: each is probed every few seconds
 MAX_PERMISSIONS = 100  # of an environment
@@ -39,7 +40,7 @@ def local_address(text: str) -> str:
     The console trusts the identity headers of every request, so only Envoy may reach it.
     """
     address(text, "unix:/run/zervi-console/console.sock")
-    if not text.startswith("unix:") and not is_loopback(split_address(text)[0]):
+    if not text.startswith("unix:") and not is_loopback(parse_tcp(text).host):
         raise BadValueError(
             "must be a unix socket or a loopback address",
             "the console has no auth code: clients reach it through Envoy, which asks the sidecar",

@@ -14,10 +14,10 @@ from sidecar.gateway.resources import (
     TargetTls,
     endpoints,
     fixed_cluster,
-    joined,
     registry_cluster,
     routes,
 )
+from sidecar.net.addresses import TcpAddress
 
 CLUSTERS: Final = "clusters.json"
 ROUTES: Final = "routes.json"
@@ -82,7 +82,7 @@ def addresses(directory: Path) -> frozenset[str]:
             (assignment,) = json.loads(path.read_bytes())["resources"]
             for each in assignment["endpoints"][0]["lb_endpoints"]:
                 socket = each["endpoint"]["address"]["socket_address"]
-                found.add(joined(str(socket["address"]), socket["port_value"]))
+                found.add(str(TcpAddress(str(socket["address"]), socket["port_value"])))
         except (OSError, ValueError, LookupError, TypeError):
             continue  # it is replaced as soon as the registry has answered
     return frozenset(found)

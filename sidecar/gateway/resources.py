@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from sidecar.core.placement.directory import Health, Instance
+from sidecar.net.addresses import TcpAddress, parse_tcp
 
 TYPE: Final = "type.googleapis.com/envoy."
 
@@ -93,7 +94,7 @@ def fixed_cluster(
     https = parts[0].scheme == "https"
     found = [
         _endpoint(
-            joined(str(part.hostname), part.port or (443 if https else 80)),
+            str(TcpAddress(str(part.hostname), part.port or (443 if https else 80))),
             "UNHEALTHY" if url in down else "UNKNOWN",
         )
         for url, part in zip(urls, parts, strict=True)
@@ -162,11 +163,6 @@ def cors_policy(
     }
 
 
-def joined(host: str, port: int) -> str:
-    """Return ``host:port``, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _cluster(target: str, several: bool) -> Resource:
     cluster: Resource = {
         "name": target,
@@ -182,8 +178,8 @@ def _cluster(target: str, several: bool) -> Resource:
 
 
 def _endpoint(address: str, health: str) -> Resource:
-    host, _, port = address.rpartition(":")
-    socket = {"address": host.strip("[]"), "port_value": int(port)}
+    host, port = parse_tcp(address)
+    socket = {"address": host, "port_value": port}
     return {"endpoint": {"address": {"socket_address": socket}}, "health_status": health}
 
 

@@ -29,6 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from grpc import aio
 
+from sidecar.net.addresses import TcpAddress
 from sidecar.transport.client_names import names_of
 from sidecar.transport.interface import (
     MAX_MESSAGE_BYTES,
@@ -40,7 +41,7 @@ from sidecar.transport.interface import (
     Tls,
     Unary,
 )
-from sidecar.transport.sockets import TcpAddress, UnixPath, bind_tcp, format_address, parse_address
+from sidecar.transport.sockets import UnixPath, address_of, bind_tcp
 from sidecar.transport.tls import server_context
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Server:
 
     async def start(self) -> str:
         """Listen; return the address as bound (a port of 0 resolved). Raises ListenError."""
-        address = parse_address(self._listener.address)
+        address = address_of(self._listener.address)
         if self._listener.tls is not None:
             server_context(self._listener.tls)  # names the error, which grpcio does not
         options = _PROBE_OPTIONS if self._listener.probes else _OPTIONS
@@ -229,8 +230,8 @@ class Server:
             sock.close()
         port = address.port
         for host in hosts:
-            port = self._add_port(server, format_address(host, port))
-        return format_address(address.host, port)
+            port = self._add_port(server, str(TcpAddress(host, port)))
+        return str(address._replace(port=port))
 
     def _bind_unix(self, server: aio.Server, path: str) -> UnixPath:
         unix = UnixPath(path, self._listener.socket_mode)

@@ -1,4 +1,4 @@
-"""Listening addresses: parse, bind, release.
+"""Listening addresses: bind, release.
 
 A second sidecar on an address must fail with one clear line. A restarted sidecar must start despite
 what its predecessor left. A sidecar that ends must not remove its successor's socket.
@@ -13,55 +13,23 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from sidecar.documents.findings import BadValueError
+from sidecar.net.addresses import MAX_PATH_BYTES, Address, TcpAddress, parse_address
 from sidecar.transport.interface import ListenError
 
 BACKLOG = 1024  # more connections than Envoys have workers; the kernel caps it at somaxconn
-MAX_PATH_BYTES = 107  # sun_path of unix(7), less its terminating NUL
 
 # Such as a host's IPv6 address on a machine without IPv6: its other addresses are enough.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-class TcpAddress(NamedTuple):
-    """``host:port``; ``host`` is a name or an IP address without brackets."""
-
-    host: str
-    port: int
-
-
-class UnixAddress(NamedTuple):
-    """``unix:/path``."""
-
-    path: str
-
-
-def parse_address(address: str) -> TcpAddress | UnixAddress:
+def address_of(text: str) -> Address:
     """Parse ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:")
-        if not path.startswith("/") or path.endswith("/") or "\0" in path:
-            raise ListenError(f"invalid address {address!r}: unix: requires an absolute path")
-        if len(os.fsencode(path)) > MAX_PATH_BYTES:
-            raise ListenError(f"{address}: the socket path is longer than {MAX_PATH_BYTES} bytes")
-        return UnixAddress(path)
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
-        raise ListenError(f"invalid address {address!r}: use host:port, [v6]:port or unix:/path")
-    if bracketed:
-        host = host[1:-1]
-    if not host or (":" in host) != bracketed:
-        raise ListenError(
-            f"invalid address {address!r}: a host is required, an IPv6 address needs brackets"
-        )
-    return TcpAddress(host, int(port))
-
-
-def format_address(host: str, port: int) -> str:
-    """Return host and port as one address, an IPv6 host in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return parse_address(text)
+    except BadValueError as error:
+        raise ListenError(f"address {text!r} {error}") from None
 
 
 async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
@@ -70,13 +38,12 @@ async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
     A name may have several addresses (``localhost`` often has two); all use the same port. ``::``
     accepts IPv4 too.
     """
-    shown = format_address(*address)
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise ListenError(f"{shown}: cannot resolve the host: {_reason(error)}") from None
+        raise ListenError(f"{address}: cannot resolve the host: {_reason(error)}") from None
     bound: list[socket.socket] = []
     port = address.port
     failure = OSError(errno.EADDRNOTAVAIL, "the host has no usable address")
@@ -95,8 +62,8 @@ async def bind_tcp(address: TcpAddress) -> list[socket.socket]:
         port = sock.getsockname()[1]
     if not bound:
         if failure.errno == errno.EADDRINUSE:
-            raise ListenError(f"address {shown} is already in use")
-        raise ListenError(f"{shown}: cannot listen: {_reason(failure)}")
+            raise ListenError(f"address {address} is already in use")
+        raise ListenError(f"{address}: cannot listen: {_reason(failure)}")
     return bound
 
 
@@ -211,10 +178,11 @@ class Listening:
 
 async def listen(address: str, *, socket_mode: int = 0o660) -> Listening:
     """Listen on ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ListenError."""
-    where = parse_address(address)
+    where = address_of(address)
     if isinstance(where, TcpAddress):
         sockets = await bind_tcp(where)
-        listening = Listening(format_address(where.host, sockets[0].getsockname()[1]), sockets)
+        bound = where._replace(port=sockets[0].getsockname()[1])
+        listening = Listening(str(bound), sockets)
         try:
             for sock in sockets:
                 sock.listen(BACKLOG)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.net.addresses import MAX_PATH_BYTES
 from sidecar.transport.interface import Listener, ListenError
-from sidecar.transport.sockets import MAX_PATH_BYTES, listen, parse_address
+from sidecar.transport.sockets import address_of, listen
 from tests.edge.transport_rig import NewServer, call, connect, methods, serving
 
 
@@ -86,7 +87,7 @@ async def test_a_host_that_does_not_exist_is_refused(transport: NewServer) -> No
 )
 def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(ListenError):
-        parse_address(address)
+        address_of(address)
 
 
 async def test_a_unix_socket_has_its_mode_and_leaves_no_other_file(

@@ -174,6 +174,7 @@ def test_warnings_fail_a_strict_examination(doctor: Doctor) -> None:
     ("listens", "asks", "fits"),
     [
         ("0.0.0.0:9001", "{address: 127.0.0.1, port_value: 9001}", True),
+        ("'[::]:9001'", "{address: 127.0.0.1, port_value: 9001}", True),
         ("localhost:9001", "{address: 127.0.0.1, port_value: 9001}", True),
         ("127.0.0.1:9001", "{address: 127.0.0.2, port_value: 9001}", False),
         ("127.0.0.1:9001", "{address: 127.0.0.1}", False),

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from sidecar.config.addresses import split_address
 from sidecar.documents.findings import BadValueError, Place, Problem, quoted
+from sidecar.net.addresses import parse_tcp
 from sidecar.workbench.doctor.context import Context, error, warning
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import matching
@@ -111,7 +111,7 @@ def same(asked: str, listened: str) -> bool:
     if asked == listened or asked.startswith("unix:") or listened.startswith("unix:"):
         return asked == listened
     try:
-        (_, asked_port), (host, port) = split_address(asked), split_address(listened)
+        (_, asked_port), (host, port) = parse_tcp(asked), parse_tcp(listened)
     except BadValueError:
         return False  # Envoy's value is not an address
     return asked_port == port and host in _EVERYWHERE

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from sidecar.config.addresses import split_address
 from sidecar.config.answers import CorsSection
 from sidecar.config.model import Tls
+from sidecar.net.addresses import parse_tcp
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
@@ -25,9 +25,8 @@ def head(command: str, ingress: int, upstream: str, authz: str) -> list[str]:
 
 
 def socket_address(host: str, port: int) -> str:
-    """Return a TCP address; ``host`` may be an IPv6 address in brackets."""
-    bare = host.removeprefix("[").removesuffix("]")
-    text = json.dumps(bare) if ":" in bare else bare
+    """Return a TCP address; an IPv6 host has no brackets."""
+    text = json.dumps(host) if ":" in host else host
     return f"socket_address: {{address: {text}, port_value: {port}}}"
 
 
@@ -39,7 +38,7 @@ def authz(address: str) -> list[str]:
             "address: # SAFETY: only the sidecar may write to the directory",
             f"  pipe: {{path: {path}}}",
         ]
-    return ["address:", f"  {socket_address(*split_address(address))}"]
+    return ["address:", f"  {socket_address(*parse_tcp(address))}"]
 
 
 def downstream_tls(directory: str) -> list[str]:

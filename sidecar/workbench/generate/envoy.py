@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from sidecar.config import Config
-from sidecar.config.addresses import split_address
 from sidecar.config.gateway import GatewaySection
 from sidecar.gateway.files import CLUSTERS, ROUTES
+from sidecar.net.addresses import parse_tcp
 from sidecar.workbench.generate import blocks
 from sidecar.workbench.generate.names import expression, quoted_lines
 from sidecar.workbench.generate.template import Values, fill
@@ -68,7 +68,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
         "preflight": blocks.preflight(policy.cors_preflight),
         "removed": blocks.removed(headers.removed),
-        "stats": blocks.socket_address(*split_address(choices.stats)),
+        "stats": blocks.socket_address(*parse_tcp(choices.stats)),
         "authz": blocks.authz(authz),
         "authz_tls": blocks.authz_tls(settings.listen.tls),
         "upstream": blocks.socket_address(host, port),
@@ -102,9 +102,9 @@ def _source(gateway: GatewaySection | None, name: str) -> str:
 def _upstream(config: Config, given: str | None) -> tuple[str, int]:
     """Return where the Basic Server listens: as given, or else as its probe has it."""
     if given is not None:
-        return split_address(given)
+        return parse_tcp(given)
     probe = config.settings.upstream.probe
     if probe is None:
-        return split_address(UPSTREAM)
+        return parse_tcp(UPSTREAM)
     url = urlsplit(probe.url)
     return str(url.hostname), url.port or (443 if url.scheme == "https" else 80)
