@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -15,7 +16,7 @@ from demo.gateway import bootstrap
 from sidecar.core.placement.directory import Directory, Health, Instance
 from sidecar.gateway.files import FileSettings, contents
 from sidecar.gateway.writer import FileWriter
-from tests.e2e.gateway_rig import running
+from tests.e2e.gateway_rig import Rig, running
 from tests.edge.certificates import Authority
 from tests.edge.etcd_server import Etcd, etcd_server
 from tests.support.ports import free_port
@@ -192,3 +193,33 @@ async def _until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]
             if holds(await ask()):
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_ten_thousand_instances_of_which_half_flap_disturb_no_user(tmp_path: Path) -> None:
+    """None of them answers; the user's own server is among them."""
+    async with running(tmp_path) as rig:
+        port = await rig.add(0)
+        for number in range(1, 10_001):
+            address = f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+            rig.register(number, 1, address=address)
+        rig.looma.allocations["user-1", "basic-server-0"] = {
+            "user_id": "user-1",
+            "service_name": "basic-server-0",
+            "service_id": "basic-server-0",
+        }
+        await _until(partial(rig.ask, "user-1"), lambda answer: answer == (200, port))
+        answers = set()
+        for health, count in (("critical", 5000), ("healthy", 0)):
+            for number in range(1, 10_001, 2):
+                rig.looma.nodes[f"basic-server-{number}"].health_status = health
+            answers |= {await rig.ask("user-1") for _ in range(100)}
+            await _until(partial(_critical, rig), count.__eq__)
+        assert answers == {(200, port)}
+
+
+async def _critical(rig: Rig) -> int:
+    """Return how many instances are critical, as the gateway's metrics show them."""
+    async with rig.session.get(f"{rig.ops}/metrics") as answer:
+        text = await answer.text()
+    found = re.findall(r'gateway_instances\{health="critical",[^}]*\} (\d+)', text)
+    return int(found[0]) if found else 0

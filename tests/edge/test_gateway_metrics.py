@@ -234,6 +234,23 @@ async def test_the_gateway_is_ready_when_users_can_be_placed(started: Started) -
     assert placements.place("basic-*", "7") == ("10.0.0.1:80",)
 
 
+async def test_an_address_is_named_only_when_envoy_has_had_time_to_read_it(
+    started: Started, tmp_path: Path
+) -> None:
+    """An Envoy that still reads the former file would let its fallback choose."""
+    started.take(LISTED)
+    await eventually(lambda: started.shown()[0] is State.READY, "it is ready")
+    while not started.placements.empty():
+        started.placements.get_nowait()
+    new = Instance("b2", "basic-2", "10.0.0.2:80", InstanceHealth.HEALTHY)
+    started.take(Listing((*LISTED.instances, new)))
+    before = await started.placements.get()
+    assert before.place("basic-*", "7") == ("10.0.0.1:80",)
+    after = await started.placements.get()
+    assert set(after.place("basic-*", "7")) == {"10.0.0.1:80", "10.0.0.2:80"}
+    assert any("10.0.0.2" in path.read_text() for path in (tmp_path / "envoy").iterdir())
+
+
 async def test_a_registry_that_fails_later_degrades_with_the_listings_age(
     started: Started,
 ) -> None:

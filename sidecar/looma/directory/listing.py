@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from sidecar.core.placement.directory import Allocation, Instance
 from sidecar.looma.directory.known import Allocations, Listing
-from sidecar.looma.directory.members import Admission, RefusedEntryError, allocation, instance
+from sidecar.looma.directory.members import (
+    ID,
+    Admission,
+    RefusedEntryError,
+    allocation,
+    instance,
+)
 from sidecar.net.logs import once_a_minute
 
 MAX_INSTANCES: Final = 20_000
@@ -44,12 +50,12 @@ def instances_of(content: Mapping[str, Any], admission: Admission) -> Listing:
         try:
             each = instance(entry, admission)
         except RefusedEntryError as refused:
-            _refuse(str(refused))
+            _refuse(str(refused), entry)
             # What a change makes of an instance is not used, so the former one is not either.
             gone.update(text for text in _id(entry) if not complete)
             continue
         if each.id in found:
-            _refuse("an id that another entry has")
+            _refuse("an id that another entry has", entry)
             continue
         found[each.id] = each
     refusals = len(entries) - len(found)
@@ -71,16 +77,16 @@ def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
         try:
             subject, each = allocation(entry)
         except RefusedEntryError as refused:
-            _refuse(str(refused))
+            _refuse(str(refused), entry)
             refusals += 1
             continue
         if each.requirements not in wanted and len(wanted) >= MAX_REQUIREMENTS:
-            _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones")
+            _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones", entry)
             refusals += 1
             continue
         own = found.setdefault(subject, [])
         if len(own) >= MAX_OF_USER:
-            _refuse(f"a user's allocations beyond {MAX_OF_USER}")
+            _refuse(f"a user's allocations beyond {MAX_OF_USER}", entry)
             refusals += 1
             continue
         wanted.add(each.requirements)
@@ -94,6 +100,8 @@ def _id(entry: object) -> Iterator[str]:
         yield name
 
 
-def _refuse(reason: str) -> None:
-    text = "the registry's entry is not used: %s"
-    _log.warning(text, reason, extra=once_a_minute(reason))
+def _refuse(reason: str, entry: object) -> None:
+    """Log the first entry of a minute that is refused for a reason, by its id if that is one."""
+    named = "".join(each for each in _id(entry) if ID.fullmatch(each)) or "without an id"
+    text = "the registry's entry %s is not used: %s"
+    _log.warning(text, named, reason, extra=once_a_minute(reason))

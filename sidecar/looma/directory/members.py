@@ -24,7 +24,7 @@ MAX_LABELS: Final = 32
 MAX_LABEL_CHARACTERS: Final = 256
 MAX_SERVICE_CHARACTERS: Final = 128
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _SERVICE = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SERVICE_CHARACTERS}}}")
 _CAPACITY = re.compile(r"[1-9][0-9]{0,3}")
 
@@ -75,7 +75,7 @@ def instance(entry: object, admission: Admission) -> Instance:
     labels = _labels(entry.get("labels"))
     capacity = labels.get("capacity", "1")
     return Instance(
-        id=_matching(_ID, entry.get("service_id"), "service_id"),
+        id=_matching(ID, entry.get("service_id"), "service_id"),
         service=service,
         address=_address(entry, admission.networks_of(service)),
         health=_health(entry.get("health_status")),
@@ -101,7 +101,7 @@ def allocation(entry: object) -> tuple[str, Allocation]:
         raise RefusedEntryError("an allocation without a user_id")
     service = _matching(_SERVICE, entry.get("service_name"), "service_name")
     given = entry.get("service_id")
-    name = _matching(_ID, given, "service_id") if given else ""
+    name = _matching(ID, given, "service_id") if given else ""
     requirements: Requirements = tuple(sorted(_labels(entry.get("requirements")).items()))
     return subject, Allocation(service, name, requirements)
 
