@@ -131,6 +131,15 @@ def service_path(text: str) -> str:
     return text
 
 
+def redis_url(text: str) -> str:
+    """Return ``redis://host:port/database`` or ``rediss://…`` unchanged. Raises BadValueError."""
+    url = _split_url(text, "redis", "rediss")
+    if "?" in text or not re.fullmatch(r"(/[0-9]{0,4})?", url.path):
+        message = "must have the form redis://host:port/0, with the number of a database"
+        raise BadValueError(message)
+    return text
+
+
 def probe_url(text: str) -> str:
     """Return a URL that can be probed, unchanged. Raises BadValueError."""
     url = _split_url(text, "http", "https", "tcp", "grpc")

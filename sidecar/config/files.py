@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sidecar.config import revocation
 from sidecar.config.model import IssuerSection
 from sidecar.core.tokens.key_sets import KeySetError, parse_key_set
 from sidecar.documents.findings import BadValueError, Place, Problem, dotted, warning
@@ -60,12 +61,26 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
                 yield Problem((*place, "jwks_token_file"), "file", f"`jwks_token_file` {wrong}")
     permissions = mapping(at(document, "zervi", "permissions"))
     yield from _authorities(permissions, ("zervi", "permissions", "ca_file"), base)
-    for above in (("zervi", "jwks"), ("gateway",)):
+    yield from _revocation(document, base)
+    for above in (("zervi", "jwks"), ("zervi", "revocation"), ("gateway",)):
         for name in texts(at(document, *above, "snapshot_file")):
             directory = Path(base, name).parent
             if not _is_directory(directory):
                 message = "the directory of `snapshot_file` does not exist"
                 yield Problem((*above, "snapshot_file"), "file", message, str(directory))
+
+
+def _revocation(document: object, base: Path) -> Iterator[Problem]:
+    place = revocation.PLACE
+    yield from revocation.missing_extra(document)
+    feed = mapping(at(document, *place))
+    yield from _authorities(feed, (*place, "ca_file"), base)
+    yield from _pair(feed, place, base)
+    for name in texts(mapping(feed.get("token")).get("file")):
+        try:
+            read_file(Path(base, name), MAX_PEM_BYTES)
+        except BadValueError as wrong:  # without the path: it may be a token, pasted by mistake
+            yield Problem((*place, "token", "file"), "file", f"`token.file` {wrong}")
 
 
 def _admin_directory(address: object) -> Iterator[Problem]:

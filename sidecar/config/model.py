@@ -28,6 +28,7 @@ from sidecar.config.headers import changeable_header
 from sidecar.config.labels import LABELS
 from sidecar.config.lookups import IntrospectionSection, PermissionsSection
 from sidecar.config.removed import REMOVED
+from sidecar.config.revocation import RevocationSection
 from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import AUDIENCE_CLAIMS, OneName, ServiceWhen
 from sidecar.core.paths.canonical import ALLOWABLE
@@ -191,6 +192,7 @@ class Zervi:
     jwks: Annotated[Jwks, Section(Jwks)] = Jwks()
     permissions: Annotated[PermissionsSection | None, Optional(Section(PermissionsSection))] = None
     token_cache: Annotated[TokenCache, Section(TokenCache)] = TokenCache()
+    revocation: Annotated[RevocationSection | None, Optional(Section(RevocationSection))] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Rules read untyped values, not the model, so that they apply even if another key
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sidecar.config import header_rules, lookups, token_rules
+from sidecar.config import header_rules, lookups, revocation, token_rules
 from sidecar.config.addresses import base_url
 from sidecar.config.model import (
     Jwks,
@@ -42,6 +42,7 @@ def problems(document: object) -> Iterator[Problem]:
             yield from _token_source(source, ("zervi", "token_sources", index))
     yield from _jwks(mapping(at(document, "zervi", "jwks")))
     yield from lookups.problems(document)
+    yield from revocation.problems(document)
     yield from _encoded(mapping(at(document, "policy")))
     yield from header_rules.problems(document)
     yield from _probe(mapping(at(document, "upstream", "probe")))

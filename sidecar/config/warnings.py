@@ -16,6 +16,12 @@ _PLACEHOLDER = re.compile(
     r"\$?\{\{?[^{}]*\}?\}|\$\([^()]*\)|\$[A-Za-z_]\w*|<[^<>]*>|%[A-Z_]{2,}%|\bYOUR[-_]\w[-\w]*"
 )
 
+# How messages call what is not encrypted, and what is.
+_ENCRYPTED = {
+    "http://": ("plain HTTP", "https"),
+    "redis://": ("an unencrypted connection", "rediss"),
+}
+
 
 def problems(document: object) -> Iterator[Problem]:
     """Yield every warning about the settings of a whole ``sidecar.yaml``."""
@@ -41,6 +47,10 @@ def problems(document: object) -> Iterator[Problem]:
                 "tokens in the query end up in access logs, browser histories and Referer headers",
                 "prefer a header or a cookie",
             )
+    feed = mapping(at(document, "zervi", "revocation"))
+    for key in ("url", "redis"):
+        place = ("zervi", "revocation", key)
+        yield from _plain_http(feed, place, "revocations are read", "withhold them")
     looma = mapping(at(document, "looma"))
     token = mapping(looma.get("token"))
     yield from _plain_http(
@@ -97,12 +107,13 @@ def _plain_http(
     section: Mapping[str, object], place: Place, what: str, harm: str
 ) -> Iterator[Problem]:
     url = section.get(str(place[-1]))
-    if not isinstance(url, str) or not url.lower().startswith("http://"):
+    if not isinstance(url, str) or not url.lower().startswith(tuple(_ENCRYPTED)):
         return
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
         return
     if host and not is_loopback(host):
-        message = f"{what} over plain HTTP: a man in the middle can {harm}"
-        yield warning(place, "plain-http", message, "use https")
+        plain = url.partition(":")[0].lower() + "://"
+        message = f"{what} over {_ENCRYPTED[plain][0]}: a man in the middle can {harm}"
+        yield warning(place, "plain-http", message, f"use {_ENCRYPTED[plain][1]}")

@@ -11,6 +11,7 @@ from sidecar.core.routes.route import BOTH, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource, carries, find_token, is_used
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.facts import glance
 from sidecar.core.tokens.jws import is_opaque
 from sidecar.core.tokens.lookups import NeedsKey, NeedsVerdict
 from sidecar.core.tokens.principal import Kind
@@ -48,11 +49,24 @@ def authenticate(
 
     Raises TokenError for a token that is missing or not accepted.
     """
-    snapshot, verified, now, steady, trace, tries = context[:6]
+    snapshot, trace = context.snapshot, context.trace
     token = find_token(request, sources, method)
     if trace:
         places = [str(source) for source in sources if is_used(request, source)]
         trace.check("credential", True, f"found in {' and '.join(places)}")
+    found = _found(token, context)
+    revocations = snapshot.revocations
+    if revocations is not None and isinstance(found, Verified):
+        if (error := revocations.refusal(found.marks, context.aged_to)) is not None:
+            error.facts = glance(token, snapshot.issuers)
+            raise error
+        if trace:
+            trace.check("revocation", True, f"not revoked by {len(revocations.entries)} entries")
+    return found
+
+
+def _found(token: bytes, context: Context) -> Verified | NeedsKey | NeedsVerdict:
+    snapshot, verified, now, steady, trace, tries = context[:6]
     digest = sha256(token).digest()
     opaque = snapshot.opaque_issuer
     if opaque is not None and len(token) <= snapshot.token_max_bytes and is_opaque(token):
@@ -65,6 +79,7 @@ def authenticate(
         found = verify(token, snapshot, now, steady=steady, digest=digest, trace=trace, tries=tries)
         if not isinstance(found, Verified):
             return found
+        # Also a revoked one: it costs no signature when it comes again.
         entry = verified[digest] = found
     introspection = snapshot.issuers[entry.issuer].introspection
     if introspection is not None and introspection.always:

@@ -166,8 +166,8 @@ def still_valid(
 ) -> bool:
     """Say whether ``decide`` would allow the same request at ``now``, by the same policy.
 
-    Times and answers are as for ``decide``. Apart from the policy, only the token's time and key
-    and the answers to look-ups can change.
+    Times and answers are as for ``decide``. Apart from the policy, only the token's time, key and
+    revocation and the answers to look-ups can change.
     """
     verified = allow.verified
     if verified is None:
@@ -176,6 +176,11 @@ def still_valid(
         return False
     if verified.asked and not _still_answered(verified, answers, now if steady is None else steady):
         return False
+    revocations = snapshot.revocations
+    if revocations is not None:
+        aged_to = now if steady is None else steady
+        if not all([revocations.allows(each.marks, aged_to) for each in allow.tokens()]):
+            return False
     if not allow.others:
         return True
     aged_to = now if steady is None else steady

@@ -9,6 +9,7 @@ from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.jws import MAX_TOKEN_BYTES
 from sidecar.core.tokens.lookups import PermissionRule
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.core.tokens.revocations import Revocations
 
 if TYPE_CHECKING:
     from sidecar.core.placement.place import Placements
@@ -22,7 +23,8 @@ class Snapshot(NamedTuple):
     a policy that only the shadow applies: what it reads of tokens and peers is read too.
     ``leeway``, ``max_stale`` and ``cache_ttl`` are seconds. A longer token than ``token_max_bytes``
     is refused unread. ``permissions`` is None where no permissions are looked up. ``opaque_issuer``
-    is the index of the issuer that is asked about tokens which are not JWTs.
+    is the index of the issuer that is asked about tokens which are not JWTs. ``revocations`` is
+    None where no feed of them is configured.
     """
 
     policy: Policy
@@ -38,6 +40,7 @@ class Snapshot(NamedTuple):
     token_max_bytes: int = MAX_TOKEN_BYTES
     permissions: PermissionRule | None = None
     opaque_issuer: int | None = None
+    revocations: Revocations | None = None
 
     @property
     def names_callers(self) -> bool:

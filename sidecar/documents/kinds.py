@@ -140,7 +140,7 @@ class Duration:
         if not isinstance(value, str):
             hint = "such as 250ms, 30s, 5m or 1h"
             if isinstance(value, int) and not isinstance(value, bool):
-                hint = f"such as {value}s; the units are ms, s, m and h"
+                hint = f"such as {value}s; the units are ms, s, m, h and d"
             raise notes.wrong_type(value, place, "a duration with a unit", hint)
         found: float = Text(seconds).read(value, place, notes)
         if not seconds(self.minimum) <= found <= seconds(self.maximum):

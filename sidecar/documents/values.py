@@ -15,8 +15,8 @@ ALGORITHMS = (
 SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,9})(KiB|MiB|GiB)")
 _SIZE_UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _OCTAL = re.compile(r"0?[0-7]{3}")
@@ -39,7 +39,7 @@ def non_blank(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of ``250ms``, ``30s``, ``5m`` or ``1h``. Raises BadValueError."""
+    """Return the seconds of ``250ms``, ``30s``, ``5m``, ``1h`` or ``8d``. Raises BadValueError."""
     found = _DURATION.fullmatch(text)
     if not found:
         raise BadValueError(

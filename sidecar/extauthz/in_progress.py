@@ -39,6 +39,7 @@ def token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, 
         snapshot.token_max_bytes,
         snapshot.permissions,
         snapshot.claims,
+        None if snapshot.revocations is None else snapshot.revocations.rules(),
         settings.cached_tokens,
         settings.cached_bytes,
     )

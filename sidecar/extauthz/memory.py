@@ -24,6 +24,8 @@ _TOKEN: Final = 700  # a verified token, its principal and its digest, without a
 _HEADER: Final = 108  # of a header for the upstream, beside the characters of its name and value
 _PAIR: Final = 120  # of a claim or a text in it, beside its characters
 
+_MARKS: Final = 600  # seven marks of a token, its iat, and the tuples that hold them
+
 _PATTERN: Final = 300  # a path that a service may call, beside its segments
 
 _LONG: Final = 256  # characters; header values beyond it are lists that many callers share
@@ -52,6 +54,8 @@ def of_token(verified: Verified) -> tuple[int, list[Part]]:
         size += sum([_PAIR + len(text) for text in texts if isinstance(text, str)]) + _PAIR
     for pattern in principal.apis or ():
         size += _PATTERN + _PAIR * len(pattern.segments)
+    if verified.marks is not None:
+        size += _MARKS
     return size + _TOKEN + _HEADER * len(identity), parts
 
 

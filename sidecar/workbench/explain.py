@@ -184,6 +184,7 @@ class _Words:
             if CallerField.ISSUER not in self._lacks:
                 issuer = f", issued by {verified.principal.issuer}"
             self._add(Step("token", True, f"the claims count as verified{issuer}"))
+        self._passed.update(CHECKS)
         self._add(Step("claims", True, describe(verified.principal, self._lacks)))
         self._add(*confirmation(verified, self._explainer.engine))
         if claims is not None:
@@ -194,7 +195,8 @@ class _Words:
                 self._add(*not_granted(claims, verified, issuer_of))
 
     def refused(self, error: TokenError) -> None:
-        unpassed = (name for name in ("credential", *CHECKS) if name not in self._passed)
+        checks = ("credential", *CHECKS, "revocation")
+        unpassed = (name for name in checks if name not in self._passed)
         failed = LOOK_UP if self._looked_up else next(unpassed)
         if failed == "form" and isinstance(self._caller, GivenClaims | Principal):
             failed = "claims"  # these count as verified

@@ -104,6 +104,10 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
     try:
         principal, asks = read_principal(given.claims, issuer, snapshot)
         entry = _entry(token, principal, index, snapshot)._replace(asks=asks)
+        if (revocations := snapshot.revocations) is not None:
+            revocations.check_lifetime(claims, issuer.name, now)
+            marks = revocations.marks_of(given.claims, entry.digest, principal)
+            entry = entry._replace(marks=marks)
         own = principal_from_claims(given.claims, issuer)
         return Taken(token, entry, Granted(own.permissions))
     except TokenError as error:

@@ -41,7 +41,7 @@ SCHEMAS = ROOT / "sidecar" / "workbench" / "schemas"
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers read
 
 _ROW = re.compile(r"^\| `([^`]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
-_DURATION = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$"
+_DURATION = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)$"
 _SIZE = r"^[0-9]{1,9}(KiB|MiB|GiB)$"
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 

@@ -39,6 +39,7 @@ def verified_by(
     check_kind(claims, issuer)
     check_audience(claims, issuer)
     principal, asks = read_principal(claims, issuer, snapshot)
+    revocations = snapshot.revocations
     return Verified(
         digest=question.digest + answer.mark,
         principal=principal,
@@ -50,6 +51,7 @@ def verified_by(
         identity=identity_values(principal, snapshot.identity_headers),
         asks=asks,
         asked=((question, answer.mark),),
+        marks=revocations and revocations.marks_of(claims, question.digest, principal),
     )
 
 

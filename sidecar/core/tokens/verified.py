@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sidecar.core.tokens.lookups import LookUp, NeedsKey
 from sidecar.core.tokens.principal import Principal
+from sidecar.core.tokens.revocations import Marks
 
 __all__ = ["NeedsKey", "Verified"]
 
@@ -18,7 +19,8 @@ class Verified(NamedTuple):
     the epoch; leeway is already in them; ``cached_until`` is of the steady clock. ``identity``
     holds the upstream's headers, ready to send. ``asks`` says that the token does not say what its
     user may do: routes that need permissions look them up. ``asked`` are the look-ups that went
-    into the principal, each with its answer's mark.
+    into the principal, each with its answer's mark. ``marks`` are what revocations are compared
+    with, None where there is no feed of them.
     """
 
     digest: bytes
@@ -31,3 +33,4 @@ class Verified(NamedTuple):
     identity: tuple[tuple[str, str], ...]
     asks: bool = False
     asked: tuple[tuple[LookUp, bytes], ...] = ()
+    marks: Marks | None = None

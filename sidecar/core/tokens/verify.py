@@ -97,6 +97,9 @@ def _verify(
         iss = f"iss {claims['iss']}" if "iss" in claims else "no iss"
         trace.check("issuer", True, f"{iss}: the issuer {issuer.name}")
     start, end = check_times(claims, now, snapshot.leeway)
+    revocations = snapshot.revocations
+    if revocations is not None:
+        revocations.check_lifetime(claims, issuer.name, now)
     if trace:
         present = [f"{name} {_utc(claims[name])}" for name in ("nbf", "exp") if name in claims]
         trace.check("times", True, ", ".join(present))
@@ -135,10 +138,11 @@ def _verify(
     principal, asks = read_principal(claims, issuer, snapshot)
     cached_until = (now if steady is None else steady) + min(end - now, snapshot.cache_ttl)
     identity = identity_values(principal, snapshot.identity_headers)
+    marks = None if revocations is None else revocations.marks_of(claims, digest, principal)
     # A NamedTuple's own constructor takes twice as long.
     found = tuple.__new__(
         Verified,
-        (digest, principal, index, thumbprint, start, end, cached_until, identity, asks, ()),
+        (digest, principal, index, thumbprint, start, end, cached_until, identity, asks, (), marks),
     )
     if trace:
         trace.authenticated(found, claims)
@@ -171,7 +175,7 @@ def recheck(
     ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
 
     Whatever the reason, the token must be verified again, and that result counts: its key may be
-    back under another kid, stale keys may have been fetched again. The
+    back under another kid, stale keys may have been fetched again. Revocations are not its matter. The
     snapshot may hold other keys than the token was verified with, but the same issuers otherwise.
     """
     if now >= verified.valid_until:

@@ -1,0 +1,1 @@
+"""Follows a feed of revoked tokens: over HTTP, or in Redis or Valkey."""
