@@ -25,6 +25,7 @@ from sidecar.app.probing import Probing
 from sidecar.app.promotion import Candidate
 from sidecar.app.registration import Registration
 from sidecar.app.reload import Reloader
+from sidecar.app.revoking import Revoking
 from sidecar.config import Config, ConfigError, changed_keys, needs_restart, read_files
 from sidecar.core.decision import DecisionRecord
 from sidecar.core.snapshot import Snapshot
@@ -128,6 +129,7 @@ class Sidecar:
         self._registration = Registration(
             lambda: self._service.snapshot, self._health, self._metrics
         )
+        self._revoking = Revoking(self._health, self._metrics)
         self._probing = Probing(self._health, self._metrics, self._registration.upstream)
         self._placing = Placing(
             lambda: self._service.snapshot.policy, self._place, self._health, self._metrics
@@ -144,6 +146,10 @@ class Sidecar:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._decisions.close, LOG_SECONDS)
             stack.push_async_callback(self._placing.close)
+            stack.push_async_callback(self._revoking.close)
+            await self._revoking.start(self._config)
+            revocations = self._revoking.revocations
+            self._service.swap(self._service.snapshot._replace(revocations=revocations))
             await self._placing.follow(self._config)  # no Check before there are placements
             await self._listen(stack)
             self._note_policy()
@@ -210,6 +216,7 @@ class Sidecar:
         """Put a reloaded configuration in force: all of it between two requests."""
         sources, pace = wiring.key_sources(fresh), wiring.key_refreshing(fresh)
         await self._keys.prepare(sources, pace)
+        await self._revoking.change(fresh)
         self._say_what_changed(fresh)
         new = [source not in self._sources for source in sources]
         self._keys.take(sources, pace)
@@ -231,12 +238,14 @@ class Sidecar:
                 policy=policy,
                 issuers=tuple(issuers),
                 placements=self._service.snapshot.placements,
+                revocations=self._revoking.revocations,
             ),
             Responder(wiring.answers(fresh)),
             wiring.service(fresh),
             self._candidate.shadow,
             self._looking_up.source,
         )
+        self._revoking.show()
         self._metrics.policy_reload("success")
         self._metrics.keep_issuers({issuer.name for issuer in issuers if issuer.keys})
         self._note_policy(was)

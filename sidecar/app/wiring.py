@@ -11,6 +11,7 @@ from sidecar.config.answers import CorsSection
 from sidecar.config.lookups import PermissionsSection
 from sidecar.config.model import IssuerSection, Looma
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
+from sidecar.config.revocation import FeedToken
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import PermissionRule
 from sidecar.extauthz.cors import Cors
@@ -24,9 +25,11 @@ from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.net.proxy import Proxies
 from sidecar.net.trust import TlsFiles
 from sidecar.ops.decision_log import LogSettings
+from sidecar.ops.readiness import Health
 from sidecar.transport.interface import ListenError, Tls
 from sidecar.upstream.probe import ProbeSettings
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source
+from sidecar.zervi.revocation.interface import FeedSettings, FeedSource
 
 if TYPE_CHECKING:
     from sidecar.zervi.look_up import PermissionsSource, VerdictSource
@@ -146,6 +149,7 @@ class Components(TypedDict):
     upstream: bool
     looma: bool
     directory: bool
+    revocation: bool
     lookups: tuple[str, ...]
 
 
@@ -159,6 +163,7 @@ def components(config: Config) -> Components:
         upstream=settings.upstream.probe is not None,
         looma=settings.looma is not None,
         directory=settings.gateway is not None,
+        revocation=settings.zervi.revocation is not None,
         lookups=tuple(lookups),
     )
 
@@ -200,6 +205,31 @@ def _verdict_source(issuer: IssuerSection) -> "VerdictSource | None":
     return VerdictSource(
         *(issuer.issuer, section.kind, section.url, section.ttl, section.wait),
         *(credential, section.ca_file),
+    )
+
+
+def revocation(config: Config) -> FeedSettings | None:
+    """Return the feed of revocations, None without one."""
+    section = config.settings.zervi.revocation
+    if section is None:
+        return None
+    token = section.token or FeedToken()
+    source = FeedSource(
+        section.url or section.redis or "",
+        TlsFiles(section.ca_file, section.cert_file, section.key_file),
+        token.file,
+        token.env,
+        section.username,
+    )
+    issuers = section.issuers or [issuer.name for issuer in config.issuers]
+    return FeedSettings(
+        source,
+        frozenset(issuers),
+        section.poll,
+        section.retain,
+        section.max_stale,
+        section.on_outage == "deny",
+        section.snapshot_file,
     )
 
 

@@ -62,7 +62,7 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
     permissions = mapping(at(document, "zervi", "permissions"))
     yield from _authorities(permissions, ("zervi", "permissions", "ca_file"), base)
     yield from _revocation(document, base)
-    for above in (("zervi", "jwks"), ("zervi", "revocation"), ("gateway",)):
+    for above in (("zervi", "jwks"), revocation.PLACE, ("gateway",)):
         for name in texts(at(document, *above, "snapshot_file")):
             directory = Path(base, name).parent
             if not _is_directory(directory):

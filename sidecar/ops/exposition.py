@@ -16,7 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from sidecar.ops.metrics import CHECK_BUCKETS, UPSTREAM_STATES, Values
+from sidecar.ops.metrics import CHECK_BUCKETS, UPSTREAM_STATES, RevocationValues, Values
 
 if TYPE_CHECKING:
     from sidecar.ops.gateway_metrics import GatewayValues
@@ -47,6 +47,8 @@ class _Collector(Collector):
         yield from _registry(values)
         if values.gateway is not None:
             yield from _gateway(values.gateway)
+        if values.revocation is not None:
+            yield from _revocation(values.revocation)
         yield _gauge(
             "ready",
             "Whether a component is usable.",
@@ -220,6 +222,26 @@ def _gateway(values: "GatewayValues") -> Iterator[Metric]:
     )
     yield _counter(
         "gateway_files", "Envoy's files, by result of writing them.", ["result"], values.files
+    )
+
+
+def _revocation(values: RevocationValues) -> Iterator[Metric]:
+    yield _gauge(
+        "revocation_entries", "Entries of the feed of revocations.", [], {(): values.entries}
+    )
+    yield _gauge("revocation_bytes", "Memory of these entries.", [], {(): values.bytes})
+    if values.age is not None:
+        yield _gauge(
+            "revocation_age_seconds",
+            "Time since the latest good reading of the feed of revocations.",
+            [],
+            {(): values.age},
+        )
+    yield _counter(
+        "revocation_readings",
+        "Readings of the feed of revocations, by result.",
+        ["result"],
+        {(result,): count for result, count in values.readings.items()},
     )
 
 

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sidecar.core.decision import DecisionRecord, outcome
 from sidecar.core.reasons import Reason
@@ -26,6 +26,15 @@ OTHER_ROUTES = "(other)"
 UPSTREAM_STATES = ("unknown", "healthy", "warning", "critical")
 
 _Key = TypeVar("_Key")
+
+
+class RevocationValues(NamedTuple):
+    """The feed of revocations: entries, their bytes, and its age in seconds (None: never read)."""
+
+    entries: int
+    bytes: int
+    age: float | None
+    readings: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -56,14 +65,16 @@ class Values:
     look_ups: dict[tuple[str, str], int] = field(default_factory=dict)
     look_up_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     gateway: "GatewayValues | None" = None
+    revocation: RevocationValues | None = None
 
 
 class Metrics:
     """Counts events. Call its methods on the event loop; none of them waits.
 
     The callables return values that other objects count, at each scrape: the token cache's entries
-    and bytes, whether each component is usable, the decisions that were not logged; ``gateway`` is
-    set where there is one, and ``look_up_sizes`` (answers and bytes by source) where there are any.
+    and bytes, whether each component is usable, the decisions that were not logged; ``gateway`` and
+    ``revocation`` are set where there is one, and ``look_up_sizes`` (answers and bytes by source)
+    where there are any.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class Metrics:
         self._decision_log_dropped = decision_log_dropped
         self.gateway: Callable[[], GatewayValues] | None = None
         self.look_up_sizes: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        self.revocation: Callable[[], RevocationValues | None] | None = None
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Count decisions."""
@@ -201,6 +213,7 @@ class Metrics:
             look_ups=now.look_ups.copy(),
             look_up_sizes=self.look_up_sizes(),
             gateway=None if self.gateway is None else self.gateway(),
+            revocation=None if self.revocation is None else self.revocation(),
         )
 
 

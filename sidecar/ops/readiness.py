@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
 DIRECTORY = "directory"
+REVOCATION = "revocation"
 
 
 class State(StrEnum):
@@ -26,6 +27,8 @@ class State(StrEnum):
         return self in _USABLE
 
 
+_SOURCES = (DIRECTORY, REVOCATION)  # of what a decision needs beside policy and keys
+
 _USABLE = frozenset({State.READY, State.DEGRADED})
 
 
@@ -41,10 +44,10 @@ class Health:
     """The states of all components, and the services' health that follows from them.
 
     The components are ``policy``, ``issuer:<name>`` for each issuer, ``upstream`` where it is
-    probed, ``looma`` where there is a registry, ``directory`` in a gateway, and ``lookups``, which
-    are ready until they fail. The service becomes
-    ready when a policy is loaded, one issuer has usable keys and the directory was read, and stays
-    ready until ``drain``. The others do not count.
+    probed, ``looma`` where there is a registry, ``directory`` in a gateway, ``revocation`` where
+    there is a feed, and ``lookups``, which are ready until they fail. The service becomes
+    ready when a policy is loaded, one issuer has usable keys, and directory and feed were read,
+    and stays ready until ``drain``. The others do not count.
     Implements the transport's ``HealthSource``.
     """
 
@@ -56,6 +59,7 @@ class Health:
         looma: bool = False,
         directory: bool = False,
         lookups: Sequence[str] = (),
+        revocation: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -64,7 +68,14 @@ class Health:
         self._draining: Component | None = None
         self._change = asyncio.Event()
         self._components: dict[str, Component] = {}
-        self.expect(issuers, upstream=upstream, looma=looma, directory=directory, lookups=lookups)
+        self.expect(
+            issuers,
+            upstream=upstream,
+            looma=looma,
+            directory=directory,
+            revocation=revocation,
+            lookups=lookups,
+        )
 
     def expect(
         self,
@@ -74,13 +85,19 @@ class Health:
         looma: bool,
         directory: bool = False,
         lookups: Sequence[str] = (),
+        revocation: bool = False,
     ) -> None:
         """Have these components from now on; those that stay keep their state.
 
         An upstream that is probed from now on is as ready as before until its first probe ends.
         """
         self.issuers = _component_names(issuers)
-        optional = {"upstream": upstream, "looma": looma, DIRECTORY: directory}
+        optional = {
+            "upstream": upstream,
+            "looma": looma,
+            DIRECTORY: directory,
+            REVOCATION: revocation,
+        }
         names = ["policy", *self.issuers, *(name for name, there in optional.items() if there)]
         new = dict.fromkeys(names, Component(State.WAITING, self._clock()))
         if self.ready and upstream:
@@ -127,7 +144,7 @@ class Health:
             return Component(State.WAITING, self._started, self._waits_for())
         degraded = [
             name
-            for name in ("policy", DIRECTORY, *self.issuers, *self._lookups)
+            for name in ("policy", *_SOURCES, *self.issuers, *self._lookups)
             if name in self._components and self._components[name].state is not State.READY
         ]
         if degraded:
@@ -164,7 +181,7 @@ class Health:
         return _Change(self._change)
 
     def _can_serve(self) -> bool:
-        needed = [name for name in ("policy", DIRECTORY) if name in self._components]
+        needed = [name for name in ("policy", *_SOURCES) if name in self._components]
         return all(self._components[name].state.usable for name in needed) and any(
             self._components[name].state.usable for name in self.issuers
         )
@@ -174,6 +191,9 @@ class Health:
             return "no policy is loaded yet"
         if not any(self._components[name].state.usable for name in self.issuers):
             return "no issuer has usable keys yet"
+        revocation = self._components.get(REVOCATION)
+        if revocation is not None and not revocation.state.usable:
+            return "the feed of revocations is not read yet"
         return "the registry has not answered yet"
 
     def _notify(self) -> None:

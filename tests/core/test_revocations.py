@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.authentication import authenticate
+from sidecar.core.authentication import Context, authenticate
 from sidecar.core.decision import Allow, Deny, decide, still_valid
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
@@ -41,9 +41,8 @@ def judged(raw: bytes, revocations: Revocations | None, now: float = NOW) -> Rea
     answers: list[Reason | None] = []
     for _ in range(2):
         try:
-            authenticate(
-                "GET", asked, held.token_sources, held, verified, now, None, None, try_freely
-            )
+            context = Context(held, verified, now, None, None, try_freely)
+            authenticate("GET", asked, held.token_sources, context)
             answers.append(None)
         except TokenError as error:
             answers.append(error.reason)
@@ -53,7 +52,9 @@ def judged(raw: bytes, revocations: Revocations | None, now: float = NOW) -> Rea
 
 def signed(**others: Any) -> bytes:
     given = claims(**{"user_id": 7, "iat": NOW - 100, **others})
-    return token({name: value for name, value in given.items() if value is not ...}, SECRET, "HS256")
+    return token(
+        {name: value for name, value in given.items() if value is not ...}, SECRET, "HS256"
+    )
 
 
 ISSUER = "zervi"
@@ -207,7 +208,8 @@ def test_one_entry_more_than_the_bound_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "reason"), [(DAY, None), (DAY + 1, Reason.TOKEN_CLAIMS), (1e9, Reason.TOKEN_CLAIMS)]
+    ("lifetime", "reason"),
+    [(DAY, None), (DAY + 1, Reason.TOKEN_CLAIMS), (1e9, Reason.TOKEN_CLAIMS)],
 )
 def test_a_token_that_outlives_the_feeds_memory_is_refused(
     lifetime: float, reason: Reason | None
@@ -234,10 +236,10 @@ def test_a_token_that_was_verified_without_a_feed_does_not_pass_one() -> None:
     verified: dict[bytes, Verified] = {}
     asked = request(headers={"authorization": (b"Bearer " + signed(),)})
     rest = (verified, NOW, None, None, try_freely)
-    authenticate("GET", asked, held.token_sources, held, *rest)
+    authenticate("GET", asked, held.token_sources, Context(held, *rest))
     now_on = held._replace(revocations=feed())
     with pytest.raises(TokenError) as caught:
-        authenticate("GET", asked, now_on.token_sources, now_on, *rest)
+        authenticate("GET", asked, now_on.token_sources, Context(now_on, *rest))
     assert caught.value.reason is Reason.INTERNAL
 
 

@@ -103,8 +103,7 @@ async def following(
     """Follow a server's feed."""
     url = server if isinstance(server, str) else server.url
     followed = Followed(settings(url, **others), clock or Clock())
-    quick = {"RETRY_FIRST": 0.02, "RETRY_CAP_URGENT": 0.05, "RETRY_FLOOR": 0.01}
-    with patch.multiple(schedule, **quick):
+    with patch.multiple(schedule, RETRY_FIRST=0.02, RETRY_CAP_URGENT=0.05, RETRY_FLOOR=0.01):
         await followed.follower.load()
         followed.follower.start()
         try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -75,7 +76,9 @@ async def test_a_message_that_is_no_entry_leads_to_a_reading(tmp_path: Path) -> 
         await eventually(lambda: followed.holds(1), "the set is read")
 
 
-async def test_kill_and_restart_lose_no_entry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_kill_and_restart_lose_no_entry(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What was read stays meanwhile; after the restart readings and messages go on."""
     async with running(tmp_path) as server, following(server.url) as followed:
         await revoke(server, user(1))
@@ -197,9 +200,9 @@ async def test_other_data_under_the_key_is_an_error_that_says_so(
             if kind == "text":
                 await client.set(room.KEY, "x" * MEGABYTE)
             elif kind == "list":
-                await client.rpush(room.KEY, "x")  # type: ignore[misc]  # -- redis-py's own union
+                await client.rpush(room.KEY, "x")
             elif kind == "hash":
-                await client.hset(room.KEY, "x", "y")  # type: ignore[misc]  # -- as above
+                await client.hset(room.KEY, "x", "y")
             else:
                 await client.xadd(room.KEY, {"x": "y"})
         async with following(server.url) as followed:
@@ -236,13 +239,14 @@ async def test_a_user_without_permission_is_an_error_that_names_the_commands(
     file.write_text("secret-of-reader")
     source = {"username": "reader", "token_file": file}
     async with running(tmp_path) as server, server.client() as client:
-        await client.execute_command("ACL", "SETUSER", "reader", "on", ">secret-of-reader")
+        await client.acl_setuser("reader", enabled=True, passwords=["+secret-of-reader"])
         async with following(server.url, source=source) as followed:
             await followed.read(1, "failure")
             assert "no permission" in followed.follower.condition().problem
             advice = next(line for line in warnings_in(caplog.records) if "+zscan" in line)
             rules = advice.partition("allow the user ")[2].split()
-            await client.execute_command("ACL", "SETUSER", "reader", *rules)
+            command: Any = client.execute_command
+            await command("ACL", "SETUSER", "reader", *rules)
             await eventually(lambda: followed.trusted, "the user may read")
             await eventually_subscribed(client)
 
@@ -251,7 +255,8 @@ async def test_a_user_without_permission_is_an_error_that_names_the_commands(
     "answer",
     [
         b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*999999999\r\n", b"$999999999\r\n",
-        b"*2\r\n" * 30_000, b"+" + b"x" * MEGABYTE, b":1\r\n" * 10, b"$-5\r\n", b"*-7\r\n", b"\0" * 99,
+        b"*2\r\n" * 30_000, b"+" + b"x" * MEGABYTE, b":1\r\n" * 10, b"$-5\r\n",
+        b"*-7\r\n", b"\0" * 99,
     ],
 )  # fmt: skip
 async def test_what_is_no_redis_is_an_error_in_bounded_memory(

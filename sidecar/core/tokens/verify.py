@@ -175,8 +175,9 @@ def recheck(
     ``steady`` is the same moment by the clock of ``KeySet.fetched_at``; None: ``now``.
 
     Whatever the reason, the token must be verified again, and that result counts: its key may be
-    back under another kid, stale keys may have been fetched again. Revocations are not its matter. The
+    back under another kid, stale keys may have been fetched again. The
     snapshot may hold other keys than the token was verified with, but the same issuers otherwise.
+    Revocations are looked up apart, for they need no verifying.
     """
     if now >= verified.valid_until:
         return Reason.TOKEN_EXPIRED

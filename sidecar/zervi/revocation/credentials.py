@@ -19,9 +19,7 @@ async def token_of(source: FeedSource) -> str | None:
         content = os.environb.get(source.token_env.encode(), b"")
     elif source.token_file is not None:
         try:
-            content = await asyncio.to_thread(
-                read_regular_file, source.token_file, MAX_TOKEN_BYTES
-            )
+            content = await asyncio.to_thread(read_regular_file, source.token_file, MAX_TOKEN_BYTES)
         except OSError as error:
             cause = (error.strerror or type(error).__name__).lower()
             advice = "make it readable for this process"

@@ -21,7 +21,7 @@ from sidecar.zervi.revocation.log import FeedLog
 from sidecar.zervi.schedule import JITTER, RETRY_FLOOR, Schedule
 
 WHOLE_SECONDS: Final = 3600.0
-"""How often all of the feed is read: what a cursor skipped is found, and what is gone is dropped."""
+"""How often all of the feed is read: what a cursor skipped is found, what is gone is dropped."""
 
 NUDGE_SHARE: Final = 0.5
 """Of ``poll``, within which a message that is no entry leads to a reading: a fleet that is told at
@@ -76,6 +76,9 @@ class Follower:
         self._as_of = _NEVER  # when the latest good reading began, by ``clock``
         self._problem = "not read yet"
         self._task: asyncio.Task[None] | None = None
+        self._news = 0
+        self._wrong = 0
+        self._why_wrong = ""
         self._begin_with(settings, None)
 
     async def load(self) -> None:
@@ -143,7 +146,9 @@ class Follower:
             self._wrong += 1
             self._why_wrong = str(error)
         except FeedTooLargeError as error:
-            raise FeedError(str(error), "let Zervi drop entries that are older than retain") from None
+            raise FeedError(
+                str(error), "let Zervi drop entries that are older than retain"
+            ) from None
 
     def check(self) -> None:
         """Raise FeedError where an entry was wrong since the last call."""
@@ -160,8 +165,6 @@ class Follower:
         self._whole_at = _NEVER if cursor is None else self._clock() + WHOLE_SECONDS
         self._read_once = asyncio.Event()
         self._nudged = asyncio.Event()
-        self._news = self._wrong = 0
-        self._why_wrong = ""
         path = settings.snapshot_file
         if path is None:
             self._kept = None
@@ -221,9 +224,10 @@ class Follower:
             self._keep()
         urgent = condition.age is None or (condition.stale and self.settings.deny_stale)
         delay = self._schedule.after_failure(urgent=urgent)
-        left = self.settings.max_stale - (condition.age or 0.0)
-        # The last attempt is at the moment when the feed becomes stale, so that health changes then.
-        return min(delay, max(left, RETRY_FLOOR)) if condition.age is not None and left > 0 else delay
+        if condition.age is None or condition.stale:
+            return delay
+        # The last attempt is when the feed becomes stale, so that health changes then.
+        return min(delay, max(self.settings.max_stale - condition.age, RETRY_FLOOR))
 
     def _good(self, as_of: float) -> None:
         self._as_of = as_of

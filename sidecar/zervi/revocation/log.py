@@ -34,9 +34,7 @@ class FeedLog:
         self._logged = ("good", "")
         _log.info("revocations: %s from %s", _counted(entries), self._where)
 
-    def bad(
-        self, error: FeedError, age: float | None, settings: FeedSettings, now: float
-    ) -> None:
+    def bad(self, error: FeedError, age: float | None, settings: FeedSettings, now: float) -> None:
         """Log a failed reading and its effect; ``age`` is that of the latest good one."""
         level = logging.WARNING
         if age is None:

@@ -140,7 +140,7 @@ class RedisFeed:
     async def _require_master(self, client: redis.asyncio.Redis) -> None:
         """Raise FeedError for a replica without its master: its entries may be old."""
         try:
-            role = await client.execute_command("ROLE")
+            role: object = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
         except redis.exceptions.NoPermissionError:
             return
         if isinstance(role, list) and role[:1] == [b"slave"] and role[3:4] != [b"connected"]:
@@ -151,7 +151,7 @@ class RedisFeed:
     ) -> AsyncIterator[Sequence[tuple[bytes, float]]]:
         for number in range(MAX_PAGES):
             async with asyncio.timeout(ANSWER_SECONDS):
-                page = await client.zrangebyscore(
+                page: Any = await client.zrangebyscore(
                     KEY, score, "+inf", start=number * PAGE, num=PAGE, withscores=True
                 )
             yield page
@@ -162,12 +162,12 @@ class RedisFeed:
     async def _all(
         self, client: redis.asyncio.Redis
     ) -> AsyncIterator[Sequence[tuple[bytes, float]]]:
-        cursor = 0
+        answer: Any = 0, ()
         for _ in range(MAX_PAGES):
             async with asyncio.timeout(ANSWER_SECONDS):
-                cursor, page = await client.zscan(KEY, cursor, count=PAGE)
-            yield page
-            if not cursor:
+                answer = await client.zscan(KEY, answer[0], count=PAGE)
+            yield answer[1]
+            if not answer[0]:
                 return
         raise FeedError(f"more than {MAX_PAGES:,} pages", "drop what is older than retain")
 
@@ -223,6 +223,6 @@ def _feed_error(error: Exception) -> FeedError:
         return FeedError(f"the server answers {known}", "see the server's log")
     if not isinstance(error, errors.ConnectionError | OSError):  # such as a list for a number
         return FeedError("the answer is not Redis' protocol", "check `redis` of revocation")
-    cause = error.__cause__ or error.__context__ or error
-    reason = getattr(cause, "strerror", None) or type(error).__name__
+    reason = getattr(error.__cause__ or error.__context__ or error, "strerror", None)
+    reason = reason or type(error).__name__
     return FeedError(f"no connection: {str(reason).lower()}", "check that the server runs")

@@ -49,9 +49,10 @@ class BoundedParser(_AsyncRESP2Parser):
         if length <= MAX_MEMBER_BYTES:
             return bytes(await super()._read(length))
         self._discarded += length
-        if self._discarded > MAX_DISCARDED or self._buffer:
+        stream = self._stream
+        if self._discarded > MAX_DISCARDED or self._buffer or stream is None:
             raise InvalidResponse("an answer that is too large")
         left = length + 2
         while left:
-            left -= len(await self._stream.readexactly(min(left, _PIECE)))
+            left -= len(await stream.readexactly(min(left, _PIECE)))
         return OVERSIZE
