@@ -71,7 +71,7 @@ def missing_extra(document: object) -> Iterator[Problem]:
     if at(document, *PLACE, "redis") is not None and find_spec("redis") is None:
         yield Problem(
             (*PLACE, "redis"),
-            "missing-extra",
+            "environment",
             "`redis` needs the Python package redis, which is not installed",
             "install the extra: pip install 'zervi-sidecar[redis]'",
         )

@@ -80,7 +80,6 @@ class Followed:
     def holds(self, *numbers: object) -> bool:
         return all(self.time_of(number) is not None for number in numbers)
 
-    @property
     def trusted(self) -> bool:
         return self.clock() < self.follower.revocations.trusted_until
 

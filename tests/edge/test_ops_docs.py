@@ -16,7 +16,7 @@ from sidecar.core.tokens.verify import Verified
 from sidecar.ops.decision_log import MAX_CLAIM, MAX_ITEMS, MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.gateway_metrics import GatewayValues
-from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics
+from sidecar.ops.metrics import MAX_CHECK_SERIES, OTHER_ROUTES, Metrics, RevocationValues
 from sidecar.ops.readiness import State
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,7 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
     metrics.looma_registered(True)
     metrics.upstream_state("healthy")
     metrics.gateway = lambda: GatewayValues(directory_age=1.0)
+    metrics.revocation = lambda: RevocationValues(1, 20, 1.0, {"success": 1})
     text = render_metrics(metrics.values()).decode()
     shown = re.findall(r"^# TYPE (zervi_\w+)", text, re.MULTILINE)
     assert sorted(first_cells("Metrics")) == sorted(shown)

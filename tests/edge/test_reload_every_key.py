@@ -34,6 +34,7 @@ from sidecar.config.model import (
     UpstreamSection,
     Zervi,
 )
+from sidecar.config.revocation import FeedToken, RevocationSection
 from sidecar.config.secrets import Secrets
 from sidecar.config.token_places import ServiceTokenPlace, TokenPlace
 from sidecar.config.token_rules import ServiceWhen
@@ -108,6 +109,7 @@ def bases() -> Iterator[Settings]:
                 token_sources=(source,),
                 service_token_sources=(ServiceTokenPlace(header="x-service-token"),),
                 permissions=PermissionsSection(url="http://z/{subject}", token=LookUpToken()),
+                revocation=RevocationSection(token=FeedToken()),
             ),
             policy=PolicySection(
                 file=Path("r"),

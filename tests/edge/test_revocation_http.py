@@ -66,18 +66,18 @@ async def test_nothing_is_trusted_before_the_first_good_reading() -> None:
         assert followed.follower.revocations.trusted_until < clock()
         gate.set()
         await followed.read(1, "success")
-        assert followed.trusted
+        assert followed.trusted()
         server.answer = document(b"", status="503 Service Unavailable")
         await followed.read(1, "failure")
         clock.now += 59
-        assert followed.trusted
+        assert followed.trusted()
         assert not followed.follower.condition().stale
         clock.now += 1
-        assert not followed.trusted
+        assert not followed.trusted()
         assert followed.holds(1)
         assert followed.follower.condition().stale
         server.answer = feed
-        await eventually(lambda: followed.trusted, "the feed is trusted again")
+        await eventually(followed.trusted, "the feed is trusted again")
 
 
 async def test_an_old_feed_goes_on_to_count_where_on_outage_is_keep() -> None:
@@ -91,7 +91,7 @@ async def test_an_old_feed_goes_on_to_count_where_on_outage_is_keep() -> None:
         server.answer = key_server.closes
         await followed.read(1, "failure")
         clock.now += 1e6
-        assert followed.trusted
+        assert followed.trusted()
         assert followed.holds(1)
         assert followed.follower.condition().stale
 
@@ -158,7 +158,7 @@ async def test_a_wrong_first_answer_opens_nothing(what: str) -> None:
     """The feed is not read, so nothing is trusted."""
     async with serving(WRONG[what][0]) as server, following(server) as followed:
         await followed.read(1, "failure")
-        assert not followed.trusted
+        assert not followed.trusted()
 
 
 @pytest.mark.parametrize("answer", [key_server.never, key_server.drips_head, key_server.drips_body])
@@ -179,10 +179,10 @@ async def test_the_entries_of_a_page_count_although_one_of_them_is_wrong() -> No
     async with serving(feed) as server, following(server) as followed:
         await followed.read(2, "failure")
         assert followed.holds(1, 3)
-        assert not followed.trusted
+        assert not followed.trusted()
         assert set(feed.asked) == {None}
         feed.entries[1] = user(2)
-        await eventually(lambda: followed.trusted, "the feed is good")
+        await eventually(followed.trusted, "the feed is good")
         assert followed.holds(1, 2, 3)
 
 
@@ -275,7 +275,7 @@ async def test_a_feed_of_10_million_entries_is_refused_in_bounded_memory(
         await followed.read(1, "failure")
         assert followed.follower.condition().problem == "more than 1,000 entries"
         assert followed.follower.condition().entries == 1000
-        assert not followed.trusted
+        assert not followed.trusted()
         server.answer = one
         tracemalloc.start()
         await followed.read(2, "failure")
@@ -354,12 +354,12 @@ async def test_another_feed_takes_over_and_nothing_that_was_closed_opens() -> No
         other.answer = document(b"", status="503 Service Unavailable")
         await followed.follower.change(settings(other.url, max_stale=60, deny_stale=True))
         await followed.read(1, "failure")
-        assert followed.trusted
+        assert followed.trusted()
         assert followed.holds(1)
         clock.now += 60
-        assert not followed.trusted
+        assert not followed.trusted()
         other.answer = second
-        await eventually(lambda: followed.trusted, "the other feed is read")
+        await eventually(followed.trusted, "the other feed is read")
         assert followed.holds(1, 2)
         assert second.asked[0] is None
 

@@ -85,7 +85,7 @@ async def test_kill_and_restart_lose_no_entry(
         await eventually(lambda: followed.holds(1), "the entry comes")
         await server.kill()
         await eventually(lambda: followed.follower.condition().problem, "the outage is noticed")
-        assert followed.trusted
+        assert followed.trusted()
         assert followed.holds(1)
         await followed.read(3, "failure")
         await server.start()
@@ -173,11 +173,11 @@ async def test_a_wrong_member_hides_no_other(what: str, tmp_path: Path) -> None:
         async with following(server.url) as followed:
             await followed.read(1, "failure")
             assert followed.holds(1, 2)
-            assert not followed.trusted
+            assert not followed.trusted()
             assert "1 entry is wrong" in followed.follower.condition().problem
             async with server.client() as client:
                 await client.zrem(room.KEY, member)
-            await eventually(lambda: followed.trusted, "the set is good")
+            await eventually(followed.trusted, "the set is good")
 
 
 async def test_more_than_a_few_huge_members_are_refused_unread(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_other_data_under_the_key_is_an_error_that_says_so(
                 await client.xadd(room.KEY, {"x": "y"})
         async with following(server.url) as followed:
             await followed.read(1, "failure")
-            assert not followed.trusted
+            assert not followed.trusted()
     assert "holds other data than a sorted set" in warnings_in(caplog.records)[0]
 
 
@@ -224,7 +224,7 @@ async def test_a_wrong_password_is_an_error_without_the_password(
             await followed.read(1, "failure")
             assert followed.follower.condition().problem == "wrong user or password"
             file.write_text("the-right-one")
-            await eventually(lambda: followed.trusted, "the right password is used")
+            await eventually(followed.trusted, "the right password is used")
         monkeypatch.setenv("FEED_PASSWORD", "the-right-one")
         async with following(server.url, source={"token_env": "FEED_PASSWORD"}) as followed:
             await followed.read(1, "success")
@@ -247,7 +247,7 @@ async def test_a_user_without_permission_is_an_error_that_names_the_commands(
             rules = advice.partition("allow the user ")[2].split()
             command: Any = client.execute_command
             await command("ACL", "SETUSER", "reader", *rules)
-            await eventually(lambda: followed.trusted, "the user may read")
+            await eventually(followed.trusted, "the user may read")
             await eventually_subscribed(client)
 
 
@@ -267,7 +267,7 @@ async def test_what_is_no_redis_is_an_error_in_bounded_memory(
 
     async with answering(answer) as url, following(url) as followed:
         await followed.read(2, "failure")
-        assert not followed.trusted
+        assert not followed.trusted()
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.principal import Kind, Principal
 
 MAX_ENTRIES: Final = 1_000_000
-"""A feed with more is refused: they take some 45 MiB. 100,000 people log out ten times in 8 days."""
+"""A feed with more is refused: it takes some 45 MiB. 100,000 people log out ten times in 8 days."""
 
 MAX_NAME: Final = 1024  # characters of an id or a jti; longer ones pass no identity header
 
