@@ -25,7 +25,6 @@ from sidecar.looma.token import EnvTokens, FileTokens, Login
 from sidecar.net.proxy import Proxies
 from sidecar.net.trust import TlsFiles
 from sidecar.ops.decision_log import LogSettings
-from sidecar.ops.readiness import Health
 from sidecar.transport.interface import ListenError, Tls
 from sidecar.upstream.probe import ProbeSettings
 from sidecar.zervi.interface import JwksFile, JwksUrl, RefreshSettings, Source

@@ -46,7 +46,7 @@ async def test_entries_come_from_the_set_and_then_only_what_is_new(tmp_path: Pat
 
 
 async def test_a_published_entry_counts_at_once(tmp_path: Path) -> None:
-    """It is no reading of the set; a message that is no entry leads to one."""
+    """The set is not read for it."""
     async with running(tmp_path) as server, following(server.url, poll=SLOWLY) as followed:
         await followed.read(1, "success")
         async with server.client() as client:

@@ -50,7 +50,7 @@ class Valkey:
         return redis.asyncio.Redis(port=self.port, password=self.password, protocol=2)
 
     async def kill(self) -> None:
-        """End it at once, by its own process id."""
+        """End it with SIGKILL."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -152,7 +152,7 @@ class Entries:
 
 
 class Revocations:
-    """The feed as the decision sees it: its entries, whom it speaks for, and whether to trust it.
+    """The feed as the decision sees it: its entries, its issuers, and until when it is trusted.
 
     ``issuers`` are the names of those whose tokens the feed revokes; ``retain`` is for how many
     seconds it lists an entry. ``trusted_until`` is of the steady clock: from then on the tokens of

@@ -82,7 +82,7 @@ class Feed(Protocol):
     async def follow(self, told: Callable[[bytes], None]) -> None:
         """Call ``told`` with each message about a change, until cancelled; never raises.
 
-        A feed that sends no messages returns at once.
+        A feed without messages returns immediately.
         """
 
     async def close(self) -> None:

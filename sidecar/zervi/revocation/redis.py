@@ -1,7 +1,6 @@
 """The feed in Redis or Valkey: a sorted set of entries, and a channel on which each is published.
 
-A member is an entry as JSON, its score is when it was added, in seconds since the epoch. Whoever
-revokes calls ``ZADD zervi:revocations SCORE ENTRY`` and ``PUBLISH zervi:revocations ENTRY``, and
+A member is an entry as JSON, its score is when it was added, in seconds since the epoch. Zervi calls ``ZADD zervi:revocations SCORE ENTRY`` and ``PUBLISH zervi:revocations ENTRY``, and
 drops what is older than ``retain`` with ``ZREMRANGEBYSCORE``.
 """
 
@@ -214,7 +213,7 @@ def _feed_error(error: Exception) -> FeedError:
         return FeedError(cause, "check the server's load and the network")
     if isinstance(error, errors.ResponseError):
         if text.startswith(("NOAUTH", "WRONGPASS")):
-            return FeedError("it wants a password", "set `token` of revocation")
+            return FeedError("it needs a password", "set `token` of revocation")
         if text.startswith("WRONGTYPE"):
             cause = f"the key {KEY} holds other data than a sorted set"
             return FeedError(cause, "another program uses this database: take another number")
