@@ -24,8 +24,8 @@ WHOLE_SECONDS: Final = 3600.0
 """How often all of the feed is read: what a cursor skipped is found, what is gone is dropped."""
 
 NUDGE_SHARE: Final = 0.5
-"""Of ``poll``, within which a message that is not an entry leads to a reading: it triples the rate of
-a fleet at most, and many messages together lead to one reading."""
+"""Of ``poll``, within which a message that is not an entry leads to a reading: it triples the rate
+of a fleet at most, and many messages together lead to one reading."""
 
 CANCEL_SECONDS: Final = 0.5  # after which a task that goes on is cancelled again
 

@@ -1,7 +1,8 @@
 """The feed in Redis or Valkey: a sorted set of entries, and a channel on which each is published.
 
-A member is an entry as JSON, its score is when it was added, in seconds since the epoch. Zervi calls ``ZADD zervi:revocations SCORE ENTRY`` and ``PUBLISH zervi:revocations ENTRY``, and
-drops what is older than ``retain`` with ``ZREMRANGEBYSCORE``.
+A member is an entry as JSON, its score is when it was added, in seconds since the epoch. Zervi
+calls ``ZADD zervi:revocations SCORE ENTRY`` and ``PUBLISH zervi:revocations ENTRY``, and drops
+entries that are older than ``retain`` with ``ZREMRANGEBYSCORE``.
 """
 
 import asyncio
