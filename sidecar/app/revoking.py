@@ -26,11 +26,11 @@ class Revoking:
         """What the decision depends on; None without a feed."""
         return None if self._follower is None else self._follower.revocations
 
-    async def start(self, config: Config) -> None:
+    async def start(self, config: Config) -> Revocations | None:
         """Follow the configured feed; before the first Check, for the snapshot file has its key."""
         settings = wiring.revocation(config)
         if settings is None:
-            return
+            return None
         from sidecar.zervi.revocation.follower import Follower  # where it is configured
 
         follower = Follower(settings, self._read)
@@ -39,6 +39,7 @@ class Revoking:
         self._metrics.revocation = self._values
         self.show()
         follower.start()
+        return follower.revocations
 
     async def change(self, config: Config) -> None:
         """Follow what a reload configures; a first feed gets a moment to be read."""

@@ -147,8 +147,7 @@ class Sidecar:
             stack.callback(self._decisions.close, LOG_SECONDS)
             stack.push_async_callback(self._placing.close)
             stack.push_async_callback(self._revoking.close)
-            await self._revoking.start(self._config)
-            revocations = self._revoking.revocations
+            revocations = await self._revoking.start(self._config)
             self._service.swap(self._service.snapshot._replace(revocations=revocations))
             await self._placing.follow(self._config)  # no Check before there are placements
             await self._listen(stack)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.authentication import Context, authenticate
+from sidecar.core.authentication import authenticate
+from sidecar.core.context import Context
 from sidecar.core.decision import Allow, Deny, decide, still_valid
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot

@@ -39,7 +39,9 @@ def verified_by(
     check_kind(claims, issuer)
     check_audience(claims, issuer)
     principal, asks = read_principal(claims, issuer, snapshot)
-    revocations = snapshot.revocations
+    marks = None
+    if snapshot.revocations is not None:
+        marks = snapshot.revocations.marks_of(claims, question.digest, principal)
     return Verified(
         digest=question.digest + answer.mark,
         principal=principal,
@@ -51,7 +53,7 @@ def verified_by(
         identity=identity_values(principal, snapshot.identity_headers),
         asks=asks,
         asked=((question, answer.mark),),
-        marks=revocations and revocations.marks_of(claims, question.digest, principal),
+        marks=marks,
     )
 
 
