@@ -71,6 +71,8 @@ class Gateway:
             self._metrics = former._metrics  # noqa: SLF001 -- the same class
             self.records = self._metrics.records
             await self._registry.start(former._registry)  # noqa: SLF001
+        if self._registry.listed_at is not None:
+            self._metrics.listed(self._registry.listed_at, 0)
         directory = self._directory()
         await self._prepare(self._known_to_envoy(directory))
         current = not self._registry.waiting and _addresses(directory) <= self._written

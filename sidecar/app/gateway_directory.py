@@ -51,6 +51,12 @@ class RegistryDirectory:
         self.reader: Reader | None = None
         if registry is not None:
             self.reader = Reader(registry, self._take, self._fail, SystemRandom())
+        allocations = gateway_wiring.allocations(section)
+        self.assigning: Reader | None = None  # reads allocations of another than the registry
+        if allocations is not None:
+            self.assigning = Reader(allocations, self._assign, self._fail_assigning, SystemRandom())
+        self._assigned = allocations is None  # whether there was an answer
+        self._unassigned = ""  # why the last one is not newer
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, former: Self | None) -> None:
@@ -65,10 +71,12 @@ class RegistryDirectory:
         elif self._file is not None:
             await self._restore(self._file)
         self._tasks.append(asyncio.create_task(self.reader.run(), name="directory"))
+        if self.assigning is not None:
+            self._tasks.append(asyncio.create_task(self.assigning.run(), name="allocations"))
         if self._file is not None:
             keep = self._file.keep(self._state)
             self._tasks.append(asyncio.create_task(keep, name="directory-file"))
-        if self.listed_at is None:
+        if self.waiting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_SECONDS):
                     await self._first.wait()
@@ -84,7 +92,7 @@ class RegistryDirectory:
     @property
     def waiting(self) -> bool:
         """Say whether nothing is known yet."""
-        return self.reader is not None and self.listed_at is None
+        return self.reader is not None and (self.listed_at is None or not self._assigned)
 
     @property
     def next_change(self) -> float | None:
@@ -99,8 +107,10 @@ class RegistryDirectory:
         """Return the state of the directory, with a detail for the operator."""
         if self.reader is None:
             return State.READY, "gateway.services"
-        if self.listed_at is None:
-            return State.WAITING, self.failure
+        if self.listed_at is None or not self._assigned:
+            return State.WAITING, self.failure or self._unassigned
+        if self._unassigned:
+            return State.DEGRADED, self._unassigned
         if self.failure:
             return State.DEGRADED, f"{steady() - self.listed_at:.0f} s old: {self.failure}"
         return State.READY, "listed"
@@ -112,6 +122,7 @@ class RegistryDirectory:
         content = content_of(former.directory())
         self._known.take(await asyncio.to_thread(listing_of, content, self._admission), steady())
         self.listed_at, self.failure = former.listed_at, former.failure
+        self._assigned = True
         if former._looma != self._looma:
             self._own, self.failure = False, "`looma` changed, and was not read yet"
 
@@ -121,6 +132,7 @@ class RegistryDirectory:
             listing, age = found
             self._known.take(listing, steady())
             self.listed_at, self.failure = steady() - age, "from gateway.snapshot_file"
+            self._assigned = True
 
     def _state(self) -> tuple[Directory, float] | None:
         """Return the directory and its age in seconds, None where nothing was listed."""
@@ -134,12 +146,32 @@ class RegistryDirectory:
         if listing is not None:
             if not self._own:
                 # What another registry listed does not vanish from this one.
+                kept = self._known.directory(self.listed_at).allocations
                 self._known, self._own, changed = Known(self._empty_grace), True, True
+                if self.assigning is not None:
+                    self._known.take(Listing((), allocations=kept), self.listed_at)
             changed |= self._known.take(listing, self.listed_at)
-        self._first.set()
+        self._settled()
         self._heard(0 if listing is None else listing.refused, changed)
 
     def _fail(self, detail: str) -> None:
         self.failure = detail
         self._first.set()
         self._heard(None, False)
+
+    def _assign(self, listing: Listing | None) -> None:
+        changed = not self._assigned
+        self._assigned, self._unassigned = True, ""
+        if listing is not None:
+            changed |= self._known.take(listing, steady())
+        self._settled()
+        self._heard(None, changed)
+
+    def _fail_assigning(self, detail: str) -> None:
+        self._unassigned = f"allocations: {detail}"
+        self._first.set()
+        self._heard(None, False)
+
+    def _settled(self) -> None:
+        if not self.waiting:
+            self._first.set()

@@ -11,13 +11,14 @@ from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Instance
 from sidecar.gateway.files import FileSettings
 from sidecar.gateway.resources import Resource, TargetTls, cors_policy
+from sidecar.looma.directory.allocations import AllocationsOnly
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.membership import Membership
 from sidecar.looma.directory.reader import Registry
 from sidecar.looma.http_calls import HttpCaller
 from sidecar.looma.reporting import TOKEN_HEADERS
-from sidecar.looma.token import tokens_of
+from sidecar.looma.token import FileTokens, tokens_of
 from sidecar.net.addresses import TcpAddress
 from sidecar.net.trust import TlsFiles
 from sidecar.upstream.probe import ProbeSettings
@@ -42,6 +43,15 @@ def directory(config: Config, targets: Callable[[], Iterable[str]]) -> Registry 
 
         return ConsulCatalog(looma.url, admitted, client, targets)
     return Membership(looma.url, admitted, client)
+
+
+def allocations(section: GatewaySection) -> AllocationsOnly | None:
+    """Return Looma's allocations beside another registry, None where they are not configured."""
+    found = section.allocations
+    if found is None:
+        return None
+    tokens = None if found.token_file is None else FileTokens(found.token_file)
+    return AllocationsOnly(found.url, RegistryClient(TlsFiles(found.ca_file), tokens))
 
 
 def admission(section: GatewaySection) -> Admission:

@@ -48,6 +48,8 @@ def problems(document: object, base: Path) -> Iterator[Problem]:
         section = mapping(at(document, *above))
         yield from _pair(section, above, base)
         yield from _authorities(section, (*above, authorities), base)
+    allocations = mapping(at(document, "gateway", "allocations"))
+    yield from _authorities(allocations, ("gateway", "allocations", "ca_file"), base)
     for index, issuer in enumerate(sequence(at(document, "zervi", "issuers"))):
         place: Place = ("zervi", "issuers", index)
         yield from _authorities(mapping(issuer), (*place, "ca_file"), base)

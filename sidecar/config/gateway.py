@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from sidecar.config.addresses import service_path, service_url
+from sidecar.config.addresses import base_url, service_path, service_url
 from sidecar.documents.findings import BadValueError, quoted
 from sidecar.documents.kinds import Duration, File, Flag, List, Mapped, Optional, Text
 from sidecar.documents.schema import Section
@@ -47,6 +47,15 @@ class GatewayTls:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatewayAllocations:
+    """``gateway.allocations``: the Looma that assigns users, beside another registry."""
+
+    url: Annotated[str, Text(base_url)]
+    token_file: Annotated[Path | None, Optional(File(shown=False))] = None
+    ca_file: Annotated[Path | None, Optional(File())] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GatewaySection:
     """``gateway``: turns the sidecar into a gateway. ``empty_grace`` in seconds."""
 
@@ -63,4 +72,5 @@ class GatewaySection:
     unsafe_plaintext_targets: Annotated[bool, Flag()] = False
     empty_grace: Annotated[float, Duration("0s", "1h")] = 60.0
     zone: Annotated[str, Text()] = ""
+    allocations: Annotated[GatewayAllocations | None, Optional(Section(GatewayAllocations))] = None
     snapshot_file: Annotated[Path | None, Optional(File())] = None

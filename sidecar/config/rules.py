@@ -16,6 +16,7 @@ from sidecar.core.paths.upstreams import GENERIC
 from sidecar.documents.findings import BadValueError, Place, Problem, quoted
 from sidecar.documents.untyped import at, duration, mapping, sequence, texts
 
+KINDS_BESIDE = ("etcd", "consul")  # registries beside which Looma may still assign users
 _KEY_SOURCES = ("jwks_url", "discovery", "jwks_file")
 _SECRET_SOURCES = ("secret_env", "secret_file")
 _LOGIN = ("login_url", "service_id", "secret_env")
@@ -218,7 +219,7 @@ def _probe(probe: Mapping[str, object]) -> Iterator[Problem]:
 
 def _looma(looma: Mapping[str, object]) -> Iterator[Problem]:
     yield from _looma_tls(looma)
-    if looma.get("kind") in ("etcd", "consul") and looma.get("paths") is not None:
+    if looma.get("kind") in KINDS_BESIDE and looma.get("paths") is not None:
         yield Problem(("looma", "paths"), "no-effect", "`paths` has no effect without `kind: http`")
     token = looma.get("token")
     if isinstance(token, dict):
@@ -237,6 +238,10 @@ def _gateway(gateway: Mapping[str, object], document: object) -> Iterator[Proble
             "`tls` is required: instances of the registry get users' tokens",
             "tls: {san: ...}, or `unsafe_plaintext_targets: true` in a network that you trust",
         )
+    if gateway.get("allocations") is not None and mapping(looma).get("kind") not in KINDS_BESIDE:
+        message = "`allocations` has no effect without `looma.kind` etcd or consul"
+        hint = "with kind: http they come from looma.url"
+        yield Problem(("gateway", "allocations"), "no-effect", message, hint)
     yield from _reserved(gateway)
     services = mapping(gateway.get("services"))
     for name in mapping(gateway.get("probes")):

@@ -27,6 +27,7 @@ from sidecar.ops.readiness import State
 from tests.support.waiting import eventually
 
 TARGET = "basic-*"
+SERVICE = {"name": "g", "address": "10.0.0.9", "port": 1}
 ONE = Instance("b1", "basic-1", "10.0.0.1:80", Health.HEALTHY, labels={"zone": "a"}, zone="a")
 SIX = Instance("b6", "basic-6", "[fd00::6]:80", Health.WARNING)
 LISTED = Listing((ONE, SIX), allocations={"7": (Allocation("basic-6", "b6"),)})
@@ -41,7 +42,7 @@ def silent_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def configured(tmp_path: Path) -> Callable[..., Config]:
     def write(**gateway: Any) -> Config:
-        url = gateway.pop("url", "http://127.0.0.1:1")
+        url, kind = gateway.pop("url", "http://127.0.0.1:1"), gateway.pop("kind", "http")
         (tmp_path / "routes.yaml").write_text(
             "api_gateway: {routes: [{path: /x, target: 'basic-*'}]}\n"
         )
@@ -55,7 +56,7 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
         document = {
             "zervi": {"issuers": [{"issuer": "zervi", "jwks_url": "http://127.0.0.1:1/keys"}]},
             "policy": {"file": "routes.yaml"},
-            "looma": {"url": url, "service": {"name": "g", "address": "10.0.0.9", "port": 1}},
+            "looma": {"kind": kind, "url": url, "service": SERVICE},
             "gateway": section,
         }
         path = tmp_path / "sidecar.yaml"
@@ -78,6 +79,10 @@ class Started:
         reader: Any = self.gateway._registry.reader
         self.take, self.fail = reader._take, reader._fail
         reader.run = asyncio.Event().wait
+        assigning: Any = self.gateway._registry.assigning
+        if assigning is not None:
+            self.assign, self.fail_assigning = assigning._take, assigning._fail
+            assigning.run = asyncio.Event().wait
 
     async def start(self, former: "Started | None" = None) -> "Started":
         if former is not None:
@@ -159,6 +164,47 @@ async def test_a_restart_places_users_as_before_while_the_registry_is_down(
         assert second.shown() == (State.READY, "listed")
     finally:
         await second.gateway.close()
+
+
+async def test_the_age_of_a_restored_directory_is_shown(
+    first: Started, configured: Callable[..., Config]
+) -> None:
+    await first.gateway.close()
+    second = await Started(configured()).start()
+    try:
+        age = second.gateway.values().directory_age
+        assert age is not None
+        assert age >= 0
+    finally:
+        await second.gateway.close()
+
+
+async def test_allocations_of_a_looma_beside_etcd_are_waited_for_and_kept(
+    configured: Callable[..., Config],
+) -> None:
+    allocations = {"url": "http://127.0.0.1:3"}
+    started = await Started(configured(kind="etcd", allocations=allocations)).start()
+    assigned = Listing((), complete=False, allocations=LISTED.allocations)
+    try:
+        started.take(Listing((ONE, SIX)))
+        started.fail_assigning("HTTP status 500")
+        assert started.shown() == (State.WAITING, "allocations: HTTP status 500")
+        started.assign(assigned)
+        await eventually(lambda: started.shown() == (State.READY, "listed"), "it is ready")
+        assert started.place("7") == ("[fd00::6]:80", "10.0.0.1:80")
+        started.fail_assigning("no connection")
+        assert started.shown() == (State.DEGRADED, "allocations: no connection")
+        assert started.place("7")[0] == "[fd00::6]:80"
+        started.assign(None)
+        assert started.shown() == (State.READY, "listed")
+        again = {"kind": "etcd", "url": "http://127.0.0.1:2", "allocations": allocations}
+        second = await Started(configured(**again)).start(started)
+        second.take(Listing((ONE, SIX)))
+        await eventually(lambda: len(second.placed) >= 2, "the new registry's listing is used")
+        assert second.place("7")[0] == "[fd00::6]:80"
+        await second.gateway.close()
+    finally:
+        await started.gateway.close()
 
 
 async def test_a_change_is_saved_while_the_gateway_runs(

@@ -12,6 +12,7 @@ from aiohttp import web
 from sidecar.core.placement.directory import Allocation
 from sidecar.looma.directory import listing as listings
 from sidecar.looma.directory import membership
+from sidecar.looma.directory.allocations import AllocationsOnly
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.known import Known, Listing
 from sidecar.looma.directory.listing import PollError
@@ -320,3 +321,24 @@ async def test_the_allocations_of_one_user_are_bounded(monkeypatch: pytest.Monke
             "7": (Allocation("a"), Allocation("b")),
             "8": (Allocation("c"),),
         }
+
+
+async def test_allocations_can_be_read_without_instances() -> None:
+    async with served() as (registry, members):
+        url = members._services.partition("/cluster")[0]
+        source = AllocationsOnly(url, RegistryClient(TlsFiles()))
+        registry.allocations = {"allocations": [{"user_id": 7, "service_name": "orders"}, "x"]}
+        wanted = {"7": (Allocation("orders"),)}
+        assert await source.poll() == Listing((), complete=False, allocations=wanted, refused=1)
+        assert await source.poll() is None
+        registry.allocations = {"allocations": []}
+        assert await source.poll() == Listing((), complete=False, allocations={})
+        nonsense: list[Any] = [[], {}, {"allocations": 7}]
+        for registry.allocations in nonsense:
+            with pytest.raises(PollError):
+                await source.poll()
+        registry.instead = _body(410, "")
+        with pytest.raises(PollError, match="status 410"):
+            await source.poll()
+        assert {each.path for each in registry.asked} == {"/cluster/allocations"}
+        await source.close()

@@ -11,7 +11,7 @@ from sidecar.app import wiring
 from sidecar.config import Config, changed_keys, needs_restart, read_files
 from sidecar.config.answers import CorsSection
 from sidecar.config.claims import IssuerClaims
-from sidecar.config.gateway import GatewaySection, GatewayTls
+from sidecar.config.gateway import GatewayAllocations, GatewaySection, GatewayTls
 from sidecar.config.lookups import (
     Credentials,
     IntrospectionSection,
@@ -128,6 +128,7 @@ def bases() -> Iterator[Settings]:
                 target_networks={"a": ("10.0.0.0/8",)},
                 services={"a": ("http://a:1",)},
                 probes={"a": "/a"},
+                allocations=GatewayAllocations(url="http://looma"),
                 tls=GatewayTls(san="{service}.a"),
             ),
             log=Log(),

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sidecar.looma.directory.listing import PollError
 from sidecar.looma.token import LoginTokens, Tokens
@@ -69,6 +69,33 @@ class RegistryClient:
         """Cancel a running login."""
         if isinstance(self._tokens, LoginTokens):
             await self._tokens.close()
+
+
+class Page(NamedTuple):
+    """An answer of Looma with its ETag; ``content`` is None where nothing has changed."""
+
+    content: dict[str, Any] | None
+    etag: str
+
+
+class GoneError(PollError):
+    """An answer with status 410."""
+
+
+async def get_page(
+    client: RegistryClient, url: str, etag: str, seconds: float, limit: int = MAX_BODY_BYTES
+) -> Page:
+    """Return what is new since the answer with an ETag. Raises PollError and NoTokenError."""
+    headers = {"If-None-Match": etag} if etag else {}
+    async with client.send("GET", url, seconds, headers) as response:
+        if response.status == 304:
+            return Page(None, etag)
+        if response.status == 410:
+            raise GoneError("HTTP status 410")
+        content = await read_json(response, limit)
+        if not isinstance(content, dict):
+            raise PollError("the answer is not a JSON object")
+        return Page(content, response.entity_tag() or "")
 
 
 async def read_json(response: Response, limit: int = MAX_BODY_BYTES) -> Any:

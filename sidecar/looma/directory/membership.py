@@ -6,11 +6,17 @@ is the contract.
 
 import asyncio
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import quote
 
 from sidecar.looma.answers import bounded_seconds
-from sidecar.looma.directory.client import MAX_BODY_BYTES, RegistryClient, read_json
+from sidecar.looma.directory.client import (
+    MAX_BODY_BYTES,
+    GoneError,
+    Page,
+    RegistryClient,
+    get_page,
+)
 from sidecar.looma.directory.known import Listing
 from sidecar.looma.directory.listing import PollError, allocations_of, instances_of
 from sidecar.looma.directory.members import Admission
@@ -21,15 +27,9 @@ INTERVAL: Final = 5.0  # seconds between polls, unless the registry's poll_secon
 MIN_INTERVAL: Final = 1.0  # Envoy takes about as long to use a changed file
 MAX_INTERVAL: Final = 60.0  # a longer one would send users to instances that are gone
 MAX_CURSOR: Final = 256  # characters
+ALLOCATIONS: Final = "/cluster/allocations"
 
 _log = logging.getLogger(__name__)
-
-
-class _Page(NamedTuple):
-    """An answer with its validator; ``content`` is None where nothing has changed."""
-
-    content: dict[str, Any] | None
-    etag: str
 
 
 class Membership:
@@ -41,7 +41,7 @@ class Membership:
     def __init__(self, url: str, admission: Admission, client: RegistryClient) -> None:
         base = url.rstrip("/")
         self._services = f"{base}/cluster/services?view=membership"
-        self._allocations = f"{base}/cluster/allocations"
+        self._allocations = f"{base}{ALLOCATIONS}"
         self._admission = admission
         self._client = client
         self.interval = INTERVAL
@@ -63,7 +63,7 @@ class Membership:
         self._etags[self._allocations] = allocations.etag
         return listing
 
-    def _listing(self, services: _Page, allocations: _Page) -> tuple[Listing, str]:
+    def _listing(self, services: Page, allocations: Page) -> tuple[Listing, str]:
         content = services.content
         if content is None:
             listing, cursor = Listing((), complete=False), self._cursor
@@ -88,19 +88,18 @@ class Membership:
         """Stop what still runs."""
         await self._client.close()
 
-    async def _get(self, name: str, url: str) -> _Page:
-        headers = {"If-None-Match": self._etags[name]} if self._etags.get(name) else {}
-        async with self._client.send("GET", url, ANSWER_SECONDS, headers) as response:
-            if response.status == 304:
-                return _Page(None, self._etags.get(name, ""))
-            if response.status == 410 and self._cursor:  # the cursor is too old
-                self._cursor = ""
-                self._etags.clear()
-                raise PollError("the registry has forgotten the cursor; the next poll asks for all")
-            content = await read_json(response, MAX_BODY_BYTES)
-            if not isinstance(content, dict):
-                raise PollError("the answer is not a JSON object")
-            return _Page(content, response.entity_tag() or "")
+    async def _get(self, name: str, url: str) -> Page:
+        etag = self._etags.get(name, "")
+        try:
+            return await get_page(self._client, url, etag, ANSWER_SECONDS, MAX_BODY_BYTES)
+        except GoneError:
+            if not self._cursor:
+                raise
+            self._cursor = ""  # too old
+            self._etags.clear()
+            raise PollError(
+                "the registry has forgotten the cursor; the next poll asks for all"
+            ) from None
 
 
 def _complain(kind: str, text: str) -> None:
