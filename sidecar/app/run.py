@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
-from sidecar.app import process, wiring
+from sidecar.app import process, tracing, wiring
 from sidecar.app.listeners import Listeners
 from sidecar.app.looking_up import LookingUp
 from sidecar.app.placing import Placing
@@ -32,7 +32,6 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.keys import KeySet
 from sidecar.documents.findings import Severity
 from sidecar.extauthz.respond import Responder
-from sidecar.extauthz.service import CheckService
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
 from sidecar.ops.decision_log import DecisionLog
@@ -74,7 +73,7 @@ def serve(path: Path) -> int:
         try:
             runner.run(Sidecar(path, config).run())
             _log.info("stopped")
-        except ListenError as error:
+        except (ListenError, tracing.MissingExtraError) as error:
             _log.error("cannot start: %s", error)
             code = 1
         finally:
@@ -112,7 +111,7 @@ class Sidecar:
         self._candidate = Candidate(config, self._metrics.shadow_decision)
         self._looking_up = LookingUp(self._health, self._metrics)
         self._looking_up.follow(config)
-        self._service = CheckService(
+        self._service = tracing.service_class(config)(
             wiring.snapshot(config),
             Responder(wiring.answers(config)),
             self._keys,
@@ -135,6 +134,7 @@ class Sidecar:
             lambda: self._service.snapshot.policy, self._place, self._health, self._metrics
         )
         self._recorders = [self._metrics.records, self._decisions.records, self._placing.records]
+        self._tracer = tracing.tracer(config, self._metrics)
 
     async def run(self) -> None:
         """Serve until a signal, drain, stop. Raises ListenError if it cannot start."""
@@ -150,6 +150,9 @@ class Sidecar:
             revocations = await self._revoking.start(self._config)
             self._service.swap(self._service.snapshot._replace(revocations=revocations))
             await self._placing.follow(self._config)  # no Check before there are placements
+            if self._tracer is not None:
+                self._recorders.append(self._tracer.records)
+                tracing.start(stack, self._tracer)
             await self._listen(stack)
             self._note_policy()
             for work in (self._reloader.run(), self._announce()):
@@ -263,8 +266,8 @@ class Sidecar:
 
     def _say_what_changed(self, fresh: Config) -> None:
         """Log the changed keys of ``sidecar.yaml``, never their values, and new warnings."""
-        for key in changed_keys(self._started.listen, fresh.settings.listen):
-            _log.warning("`listen.%s` changed: takes effect after a restart", key)
+        for key in filter(needs_restart, changed_keys(self._started, fresh.settings)):
+            _log.warning("`%s` changed: takes effect after a restart", key)
         changed = changed_keys(self._config.settings, fresh.settings)
         if reloaded := [key for key in changed if not needs_restart(key)]:
             _log.info("sidecar.yaml reloaded: %s", ", ".join(reloaded))

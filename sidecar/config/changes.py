@@ -6,10 +6,13 @@ from typing import Any
 
 from sidecar.config.model import Listen, Settings
 
+# Sockets are bound once; whether a Check keeps its trace is chosen with the transport's methods.
+_AT_START = frozenset({"listen", "tracing"})
+
 
 def needs_restart(key: str) -> bool:
     """Return whether a change of this key takes effect only after a restart."""
-    return key.partition(".")[0] == "listen"  # sockets are bound once
+    return key.partition(".")[0] in _AT_START
 
 
 def changed_keys(one: Settings | Listen, other: Settings | Listen) -> tuple[str, ...]:

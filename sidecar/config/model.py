@@ -309,6 +309,13 @@ class Looma:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TracingSection:
+    """``tracing``: where spans of sampled requests are sent."""
+
+    otlp: Annotated[str, Text(base_url)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Log:
     """``log``: the log of operation (standard error) and of decisions (standard output)."""
 
@@ -333,3 +340,4 @@ class Settings:
     gateway: Annotated[GatewaySection | None, Optional(Section(GatewaySection))] = None
     drain: Annotated[float, Duration("0s", "1h")] = 15.0
     log: Annotated[Log, Section(Log)] = Log()
+    tracing: Annotated[TracingSection | None, Optional(Section(TracingSection))] = None

@@ -11,6 +11,7 @@ from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.lookups import Question
 from sidecar.core.tokens.verify import Verified
+from sidecar.core.traced import Traced
 
 
 class Allow(NamedTuple):
@@ -104,7 +105,8 @@ class DecisionRecord(NamedTuple):
     ``time`` is seconds since the epoch, ``seconds`` the duration of the Check. ``request`` is None
     where the message could not be read. ``cached`` says whether the token was verified before; None
     where no token was read. ``peer_info`` reads
-    the message again, which few callers need.
+    the message again, which few callers need. ``traced`` is None without ``tracing``, and where the
+    caller sent no trace.
     """
 
     time: float
@@ -115,3 +117,4 @@ class DecisionRecord(NamedTuple):
     policy_digest: str
     cached: bool | None = None
     peer_info: Callable[[], PeerInfo] = PeerInfo
+    traced: Traced | None = None

@@ -24,6 +24,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import NO_ATTEMPTS, Attempts
+from sidecar.core.traced import Traced
 from sidecar.extauthz import memory
 from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
@@ -60,6 +61,8 @@ class CheckService:
     decisions of a candidate policy.
     """
 
+    _asks: type[Asking] = Asking
+
     def __init__(
         self,
         snapshot: Snapshot,
@@ -79,10 +82,12 @@ class CheckService:
         self._lookups = lookups
         self._tries = TryBudget().tries
         key_wait = settings.unknown_key_wait
-        self._asking = Asking(keys, lookups, self._decision, self._settle, key_wait)
+        self._asking = self._asks(keys, lookups, self._decision, self._settle, key_wait)
         self._forget_tokens()
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._unrecorded: list[DecisionRecord] = []
+        self._identify = identify
+        self._traced: Traced | None = None  # of the decision that is recorded now
         self.swap(snapshot)
 
     @property
@@ -150,7 +155,7 @@ class CheckService:
         started = time.monotonic()
         key = None
         try:
-            identified = identify(message)
+            identified = self._identify(message)
             if identified is not None and (deadline is None or started < deadline):
                 key, own_id = identified
                 if self._with_peer:
@@ -309,6 +314,7 @@ class CheckService:
                     self._snapshot.policy.digest,  # another one may be active when it is recorded
                     cached,
                     partial(peer_info, message),
+                    self._traced,
                 ),
             )
         )

@@ -102,6 +102,8 @@ def render(
         "source": redact.text(source, MAX_TEXT),
         "microseconds": round(record.seconds * 1e6),
     }
+    if record.traced is not None and (trace_id := record.traced.trace_id):
+        line["trace_id"] = trace_id
     service = decision.service
     if service is not None:
         line["service"] = redact.text(service.principal.subject, MAX_TEXT)

@@ -61,6 +61,12 @@ class _Collector(Collector):
             [],
             {(): values.decision_log_dropped},
         )
+        yield _counter(
+            "trace_spans",
+            "Spans, by result: sent to the collector, failed there, dropped before.",
+            ["result"],
+            {(result,): count for result, count in values.trace_spans.items()},
+        )
         yield from ProcessCollector(registry=None).collect()
 
 

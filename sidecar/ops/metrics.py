@@ -64,6 +64,7 @@ class Values:
     decision_log_dropped: int = 0
     look_ups: dict[tuple[str, str], int] = field(default_factory=dict)
     look_up_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    trace_spans: dict[str, int] = field(default_factory=dict)
     gateway: "GatewayValues | None" = None
     revocation: RevocationValues | None = None
 
@@ -169,6 +170,11 @@ class Metrics:
         """Set the upstream's state as probed, one of ``UPSTREAM_STATES``; None: not probed."""
         self._values.upstream_state = state
 
+    def trace_spans(self, result: str, spans: int) -> None:
+        """Count spans by their result: sent, failed, dropped."""
+        counts = self._values.trace_spans
+        counts[result] = counts.get(result, 0) + spans
+
     @property
     def policy_generation(self) -> int:
         """The number of policies in force since the start."""
@@ -212,6 +218,7 @@ class Metrics:
             decision_log_dropped=self._decision_log_dropped(),
             look_ups=now.look_ups.copy(),
             look_up_sizes=self.look_up_sizes(),
+            trace_spans=now.trace_spans.copy(),
             gateway=None if self.gateway is None else self.gateway(),
             revocation=None if self.revocation is None else self.revocation(),
         )

@@ -29,6 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from grpc import aio
 
+from sidecar.core.traced import MAX_TRACEPARENT, MAX_TRACESTATE
 from sidecar.net.addresses import TcpAddress
 from sidecar.transport.client_names import names_of
 from sidecar.transport.interface import (
@@ -39,7 +40,7 @@ from sidecar.transport.interface import (
     RpcError,
     ServerStream,
     Tls,
-    Unary,
+    TraceHeaders,
 )
 from sidecar.transport.sockets import UnixPath, address_of, bind_tcp
 from sidecar.transport.tls import server_context
@@ -148,13 +149,17 @@ class Server:
             name: grpc.unary_unary_rpc_method_handler(self._unary_handler(name, method))
             for name, method in self._methods.unary.items()
         }
+        for name, traced in self._methods.traced.items():
+            handlers[name] = grpc.unary_unary_rpc_method_handler(
+                self._unary_handler(name, traced, traced=True)
+            )
         for name, stream in self._methods.streams.items():
             handlers[name] = grpc.unary_stream_rpc_method_handler(
                 self._stream_handler(name, stream)
             )
         return handlers
 
-    def _unary_handler(self, name: str, method: Unary) -> Any:
+    def _unary_handler(self, name: str, method: Any, *, traced: bool = False) -> Any:
         oversized = self._methods.oversized.get(name)
 
         async def handle(message: bytes, context: Any) -> bytes | None:
@@ -165,7 +170,9 @@ class Server:
                 return oversized
             remaining = context.time_remaining()
             try:
-                answer = method(message, None if remaining is None else monotonic() + remaining)
+                deadline = None if remaining is None else monotonic() + remaining
+                more = (_trace(context),) if traced else ()
+                answer = method(message, deadline, *more)
                 return answer if isinstance(answer, bytes) else await answer
             except RpcError as error:
                 await context.abort(_CODES[error.code], error.message)
@@ -289,3 +296,12 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic onl
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         return self._handlers.get(handler_call_details.method)
+
+
+def _trace(context: Any) -> TraceHeaders | None:
+    """Return the caller's trace; what is too long is as if it were not sent."""
+    sent = dict(context.invocation_metadata() or ())
+    parent, state = sent.get("traceparent", ""), sent.get("tracestate", "")
+    if not parent or len(parent) > MAX_TRACEPARENT:
+        return None
+    return parent.encode(), state.encode() if len(state) <= MAX_TRACESTATE else b""

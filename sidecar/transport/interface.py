@@ -17,6 +17,12 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 # set none) and returns the answer's message, or an awaitable of it.
 Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
 
+# What a caller sends of its trace: `traceparent` and `tracestate`, unread.
+TraceHeaders = tuple[bytes, bytes]
+
+# A unary method that also gets these; None if the caller sent none.
+TracedUnary = Callable[[bytes, float | None, TraceHeaders | None], bytes | Awaitable[bytes]]
+
 # A server stream takes one message and yields messages until it ends or the caller cancels.
 ServerStream = Callable[[bytes], AsyncIterator[bytes]]
 
@@ -37,12 +43,14 @@ class Methods(NamedTuple):
     """The methods of a server by full name, such as ``/grpc.health.v1.Health/Check``.
 
     ``oversized`` has the answers to messages over MAX_MESSAGE_BYTES. A method that is not in it
-    answers RESOURCE_EXHAUSTED, on which Envoy may allow a request.
+    answers RESOURCE_EXHAUSTED, on which Envoy may allow a request. ``traced`` has unary methods
+    that are not in ``unary``.
     """
 
     unary: Mapping[str, Unary]
     streams: Mapping[str, ServerStream]
     oversized: Mapping[str, bytes] = MappingProxyType({})
+    traced: Mapping[str, TracedUnary] = MappingProxyType({})
 
 
 class Tls(NamedTuple):

@@ -13,6 +13,7 @@ from sidecar.core.tokens.errors import TokenFacts
 from sidecar.core.tokens.facts import MAX_NAMES
 from sidecar.core.tokens.principal import Kind, Principal
 from sidecar.core.tokens.verify import Verified
+from sidecar.core.traced import Traced
 from sidecar.ops.decision_log import MAX_CLAIM, MAX_ITEMS, MAX_PATH, MAX_TEXT, render
 from sidecar.ops.exposition import render as render_metrics
 from sidecar.ops.gateway_metrics import GatewayValues
@@ -57,7 +58,8 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice, alice))
     public = record._replace(decision=Allow(Reason.PUBLIC, Route(0, "a", "/", public=True)))
-    lines = render(record) + render(allowed, replayable=True)
+    traced = record._replace(traced=Traced(b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-00"))
+    lines = render(traced) + render(allowed, replayable=True)
     lines += render(public, token_sources=(TokenSource("header", "x"),))
     fields = set(re.findall(r'"(\w+)":', lines.decode())) - {"a", "kid"}
     assert set(first_cells("The decision log")) == fields

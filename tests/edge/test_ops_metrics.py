@@ -168,6 +168,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
     metrics.looma_request("register", "success")
     metrics.looma_registered(True)
     metrics.upstream_state("healthy")
+    metrics.trace_spans("sent", 1)
     found = {
         family.name.removeprefix("zervi_sidecar_"): (
             family.type,
@@ -181,6 +182,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
         "checks": ("counter", "decision", "reason", "route"),
         "check_seconds": ("histogram", "le"),
         "token_cache_requests": ("counter", "result"),
+        "trace_spans": ("counter", "result"),
         "token_cache_entries": ("gauge",),
         "token_cache_bytes": ("gauge",),
         "jwks_refreshes": ("counter", "issuer", "result"),

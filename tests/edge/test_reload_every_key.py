@@ -31,6 +31,7 @@ from sidecar.config.model import (
     Settings,
     ShadowSection,
     Tls,
+    TracingSection,
     UpstreamSection,
     Zervi,
 )
@@ -132,6 +133,7 @@ def bases() -> Iterator[Settings]:
                 tls=GatewayTls(san="{service}.a"),
             ),
             log=Log(),
+            tracing=TracingSection(otlp="http://a:1"),
         )
 
 
@@ -225,8 +227,8 @@ def test_a_changed_key_is_reloaded_or_named(key: str, tmp_path: Path) -> None:
     assert seen, f"a change of {key} has no effect, and the log does not say so"
 
 
-def test_only_listen_takes_a_restart() -> None:
-    assert {key.partition(".")[0] for key in KEYS if needs_restart(key)} == {"listen"}
+def test_only_listen_and_tracing_take_a_restart() -> None:
+    assert {key.partition(".")[0] for key in KEYS if needs_restart(key)} == {"listen", "tracing"}
 
 
 @pytest.mark.parametrize(

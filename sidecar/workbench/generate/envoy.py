@@ -12,7 +12,7 @@ from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.gateway.files import CLUSTERS, ROUTES
 from sidecar.net.addresses import parse_tcp
-from sidecar.workbench.generate import blocks
+from sidecar.workbench.generate import blocks, traces
 from sidecar.workbench.generate.names import expression, quoted_lines
 from sidecar.workbench.generate.template import Values, fill
 from sidecar.workbench.touched import touched
@@ -72,6 +72,9 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "authz": blocks.authz(authz),
         "authz_tls": blocks.authz_tls(settings.listen.tls),
         "upstream": blocks.socket_address(host, port),
+        "tracing": traces.tracing(settings.tracing),
+        "trace_id": traces.trace_id(settings.tracing),
+        "collector": traces.collector(settings.tracing),
         "upstream_grpc": blocks.socket_address(host, port + 1),
         "routes_file": _source(gateway, ROUTES),
         "clusters_file": _source(gateway, CLUSTERS),
