@@ -1,4 +1,4 @@
-"""Print the JSON Schema of sidecar.yaml or routes.yaml, for editors.
+"""Print the JSON Schema of sidecar.yaml, routes.yaml or console.yaml, for editors.
 
 The schema describes each key; only `check` examines rules between keys.
 """
@@ -11,7 +11,7 @@ EXAMPLE = "zervi-sidecar schema routes > routes.schema.json"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the file."""
-    parser.add_argument("of", nargs="?", choices=("config", "routes"), default="config")
+    parser.add_argument("of", nargs="?", choices=("config", "routes", "console"), default="config")
 
 
 def run(args: argparse.Namespace) -> int:

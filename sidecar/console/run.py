@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from sidecar.app.process import shorten_pauses
 from sidecar.console.application import application, parts
 from sidecar.console.environments.store import StoreError
 from sidecar.console.settings import Settings, load
@@ -69,6 +70,7 @@ async def _serve(settings: Settings, audit: LineWriter) -> None:
         for sock in listening.sockets:
             _require_local(sock)
             await web.SockSite(runner, sock).start()
+        shorten_pauses()
         _log.info("listening on %s, for browsers %s", listening.address, settings.console.origin)
         await stop.wait()
     finally:

@@ -15,7 +15,10 @@ PATIENCE: Final = 1.0
 """Seconds that a viewer waits for a newer answer where there is an old one to show."""
 
 FIRST_PATIENCE: Final = 4.0
-"""Seconds that a viewer waits where there is none: one slow server must not stop a whole page."""
+"""Seconds that a viewer waits where there is none, or one from long ago, before which there was no
+viewer: one slow server must not stop a whole page."""
+
+LONG_AGO: Final = 60.0  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +63,8 @@ class Shared(Generic[T]):
         if self._clock() >= self._next or self._running is not None:
             if self._running is None:
                 self._running = asyncio.create_task(self._refresh(), name=f"query-{self._what}")
-            patience = FIRST_PATIENCE if self.known.value is None else PATIENCE
+            age = self.known.age(self._clock())
+            patience = FIRST_PATIENCE if age is None or age > LONG_AGO else PATIENCE
             await asyncio.wait([self._running], timeout=patience)
         return self.known
 

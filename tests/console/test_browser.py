@@ -8,7 +8,15 @@ import pytest
 from tests.console.browser import Page, World
 from tests.console.rig import HOSTILE
 
-PATHS = ("/", "/services", "/nodes", "/users?q=bob", "/users/3?path=/api/x", "/policies")
+PATHS = (
+    "/",
+    "/services",
+    "/nodes",
+    "/users?q=bob",
+    "/users/3?path=/api/x",
+    "/policies",
+    "/environments",
+)
 
 
 # What is missing in the page for a screen reader or a keyboard.

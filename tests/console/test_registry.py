@@ -133,8 +133,11 @@ async def test_an_overview_without_registry_and_zervi_says_so(tmp_path: Path) ->
         assert alerts == ["registry_down", "zervi_services_down"]
         status, services = await console.get("/api/services")
         assert (status, services["total_services"]) == (200, 1)
-        for path in ("/view/overview", "/view/services", "/view/nodes"):
+        for path in ("/view/overview", "/view/services", "/view/policies"):
             assert (await console.get(path))[0] == 200
+        for path in ("/api/nodes", "/api/nodes/x", "/view/nodes"):  # not: there are none
+            status, body = await console.get(path)
+            assert (status, body["code"]) == (502, "UNAVAILABLE")
 
 
 async def test_a_slow_query_shows_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

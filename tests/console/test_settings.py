@@ -94,7 +94,7 @@ def keys(section: type[Any], prefix: str = "") -> dict[str, Any]:
         optional = own.default is not MISSING
         if below is None or (optional and own.default in (None, ())):
             found[prefix + name] = (kind, own)
-        if below is not None and name != "token":
+        if below is not None:
             listed = "[]" if isinstance(kind, List) else ""
             found |= keys(below, f"{prefix}{name}{listed}.")
     return found

@@ -15,8 +15,10 @@ from tests.console.rig import entry, hostile_entry
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
-    max_leaves=20,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=8,
 )
 KEYS = st.sampled_from(list(entry()) + list(entry()["report"]) + list(entry()["report"]["metrics"]))
 
@@ -53,7 +55,7 @@ def test_what_is_no_time_has_no_value(value: object) -> None:
     assert shown.moment(value) is None
 
 
-@given(st.dictionaries(KEYS, JSON))
+@given(st.dictionaries(KEYS, JSON, max_size=6))
 def test_any_entry_is_a_node_of_bounded_size_or_none(values: dict[str, Any]) -> None:
     """Whatever an entry holds, it is refused or becomes JSON of a few KiB."""
     for given_entry in (values, {**entry(), **values}, entry(report=values)):

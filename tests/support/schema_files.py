@@ -1,4 +1,4 @@
-"""The JSON Schemas of both files, from the kinds that read them and the page that describes them.
+"""The JSON Schemas of the files, from the kinds that read them and the page that describes them.
 
 ``python -m tests.support.schema_files`` writes them; a test holds what is checked in against this.
 """
@@ -18,6 +18,7 @@ from sidecar.config.requirements import (
     Conditions,
     OwnerKind,
 )
+from sidecar.console.settings import Settings as ConsoleSettings
 from sidecar.core.tokens.claims import MAX_STEPS
 from sidecar.documents.kinds import (
     Choice,
@@ -150,9 +151,11 @@ def files() -> dict[Path, str]:
     """Return the content of each schema's file."""
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     sidecar, routes = page.split("## `routes.yaml`")
+    console = Page((ROOT / "docs" / "console.md").read_text(encoding="utf-8"))
     schemas = {
         "config": ("sidecar.yaml of zervi-sidecar", section(Settings, "", Page(sidecar))),
         "routes": ("routes.yaml of zervi-sidecar", section(RouteFile, "", Page(routes))),
+        "console": ("console.yaml of zervi-sidecar", section(ConsoleSettings, "", console)),
     }
     return {
         SCHEMAS / f"{name}.json": json.dumps(

@@ -106,7 +106,8 @@ class PoliciesApi:
     async def _runs(self) -> dict[str, Counter[str]]:
         """Return the services that run each digest, with their numbers of nodes."""
         runs: dict[str, Counter[str]] = defaultdict(Counter)
-        for node in (await self._cluster.fleet()).nodes.values():
+        view = (await self._cluster.nodes.get()).value  # tables are shown without a registry too
+        for node in () if view is None else view.fleet.nodes.values():
             if node.report.digest:
                 runs[node.report.digest][node.service] += 1
         return runs

@@ -12,6 +12,7 @@ from sidecar.console.fleet.overview import Counted, counted
 from sidecar.console.fleet.registry import Registry
 from sidecar.console.people.zervi import Activity, Zervi
 from sidecar.console.prometheus import Prometheus
+from sidecar.console.remote import RemoteError
 from sidecar.console.shared import Known, Shared
 
 SLOW_EVERY: Final = 15.0
@@ -66,9 +67,11 @@ class Cluster:
         return self.nodes.known.generation
 
     async def fleet(self) -> Fleet:
-        """Return the nodes that are known; none before the first listing."""
-        view = (await self.nodes.get()).value
-        return Fleet({}, {}) if view is None else view.fleet
+        """Return the nodes that are known. Raises RemoteError before the first listing."""
+        known = await self.nodes.get()
+        if known.value is None:
+            raise RemoteError(known.error or "the registry has not answered yet")
+        return known.value.fleet
 
     async def overview(self) -> dict[str, Any]:
         """Return ``GET /api/overview``; the same object until something in it changes."""

@@ -53,7 +53,7 @@ function plot(chart) {
   const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - BOTTOM - 8);
   const newest = chart.series.map((each) => {
     const value = each.points.at(-1)?.[1];
-    return `${each.name || chart.key} ${value == null ? "–" : shown(value, chart.unit)}`;
+    return `${each.name} ${value == null ? "–" : shown(value, chart.unit)}`.trim();
   });
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": newest.join(", ") });
   for (const share of [0, 0.5, 1]) {

@@ -140,4 +140,7 @@ document.getElementById("theme").addEventListener("click", () => {
   remember("console-theme", root.dataset.theme);
 });
 
+// On a narrow screen the navigation scrolls.
+document.querySelector("nav [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
+
 load();
