@@ -45,7 +45,7 @@ def loopback_address(text: str) -> str:
     if not is_loopback(parse_tcp(tcp_address(text)).host):
         raise BadValueError(
             f"must be a loopback address, not {quoted(text)}",
-            "such as 127.0.0.1:9003; reach it with kubectl port-forward",
+            "such as 127.0.0.1:9004; reach it with kubectl port-forward",
         )
     return text
 

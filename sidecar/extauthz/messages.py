@@ -63,7 +63,7 @@ _TEXTS: Mapping[tuple[int, str], Mapping[Reason, tuple[str, str]]] = {
         ),
         Reason.TOKEN_REVOKED: (
             "the token has been revoked; log in again",
-            "令牌已被撤销，请重新登录",
+            "令牌已被吊销，请重新登录",
         ),
     },
     (403, "INSUFFICIENT_PERMISSIONS"): {

@@ -272,8 +272,8 @@ async def test_a_policy_shows_routes_findings_and_differences(
     status, policy = await console[0].get(f"/api/policies/{current}?from={other}")
     assert status == 200
     by_name = {route["name"]: route["requires"] for route in policy["routes"]}
-    assert by_name["orders"][0]["text"] == "all permissions of orders:read"
-    assert by_name["mail"][0]["text"] == "the owner by {id}"
+    assert by_name["orders"][0]["text"] == "all of the permissions orders:read"
+    assert by_name["mail"][0]["text"] == "the owner, named by {id}"
     (difference,) = policy["differences"]
     assert {each["text"] for each in difference["changes"]} == {
         "requires the permissions orders:write too",

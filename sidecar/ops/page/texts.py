@@ -14,7 +14,7 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "skip": ("Skip to the content", "跳到正文"),
     "version": ("version", "版本"),
     "mode": ("mode", "模式"),
-    "sidecar": ("sidecar", "边车"),
+    "sidecar": ("sidecar", "Sidecar"),
     "gateway": ("gateway", "网关"),
     "node": ("node", "节点"),
     "uptime": ("Uptime", "运行时间"),
@@ -24,8 +24,8 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "live": ("live", "实时"),
     "lost": ("no connection", "连接中断"),
     "no_script": (
-        "Without JavaScript this page shows one moment: reload it for another.",
-        "未启用 JavaScript，本页只显示某一时刻的状态；请刷新页面查看最新状态。",
+        "Without JavaScript this page does not update: reload it for the present state.",
+        "未启用 JavaScript，本页不会自动更新；请刷新页面查看最新状态。",
     ),
     # States of a component.
     "waiting": ("waiting", "等待中"),
@@ -94,14 +94,14 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "record": ("Log record", "日志记录"),
     "back": ("Back to the page", "返回"),
     "close": ("Close", "关闭"),
-    "explaining": ("The explanation is computed …", "正在计算说明……"),
+    "explaining": ("Explaining …", "正在生成说明…"),
     "explain_busy": (
         "Too many explanations are being computed. Try again in a moment.",
-        "正在计算的说明过多，请稍后再试。",
+        "正在生成的说明过多，请稍后再试。",
     ),
     "explain_slow": (
         "The explanation took too long and was stopped.",
-        "计算说明耗时过长，已停止。",
+        "生成说明耗时过长，已停止。",
     ),
     "explain_failed": (
         "This decision cannot be explained from its log record.",
@@ -115,7 +115,7 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "policy": ("Policy", "策略"),
     "digest": ("digest", "摘要"),
     "routes": ("routes", "条路由"),
-    "promoted": ("the promoted candidate decides", "由已提升的候选策略决策"),
+    "promoted": ("the promoted candidate decides", "当前由候选策略决策（已启用）"),
     "find_route": ("Find a route", "查找路由"),
     "path": ("Path", "路径"),
     "methods": ("Methods", "方法"),
@@ -135,8 +135,8 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("Next", "下一页"),
     # Key sets.
     "keys": ("Key sets", "密钥集"),
-    "issuer": ("Issuer", "签发方"),
-    "source": ("Verified with", "验证方式"),
+    "issuer": ("Issuer", "签发者"),
+    "source": ("Verified with", "验证依据"),
     "key_count": ("{} keys", "{} 个密钥"),
     "secret": ("a shared secret", "共享密钥"),
     "no_keys": ("no keys yet", "尚无密钥"),
