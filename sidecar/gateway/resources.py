@@ -50,8 +50,14 @@ class TargetTls(NamedTuple):
 
 
 def endpoints(target: str, instances: Iterable[Instance]) -> Resource:
-    """Return a target's endpoints with the registry's health."""
-    found = [_endpoint(each.address, _health(each)) for each in instances]
+    """Return a target's endpoints with the registry's health.
+
+    Envoy gives a degraded endpoint requests even while there is a healthy one, so one that vanished
+    is unhealthy as long as another can serve. The sidecar's answer may name it all the same.
+    """
+    known = tuple(instances)
+    last = not any(each.usable and not each.vanished for each in known)
+    found = [_endpoint(each.address, _health(each, last)) for each in known]
     return {"cluster_name": target, "endpoints": [{"lb_endpoints": found}]}
 
 
@@ -183,10 +189,12 @@ def _endpoint(address: str, health: str) -> Resource:
     return {"endpoint": {"address": {"socket_address": socket}}, "health_status": health}
 
 
-def _health(instance: Instance) -> str:
+def _health(instance: Instance, last: bool) -> str:
     if instance.draining or not instance.ready:
         return "DRAINING"
-    return "DEGRADED" if instance.vanished else _HEALTH[instance.health]
+    if instance.vanished and instance.usable:
+        return "DEGRADED" if last else "UNHEALTHY"
+    return _HEALTH[instance.health]
 
 
 def _override() -> Resource:

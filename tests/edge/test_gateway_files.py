@@ -71,9 +71,18 @@ def test_envoy_gets_the_registrys_health() -> None:
         "10.0.0.3": "UNHEALTHY",
         "10.0.0.4": "DRAINING",
         "10.0.0.5": "DRAINING",
-        "10.0.0.6": "DEGRADED",
+        "10.0.0.6": "UNHEALTHY",
         "10.0.0.7": "DEGRADED",
     }
+
+
+def test_vanished_instances_get_requests_only_where_no_other_can_serve() -> None:
+    gone = (instance(1, vanished=True), instance(2, vanished=True, health=Health.CRITICAL))
+    alone = {"10.0.0.1": "DEGRADED", "10.0.0.2": "UNHEALTHY"}
+    assert endpoints(*gone) == alone
+    assert endpoints(*gone, instance(3, draining=True)) == {**alone, "10.0.0.3": "DRAINING"}
+    warned = endpoints(*gone, instance(3, health=Health.WARNING))
+    assert warned == {"10.0.0.1": "UNHEALTHY", "10.0.0.2": "UNHEALTHY", "10.0.0.3": "DEGRADED"}
 
 
 def test_a_fixed_services_failing_address_is_unhealthy_for_envoy() -> None:

@@ -24,6 +24,7 @@ from sidecar.looma.directory.members import Admission, networks
 from sidecar.looma.directory.snapshot import MAX_AGE, decode, encode
 from sidecar.ops.readiness import Health as Readiness
 from sidecar.ops.readiness import State
+from tests.edge.consul_stand_in import Consul
 from tests.support.waiting import eventually
 
 TARGET = "basic-*"
@@ -69,7 +70,7 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
 class Started:
     """A gateway whose registry never answers by itself; a test calls ``take`` and ``fail``."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, silent: bool = True) -> None:
         assert config.settings.gateway is not None
         self.health = Readiness(["zervi"], directory=True)
         self.placed: list[Placements] = []
@@ -78,6 +79,8 @@ class Started:
         )
         reader: Any = self.gateway._registry.reader
         self.take, self.fail = reader._take, reader._fail
+        if not silent:
+            return
         reader.run = asyncio.Event().wait
         assigning: Any = self.gateway._registry.assigning
         if assigning is not None:
@@ -205,6 +208,28 @@ async def test_allocations_of_a_looma_beside_etcd_are_waited_for_and_kept(
         await second.gateway.close()
     finally:
         await started.gateway.close()
+
+
+async def test_a_gateway_follows_consul_and_says_how_old_its_directory_is(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # it waits for the first answer
+    consul = Consul(None, "1.20")
+    await consul.start()
+    consul.add("basic-1", 1)
+    started = Started(configured(kind="consul", url=consul.url), silent=False)
+    await started.start()
+    try:
+        await eventually(lambda: started.shown() == (State.READY, "listed"), "it is ready")
+        assert started.place("7") == ("10.0.0.1:80",)
+        consul.add("basic-2", 2)
+        await eventually(lambda: len(started.place("7")) == 2, "the new instance is placed")
+        await consul.stop()
+        await eventually(lambda: started.shown()[0] is State.DEGRADED, "the agent is gone")
+        assert len(started.place("7")) == 2
+    finally:
+        await started.gateway.close()
+        await consul.stop()
 
 
 async def test_a_change_is_saved_while_the_gateway_runs(

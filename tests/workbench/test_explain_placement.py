@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from sidecar.cli import main
+from sidecar.core.placement.directory import Allocation, Directory, Health, Instance
+from sidecar.looma.directory.snapshot import encode
 
 SIDECAR = """\
 zervi: {issuers: [{issuer: zervi, secret_env: ZERVI_JWT_SECRET}]}
@@ -110,3 +112,16 @@ def test_a_file_that_is_no_directory_is_a_wrong_call(placed: Any, content: str) 
     code, message = placed("/x", directory=content)
     assert code == 2
     assert message.startswith("zervi-sidecar explain: --directory: ")
+
+
+def test_the_snapshot_file_of_a_gateway_with_any_registry_can_be_read(placed: Any) -> None:
+    instances = (
+        Instance("basic-server-1", "basic-server-1", "10.0.0.1:80", Health.HEALTHY),
+        Instance("basic-server-2", "basic-server-2", "10.0.0.2:80", Health.HEALTHY),
+    )
+    allocations = {"7": (Allocation("basic-server-2", "basic-server-2"),)}
+    text = encode(Directory(instances, allocations), "of etcd", 1000.0).decode()
+    steps, reason = placed("/x", directory=text)
+    assert reason == "ok"
+    assert "10.0.0.2:80, then 10.0.0.1:80" in steps[0][1]
+    assert placed("/other", directory=text)[1] == "no_upstream"
