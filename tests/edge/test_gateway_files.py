@@ -78,9 +78,9 @@ def test_envoy_gets_the_registrys_health() -> None:
 
 def test_vanished_instances_get_requests_only_where_no_other_can_serve() -> None:
     gone = (instance(1, vanished=True), instance(2, vanished=True, health=Health.CRITICAL))
-    alone = {"10.0.0.1": "DEGRADED", "10.0.0.2": "UNHEALTHY"}
-    assert endpoints(*gone) == alone
-    assert endpoints(*gone, instance(3, draining=True)) == {**alone, "10.0.0.3": "DRAINING"}
+    only = {"10.0.0.1": "DEGRADED", "10.0.0.2": "UNHEALTHY"}
+    assert endpoints(*gone) == only
+    assert endpoints(*gone, instance(3, draining=True)) == {**only, "10.0.0.3": "DRAINING"}
     warned = endpoints(*gone, instance(3, health=Health.WARNING))
     assert warned == {"10.0.0.1": "UNHEALTHY", "10.0.0.2": "UNHEALTHY", "10.0.0.3": "DEGRADED"}
 
