@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
+
 from bench.processes import free_ports
 from bench.sidecars import ALLOWED, PERMISSION
 from demo.envoy import Bootstrap, bootstrap, connection_manager
 from demo.minting import AUDIENCE, JWKS_ISSUER
+from sidecar.config.model import TracingSection
+from sidecar.workbench.generate import traces
 
 FILE = Path(__file__).parents[1] / "envoy" / "envoy.yaml"
 _API = "type.googleapis.com/envoy.extensions"
@@ -35,11 +39,15 @@ class Server(Protocol):
 
 
 def comparison(
-    servers: Mapping[str, Server], jwks: bytes, natives: bool = True
+    servers: Mapping[str, Server],
+    jwks: bytes,
+    natives: bool = True,
+    collector: str | None = None,
 ) -> tuple[Bootstrap, dict[str, str]]:
     """Return a bootstrap for Envoy without and with each server, and the URLs by name.
 
-    ``natives`` adds Envoy's own filters, with and without their token cache.
+    ``natives`` adds Envoy's own filters, with and without their token cache. With ``collector``,
+    Envoy traces 1 % of the requests and sends its spans to this URL.
     """
     names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers]
     stats, *ports = free_ports(1 + len(names))
@@ -60,6 +68,10 @@ def comparison(
     for host in manager["route_config"]["virtual_hosts"]:
         host["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
     resources["listeners"], resources["clusters"] = [], [clusters["admin"]]
+    if collector is not None:
+        section = TracingSection(otlp=collector)
+        manager.update(yaml.safe_load("\n".join(traces.tracing(section))))
+        resources["clusters"] += yaml.safe_load("\n".join(traces.collector(section)))
     urls = {}
     for name, port in zip(names, ports, strict=True):
         own = copy.deepcopy(listener)

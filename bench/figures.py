@@ -19,9 +19,11 @@ from bench.sections import (
     NEW,
     NO_GATEWAY,
     NO_SHADOW,
+    NO_TRACES,
     REPEATED,
     SHADOWS,
     TABLES,
+    TRACES,
     Footprint,
     before_name,
 )
@@ -189,6 +191,11 @@ def _shadow(results: Results) -> Iterable[Figure]:
         yield Figure(f"CPU per check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
 
 
+def _traces(results: Results) -> Iterable[Figure]:
+    without, traced = (results.row("traces", name, CONNECTIONS) for name in (NO_TRACES, TRACES))
+    yield Figure(f"CPU per check, {TRACES} ÷ {NO_TRACES}", _cpu(traced) / _cpu(without), most=1.02)
+
+
 def _gateway(results: Results) -> Iterable[Figure]:
     without, placed = (results.row("gateway", name, CONNECTIONS) for name in (NO_GATEWAY, GATEWAY))
     yield Figure(
@@ -250,6 +257,7 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _against,
     _routes,
     _shadow,
+    _traces,
     _gateway,
     _gateway_memory,
     _looma,

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, repeat
@@ -24,6 +24,7 @@ TABLES = (10, 1_000, 10_000)
 MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
 REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
 NO_GATEWAY, GATEWAY = "no gateway", f"gateway, {instances.INSTANCES:,} instances"
+NO_TRACES, TRACES = "no tracing", "tracing of 1 %"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
 FEW_CACHED, NEW_TOKENS = 100, 1_000  # used in turn, so none is still in the cache
 FEW_IN_FLIGHT = 2
@@ -197,6 +198,26 @@ async def shadow(world: World) -> list[Row]:
     return await _new_paths("shadow", world, kinds)
 
 
+async def traces(world: World) -> list[Row]:
+    """Repeat a request behind an Envoy that traces 1 %: with spans of the sidecar, and without."""
+    one = world.file("one", [world.token()])
+    collector = await asyncio.start_server(_take_all, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{collector.sockets[0].getsockname()[1]}"
+    kinds = (Kind(NO_TRACES), Kind(TRACES, collector=url))
+    async with collector, world.sidecars(*kinds) as sidecars:
+        by_name = {sidecar.kind.name: sidecar for sidecar in sidecars}
+        loaded, urls = envoys.comparison(by_name, b"", natives=False, collector=url)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        try:
+            contestants = [
+                _through(running_envoy, name, urls[name], one, CONNECTIONS, sidecar)
+                for name, sidecar in by_name.items()
+            ]
+            return await compare("traces", contestants, world.plan)
+        finally:
+            await running_envoy.stop()
+
+
 async def gateway(world: World) -> list[Row]:
     """Request new paths of many users, who are placed among many instances, or not at all."""
     async with instances.registry() as registry:
@@ -298,6 +319,17 @@ async def reload(world: World) -> list[Row]:
             await running_envoy.stop()
 
 
+async def _take_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each request of a connection with 200, as a collector that takes all spans."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = head.partition(b"content-length:")[2].partition(b"\r")[0]
+            await reader.readexactly(int(length or b"0"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
 async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
@@ -339,12 +371,13 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "against": against,
     "routes": routes,
     "shadow": shadow,
+    "traces": traces,
     "gateway": gateway,
     "looma": looma,
     "flood": flood,
     "reload": reload,
 }
-_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow", "gateway")
+_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow", "traces", "gateway")
 
 
 def possible(section: str) -> bool:

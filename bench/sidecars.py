@@ -42,6 +42,7 @@ class Kind:
     looma: str | None = None  # the registry's address
     gateway: bool = False  # whether it chooses among the registry's instances
     shadow: int | None = None  # percent of the checks that are compared with a candidate policy
+    collector: str | None = None  # the URL that spans are sent to
     tree: Path | None = None  # its source tree; None: this one
 
 
@@ -127,6 +128,8 @@ def _write(kind: Kind, jwks_url: str, directory: Path, authz: int, ops: int) -> 
     if kind.shadow is not None:
         shadow = {"file": f"{kind.name}-routes.yaml", "percent": kind.shadow}
         settings["policy"] = {"file": f"{kind.name}-routes.yaml", "shadow": shadow}
+    if kind.collector is not None:
+        settings["tracing"] = {"otlp": kind.collector}
     if kind.looma is not None:
         settings["looma"] = {
             "url": f"http://{kind.looma}",

@@ -32,39 +32,38 @@ class TracedLookUp(NamedTuple):
     answered: bool
 
 
-class Traced:
-    """What a caller sent about its trace, unread; most of it is never read."""
+class Traced(NamedTuple):
+    """What a caller sent about its trace, unread: most of it is never read.
 
-    __slots__ = ("_state", "_traceparent", "look_ups")
+    ``look_ups`` are those that the Check waited for.
+    """
 
-    def __init__(self, traceparent: bytes, state: bytes = b"") -> None:
-        self._traceparent = traceparent
-        self._state = state
-        self.look_ups: list[TracedLookUp] = []
+    traceparent: bytes
+    state: bytes = b""
+    look_ups: tuple[TracedLookUp, ...] = ()
 
     @property
     def may_be_sampled(self) -> bool:
         """Whether the flag for it is there, if the rest is valid: a first look, which is cheap."""
-        return self._traceparent[TRACEPARENT_BYTES - 1 : TRACEPARENT_BYTES] in _ODD and (
-            len(self._traceparent) >= TRACEPARENT_BYTES
-        )
+        parent = self.traceparent
+        return len(parent) >= TRACEPARENT_BYTES and parent[TRACEPARENT_BYTES - 1] in _ODD
 
     def parent(self) -> Parent | None:
         """Return the parent, None where what was sent is not valid."""
-        if len(self._traceparent) > MAX_TRACEPARENT:
+        if len(self.traceparent) > MAX_TRACEPARENT:
             return None
-        found = _PARENT.fullmatch(self._traceparent)
+        found = _PARENT.fullmatch(self.traceparent)
         if found is None:
             return None
         version, trace_id, span_id, flags, more = found.groups()
         if version == b"00" and more is not None:
             return None
-        valid = len(self._state) <= MAX_TRACESTATE and _STATE.fullmatch(self._state)
+        valid = len(self.state) <= MAX_TRACESTATE and _STATE.fullmatch(self.state)
         return Parent(
             trace_id.decode(),
             span_id.decode(),
             bool(int(flags, 16) & 1),
-            self._state.strip().decode() if valid else "",
+            self.state.strip().decode() if valid else "",
         )
 
     @property
@@ -72,3 +71,10 @@ class Traced:
         """The id of the trace, empty where it is not valid."""
         parent = self.parent()
         return "" if parent is None else parent.trace_id
+
+
+def sent(traceparent: bytes | None, state: bytes) -> Traced | None:
+    """Return what a caller sent of its trace; what is too long is as if it were not sent."""
+    if not traceparent or len(traceparent) > MAX_TRACEPARENT:
+        return None
+    return Traced(traceparent, state if len(state) <= MAX_TRACESTATE else b"")

@@ -86,7 +86,6 @@ class CheckService:
         self._forget_tokens()
         self._internal = responder.build(Deny(Reason.INTERNAL))
         self._unrecorded: list[DecisionRecord] = []
-        self._identify = identify
         self._traced: Traced | None = None  # of the decision that is recorded now
         self.swap(snapshot)
 
@@ -155,7 +154,7 @@ class CheckService:
         started = time.monotonic()
         key = None
         try:
-            identified = self._identify(message)
+            identified = identify(message)
             if identified is not None and (deadline is None or started < deadline):
                 key, own_id = identified
                 if self._with_peer:

@@ -5,11 +5,11 @@ headers count, which Envoy passes on as the client sent them.
 """
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-from sidecar.core.decision import Allow
+from sidecar.core.decision import Allow, Decision
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import (
     Ended,
@@ -18,13 +18,14 @@ from sidecar.core.tokens.lookups import (
     NeedsVerdict,
     Question,
 )
-from sidecar.core.traced import MAX_TRACESTATE, TRACEPARENT_BYTES, Traced, TracedLookUp
+from sidecar.core.traced import MAX_TRACESTATE, TRACEPARENT_BYTES, Traced, TracedLookUp, sent
 from sidecar.extauthz.asking import Asking
 from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
+from sidecar.extauthz.in_progress import CheckInProgress
 from sidecar.extauthz.repeats import MAX_BYTES, RepeatKey, Repeats, identify
 from sidecar.extauthz.service import CHECK, CheckService
-from sidecar.transport.interface import Methods, TraceHeaders
+from sidecar.transport.interface import Methods
 
 TRACEPARENT: Final = "traceparent"
 
@@ -43,26 +44,24 @@ _NAMES: Final[Mapping[type, str]] = {
     NeedsVerdict: "verdict",
 }
 
-# A task that waits for a look-up keeps the trace of its own Check: tasks copy the context.
-_current: ContextVar[Traced | None] = ContextVar("traced", default=None)
+# The look-ups of the Check that the current task is for.
+_look_ups: ContextVar[list[TracedLookUp]] = ContextVar("look_ups")
 
 
 class _TimedAsking(Asking):
-    """Asks as its base does, and notes how long a Check waited where its trace is sampled."""
+    """Asks as its base does, and notes how long a Check waited for each answer."""
 
     async def _end_of(
         self, ended: Awaitable[Ended], question: Question, deadline: float | None
     ) -> Ended:
-        traced = _current.get()
-        if traced is None or not traced.may_be_sampled:
-            return await super()._end_of(ended, question, deadline)
         wall, start, result = time.time(), time.monotonic(), Ended.FAILED
         try:
             result = await super()._end_of(ended, question, deadline)
             return result
         finally:
             seconds, name = time.monotonic() - start, _NAMES[type(question)]
-            traced.look_ups.append(TracedLookUp(name, wall, seconds, result is Ended.ANSWERED))
+            answered = result is Ended.ANSWERED
+            _look_ups.get([]).append(TracedLookUp(name, wall, seconds, answered))
 
 
 class TracedCheckService(CheckService):
@@ -74,12 +73,10 @@ class TracedCheckService(CheckService):
         """Decide by another snapshot from now on."""
         super().swap(snapshot)
         sources = (*snapshot.token_sources, *snapshot.service_token_sources)
-        if all(source.name != TRACEPARENT for source in sources):
-            # No decision depends on it, and it differs each time.
-            self._identify = _identify
+        # Else no decision depends on the header, and it differs each time.
+        self._cuts = all(source.name != TRACEPARENT for source in sources)
+        if self._cuts:
             self._repeats = _Repeats(self._settings.cached_tokens)
-        else:
-            self._identify = identify
 
     def methods(self) -> Methods:
         """Return the methods for a transport."""
@@ -87,16 +84,41 @@ class TracedCheckService(CheckService):
         check = methods.unary[CHECK]
 
         def traced(
-            message: bytes, deadline: float | None, headers: TraceHeaders | None
+            message: bytes, deadline: float | None, sent: Traced | None
         ) -> bytes | Awaitable[bytes]:
-            _current.set(_sent(message) if headers is None else Traced(*headers))
+            self._traced = _in_headers(message) if sent is None else sent
             return check(message, deadline)
 
         return methods._replace(unary={}, traced={CHECK: traced})
 
-    def _record_later(self, *about: Any, cached: bool | None) -> None:
-        self._traced = _current.get()
-        super()._record_later(*about, cached=cached)
+    def _judge(self, check: CheckInProgress, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
+        """Answer a Check that repeats none unless its trace is left out."""
+        try:
+            place = _place(check.message) if self._cuts and key is not None else None
+            if key is not None and place is not None:
+                identified = identify(_without(check.message, place, _BLANK))
+                if identified is not None:
+                    key, own_id = identified[0][:3] + key[3:], identified[1]
+                    answer = self._repeat(check.message, check.started, key, own_id)
+                    if answer is not None:
+                        return answer
+        except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
+            return self._fail(check, error)
+        return super()._judge(check, key)
+
+    def _wait(
+        self, check: CheckInProgress, decided: Awaitable[Decision]
+    ) -> Coroutine[Any, Any, bytes]:
+        return super()._wait(check, self._noted(decided, self._traced))
+
+    async def _noted(self, decided: Awaitable[Decision], traced: Traced | None) -> Decision:
+        """Wait for a decision; its trace is that of the Check, which is recorded then."""
+        look_ups: list[TracedLookUp] = []
+        _look_ups.set(look_ups)  # in this task only: tasks copy the context
+        try:
+            return await decided
+        finally:
+            self._traced = traced and traced._replace(look_ups=tuple(look_ups))
 
 
 class _Repeats(Repeats):
@@ -106,19 +128,19 @@ class _Repeats(Repeats):
         self, key: RepeatKey, message: bytes, envelope: Envelope, decision: Allow, answer: bytes
     ) -> None:
         """Remember an allowed request, once what is cut out is the whole of that one header."""
-        start = _place(message)
-        if start is None or _is_whole_header(message, start, envelope):
+        place = _place(message)
+        if place is None or _is_whole_header(message, place, envelope):
             super().note(key, message, envelope, decision, answer)
 
 
-def _is_whole_header(message: bytes, start: int, envelope: Envelope) -> bool:
+def _is_whole_header(message: bytes, place: int, envelope: Envelope) -> bool:
     request = envelope.request
-    end = start + TRACEPARENT_BYTES
-    if request.headers.get(TRACEPARENT) != [message[start:end]]:
+    value = message[place : place + TRACEPARENT_BYTES]
+    if request.headers.get(TRACEPARENT) != [value]:
         return False
-    other = message[:start] + _OTHER + message[end:]
     try:
-        read = open_envelope(read_outline(other), with_peer=request.peer != "")
+        outline = read_outline(_without(message, place, _OTHER))
+        read = open_envelope(outline, with_peer=request.peer != "")
     except MalformedCheckError:
         return False
     headers = {**request.headers, TRACEPARENT: [_OTHER]}
@@ -133,28 +155,25 @@ def _place(message: bytes) -> int | None:
     if len(message) > MAX_BYTES:
         return None
     found = message.rfind(_ENTRY)
-    start = found + len(_ENTRY)
-    return start if found >= 0 and start + TRACEPARENT_BYTES <= len(message) else None
+    place = found + len(_ENTRY)
+    return place if found >= 0 and place + TRACEPARENT_BYTES <= len(message) else None
 
 
-def _identify(message: bytes) -> tuple[RepeatKey, bytes] | None:
-    start = _place(message)
-    if start is None:
-        return identify(message)
-    return identify(message[:start] + _BLANK + message[start + TRACEPARENT_BYTES :])
+def _without(message: bytes, place: int, instead: bytes) -> bytes:
+    return message[:place] + instead + message[place + TRACEPARENT_BYTES :]
 
 
-def _sent(message: bytes) -> Traced | None:
+def _in_headers(message: bytes) -> Traced | None:
     """Return what a request's own headers say, which need not be valid."""
     parent = _value(message, _PARENT_NAME)
-    return Traced(parent, _value(message, _STATE_NAME)) if parent else None
+    return sent(parent, _value(message, _STATE_NAME)) if parent else None
 
 
 def _value(message: bytes, name: bytes) -> bytes:
     """Return a header's value without reading the message: its last one, empty if there is none."""
     found = message.rfind(name)
     at = found + len(name)
-    if found < 0 or at + 2 >= len(message) or message[at] not in _VALUE_TAGS:
+    if found < 0 or at + 3 >= len(message) or message[at] not in _VALUE_TAGS:
         return b""
     length = message[at + 1]
     start = at + 2

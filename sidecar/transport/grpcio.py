@@ -29,7 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from grpc import aio
 
-from sidecar.core.traced import MAX_TRACEPARENT, MAX_TRACESTATE
+from sidecar.core.traced import Traced, sent
 from sidecar.net.addresses import TcpAddress
 from sidecar.transport.client_names import names_of
 from sidecar.transport.interface import (
@@ -40,7 +40,6 @@ from sidecar.transport.interface import (
     RpcError,
     ServerStream,
     Tls,
-    TraceHeaders,
 )
 from sidecar.transport.sockets import UnixPath, address_of, bind_tcp
 from sidecar.transport.tls import server_context
@@ -298,10 +297,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic onl
         return self._handlers.get(handler_call_details.method)
 
 
-def _trace(context: Any) -> TraceHeaders | None:
-    """Return the caller's trace; what is too long is as if it were not sent."""
-    sent = dict(context.invocation_metadata() or ())
-    parent, state = sent.get("traceparent", ""), sent.get("tracestate", "")
-    if not parent or len(parent) > MAX_TRACEPARENT:
-        return None
-    return parent.encode(), state.encode() if len(state) <= MAX_TRACESTATE else b""
+def _trace(context: Any) -> Traced | None:
+    """Return what the caller sent of its trace."""
+    metadata = dict(context.invocation_metadata() or ())
+    parent, state = (metadata.get(name, "").encode() for name in ("traceparent", "tracestate"))
+    return sent(parent, state)

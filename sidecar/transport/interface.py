@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from sidecar.core.traced import Traced
+
 # Per message. A Check has some KiB, and 60 KiB more if a client sends as many headers as Envoy
 # accepts. No decision reads a body; one that Envoy adds (`with_request_body`) must fit in.
 # Larger messages would only let a client occupy memory and the event loop.
@@ -17,11 +19,8 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 # set none) and returns the answer's message, or an awaitable of it.
 Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
 
-# What a caller sends of its trace: `traceparent` and `tracestate`, unread.
-TraceHeaders = tuple[bytes, bytes]
-
-# A unary method that also gets these; None if the caller sent none.
-TracedUnary = Callable[[bytes, float | None, TraceHeaders | None], bytes | Awaitable[bytes]]
+# A unary method that also gets what the caller sent of its trace, None for nothing.
+TracedUnary = Callable[[bytes, float | None, Traced | None], bytes | Awaitable[bytes]]
 
 # A server stream takes one message and yields messages until it ends or the caller cancels.
 ServerStream = Callable[[bytes], AsyncIterator[bytes]]

@@ -165,9 +165,9 @@ def traced_service(
 
 
 def answer(
-    checks: TracedCheckService, message: bytes, headers: Any = None
+    checks: TracedCheckService, message: bytes, sent: Traced | None = None
 ) -> bytes | Awaitable[bytes]:
-    return checks.methods().traced[CHECK](message, None, headers)
+    return checks.methods().traced[CHECK](message, None, sent)
 
 
 def test_a_request_is_remembered_though_its_trace_differs_each_time() -> None:
@@ -228,7 +228,7 @@ def test_where_the_token_is_in_that_header_each_is_another_request() -> None:
 def test_a_hostile_header_changes_no_answer(value: bytes, raw: bool) -> None:
     records: list[DecisionRecord] = []
     checks = traced_service(records)
-    for sent in (None, (value, value), (SAMPLED, value)):
+    for sent in (None, Traced(value, value), Traced(SAMPLED, value)):
         message = check_request(b"/open/1", headers={"traceparent": (value,)}, raw=raw)
         found = answer(checks, message, sent)
         assert isinstance(found, bytes)
@@ -256,17 +256,17 @@ async def test_a_look_up_is_a_span_below_that_of_its_own_check() -> None:
     checks = traced_service(records, keys)
     checks.swap(snapshot()._replace(issuers=(Issuer("zervi", frozenset({"ES256"})),)))
     bearer = {"authorization": (b"Bearer " + unknown_key_token(),)}
-    waiting = answer(checks, check_request(headers=bearer), (SAMPLED, b""))
+    waiting = answer(checks, check_request(headers=bearer), Traced(SAMPLED))
     assert not isinstance(waiting, bytes)
     task = asyncio.ensure_future(waiting)
-    other = answer(checks, check_request(b"/open/1"), (b"00-" + b"2" * 32 + SAMPLED[35:], b""))
+    other = answer(checks, check_request(b"/open/1"), Traced(b"00-" + b"2" * 32 + SAMPLED[35:]))
     assert isinstance(other, bytes)
     keys.go.set()
     await task
     public, denied = records
     assert public.traced is not None
     assert denied.traced is not None
-    assert (public.traced.trace_id, public.traced.look_ups) == ("2" * 32, [])
+    assert (public.traced.trace_id, public.traced.look_ups) == ("2" * 32, ())
     assert denied.traced.trace_id == TRACE
     (looked_up,) = denied.traced.look_ups
     assert (looked_up.name, looked_up.answered) == ("key", True)
@@ -314,8 +314,7 @@ async def sending(url: str) -> AsyncIterator[tuple[Tracer, dict[str, int]]]:
 
 async def test_a_failure_is_an_error_and_a_look_up_its_child() -> None:
     collector = Collector()
-    traced = Traced(SAMPLED)
-    traced.look_ups.append(TracedLookUp("key", 99.6, 0.25, False))
+    traced = Traced(SAMPLED, look_ups=(TracedLookUp("key", 99.6, 0.25, False),))
     async with collector.serving() as url, sending(f"{url}/v1/traces") as (tracer, counts):
         tracer.records([record(traced, Reason.OVERLOADED, cached=False)])
         await eventually(lambda: len(collector.spans) == 2, "two spans")

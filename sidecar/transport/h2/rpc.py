@@ -10,11 +10,11 @@ from functools import lru_cache
 from struct import Struct
 from urllib.parse import quote
 
-from sidecar.core.traced import MAX_TRACEPARENT, MAX_TRACESTATE
+from sidecar.core.traced import Traced, sent
 from sidecar.transport.h2.hpack import STATUS_200, Field, literal
 from sidecar.transport.h2.limits import MAX_PATH
 from sidecar.transport.h2.wire import H2StreamError
-from sidecar.transport.interface import RpcError, TraceHeaders
+from sidecar.transport.interface import RpcError
 
 PREFIX = Struct(">BI")  # of a message: compressed flag, length
 PREFIX_BYTES = 5
@@ -76,7 +76,7 @@ class Head:
     timeout: float | None = None  # seconds
     encoded: bool = False  # grpc-encoding names a compression
     refusal: tuple[bytes, bytes] | None = None  # not gRPC, or invalid: the answer's block and body
-    trace: TraceHeaders | None = None
+    trace: Traced | None = None
 
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch  # 8.2.1; no upper case, 8.2
@@ -158,12 +158,5 @@ def read_head(fields: list[Field]) -> Head:
             return replace(head, refusal=(_BAD_TIMEOUT, b""))
         timeout = int(parts[1]) * _UNITS[parts[2]]
     encoded = found.get(b"grpc-encoding", b"identity") != b"identity"
-    return Head(head.path, head.content_length, timeout, encoded, None, _trace(found))
-
-
-def _trace(found: dict[bytes, bytes]) -> TraceHeaders | None:
-    """Return the caller's trace; what is too long is as if it were not sent."""
-    parent, state = found.get(b"traceparent"), found.get(b"tracestate", b"")
-    if parent is None or len(parent) > MAX_TRACEPARENT:
-        return None
-    return parent, state if len(state) <= MAX_TRACESTATE else b""
+    trace = sent(found.get(b"traceparent"), found.get(b"tracestate", b""))
+    return Head(head.path, head.content_length, timeout, encoded, None, trace)
