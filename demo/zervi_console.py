@@ -27,7 +27,6 @@ class ConsoleApi:
         return [
             web.get("/api/users", self._users),
             web.get("/api/users/{id}", self._user),
-            web.get("/api/users/{id}/permissions", self._permissions),
             web.get("/api/users/{id}/auth-metrics", self._metrics),
             web.post("/api/users/{id}/logout", self._others.around("revokeTokens", self._log_out)),
             web.get("/api/auth/statistics", self._statistics),
@@ -65,9 +64,6 @@ class ConsoleApi:
             "role": user.role,
             "status": "disabled" if str(user.user_id) in self.disabled else "active",
         }
-
-    async def _permissions(self, request: web.Request) -> web.Response:
-        return _data({"permissions": list(self._found(request).permissions)})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         user = self._found(request)

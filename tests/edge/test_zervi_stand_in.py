@@ -174,3 +174,33 @@ async def test_a_port_in_use_is_an_error_that_says_so(zervi: Zervi) -> None:
     port = int(zervi.url.rpartition(":")[2])
     with pytest.raises(OSError, match="address already in use"):
         await start_zervi(port, SECRET, algorithm="ES256")
+
+
+async def test_permissions_are_those_of_the_moment(
+    zervi: Zervi, client: aiohttp.ClientSession
+) -> None:
+    """Not those of a token; a disabled user has none, an unknown one is a 404."""
+    url = f"{zervi.url}/api/users/2/permissions"
+    zervi.live.permissions["2"] = ["a"]
+    for held in (["a"], []):
+        async with client.get(url) as response:
+            data = (await response.json())["data"]
+        assert (data["user_id"], data["permissions"]) == ("2", held)
+        zervi.live.disabled.add("2")
+    async with client.get(f"{zervi.url}/api/users/77/permissions") as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize("token", ["opaque", "jwt"])
+async def test_a_token_is_active_until_its_user_is_disabled(
+    zervi: Zervi, client: aiohttp.ClientSession, token: str
+) -> None:
+    """By introspection and by validate, which answers 200 for invalid tokens too."""
+    text = zervi.live.opaque_token("alice") if token == "opaque" else zervi.token("alice")
+    for active in (True, False):
+        async with client.post(f"{zervi.url}/oauth/introspect", data={"token": text}) as response:
+            answer = await response.json()
+        assert (answer["active"], answer.get("username")) == (active, "alice" if active else None)
+        status, answer = await post(client, f"{zervi.url}/api/v1/auth/validate", {"token": text})
+        assert (status, answer["success"]) == (200, active)
+        zervi.live.disabled.add("2")
