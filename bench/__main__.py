@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import imports, load, offline, rounds, sections
+from bench import imports, load, look_ups, offline, rounds, sections
 from bench.figures import Results
 from bench.picture import draw
 from bench.processes import CommandError, check_out
@@ -20,7 +20,7 @@ from demo.zervi import start_zervi
 
 FULL = Plan(rounds=5, seconds=2)
 QUICK = Plan(rounds=2, seconds=1)  # a smoke test; too short to rely on
-ALL = ("start", *sections.SECTIONS, "offline")
+ALL = ("start", *sections.SECTIONS, "lookups", "offline")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -82,6 +82,8 @@ async def measure(wanted: Sequence[str], plan: Plan, against: str | None = None)
             for name, section in sections.SECTIONS.items():
                 if name in wanted and sections.possible(name):
                     results.rows += await section(world)
+            if "lookups" in wanted:
+                results.look_ups = await look_ups.measure(zervi)
             if "offline" in wanted:
                 results.offline = await offline.measure(world.directory)
         finally:

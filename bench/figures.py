@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bench import crowd, envoys, golang, offline, reloads
 from bench.imports import Import
+from bench.look_ups import Ratio
 from bench.offline import Offline
 from bench.rounds import Row
 from bench.sections import (
@@ -36,6 +37,7 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
+    look_ups: list[Ratio] = field(default_factory=list)
     offline: list[Offline] = field(default_factory=list)
     signature: float | None = None  # microseconds of one bare verification
 
@@ -240,6 +242,12 @@ def _footprint(results: Results) -> Iterable[Figure]:
     yield Figure(f"memory (RSS) when ready, {many.name}", many.idle.median, "MiB")
 
 
+def _look_ups(results: Results) -> Iterable[Figure]:
+    for each in results.look_ups:
+        name = f"CPU per check, {each.name}, permissions looked up before ÷ in the token"
+        yield Figure(name, each.value, most=1.1)
+
+
 def _offline(results: Results) -> Iterable[Figure]:
     goals = {offline.CHECK: 5.0, offline.REPLAY: 120.0}
     for each in results.offline:
@@ -265,5 +273,6 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _reload,
     _footprint,
     _footprint_against,
+    _look_ups,
     _offline,
 )

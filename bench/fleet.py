@@ -1,7 +1,7 @@
 """Ten thousand nodes on a simulated clock: the load on their registry and on Zervi.
 
-Reporters, key-set refreshers and the readers of ten gateways are the product's own code; only the
-clock and the sockets are replaced. ``make fleet`` runs it, prints tables and draws
+Reporters, key-set refreshers, look-ups and the readers of ten gateways are the product's own code;
+only the clock and the sockets are replaced. ``make fleet`` runs it, prints tables and draws
 ``docs/fleet.png``.
 """
 
@@ -14,6 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bench.fleet_look_ups import PHASES as PERMISSION_PHASES
+from bench.fleet_look_ups import SAMPLE, USERS, SimulatedPermissions
+from bench.fleet_look_ups import TTL as PERMISSIONS_TTL
+from bench.fleet_look_ups import story as permissions_story
 from bench.fleet_report import Phase, Story, draw, show
 from bench.virtual_time import VirtualTimeLoop
 from demo.minting import jwks, new_key
@@ -242,14 +246,17 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 
 def main() -> None:
-    """Run both stories, print the tables, draw the picture."""
+    """Run the stories, print the tables, draw the picture."""
     logging.disable()
     looma, zervi = SimulatedLooma(LOOMA_PHASES[-1].end), SimulatedZervi(ZERVI_PHASES[-1].end)
     run(looma_story(looma, NODES))
     run(zervi_story(zervi, NODES))
+    asked = SimulatedPermissions(PERMISSION_PHASES[-1].end, NODES // SAMPLE)
+    run(permissions_story(asked, SEED))
     stories = (
         Story("Looma", LOOMA_PHASES, looma_steady(NODES), looma.by_kind),
         Story("Zervi", ZERVI_PHASES, NODES / REFRESH, zervi.by_kind),
+        Story("Permissions", PERMISSION_PHASES, NODES * USERS / PERMISSIONS_TTL, asked.by_kind),
     )
     for story in stories:
         show(story)

@@ -40,6 +40,7 @@ def write(results: Results, about: Mapping[str, object], path: Path) -> None:
         "rows": [asdict(row) for row in results.rows],
         "footprints": [asdict(footprint) for footprint in results.footprints],
         "imports": [each._asdict() for each in results.imports],
+        "look_ups": [each._asdict() for each in results.look_ups],
         "offline": [each._asdict() for each in results.offline],
         "bare_signature_microseconds": results.signature,
     }

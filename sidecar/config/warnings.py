@@ -39,6 +39,7 @@ def problems(document: object) -> Iterator[Problem]:
         key = "issuer" if mapping(issuer).get("discovery") is True else "jwks_url"
         place: Place = ("zervi", "issuers", index, key)
         yield from _plain_http(mapping(issuer), place, "keys are fetched", "forge tokens")
+    yield from _look_ups(document)
     for index, source in enumerate(sequence(at(document, "zervi", "token_sources"))):
         if mapping(source).get("query") is not None:
             yield warning(
@@ -68,6 +69,32 @@ def problems(document: object) -> Iterator[Problem]:
             "the sidecar reports to the registry that the upstream's health is unknown",
             "set `upstream.probe`",
         )
+
+
+def _look_ups(document: object) -> Iterator[Problem]:
+    issuers = [mapping(issuer) for issuer in sequence(at(document, "zervi", "issuers"))]
+    permissions = mapping(at(document, "zervi", "permissions"))
+    place: Place = ("zervi", "permissions", "url")
+    yield from _plain_http(permissions, place, "permissions are looked up", "grant any")
+    names = {issuer.get("issuer") for issuer in issuers}
+    if permissions and len(names) > 1 and not permissions.get("issuers"):
+        yield warning(
+            place[:-1],
+            "permissions-of-all-issuers",
+            "users of every issuer are looked up: the same id at two issuers is not the same user",
+            "list the issuers whose users Zervi knows in `issuers`",
+        )
+    for index, issuer in enumerate(issuers):
+        section = mapping(issuer.get("introspection"))
+        place = ("zervi", "issuers", index, "introspection")
+        yield from _plain_http(section, (*place, "url"), "users' tokens are sent", "steal them")
+        if section and not section.get("match"):
+            yield warning(
+                place,
+                "introspection-of-all",
+                "each token that is not a JWT costs a look-up, also an invented one",
+                "set `match` to the form of the issuer's tokens",
+            )
 
 
 def _admin_socket(listen: Mapping[str, object]) -> Iterator[Problem]:

@@ -26,7 +26,6 @@ from sidecar.core.tokens.lookups import (
     Attempts,
     NeedsKey,
     NeedsVerdict,
-    still_current,
 )
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, check_together, permits, permits_service
@@ -192,7 +191,11 @@ def still_valid(
 
 
 def _still_answered(verified: Verified, answers: Answers, steady: float) -> bool:
-    return all(still_current(question, mark, answers, steady) for question, mark in verified.asked)
+    for question, mark in verified.asked:
+        answer = answers.get(question)
+        if answer is None or answer.mark != mark or steady >= answer.fresh_until:
+            return False
+    return True
 
 
 def settle(

@@ -86,7 +86,7 @@ def granted(entry: Verified, context: Context) -> Verified | NeedsPermissions:
     Raises TokenError: not_ready or overloaded without a usable answer, token_claims for a subject
     that cannot be asked about.
     """
-    snapshot, verified, now, steady = context[:4]
+    snapshot = context.snapshot
     subject = entry.principal.subject
     if subject in _NO_SEGMENTS or len(subject) > MAX_SUBJECT_CHARS:
         detail = "permissions of this subject cannot be asked for: it is not a segment of a path"
@@ -98,8 +98,9 @@ def granted(entry: Verified, context: Context) -> Verified | NeedsPermissions:
     if answer is None:
         return question
     key = entry.digest + answer.mark
-    known = verified.get(key)
-    if known is not None and recheck(known, snapshot, now, steady) is None:
+    known = context.verified.get(key)
+    # The token itself was checked just now; what was made of it lasts as long.
+    if known is not None and known.cached_until == entry.cached_until:
         return known
     looked_up = answer.value if isinstance(answer.value, Granted) else Granted(())
     if snapshot.permissions is None or not snapshot.permissions.always:
@@ -113,5 +114,5 @@ def granted(entry: Verified, context: Context) -> Verified | NeedsPermissions:
     found = entry._replace(
         digest=key, principal=principal, identity=identity, asks=False, asked=asked
     )
-    verified[key] = found
+    context.verified[key] = found
     return found

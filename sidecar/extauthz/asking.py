@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from sidecar.core.decision import Decision, Deny, Needs
 from sidecar.core.reasons import Reason
@@ -20,6 +20,10 @@ from sidecar.core.tokens.lookups import (
 
 ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer arrives in time
 MAX_WAITING = 1000  # Checks that wait for a look-up; more are denied, so that memory stays bounded
+
+
+Begun: TypeAlias = Awaitable[Ended | bool] | Ended
+"""A look-up under way, or its end; of a key set, a boolean says whether it was fetched."""
 
 
 class KeySource(Protocol):
@@ -95,28 +99,24 @@ class Asking:
         self._lookups = lookups
         self._reloads += 1
 
-    def decided(
-        self, request: Request, needs: Needs, deadline: float | None
-    ) -> Decision | Awaitable[Decision]:
-        """Return the decision on a request once what it needs was asked for.
-
-        ``deadline`` is in seconds of ``time.monotonic()``; all waits end shortly before it.
-        """
+    def begin(self, request: Request, needs: Needs) -> Deny | Begun:
+        """Ask what a decision needs; return who waits for it, or the denial without a wait."""
         if self._waiting >= MAX_WAITING:
             return Deny(Reason.OVERLOADED, needs.route, detail="too many requests wait for answers")
         ended = self._ask(needs)
         if isinstance(needs.question, NeedsKey) and isinstance(ended, Ended):
             # To decide again would lead to the same.
             return self._settle(request, needs, ended is Ended.ANSWERED)
-        return self._wait(request, needs, ended, deadline)
+        return ended
 
-    async def _wait(
-        self,
-        request: Request,
-        needs: Needs,
-        ended: Awaitable[Ended] | Ended,
-        deadline: float | None,
+    async def decided(
+        self, request: Request, needs: Needs, ended: Begun, deadline: float | None
     ) -> Decision:
+        """Return the decision once each question that it needs was asked, and has its end.
+
+        ``ended`` is the result of ``begin``. ``deadline`` is in seconds of ``time.monotonic()``;
+        all waits end shortly before it.
+        """
         attempts: dict[Question, Ended] = {}
         self._waiting += 1
         try:
@@ -138,15 +138,15 @@ class Asking:
         finally:
             self._waiting -= 1
 
-    def _ask(self, needs: Needs) -> Awaitable[Ended] | Ended:
+    def _ask(self, needs: Needs) -> Begun:
         question = needs.question
         if not isinstance(question, NeedsKey):
             return self._lookups.ask(question, needs.token)
         fetched = self._keys.refresh_for(question.issuer, question.kid)
-        return _fetched(fetched) if isinstance(fetched, Awaitable) else _ended(fetched)
+        return fetched if isinstance(fetched, Awaitable) else _ended(fetched)
 
     async def _end_of(
-        self, ended: Awaitable[Ended], question: Question, deadline: float | None
+        self, ended: Awaitable[Ended | bool], question: Question, deadline: float | None
     ) -> Ended:
         if isinstance(question, NeedsKey):
             patience = self._key_wait
@@ -156,7 +156,8 @@ class Asking:
             patience = min(patience, deadline - ANSWER_MARGIN_SECONDS - time.monotonic())
         try:
             async with asyncio.timeout(max(patience, 0)):
-                return await ended
+                end = await ended
+                return end if isinstance(end, Ended) else _ended(end)
         except TimeoutError:
             return Ended.FAILED
 
@@ -164,10 +165,6 @@ class Asking:
 def _named(question: Question) -> Question:
     """Return the question as attempts name it: after a first key set, a key is the same one."""
     return question._replace(first=False) if isinstance(question, NeedsKey) else question
-
-
-async def _fetched(refresh: Awaitable[bool]) -> Ended:
-    return _ended(await refresh)
 
 
 def _ended(fetched: bool) -> Ended:

@@ -26,7 +26,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import NO_ATTEMPTS, Attempts
 from sidecar.core.traced import Traced
 from sidecar.extauthz import memory
-from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, KeySource, LookUps
+from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, Begun, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
 from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_outline, sane_id
@@ -212,10 +212,10 @@ class CheckService:
         elif verified.misses > misses:
             check.cached = False
         if isinstance(decision, Needs):
-            decided = self._asking.decided(envelope.request, decision, check.deadline)
-            if isinstance(decided, Awaitable):
-                return self._wait(check, decided)
-            decision = decided
+            begun = self._asking.begin(envelope.request, decision)
+            if not isinstance(begun, Deny):
+                return self._wait(check, envelope.request, decision, begun)
+            decision = begun
         answer = self._answer(check, decision)
         if isinstance(decision, Allow) and key is not None:
             self._repeats.note(key, check.message, envelope, decision, answer)
@@ -234,9 +234,12 @@ class CheckService:
     def _settle(self, request: Request, needs: Needs, fetched: bool) -> Deny:
         return settle(needs, request, self._snapshot, steady(), fetched=fetched)
 
-    async def _wait(self, check: CheckInProgress, decided: Awaitable[Decision]) -> bytes:
+    async def _wait(
+        self, check: CheckInProgress, request: Request, needs: Needs, begun: Begun
+    ) -> bytes:
         try:
-            return self._answer(check, await decided)
+            decision = await self._asking.decided(request, needs, begun, check.deadline)
+            return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
 

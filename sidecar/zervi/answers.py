@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from sys import getsizeof
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from sidecar.core.tokens.lookups import Answer
 
@@ -19,56 +19,46 @@ class Entry:
     """What is known of one question; times are of the steady clock.
 
     ``answer`` is None where the look-up only failed. ``token`` is what a further look-up sends.
-    From ``refresh_at`` a use of the answer begins the next look-up; before ``retry_at`` there is
-    none, since the last one failed.
+    A use before ``look_at`` is not noted. From ``refresh_at`` one begins the next look-up; before
+    ``retry_at`` there is none, since the last one failed.
     """
 
-    __slots__ = ("answer", "failures", "refresh_at", "retry_at", "size", "token")
+    __slots__ = ("answer", "failures", "look_at", "refresh_at", "retry_at", "size", "token")
 
     def __init__(self, answer: Answer | None, token: bytes) -> None:
         self.answer = answer
         self.token = token
+        self.look_at = 0.0
         self.refresh_at = float("inf")
         self.retry_at = 0.0
         self.failures = 0
         self.size = 0
 
 
-class AnswerCache(Generic[_Key]):
-    """Entries by question; beyond ``max_bytes`` the one goes that was not used for longest."""
+class AnswerCache(OrderedDict[_Key, Entry]):
+    """Entries by question; beyond ``max_bytes`` the one goes that was not used for longest.
+
+    ``move_to_end`` notes a use; ``get`` does not.
+    """
 
     def __init__(self, max_bytes: int) -> None:
+        super().__init__()
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[_Key, Entry] = OrderedDict()
         self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: _Key) -> Entry | None:
-        """Return an entry, which counts as used now."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            self._entries.move_to_end(key)
-        return entry
-
-    def peek(self, key: _Key) -> Entry | None:
-        """Return an entry without using it."""
-        return self._entries.get(key)
 
     def put(self, key: _Key, entry: Entry) -> None:
         """Add an entry, in place of a former one."""
         self.drop(key)
         held = None if entry.answer is None else entry.answer.value
         entry.size = ENTRY_BYTES + getsizeof(key) + getsizeof(entry.token) + size_of(held)
-        self._entries[key] = entry
+        self[key] = entry
         self.bytes += entry.size
         while self.bytes > self._max_bytes:
-            self.drop(next(iter(self._entries)))
+            self.drop(next(iter(self)))
 
     def drop(self, key: _Key) -> None:
         """Remove an entry, if there is one."""
-        entry = self._entries.pop(key, None)
+        entry = self.pop(key, None)
         if entry is not None:
             self.bytes -= entry.size
 

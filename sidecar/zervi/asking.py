@@ -32,6 +32,10 @@ PER_SECOND: Final = 50
 active users need at a ttl of a minute, so that a fleet whose answers all expired asks at most three
 times as much as usual."""
 
+RENEWALS_PER_SECOND, RENEWALS_AT_ONCE = 40, 10
+"""Of them, look-ups while the former answer still counts: they can wait, and after an outage each
+node of a fleet has all its answers to renew."""
+
 FOR_THE_KNOWN: Final = 0.25
 """The share of both that only questions with a former answer may use: a flood of invented tokens
 does not stop the look-ups for tokens in use."""
@@ -45,6 +49,9 @@ TIMEOUT: Final = 3.0
 REFRESH_FROM, REFRESH_TO = 0.7, 0.9
 """The part of ``ttl`` after which a use of an answer begins the next look-up; it is random, so that
 answers of the same moment are not all asked for at one moment again."""
+
+USED_SECONDS: Final = 0.1
+"""A use is noted at most so often: it is on the path of each request."""
 
 # After a failure the same question, and after several in a row any question, waits for a random
 # time up to a ceiling that doubles: the sidecars of a fleet must not all ask at the same moment.
@@ -113,6 +120,7 @@ class Asking(Generic[Key]):
         self._negative: AnswerCache[Key] = AnswerCache(MAX_NEGATIVE_BYTES)
         self._flights: dict[Key, asyncio.Task[Ended]] = {}
         self._ration = Ration(PER_SECOND, 1 / PER_SECOND)
+        self._renewals = Ration(RENEWALS_AT_ONCE, 1 / RENEWALS_PER_SECOND)
         self._failures = 0  # in a row
         self._paused_until = 0.0
         self._closed = False
@@ -133,18 +141,22 @@ class Asking(Generic[Key]):
         if entry is None:
             entry = self._negative.get(key)
             return None if entry is None else entry.answer
-        if self._clock() >= entry.refresh_at:
-            self._begin(key, entry.token, entry)
+        now = self._clock()
+        if now >= entry.look_at:
+            entry.look_at = now + USED_SECONDS
+            self._good.move_to_end(key)
+            if now >= entry.refresh_at:
+                self._begin(key, entry.token, entry)
         return entry.answer
 
     def peek(self, key: Key) -> Answer | None:
         """Return the latest answer; nothing is asked."""
-        entry = self._good.peek(key) or self._negative.peek(key)
+        entry = self._good.get(key) or self._negative.get(key)
         return None if entry is None else entry.answer
 
     def ask(self, key: Key, token: bytes = b"") -> Awaitable[Ended] | Ended:
         """Ask, once for all who wait; ``token`` is what the answer is about."""
-        entry = self._good.peek(key) or self._negative.peek(key)
+        entry = self._good.get(key) or self._negative.get(key)
         begun = self._begin(key, token, entry)
         return begun if isinstance(begun, Ended) else _end_of(begun)
 
@@ -166,7 +178,11 @@ class Asking(Generic[Key]):
             return Ended.FAILED
         if self.failing and (now < self._paused_until or self._flights):
             return Ended.FAILED
-        leave = 0.0 if self._good.peek(key) is not None else FOR_THE_KNOWN
+        known = self._good.get(key)
+        usable = known is not None and known.answer is not None and now < known.answer.stale_until
+        if usable and not self._renewals.take(now):
+            return Ended.OVERLOADED
+        leave = FOR_THE_KNOWN if known is None else 0.0
         if len(self._flights) >= MAX_IN_FLIGHT * (1 - leave) or not self._ration.take(
             now, PER_SECOND * leave
         ):
@@ -196,7 +212,7 @@ class Asking(Generic[Key]):
         return Ended.ANSWERED
 
     def _remember(self, key: Key, token: bytes, found: Found, began: float) -> None:
-        former = self._good.peek(key) or self._negative.peek(key)
+        former = self._good.get(key) or self._negative.get(key)
         mark = next(_marks).to_bytes(8)
         if former is not None and former.answer is not None and former.answer.value == found.value:
             mark = former.answer.mark
@@ -220,7 +236,7 @@ class Asking(Generic[Key]):
 
     def _fail(self, key: Key, token: bytes, error: FetchError) -> Ended:
         now = self._clock()
-        entry = self._good.peek(key) or self._negative.peek(key)
+        entry = self._good.get(key) or self._negative.get(key)
         if entry is None:
             entry = Entry(None, token)
             self._negative.put(key, entry)

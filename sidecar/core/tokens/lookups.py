@@ -155,9 +155,3 @@ def answered(
     if ended is Ended.OVERLOADED:
         raise TokenError(Reason.OVERLOADED, f"too many look-ups of {what} at the same time")
     raise TokenError(Reason.NOT_READY, f"Zervi did not say {what}, and no recent answer is known")
-
-
-def still_current(question: LookUp, mark: bytes, answers: Answers, steady: float) -> bool:
-    """Say whether the latest answer to a question is fresh, and the one with this mark."""
-    answer = answers.get(question)
-    return answer is not None and steady < answer.fresh_until and answer.mark == mark
