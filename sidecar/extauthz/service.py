@@ -238,10 +238,15 @@ class CheckService:
         self, check: CheckInProgress, request: Request, needs: Needs, begun: Begun
     ) -> bytes:
         try:
-            decision = await self._asking.decided(request, needs, begun, check.deadline)
+            decision = await self._decided(check, request, needs, begun)
             return self._answer(check, decision)
         except Exception as error:  # noqa: BLE001 -- an exception may be an allow to Envoy
             return self._fail(check, error)
+
+    async def _decided(
+        self, check: CheckInProgress, request: Request, needs: Needs, begun: Begun
+    ) -> Decision:
+        return await self._asking.decided(request, needs, begun, check.deadline)
 
     def _answer(self, check: CheckInProgress, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:

@@ -5,11 +5,13 @@ headers count, which Envoy passes on as the client sent them.
 """
 
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
-from sidecar.core.decision import Allow, Decision
+from sidecar.core.decision import Allow, Decision, Needs
+from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import (
     Ended,
@@ -19,7 +21,7 @@ from sidecar.core.tokens.lookups import (
     Question,
 )
 from sidecar.core.traced import MAX_TRACESTATE, TRACEPARENT_BYTES, Traced, TracedLookUp, sent
-from sidecar.extauthz.asking import Asking
+from sidecar.extauthz.asking import Asking, Begun
 from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.envelope import Envelope, open_envelope, read_outline
 from sidecar.extauthz.in_progress import CheckInProgress
@@ -44,15 +46,15 @@ _NAMES: Final[Mapping[type, str]] = {
     NeedsVerdict: "verdict",
 }
 
-# The look-ups of the Check that the current task is for.
-_look_ups: ContextVar[list[TracedLookUp]] = ContextVar("look_ups")
+# The trace of the Check that the current task is for, and its look-ups.
+_of_this_check: ContextVar[tuple[Traced | None, list[TracedLookUp]]] = ContextVar("of_this_check")
 
 
 class _TimedAsking(Asking):
     """Asks as its base does, and notes how long a Check waited for each answer."""
 
     async def _end_of(
-        self, ended: Awaitable[Ended], question: Question, deadline: float | None
+        self, ended: Awaitable[Ended | bool], question: Question, deadline: float | None
     ) -> Ended:
         wall, start, result = time.time(), time.monotonic(), Ended.FAILED
         try:
@@ -61,7 +63,7 @@ class _TimedAsking(Asking):
         finally:
             seconds, name = time.monotonic() - start, _NAMES[type(question)]
             answered = result is Ended.ANSWERED
-            _look_ups.get([]).append(TracedLookUp(name, wall, seconds, answered))
+            _of_this_check.get()[1].append(TracedLookUp(name, wall, seconds, answered))
 
 
 class TracedCheckService(CheckService):
@@ -107,17 +109,24 @@ class TracedCheckService(CheckService):
         return super()._judge(check, key)
 
     def _wait(
-        self, check: CheckInProgress, decided: Awaitable[Decision]
+        self, check: CheckInProgress, request: Request, needs: Needs, begun: Begun
     ) -> Coroutine[Any, Any, bytes]:
-        return super()._wait(check, self._noted(decided, self._traced))
+        return self._within(self._traced, partial(super()._wait, check, request, needs, begun))
 
-    async def _noted(self, decided: Awaitable[Decision], traced: Traced | None) -> Decision:
+    @staticmethod
+    async def _within(traced: Traced | None, wait: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Wait for an answer; tasks copy the context, so this is known in this task only."""
+        _of_this_check.set((traced, []))
+        return await wait()
+
+    async def _decided(
+        self, check: CheckInProgress, request: Request, needs: Needs, begun: Begun
+    ) -> Decision:
         """Wait for a decision; its trace is that of the Check, which is recorded then."""
-        look_ups: list[TracedLookUp] = []
-        _look_ups.set(look_ups)  # in this task only: tasks copy the context
         try:
-            return await decided
+            return await super()._decided(check, request, needs, begun)
         finally:
+            traced, look_ups = _of_this_check.get()
             self._traced = traced and traced._replace(look_ups=tuple(look_ups))
 
 
