@@ -170,7 +170,7 @@ def test_a_policy_is_shown_with_its_routes(bob: Page) -> None:
     own = "tr:has(.state.healthy) th a"
     bob.until(lambda: bob.has(own))
     bob.find(own).click()
-    bob.until_text("one permission of cluster:view, cluster:manage")
+    bob.until_text("one of the permissions cluster:view, cluster:manage")
     assert "nothing: it is public" in bob.text()
 
 
