@@ -188,6 +188,7 @@ class Consul:
             "Node": {"Node": node, "Address": "10.9.9.9"},
             "Service": {
                 "ID": service["ID"],
+                "Kind": service.get("Kind", ""),
                 "Service": service["Name"],
                 "Address": service["Address"],
                 "Port": service["Port"],

@@ -182,6 +182,12 @@ async def test_a_service_without_an_address_is_at_its_node(rig: Rig) -> None:
     assert found.address == "10.9.9.9:80"
 
 
+async def test_a_proxy_of_consuls_mesh_is_no_instance(rig: Rig) -> None:
+    rig.consul.add("basic-1", 1)
+    rig.consul.add("basic-1-sidecar-proxy", 2, Kind="connect-proxy")
+    assert await rig.ids() == ["basic-1-1"]
+
+
 async def test_an_id_that_two_nodes_have_is_told_apart(rig: Rig) -> None:
     rig.consul.add("orders", 1, ID="web")
     rig.consul.add("basic-1", 2, ID="web", Node="n2")

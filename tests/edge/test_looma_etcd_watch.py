@@ -289,8 +289,9 @@ HEADER = {"cluster_id": "1", "member_id": "2", "revision": "7", "raft_term": "2"
 
 
 @contextlib.asynccontextmanager
-async def scripted(lines: bytes) -> AsyncIterator[EtcdWatch]:
+async def scripted(lines: bytes, *, ends: bool = True) -> AsyncIterator[EtcdWatch]:
     """Yield a watch that has listed an empty store and gets these bytes from then on."""
+    stopped = asyncio.Event()
 
     async def listed(_: web.Request) -> web.StreamResponse:
         return web.json_response({"header": HEADER})
@@ -299,6 +300,8 @@ async def scripted(lines: bytes) -> AsyncIterator[EtcdWatch]:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(lines)
+        if not ends:
+            await stopped.wait()
         return response
 
     application = web.Application()
@@ -313,6 +316,7 @@ async def scripted(lines: bytes) -> AsyncIterator[EtcdWatch]:
         assert ids(await listing_of(watch)) == []
         yield watch
     finally:
+        stopped.set()
         await runner.cleanup()
 
 
@@ -337,6 +341,18 @@ async def test_a_watch_that_ends_without_events_is_an_error(lines: bytes) -> Non
         with pytest.raises(PollError):
             await watch.poll()
         assert (await listing_of(watch)).complete, "the next call lists everything"
+
+
+async def test_a_watch_that_a_proxy_holds_back_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the directory would be stale, and look current."""
+    monkeypatch.setattr(etcd_watch, "WATCH_SECONDS", 0.05)
+    async with scripted(b"", ends=False) as watch:
+        with pytest.raises(PollError, match="proxy"):
+            await watch.poll()
+    async with scripted(line(created=True), ends=False) as watch:
+        assert await watch.poll() is None
 
 
 async def test_a_message_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

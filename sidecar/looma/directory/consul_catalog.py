@@ -226,12 +226,18 @@ def _entries(content: Any) -> list[dict[str, Any]]:
     """Return a service's instances, without what changes with each report."""
     if not isinstance(content, list):
         raise PollError("the answer is not a list")
-    return [_entry(each) for each in content]
+    return [_entry(each) for each in content if not _is_proxy(each)]
+
+
+def _is_proxy(each: object) -> bool:
+    """Say whether an instance is a proxy of Consul's mesh, whose name begins like its service's."""
+    service = _object(_object(each).get("Service"))
+    return bool(service.get("Kind"))
 
 
 def _entry(each: object) -> dict[str, Any]:
     """Return what one of a service's instances is in Looma's membership view."""
-    instance = each if isinstance(each, dict) else {}
+    instance = _object(each)
     node, service = _object(instance.get("Node")), _object(instance.get("Service"))
     checks = instance.get("Checks")
     found = [_object(check) for check in checks] if isinstance(checks, list) else []

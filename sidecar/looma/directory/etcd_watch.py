@@ -113,6 +113,7 @@ class EtcdWatch:
             "fragment": True,
         }
         found: list[dict[str, Any]] = []
+        created = False
         seconds = WATCH_SECONDS + ANSWER_SECONDS
         body = {"create_request": create}
         async with self._client.send("POST", f"{self._url}/v3/watch", seconds, body=body) as answer:
@@ -122,6 +123,7 @@ class EtcdWatch:
                 async with asyncio.timeout(WATCH_SECONDS):
                     async for result in _results(answer):
                         _check(result, read)
+                        created = True
                         found += _objects(result.get("events"))
                         if found and result.get("fragment") is not True:
                             break
@@ -129,6 +131,8 @@ class EtcdWatch:
                         raise PollError("etcd ended the watch")
             except TimeoutError:
                 found = []  # a part of an answer, if anything
+        if not created:
+            raise PollError("the watch began with no message: a proxy may hold it back")
         if not found:
             # A member without a leader keeps a watch open and sends nothing; a read fails there.
             await self._range(KEY_PREFIX.encode(), 1, 0)
