@@ -114,11 +114,12 @@ async def test_under_load_a_node_that_leaves_loses_no_request_and_a_killed_one_t
 
             third = await _node(rig, 3)
             try:
-                second = await load.until(
-                    lambda placed: set(placed.values()) == {other.server.port, third.server.port}
-                )
-                moved = {user for user in second if second[user] != other.server.port}
-                await load.more(50)
+                both = {other.server.port, third.server.port}
+                await load.until(lambda placed: set(placed.values()) == both)
+                load.sent.clear()
+                await load.more(100)  # the first of them moved before the last
+                second = await load.until(lambda placed: len(placed) == 12)
+                moved = {user for user in second if second[user] == third.server.port}
                 load.sent.clear()
                 await third.kill()
                 await rig.ask(None, "/nowhere/x")  # after it, Envoy has seen the resets
