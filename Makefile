@@ -41,6 +41,7 @@ check: $(READY) ## format, lint, types, import boundaries, generated code, style
 	$(BIN)/python -m tests.generated_code
 	$(BIN)/python -m tests.generated_envoy
 	$(BIN)/python -m tests.generated_dashboards
+	$(BIN)/python -m tests.generated_chart
 	$(BIN)/python -m tests.style
 	$(BIN)/codespell
 
@@ -64,11 +65,13 @@ fuzz: $(READY) ## fuzz what reads hostile bytes (ARGS="--seconds 600 tokens")
 	    *) exit 1;; esac; }
 	@$(BIN)/python -m fuzz $(ARGS)
 
-envoy: $(READY) ## generate envoy/ from its sidecar.yaml files
+envoy: $(READY) ## generate envoy/ from its sidecar.yaml files, and parts of deploy/
 	$(BIN)/python -m tests.generated_envoy --write
+	$(BIN)/python -m tests.generated_chart --write
 
 dashboards: $(READY) ## generate the dashboards of deploy/grafana
 	$(BIN)/python -m tests.generated_dashboards --write
+	$(BIN)/python -m tests.generated_chart --write
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

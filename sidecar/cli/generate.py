@@ -43,6 +43,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIRECTORY",
         help="serve TLS with tls.crt and tls.key of this directory, as Envoy sees it",
     )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write it, by a rename; default: standard output",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,7 +93,21 @@ def run(args: argparse.Namespace) -> int:
     port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
     ingress = port if isinstance(port, int) else INGRESS
     choices = Choices(_command(args), args.mode, ingress, args.upstream, admin, stats, args.tls)
-    print(bootstrap(config, choices), end="")
+    return _written(args.output, bootstrap(config, choices))
+
+
+def _written(path: Path | None, text: str) -> int:
+    """Print the text or write it to a file; return 1 where that fails."""
+    if path is None:
+        print(text, end="")
+        return 0
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        print(f"{path}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

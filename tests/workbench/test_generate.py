@@ -182,3 +182,23 @@ def test_the_default_names_are_all_removed_by_envoy_itself(generated: Generated)
 def test_a_mark_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError):
         fill("a: @{missing}", {})
+
+
+def test_the_output_is_a_file_on_request_and_never_half_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, output = tmp_path / "sidecar.yaml", tmp_path / "envoy.yaml"
+    config.write_text(PLAIN)
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    arguments = ["generate", "envoy", "--config", str(config)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert main([*arguments, "--output", str(output)]) == 0
+    assert (output.read_text(), capsys.readouterr().out) == (printed, "")
+    config.write_text(PLAIN.replace("zervi:", "zerwi:"))
+    assert main([*arguments, "--output", str(output)]) == 1
+    assert output.read_text() == printed
+    assert {each.name for each in tmp_path.iterdir()} == {config.name, output.name, "routes.yaml"}
+    config.write_text(PLAIN)
+    assert main([*arguments, "--output", str(tmp_path / "missing/envoy.yaml")]) == 1
+    assert "missing/envoy.yaml: No such file or directory" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""Programs beyond Python that judge ``deploy/``: where they are, and how they are built.
+
+``python -m tests.deploy.programs`` builds those written in Go into ``.tools/bin``, which git
+ignores. Versions are fixed, and Go's checksum database vouches for the sources.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".tools" / "bin"
+
+PACKAGES: Final = {
+    "helm": "helm.sh/helm/v3/cmd/helm@v3.19.2",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
+    "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9",
+}
+
+REQUIRED: Final = "ZERVI_TESTS_NEED_PROGRAMS"
+"""The variable with which `.ci/run` makes a missing program a failure, not a skipped test."""
+
+
+MODULES: Final = {
+    "istio": "istio.io/api@v1.32.0",
+    "envoy-gateway": "github.com/envoyproxy/gateway@v1.9.1",
+    "prometheus-operator": "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+}
+"""Modules whose files are read: they publish the schemas of their resources."""
+
+
+def find(name: str) -> str | None:
+    """Return the path of a program; None where this machine lacks it."""
+    built = BIN / name
+    return str(built) if built.exists() else shutil.which(name)
+
+
+def need(name: str) -> str:
+    """Return the path of a program; skip the test where this machine lacks it."""
+    path = find(name)
+    if path is not None:
+        return path
+    why = f"{name} is not installed"
+    if name in PACKAGES:
+        why += "; where Go is, `python -m tests.deploy.programs` builds it"
+    if name in os.environ.get(REQUIRED, "").split():
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def main() -> int:
+    """Build what is missing; return 1 where that fails."""
+    go = shutil.which("go")
+    if go is None:
+        print("Go is not installed", file=sys.stderr)
+        return 1
+    environment = {**os.environ, "GOBIN": str(BIN), "GOFLAGS": "-trimpath"}
+    failed = 0
+    for name, package in PACKAGES.items():
+        stamp = BIN / f".{name}"
+        if stamp.exists() and stamp.read_text() == package and (BIN / name).exists():
+            continue
+        built = subprocess.run([go, "install", package], env=environment, check=False)
+        if built.returncode:
+            failed = 1
+        else:
+            stamp.write_text(package)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
