@@ -91,6 +91,7 @@ release: $(READY) ## build dist/, once version, changelog and tag agree
 	$(BIN)/python -m tests.release
 	rm -rf dist
 	$(BIN)/python -m hatchling build
+	mkdir -p build && $(BIN)/python -m tests.sbom > build/zervi-sidecar.cdx.json
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-* .coverage* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,12 +4,23 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+_VERSION = r"(\d+\.\d+\.\d+(?:[.-]dev\d+)?)"
+_NAMED = re.compile(
+    rf'(?:\bzervi-sidecar:|^__version__ = "|^(?:    )?version: |^appVersion: |\bnewTag: ){_VERSION}'
+)
+_NAMING = (
+    "sidecar/__init__.py",
+    "Dockerfile",
+    "README.md",
+    "envoy/**/*.yaml",
+    "deploy/**/*.yaml",
+)
 _RELEASE = re.compile(r"(\d+\.\d+\.\d+) - \d{4}-\d{2}-\d{2}")
 
 
@@ -43,6 +54,24 @@ def disagreements(version: str, changelog: str, tags: Collection[str]) -> Iterat
         yield f"the commit needs the tag v{version}; it has {', '.join(sorted(tags)) or 'no tag'}"
 
 
+def elsewhere(version: str, texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield each line of the files, by their path, that names another version of this project.
+
+    A chart's version is SemVer, where ``0.3.0.dev0`` is ``0.3.0-dev0``.
+    """
+    for path, text in texts.items():
+        for number, line in enumerate(text.splitlines(), start=1):
+            named = _NAMED.search(line)
+            if named is not None and named[1].replace("-dev", ".dev") != version:
+                yield f"{path}:{number} names the version {named[1]}, not {version}"
+
+
+def naming_files() -> dict[str, str]:
+    """Return the texts that name this project's version, by their path."""
+    paths = [path for pattern in _NAMING for path in sorted(ROOT.glob(pattern)) if path.is_file()]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+
+
 def project_version() -> str:
     """Return the version of this tree."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -58,7 +87,10 @@ def main() -> int:
         check=True,
         text=True,
     ).stdout.split()
-    found = list(disagreements(version, (ROOT / "CHANGELOG.md").read_text(), tags))
+    found = [
+        *disagreements(version, (ROOT / "CHANGELOG.md").read_text(), tags),
+        *elsewhere(version, naming_files()),
+    ]
     for each in found:
         print(f"release: {each}", file=sys.stderr)
     return 1 if found else 0

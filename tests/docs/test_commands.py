@@ -32,6 +32,7 @@ NOT_RUN = {
     ("docs/gateway.md", "zervi-sidecar explain"): "tests/workbench/test_explain_placement.py",
     ("docs/install.md", "kubectl create"): "needs a cluster; tests/deploy/test_chart.py renders it",
     ("docs/install.md", "helm upgrade"): "likewise",
+    ("docs/install.md", "cosign verify"): "needs a release; tests/deploy/test_workflows.py",
     ("docs/install.md", "kubectl kustomize"): "needs a cluster; tests/deploy/test_kustomize.py",
     ("docs/lint.md", "zervi-sidecar check"): "tests/workbench/test_lint_page.py has its examples",
     ("docs/looma.md", "curl -s looma"): "needs 10,000 nodes; tests/edge/test_looma_stand_in.py",
