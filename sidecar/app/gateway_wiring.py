@@ -6,11 +6,10 @@ from urllib.parse import urlsplit
 
 from sidecar.app import wiring
 from sidecar.config import Config
-from sidecar.config.answers import CorsSection
 from sidecar.config.gateway import GatewaySection
 from sidecar.core.placement.directory import Instance
 from sidecar.gateway.files import FileSettings
-from sidecar.gateway.resources import Resource, TargetTls, cors_policy
+from sidecar.gateway.resources import TargetTls, cors_policy
 from sidecar.looma.directory.allocations import AllocationsOnly
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.members import Admission, networks
@@ -98,15 +97,7 @@ def files(config: Config, section: GatewaySection) -> FileSettings:
         tuple(
             name for name in removed if name not in settings.identity_headers.never_from_clients()
         ),
-        _cors_policy(config.settings.policy.cors),
+        cors_policy(config.settings.policy.cors),
         section.services,
         None if section.tls is None else TargetTls(**asdict(section.tls)),
-    )
-
-
-def _cors_policy(section: CorsSection | None) -> Resource | None:
-    if section is None:
-        return None
-    return cors_policy(
-        section.origins, section.methods, section.headers, section.credentials, section.max_age
     )

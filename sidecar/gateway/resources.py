@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from sidecar.config.answers import CorsSection
 from sidecar.core.placement.directory import Health, Instance
 from sidecar.net.addresses import TcpAddress, parse_tcp
 
@@ -151,21 +152,17 @@ def routes(targets: Iterable[str], removed: Sequence[str], cors: Resource | None
     }
 
 
-def cors_policy(
-    origins: Iterable[str],
-    methods: Iterable[str],
-    headers: Iterable[str],
-    credentials: bool,
-    max_age: float,
-) -> Resource:
-    """Return the settings of the CORS filter; ``max_age`` in seconds."""
+def cors_policy(cors: CorsSection | None) -> Resource | None:
+    """Return the settings of the CORS filter for ``policy.cors``."""
+    if cors is None:
+        return None
     return {
         "@type": f"{TYPE}extensions.filters.http.cors.v3.CorsPolicy",
-        "allow_origin_string_match": [{"exact": origin} for origin in origins],
-        "allow_methods": ", ".join(methods),
-        "allow_headers": ", ".join(headers),
-        "allow_credentials": credentials,
-        "max_age": str(int(max_age)),
+        "allow_origin_string_match": [{"exact": origin} for origin in cors.origins],
+        "allow_methods": ", ".join(cors.methods),
+        "allow_headers": ", ".join(cors.headers),
+        **({"allow_credentials": True} if cors.credentials else {}),
+        "max_age": str(int(cors.max_age)),
     }
 
 

@@ -108,8 +108,8 @@ class Prometheus:
                 try:
                     if "NaN" not in str(await self.query(expression) or "NaN"):
                         return
-                except aiohttp.ClientConnectionError:
-                    pass  # it does not listen yet
+                except aiohttp.ClientError:
+                    pass  # it does not listen yet, or is not ready: 503, as text
                 await asyncio.sleep(0.2)
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from demo.envoy import connection_manager, program
 from demo.stack import BOOTSTRAPS
+from sidecar.config.answers import CorsSection
 from sidecar.core.placement.directory import Directory, Health, Instance
 from sidecar.core.placement.place import RESERVED
 from sidecar.gateway.files import CLUSTERS, ROUTES, FileSettings, contents, endpoints_file
@@ -130,7 +131,7 @@ def test_the_real_envoy_takes_the_files(tmp_path: Path, *, tls: bool) -> None:
     files = FileSettings(
         str(tmp_path),
         ("x-a",),
-        cors_policy(["https://app.example"], ["GET"], ["authorization"], True, 600.0),
+        cors_policy(CorsSection(origins=("https://app.example",), credentials=True)),
         {FIXED: ("https://zervi.example", "https://zervi.example:8443")},
         TargetTls(
             "spiffe://example/{service}", *(str(tmp_path / each) for each in ("ca", "crt", "key"))

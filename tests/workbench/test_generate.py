@@ -28,6 +28,9 @@ CONFIGURATIONS = {
         "yaml}",
         "yaml, cors: {origins: ['http://localhost:3000', 'http://[::1]:3000']}}",
     ),
+    "CORS without request headers": PLAIN.replace(
+        "yaml}", "yaml, cors: {origins: ['https://a.example'], headers: []}}"
+    ),
     "forwarded preflights": PLAIN.replace("yaml}", "yaml, cors_preflight: forward}"),
     "renamed identity": PLAIN.replace(
         "yaml}", "yaml, identity_headers: {subject: x-forwarded-user, roles: x-our-roles}}"

@@ -1,10 +1,14 @@
 """The parts of Envoy's bootstrap that depend on the configuration, as lines of YAML."""
 
 import json
+import math
 from collections.abc import Sequence
+
+import yaml
 
 from sidecar.config.answers import CorsSection
 from sidecar.config.model import Tls
+from sidecar.gateway import resources
 from sidecar.net.addresses import parse_tcp
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
@@ -106,18 +110,14 @@ def cors_filter(cors: CorsSection | None) -> list[str]:
 
 def cors_policy(cors: CorsSection | None) -> list[str]:
     """Return the settings of the CORS filter."""
-    if cors is None:
+    policy = resources.cors_policy(cors)
+    if policy is None:
         return []
+    lines = yaml.safe_dump(policy, sort_keys=False, width=math.inf).splitlines()
     return [
         "typed_per_filter_config:",
-        "  envoy.filters.http.cors:",
-        f'    "@type": {_CORS}.CorsPolicy',
-        "    allow_origin_string_match: # SAFETY: never a pattern that matches any origin",
-        *(f"      - exact: {origin}" for origin in cors.origins),
-        f"    allow_methods: {', '.join(cors.methods)}",
-        f"    allow_headers: {', '.join(cors.headers)}",
-        *(["    allow_credentials: true"] if cors.credentials else []),
-        f'    max_age: "{int(cors.max_age)}"',
+        "  envoy.filters.http.cors: # SAFETY: never an origin pattern that matches any origin",
+        *(f"    {line}" for line in lines),
     ]
 
 
