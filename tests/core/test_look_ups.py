@@ -1,100 +1,33 @@
 """What a decision asks of Zervi, and how answers become part of it: plain values only."""
 
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from demo import minting
-from sidecar.core.decision import Allow, Decision, Deny, Needs, decide, still_valid
+from sidecar.core.decision import Allow, Needs, decide, still_valid
 from sidecar.core.reasons import Reason
-from sidecar.core.request import Request
-from sidecar.core.routes.route import Route
-from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import (
     MAX_SUBJECT_CHARS,
     Answer,
     Ended,
-    Granted,
-    Introspection,
     LookUp,
     NeedsPermissions,
-    NeedsVerdict,
     PermissionRule,
-    Question,
-    TokenShape,
 )
 from sidecar.core.tokens.verify import Verified
-from tests.support.policies import BEARER, HS256, NOW, SECRET, bearer, claims, request, snapshot
-
-ROUTES = (
-    Route(0, "open", "/open", public=True),
-    Route(1, "any", "/any"),
-    Route(2, "read", "/read", permissions=("data:read",)),
-    Route(3, "either", "/either", any_permissions=("data:read", "data:write")),
-    Route(4, "admin", "/admin", roles=("admin",)),
-    Route(5, "own", "/users/{id}", owner=1, owner_unless=("users:all",)),
-    Route(6, "sync", "/sync", permissions=("data:read",), principals=frozenset({"service"})),
+from tests.core.look_ups import (
+    ALWAYS,
+    FOR_7,
+    MISSING,
+    ROUTES,
+    asking,
+    decided,
+    permissions,
+    principal,
+    reason,
 )
-FOR_7 = NeedsPermissions("7")
-MISSING, ALWAYS = PermissionRule(), PermissionRule(always=True)
-OPAQUE = b"zat_0123456789"
-ANY_SHAPE = TokenShape()
-
-
-def asking(rule: PermissionRule | None = MISSING, **others: Any) -> Snapshot:
-    """Return a snapshot that looks permissions up; ``others`` are of its issuer."""
-    return snapshot(ROUTES, (HS256._replace(**others),))._replace(permissions=rule)
-
-
-def introspecting(
-    *, always: bool = False, shape: TokenShape = ANY_SHAPE, **others: Any
-) -> Snapshot:
-    issuer = HS256._replace(introspection=Introspection(always, shape), **others)
-    return snapshot(ROUTES, (issuer,))._replace(opaque_issuer=0)
-
-
-def good(value: Any, mark: bytes = b"1", fresh: float = 60.0, stale: float = 600.0) -> Answer:
-    """Return an answer of now."""
-    return Answer(value, mark, NOW + fresh, NOW + stale)
-
-
-def permissions(*names: str, roles: tuple[str, ...] | None = None, **others: Any) -> Answer:
-    return good(Granted(names, roles), **others)
-
-
-def opaque(path: str = "/any", token: bytes = OPAQUE) -> Request:
-    return request(path.encode(), headers={"authorization": (b"Bearer " + token,)})
-
-
-def decided(
-    path: str | Request,
-    answers: dict[LookUp, Answer],
-    rules: Snapshot | None = None,
-    ended: dict[Question, Ended] | None = None,
-    verified: dict[bytes, Verified] | None = None,
-    **claimed: Any,
-) -> Decision | Needs:
-    """Decide for user 7, whose token has these claims beside the usual ones."""
-    asked = path
-    if isinstance(asked, str):
-        asked = request(asked.encode(), headers=bearer(**claimed))
-    known = {} if verified is None else verified
-    rules = asking() if rules is None else rules
-    return decide(asked, rules, known, NOW, answers=answers, attempts=ended or {})
-
-
-def reason(*args: Any, **others: Any) -> Reason:
-    decision = decided(*args, **others)
-    assert not isinstance(decision, Needs), decision
-    return decision.reason
-
-
-def principal(*args: Any, **others: Any) -> Any:
-    decision = decided(*args, **others)
-    assert isinstance(decision, Allow), decision
-    assert decision.verified is not None
-    return decision.verified.principal
+from tests.support.policies import HS256, NOW, SECRET, bearer, claims, request, snapshot
 
 
 @pytest.mark.parametrize("path", ["/read", "/either", "/users/8"])
@@ -296,158 +229,3 @@ def test_each_reading_of_a_path_may_ask() -> None:
     asked = request(b"/read;x", headers=bearer())
     decision = decide(asked, asking()._replace(policy=policy), {}, NOW)
     assert not isinstance(decision, Allow)
-
-
-# Tokens that their issuer is asked about.
-
-QUESTION = NeedsVerdict(0, sha256(OPAQUE).digest())
-ACTIVE = {"sub": "7", "exp": NOW + 60}
-
-
-def test_an_opaque_token_is_asked_about_and_its_answer_read_as_a_tokens_claims() -> None:
-    decision = decided(opaque(), {}, introspecting())
-    assert isinstance(decision, Needs)
-    assert (decision.question, decision.token) == (QUESTION, OPAQUE)
-    answer = good({**ACTIVE, "permissions": ["data:read"], "username": "alice"})
-    found = principal(opaque("/read"), {QUESTION: answer}, introspecting())
-    assert (found.subject, found.username, found.permissions) == ("7", "alice", ("data:read",))
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (None, Reason.TOKEN_REVOKED),
-        ({**ACTIVE, "exp": NOW - 31}, Reason.TOKEN_EXPIRED),
-        ({**ACTIVE, "exp": "soon"}, Reason.TOKEN_CLAIMS),
-        ({**ACTIVE, "exp": True}, Reason.TOKEN_CLAIMS),
-        ({**ACTIVE, "nbf": NOW + 31}, Reason.TOKEN_NOT_YET_VALID),
-        ({**ACTIVE, "iss": "another"}, Reason.TOKEN_ISSUER),
-        ({**ACTIVE, "iss": 7}, Reason.TOKEN_ISSUER),
-        ({**ACTIVE, "aud": "another"}, Reason.TOKEN_AUDIENCE),
-        (ACTIVE, Reason.TOKEN_AUDIENCE),
-        ({**ACTIVE, "aud": "us", "token_type": "refresh_token"}, Reason.TOKEN_KIND),
-        ({**ACTIVE, "aud": "us", "cnf": {"jkt": "x"}}, Reason.TOKEN_KIND),
-        ({"aud": "us"}, Reason.TOKEN_CLAIMS),
-        ({**ACTIVE, "aud": ["them", "us"]}, Reason.OK),
-        ({**ACTIVE, "aud": "us", "iss": HS256.name, "token_type": "Bearer"}, Reason.OK),
-        ({"sub": "7", "aud": "us"}, Reason.OK),
-        ({"sub": "7", "aud": "us", "exp": None}, Reason.OK),
-    ],
-)
-def test_the_claims_of_an_answer_are_checked_as_those_of_a_jwt(
-    answer: dict[str, Any] | None, expected: Reason
-) -> None:
-    rules = introspecting(audiences=frozenset({"us"}))
-    assert reason(opaque(), {QUESTION: good(answer)}, rules) is expected
-
-
-@pytest.mark.parametrize("always", [False, True])
-@pytest.mark.parametrize(
-    "token",
-    [
-        minting.sign({**claims(), "iss": "another"}, SECRET).encode(),
-        minting.sign(claims(), b"another secret, made up for only this test").encode(),
-        b"eyJhbGciOiJub25lIn0.eyJzdWIiOiI3In0",
-        b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0=.AA==",
-        b"eyJhbGciOiJkaXIifQ.a.b.c.d",
-        b"eyJhbGciOiJIUzI1NiJ9",
-        b"IHsiYWxnIjoiSFMyNTYifQ.e30.AA",
-    ],
-    ids=["another issuer's", "forged", "unsigned", "padded", "encrypted", "cut", "spaced"],
-)
-def test_a_jwt_that_is_not_accepted_here_is_sent_to_nobody(token: bytes, always: bool) -> None:
-    decision = decided(opaque(token=token), {}, introspecting(always=always))
-    assert isinstance(decision, Deny)
-    assert decision.reason.refuses_token
-
-
-@pytest.mark.parametrize(
-    ("shape", "token"),
-    [
-        (TokenShape(prefix=b"zat_"), b"zap_0123456789"),
-        (TokenShape(min_length=15), OPAQUE),
-        (TokenShape(max_length=13), OPAQUE),
-        (TokenShape(characters=frozenset(b"zat_012345678")), OPAQUE),
-        (TokenShape(), b"zat_\xc3\xa9"),
-        (TokenShape(), b"x" * 9000),
-    ],
-)
-def test_a_token_of_another_form_is_malformed_and_sent_to_nobody(
-    shape: TokenShape, token: bytes
-) -> None:
-    rules = introspecting(shape=shape)
-    assert reason(opaque(token=token), {}, rules) is Reason.TOKEN_MALFORMED
-
-
-def test_a_jwt_of_an_issuer_that_introspects_opaque_tokens_only_is_not_asked_about() -> None:
-    assert reason("/any", {}, introspecting()) is Reason.OK
-
-
-def jwt_question(**claimed: Any) -> NeedsVerdict:
-    token = minting.sign(claims(**claimed), SECRET).encode()
-    return NeedsVerdict(0, sha256(token).digest())
-
-
-def test_with_always_a_verified_jwt_is_asked_about_and_its_own_claims_count() -> None:
-    rules, question = introspecting(always=True), jwt_question(permissions=["data:read"])
-    assert isinstance(decided("/read", {}, rules, permissions=["data:read"]), Needs)
-    answers = {question: good({"sub": "7", "permissions": ["data:write"]})}
-    found = principal("/read", answers, rules, permissions=["data:read"])
-    assert found.permissions == ("data:read",)
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (None, Reason.TOKEN_REVOKED),
-        ({"sub": "8"}, Reason.TOKEN_CLAIMS),
-        ({}, Reason.TOKEN_CLAIMS),
-        ({"sub": "7", "iss": "another"}, Reason.TOKEN_ISSUER),
-        ({"sub": "7", "exp": NOW - 31}, Reason.TOKEN_EXPIRED),
-    ],
-)
-def test_an_answer_can_only_end_a_jwt(answer: dict[str, Any] | None, expected: Reason) -> None:
-    rules = introspecting(always=True)
-    assert reason("/any", {jwt_question(): good(answer)}, rules) is expected
-
-
-@pytest.mark.parametrize("token", ["opaque", "jwt"])
-def test_without_an_answer_about_a_token_nothing_opens(token: str) -> None:
-    rules = introspecting(always=True)
-    asked: Any = opaque() if token == "opaque" else "/any"
-    question = QUESTION if token == "opaque" else jwt_question()
-    for ended, expected in (
-        (Ended.FAILED, Reason.NOT_READY),
-        (Ended.OVERLOADED, Reason.OVERLOADED),
-    ):
-        assert reason(asked, {}, rules, ended={question: ended}) is expected
-
-
-def test_a_later_answer_ends_a_remembered_token_at_once() -> None:
-    verified: dict[bytes, Verified] = {}
-    rules = introspecting()
-    assert reason(opaque(), {QUESTION: good(ACTIVE)}, rules, verified=verified) is Reason.OK
-    later = {QUESTION: good(None, mark=b"2")}
-    assert reason(opaque(), later, rules, verified=verified) is Reason.TOKEN_REVOKED
-
-
-def test_the_permissions_of_an_opaque_tokens_user_are_looked_up_too() -> None:
-    rules = introspecting()._replace(permissions=MISSING)
-    answers: dict[LookUp, Answer] = {QUESTION: good(ACTIVE)}
-    decision = decided(opaque("/read"), answers, rules)
-    assert isinstance(decision, Needs)
-    assert decision.question == FOR_7
-    answers[FOR_7] = permissions("data:read", mark=b"2")
-    allow = decided(opaque("/read"), answers, rules)
-    assert isinstance(allow, Allow)
-    assert allow.verified is not None
-    assert allow.verified.asked == ((QUESTION, b"1"), (FOR_7, b"2"))
-
-
-def test_tokens_in_any_source_are_asked_about() -> None:
-    cookie = BEARER._replace(kind="cookie", name="session", scheme=None)
-    rules = introspecting()._replace(token_sources=(cookie,))
-    headers = {"cookie": (b"session=" + OPAQUE,)}
-    decision = decide(request(b"/any", headers=headers), rules, {}, NOW)
-    assert isinstance(decision, Needs)
-    assert decision.token == OPAQUE

@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import load
-from tests.workbench.test_explain import SIDECAR, Explain
-
-
-@pytest.fixture
-def explain(capsys: pytest.CaptureFixture[str]) -> Explain:
-    return Explain(capsys)
-
+from tests.workbench.conftest import SIDECAR, Explain
 
 LINES: list[dict[str, object]] = [
     {"decision_id": "a1", "method": "GET", "host": "x", "path": "/both",

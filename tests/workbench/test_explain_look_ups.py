@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.config_files import ENVIRON, POLICY, Files
-from tests.workbench.test_explain import Explain
+from tests.workbench.conftest import Explain
 
 ROUTES = 'api_gateway: {routes: [{path: "/read", permissions: ["data:read"]}, {path: "/any"}]}\n'
 URL = "https://z/users/{subject}/permissions"
