@@ -39,6 +39,9 @@ CONFIGURATIONS = {
     "many names": PLAIN.replace(
         "yaml}", f"yaml, remove_headers: [{', '.join(f'x-{n}-of-ours' for n in range(150))}]}}"
     ),
+    "revocation": PLAIN.replace(
+        ISSUERS, f"{ISSUERS}, revocation: {{url: 'https://zervi.local/revocations'}}"
+    ),
     "a cookie that stays here": PLAIN.replace(
         ISSUERS, f"{ISSUERS}, token_sources: [{{cookie: session}}, {{header: x-token}}]"
     ).replace("yaml}", "yaml, forward_authorization: false}"),

@@ -11,6 +11,8 @@ from sidecar.config.model import Tls
 from sidecar.gateway import resources
 from sidecar.net.addresses import parse_tcp
 
+STREAM_DURATION = "3600s"  # docs/revocation.md; clients connect again, and get a Check
+
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
 
@@ -79,6 +81,23 @@ def authz_tls(tls: Tls | None) -> list[str]:
         "      validation_context: # SAFETY: only the sidecar has a certificate of this CA",
         f"        trusted_ca: {{filename: {directory}/ca.crt}}",
     ]
+
+
+def stream_duration(*, revocable: bool) -> list[str]:
+    """Return how long a stream may last: Envoy asks the sidecar only when it begins."""
+    if revocable:
+        return [
+            f"max_stream_duration: {STREAM_DURATION} # a revoked token does not end an open stream"
+        ]
+    return [
+        f"# generate envoy writes max_stream_duration: {STREAM_DURATION} here with zervi.revocation:",
+        "# a revoked token does not end a stream that is open, such as a WebSocket.",
+    ]
+
+
+def grpc_timeout_max(*, revocable: bool) -> str:
+    """Return the most that a client's grpc-timeout may extend a stream to; 0s: no limit."""
+    return STREAM_DURATION if revocable else "0s"
 
 
 def clear_route_cache(gateway: bool) -> list[str]:

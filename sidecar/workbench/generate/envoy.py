@@ -55,6 +55,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
     authz = settings.listen.authz
     gateway = settings.gateway if choices.mode == "gateway" else None
     shown = "the targets of the policy" if gateway else f"{host}:{port} Basic Server"
+    revocable = settings.zervi.revocation is not None
     values: Values = {
         "head": blocks.head(choices.command, choices.ingress, shown, authz),
         "admin": json.dumps(choices.admin),
@@ -66,6 +67,8 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "clear_route_cache": blocks.clear_route_cache(gateway is not None),
         "mutations": quoted_lines(expression(changeable)),
         "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
+        "grpc_timeout_max": blocks.grpc_timeout_max(revocable=revocable),
+        "stream_duration": blocks.stream_duration(revocable=revocable),
         "preflight": blocks.preflight(policy.cors_preflight),
         "removed": blocks.removed(headers.removed),
         "stats": blocks.socket_address(*parse_tcp(choices.stats)),
