@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from demo import console as demo_console
-from demo import gateway, placement, recovery, registry, report, scenario
+from demo import gateway, placement, recovery, registry, report, revocation, scenario
 from demo.envoy import EnvoyMissingError, program
 from demo.ports import FIRST_BASE, LAST_BASE, PortInUseError, Ports
 from demo.process import Process, ProcessError
-from demo.stack import running
+from demo.stack import Setup, running
 
 _BASE_PORT = 10000
 _USAGE_ERROR = 2
@@ -71,13 +71,18 @@ async def _demo(ports: Ports, *, once: bool) -> int:
     ports.check_free()
     with tempfile.TemporaryDirectory(prefix="zervi-sidecar-demo-") as directory:
         console.print("Starting Zervi, Looma, a Basic Server, the sidecar and a real Envoy ...\n")
-        async with running(ports, Path(directory)) as stack, AsyncExitStack() as acts:
+        setup = Setup(configure=revocation.configure)
+        async with running(ports, Path(directory), setup) as stack, AsyncExitStack() as acts:
             report.print_way(console, stack)
             results = [result async for result in scenario.run(stack)]
             report.print_scenario(console, results)
             report.print_verdict(console, results)
-            console.print("\n[bold cyan]What Looma knows of this node[/]")
             known = []
+            console.print("\n[bold cyan]Tokens are revoked; then Zervi dies[/]")
+            async for observed in revocation.run(stack):
+                report.print_observed(console, observed)
+                known.append(observed)
+            console.print("\n[bold cyan]What Looma knows of this node[/]")
             async for observed in registry.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)

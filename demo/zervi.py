@@ -19,6 +19,7 @@ from demo.environments import ZerviUsers
 from demo.minting import KeyAlgorithm, SigningKey
 from demo.zervi_console import ConsoleApi
 from demo.zervi_live import Live
+from demo.zervi_revocations import RevocationFeed
 
 JWKS_PATH = "/.well-known/jwks.json"
 SHUTDOWN_SECONDS = 1.0  # for answers under way; the demo ends quickly
@@ -38,7 +39,8 @@ class Zervi:
         self.keys = [key]
         self.down = False
         self.environments = ZerviUsers()
-        self.console = ConsoleApi(self.environments)
+        self.revocations = RevocationFeed()
+        self.console = ConsoleApi(self.environments, self.revocations)
         self.live = Live(self._claims, self.environments, self.console.disabled)
         self._secret = hs256_secret
         self._max_age = max_age
@@ -61,6 +63,9 @@ class Zervi:
                 web.get("/health", self._health),
                 web.post("/demo/rotate", self._rotate),
                 web.post("/demo/down", self._down),
+                web.post("/api/v1/auth/logout", self._logout),
+                web.post("/demo/disable", self._disable),
+                *self.revocations.routes(),
                 *self.console.routes(),
                 *self.environments.routes(),
                 *self.live.routes(),
@@ -133,6 +138,8 @@ class Zervi:
         if user is None or not _same(form.get("password"), user.password):
             self.console.note(str(form.get("username")), "login_failed")
             return _failure(401, "wrong username or password")
+        if str(user.user_id) in self.console.disabled:
+            return _failure(403, "the user is disabled")
         self.console.note(user.username, "login")
         return _success(
             {
@@ -141,6 +148,25 @@ class Zervi:
                 "user": {"id": user.user_id, "username": user.username, "role": user.role},
             }
         )
+
+    async def _logout(self, request: web.Request) -> web.Response:
+        """Revoke the tokens of the user whose token this is."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            claims = self._claims(token if scheme.lower() == "bearer" else "")
+        except jwt.PyJWTError:
+            return _failure(401, "invalid token")
+        self.revocations.revoke_user(claims.get("user_id") or claims.get("sub", ""))
+        return _success({"message": "logged out"})
+
+    async def _disable(self, request: web.Request) -> web.Response:
+        form = await _json_object(request)
+        user = minting.USERS.get(str(form.get("username")))
+        if user is None:
+            return _failure(404, "no such user")
+        self.console.disabled.add(str(user.user_id))
+        self.revocations.revoke_user(user.user_id)
+        return _success({"disabled": user.username})
 
     async def _service_login(self, request: web.Request) -> web.Response:
         form = await _json_object(request)

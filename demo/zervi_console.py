@@ -8,6 +8,7 @@ from aiohttp import web
 
 from demo import minting
 from demo.environments import ZerviUsers
+from demo.zervi_revocations import RevocationFeed
 
 KEPT_EVENTS = 200
 RECENT_SECONDS = 3600.0
@@ -16,8 +17,9 @@ RECENT_SECONDS = 3600.0
 class ConsoleApi:
     """Users, their logins, and what happened last; ``disabled`` are ids of users."""
 
-    def __init__(self, others: ZerviUsers) -> None:
+    def __init__(self, others: ZerviUsers, feed: RevocationFeed) -> None:
         self._others = others
+        self._feed = feed
         self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self.disabled: set[str] = set()
         self.revoked_before: dict[str, int] = {}
@@ -83,6 +85,7 @@ class ConsoleApi:
     async def _log_out(self, request: web.Request) -> web.Response:
         user = self._found(request)
         self.revoked_before[str(user.user_id)] = int(time.time())
+        self._feed.revoke_user(user.user_id)
         self.note(user.username, "logged_out_everywhere")
         return _data({"revoked": True})
 

@@ -14,7 +14,7 @@ from sidecar.zervi import schedule
 from sidecar.zervi.revocation.follower import Follower
 from sidecar.zervi.revocation.interface import FeedSettings, FeedSource
 from tests.edge.certificates import Authority
-from tests.edge.key_server import Exchange, KeyServer, document, head
+from tests.edge.key_server import Exchange, KeyServer, document, head, serving
 from tests.support.waiting import eventually
 
 ISSUER = "zervi"
@@ -109,6 +109,13 @@ async def following(
             yield followed
         finally:
             await followed.follower.close()
+
+
+@asynccontextmanager
+async def serving_feed(feed: Feed) -> AsyncIterator[str]:
+    """Serve a feed at any path; return the server's base."""
+    async with serving(feed) as server:
+        yield server.url.removesuffix("/jwks.json")
 
 
 def server_tls(authority: Authority, directory: Path) -> ssl.SSLContext:
