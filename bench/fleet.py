@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from bench.fleet_look_ups import PHASES as PERMISSION_PHASES
 from bench.fleet_look_ups import SAMPLE, USERS, SimulatedPermissions
@@ -21,6 +22,7 @@ from bench.fleet_look_ups import story as permissions_story
 from bench.fleet_report import Phase, Story, draw, show
 from bench.virtual_time import VirtualTimeLoop
 from demo.minting import jwks, new_key
+from sidecar.core.tokens.revocations import Entries
 from sidecar.looma.answers import Answer, Caller
 from sidecar.looma.directory.client import RegistryClient
 from sidecar.looma.directory.listing import PollError
@@ -37,6 +39,9 @@ from sidecar.zervi.interface import Answer as KeysAnswer
 from sidecar.zervi.interface import FetchError, RefreshSettings
 from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.refresher import Refresher
+from sidecar.zervi.revocation import follower as following
+from sidecar.zervi.revocation.follower import Follower
+from sidecar.zervi.revocation.interface import FeedError, FeedSettings, FeedSource
 
 NODES = 10_000
 GATEWAYS = 10  # each asks for the membership and for the allocations
@@ -64,6 +69,16 @@ ZERVI_PHASES = (
     Phase("steady", 300, 900),
     Phase("dead for 5 minutes", 900, 1200),
     Phase("back", 1200, 1800),
+)
+
+# Zervi's feed of revoked tokens. Each poll is a request of its own, over HTTP.
+POLL = 5.0  # zervi.revocation.poll
+FEED_PHASES = (
+    Phase("all start in one second", 0, 30),
+    Phase("steady", 30, 90),
+    Phase("a logout", 90, 120),
+    Phase("dead for 1 minute", 120, 180),
+    Phase("back", 180, 240),
 )
 
 
@@ -148,6 +163,44 @@ class SimulatedZervi(Traffic):
         return KeysAnswer(None if validator == '"1"' else self._document, '"1"')
 
 
+class SimulatedFeed(Traffic):
+    """Zervi's feed; ``entries`` is how many it has. A page with entries is followed by another."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.entries = 0
+
+    def of_node(self, *_: object) -> "NodesFeed":
+        """Return what one node reads."""
+        return NodesFeed(self)
+
+
+class NodesFeed:
+    """One node's reading of the feed."""
+
+    where = "the simulation"
+    cursor: str | None = None
+
+    def __init__(self, server: SimulatedFeed) -> None:
+        self._server = server
+        self._read = 0
+
+    async def read(self, *_: object, whole: bool) -> None:  # noqa: ARG002 -- as HttpFeed's
+        """Read to an empty page."""
+        self._server.count("revocations")
+        if not self._server.alive:
+            raise FeedError("Connection refused", "")
+        if self._read < self._server.entries:
+            self._read = self._server.entries
+            self._server.count("revocations")
+
+    async def follow(self, _: object) -> None:
+        """Get no messages."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
 def epoch_now() -> float:
     """Return the simulated time of day."""
     return EPOCH + asyncio.get_running_loop().time()
@@ -198,6 +251,15 @@ def start_refresher(zervi: SimulatedZervi, random: Random) -> Refresher:
     return refresher
 
 
+def start_follower(random: Random, entries: Entries) -> Follower:
+    """Start one node's follower of the feed; all nodes share a table, which stays empty."""
+    settings = FeedSettings(FeedSource("http://zervi"), frozenset({"zervi"}), POLL)
+    follower = Follower(settings, lambda _: None, clock=epoch_now, wall=epoch_now, random=random)
+    follower.revocations.entries = entries
+    follower.start()
+    return follower
+
+
 async def until(moment: float) -> None:
     """Wait until a simulated time."""
     await asyncio.sleep(moment - asyncio.get_running_loop().time())
@@ -239,6 +301,25 @@ async def zervi_story(zervi: SimulatedZervi, nodes: int) -> None:
     await asyncio.gather(*(refresher.close() for refresher in refreshers))
 
 
+async def feed_story(feed: SimulatedFeed, nodes: int) -> None:
+    """Start all nodes together, revoke a token, then stop Zervi once."""
+    random, entries = Random(SEED), Entries()
+    _, _, logout, dead, back = FEED_PHASES
+    with patch.object(following, "_feed", feed.of_node):
+        followers = []
+        for number in range(nodes):
+            await until(number / nodes)
+            followers.append(start_follower(random, entries))
+        await until(logout.begin)
+        feed.entries += 1
+        await until(dead.begin)
+        feed.alive = False
+        await until(back.begin)
+        feed.alive = True
+        await until(back.end - 0.001)
+        await asyncio.gather(*(follower.close() for follower in followers))
+
+
 def run(story: Coroutine[Any, Any, None]) -> None:
     """Run a story to its end in simulated time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -253,6 +334,9 @@ def main() -> None:
     run(zervi_story(zervi, NODES))
     asked = SimulatedPermissions(PERMISSION_PHASES[-1].end, NODES // SAMPLE)
     run(permissions_story(asked, SEED))
+    feed = SimulatedFeed(FEED_PHASES[-1].end)
+    run(feed_story(feed, NODES))
+    show(Story("Zervi's feed of revocations", FEED_PHASES, NODES / POLL, feed.by_kind))
     stories = (
         Story("Looma", LOOMA_PHASES, looma_steady(NODES), looma.by_kind),
         Story("Zervi", ZERVI_PHASES, NODES / REFRESH, zervi.by_kind),

@@ -13,7 +13,7 @@ from demo.zervi_revocations import REVOCATIONS_PATH
 WAIT_SECONDS: Final = 15.0
 PAUSE_SECONDS: Final = 0.05
 
-REVOKED: Final = "token_revoked"
+REVOKED: Final = "revoked"  # a line has 80 columns
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ async def _answer(session: aiohttp.ClientSession, stack: Stack, token: str) -> s
     async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
         if answer.status == 200:
             return "200"
-        return str((await answer.json()).get("reason"))
+        return str((await answer.json()).get("reason")).removeprefix("token_")
 
 
 async def _feed_fails(session: aiohttp.ClientSession, stack: Stack) -> None:

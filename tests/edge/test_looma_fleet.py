@@ -22,6 +22,13 @@ def zervi() -> Story:
     return Story("Zervi", fleet.ZERVI_PHASES, NODES / fleet.REFRESH, server.by_kind)
 
 
+@pytest.fixture(scope="module")
+def feed() -> Story:
+    server = fleet.SimulatedFeed(fleet.FEED_PHASES[-1].end)
+    fleet.run(fleet.feed_story(server, NODES))
+    return Story("Feed", fleet.FEED_PHASES, NODES / fleet.POLL, server.by_kind)
+
+
 @pytest.mark.parametrize("phase", fleet.LOOMA_PHASES, ids=lambda phase: phase.name)
 def test_no_event_brings_looma_three_times_its_steady_rate(looma: Story, phase: Phase) -> None:
     """Not even a start of all nodes in one second, or a registry that comes back empty."""
@@ -32,6 +39,14 @@ def test_no_event_brings_looma_three_times_its_steady_rate(looma: Story, phase: 
 def test_no_event_brings_zervi_three_times_its_steady_rate(zervi: Story, phase: Phase) -> None:
     """Over a minute: at three fetches a second chance makes peaks of seconds."""
     assert zervi.busiest(phase, seconds=60) <= LIMIT * zervi.steady
+
+
+@pytest.mark.parametrize("phase", fleet.FEED_PHASES, ids=lambda phase: phase.name)
+def test_no_event_brings_the_feed_of_revocations_three_times_its_steady_rate(
+    feed: Story, phase: Phase
+) -> None:
+    """Not even a logout, which leads each node to a second page, or a Zervi that comes back."""
+    assert feed.busiest(phase, seconds=10) <= LIMIT * feed.steady
 
 
 def test_gateways_ask_for_the_directory_and_less_often_while_looma_is_down(looma: Story) -> None:

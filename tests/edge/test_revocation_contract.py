@@ -96,7 +96,7 @@ async def test_the_stand_in_answers_as_the_contract_says(zervi: Zervi) -> None:
 
 
 async def test_a_logout_and_a_disabled_user_are_in_the_feed(zervi: Zervi) -> None:
-    """By the token's own user, before the next whole second; a bad token logs nobody out."""
+    """By the token's own user, before the next whole second; a bad token changes nothing."""
     url = zervi.url
     async with aiohttp.ClientSession() as session:
         for value, status in (("Bearer x", 401), (f"Bearer {zervi.token('alice')}", 200)):
