@@ -90,7 +90,7 @@ def stream_duration(*, revocable: bool) -> list[str]:
             f"max_stream_duration: {STREAM_DURATION} # a revoked token does not end an open stream"
         ]
     return [
-        f"# generate envoy writes max_stream_duration: {STREAM_DURATION} here with zervi.revocation:",
+        f"# With zervi.revocation, generate envoy adds max_stream_duration: {STREAM_DURATION}, since",
         "# a revoked token does not end a stream that is open, such as a WebSocket.",
     ]
 
