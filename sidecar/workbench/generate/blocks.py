@@ -90,7 +90,7 @@ def stream_duration(*, revocable: bool) -> list[str]:
             f"max_stream_duration: {STREAM_DURATION} # a revoked token does not end an open stream"
         ]
     return [
-        f"# With zervi.revocation, generate envoy adds max_stream_duration: {STREAM_DURATION}, since",
+        f"# with zervi.revocation, generate envoy adds max_stream_duration: {STREAM_DURATION}:",
         "# a revoked token does not end a stream that is open, such as a WebSocket.",
     ]
 
