@@ -173,8 +173,12 @@ def still_valid(
         return True
     if recheck(verified, snapshot, now, steady) is not None:
         return False
-    if verified.asked and not _still_answered(verified, answers, now if steady is None else steady):
-        return False
+    for question, mark in verified.asked:
+        answer = answers.get(question)
+        if answer is None or answer.mark != mark:
+            return False
+        if (now if steady is None else steady) >= answer.fresh_until:
+            return False
     revocations = snapshot.revocations
     if revocations is not None:
         aged_to = now if steady is None else steady
