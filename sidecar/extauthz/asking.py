@@ -15,6 +15,8 @@ from sidecar.core.tokens.lookups import (
     Ended,
     LookUp,
     NeedsKey,
+    NeedsPermissions,
+    NeedsVerdict,
     Question,
 )
 
@@ -140,8 +142,10 @@ class Asking:
 
     def _ask(self, needs: Needs) -> Begun:
         question = needs.question
-        if not isinstance(question, NeedsKey):
+        if isinstance(question, NeedsPermissions | NeedsVerdict):
             return self._lookups.ask(question, needs.token)
+        if not isinstance(question, NeedsKey):  # else a second decision could allow
+            raise TypeError("not a question")
         fetched = self._keys.refresh_for(question.issuer, question.kid)
         return fetched if isinstance(fetched, Awaitable) else _ended(fetched)
 
