@@ -17,8 +17,10 @@ from demo.envoy import Bootstrap, bootstrap, connection_manager
 from demo.minting import AUDIENCE, JWKS_ISSUER
 from sidecar.config.model import TracingSection
 from sidecar.workbench.generate import traces
+from sidecar.workbench.generate.remember import FILTER
 
 FILE = Path(__file__).parents[1] / "envoy" / "envoy.yaml"
+REMEMBERS = FILE.with_name("envoy-remember.yaml")
 _API = "type.googleapis.com/envoy.extensions"
 
 NO_AUTH = "no auth"
@@ -38,18 +40,27 @@ class Server(Protocol):
         """Its process id."""
 
 
+def remembering_name(name: str) -> str:
+    """Return the name of the listener that remembers what a server allowed."""
+    return f"{name}, Envoy remembers"
+
+
 def comparison(
     servers: Mapping[str, Server],
     jwks: bytes,
     natives: bool = True,
     collector: str | None = None,
+    *,
+    remembering: bool = False,
 ) -> tuple[Bootstrap, dict[str, str]]:
     """Return a bootstrap for Envoy without and with each server, and the URLs by name.
 
     ``natives`` adds Envoy's own filters, with and without their token cache. With ``collector``,
-    Envoy traces 1 % of the requests and sends its spans to this URL.
+    Envoy traces 1 % of the requests and sends its spans to this URL. ``remembering`` adds a
+    listener for each server that remembers what it allowed.
     """
-    names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers]
+    remembered = {remembering_name(name): name for name in servers} if remembering else {}
+    names = [NO_AUTH, *([NATIVE, NATIVE_CACHED] if natives else []), *servers, *remembered]
     stats, *ports = free_ports(1 + len(names))
     unused = 1
     whole = bootstrap(
@@ -81,7 +92,11 @@ def comparison(
         filters = settings["http_filters"]
         authz = next(each for each in filters if "ext_authz" in each["name"])
         place = filters.index(authz)
-        if name in servers:
+        if name in remembered:
+            grpc = authz["typed_config"]["grpc_service"]
+            grpc["envoy_grpc"]["cluster_name"] = remembered[name]
+            _remember(filters, place)
+        elif name in servers:
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
             resources["clusters"].append(_cluster(clusters["authz"], name, servers[name].address))
@@ -92,6 +107,18 @@ def comparison(
         urls[name] = f"http://127.0.0.1:{port}{ALLOWED}"
     resources["listeners"] += others
     return whole, urls
+
+
+def _remember(filters: list[dict[str, Any]], place: int) -> None:
+    """Make a listener's filters remember for a second; ``place`` is that of ext_authz."""
+    remembers = connection_manager(yaml.safe_load(REMEMBERS.read_text()))["http_filters"]
+    by_name = {each["name"]: each for each in remembers}
+    lock = "envoy.filters.http.rbac"
+    asked = by_name["envoy.filters.http.ext_authz"]["typed_config"]
+    for key in ("filter_enabled_metadata", "metadata_context_namespaces"):
+        filters[place]["typed_config"][key] = asked[key]
+    filters[place + 1] = by_name[lock]
+    filters.insert(place, by_name[FILTER])
 
 
 def _cluster(template: Mapping[str, Any], name: str, address: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench import crowd, envoys, golang, offline, reloads
+from bench import crowd, envoys, golang, offline, reloads, remembering
 from bench.imports import Import
 from bench.look_ups import Ratio
 from bench.offline import Offline
@@ -232,6 +232,26 @@ def _reload(results: Results) -> Iterable[Figure]:
     yield Figure(f"p99 of requests, {reloads.RELOADING}", p99 / 1000, "ms")
 
 
+def _remember(results: Results) -> Iterable[Figure]:
+    def row(name: str, connections: int) -> Row:
+        return results.row(remembering.SECTION, name, connections)
+
+    native, remembers = envoys.NATIVE_CACHED, remembering.REMEMBERS
+    one, *several = remembering.CONNECTIONS
+    for connections in several:
+        rate = row(remembers, connections).rate.median / row(native, connections).rate.median
+        name = f"requests per second, {connections} connections, Envoy remembers ÷ {native}"
+        yield Figure(name, rate, least=0.9)
+    p50 = row(remembers, one).p50.median / row(native, one).p50.median
+    yield Figure(f"p50 at one connection, Envoy remembers ÷ {native}", p50, most=1.3)
+    for connections in several:
+        mixed = row(remembering.mixed_name(remembers), connections).rate.median
+        for name in (H2.name, native):
+            rate = mixed / row(remembering.mixed_name(name), connections).rate.median
+            shown = f"{remembering.MIXED}, {connections} connections, Envoy remembers ÷ {name}"
+            yield Figure(f"requests per second, {shown}", rate)
+
+
 def _footprint(results: Results) -> Iterable[Figure]:
     h2 = results.footprint(H2.name)
     yield Figure("memory (RSS) when ready, h2", h2.idle.median, "MiB", most=60)
@@ -271,6 +291,7 @@ _FIGURES: Sequence[Callable[[Results], Iterable[Figure]]] = (
     _looma,
     _flood,
     _reload,
+    _remember,
     _footprint,
     _footprint_against,
     _look_ups,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import crowd, envoys, golang, instances, load, reloads
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
+from bench.remembering import remember
 from bench.rounds import Contestant, Row, Spread, compare, progress
 from bench.sidecars import ALLOWED, FORBIDDEN, Kind, Sidecar, expect, message, running
 from bench.world import World
@@ -376,8 +377,11 @@ SECTIONS: Mapping[str, Callable[[World], Awaitable[list[Row]]]] = {
     "looma": looma,
     "flood": flood,
     "reload": reload,
+    "remember": remember,
 }
-_THROUGH_ENVOY = ("envoy", "tokens", "against", "routes", "shadow", "traces", "gateway")
+_THROUGH_ENVOY = (
+    *("envoy", "tokens", "against", "routes", "shadow", "traces", "gateway", "remember"),
+)
 
 
 def possible(section: str) -> bool:

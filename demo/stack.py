@@ -1,6 +1,7 @@
 """Runs everything on one machine: Zervi, Looma, a Basic Server, the sidecar and a real Envoy."""
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -34,7 +35,9 @@ class Setup:
 
     ``authz`` is ``listen.authz`` (default: loopback, on the stack's port). ``configure`` may change
     the sidecar's configuration before it is written. ``serve`` is the command that ``--config
-    FILE`` is appended to. ``manager`` and ``ext_authz`` are as ``envoy.bootstrap`` takes them.
+    FILE`` is appended to. With ``remember`` the bootstrap is what `generate envoy --remember`
+    prints for the stack's own configuration. ``manager`` and ``ext_authz`` are as
+    ``envoy.bootstrap`` takes them.
     """
 
     bootstrap: str = "envoy.yaml"
@@ -45,6 +48,7 @@ class Setup:
     upstream_grpc: int | None = None
     manager: Mapping[str, Any] = field(default_factory=dict)
     ext_authz: Mapping[str, Any] = field(default_factory=dict)
+    remember: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ async def running(
         await basic_server.start(ports.basic_server)
         authz = setup.authz or f"127.0.0.1:{ports.authz}"
         config = _write_config(ports, directory, authz, setup)
+        if setup.remember:
+            file = await _generated(config, directory, secret, setup.remember)
         sidecar = await start_sidecar([*setup.serve, "--config", str(config)], directory, secret)
         stack.push_async_callback(sidecar.stop)
         await until_ready(sidecar, f"http://127.0.0.1:{ports.ops}")
@@ -103,6 +109,22 @@ async def running(
         envoy = await Envoy.start(loaded, directory)
         stack.push_async_callback(envoy.stop)
         yield Stack(ports, directory, secret, zervi, looma, basic_server, sidecar, envoy)
+
+
+async def _generated(config: Path, directory: Path, secret: bytes, remember: str) -> Path:
+    """Generate the bootstrap of an Envoy that remembers; its path. Raises ProcessError."""
+    command = [sys.executable, "-m", "sidecar", "generate", "envoy", "--config", str(config)]
+    command += ["--remember", remember]
+    environment = {**os.environ, "ZERVI_JWT_SECRET": secret.decode()}
+    made = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
+    )
+    text, errors = await made.communicate()
+    if made.returncode != 0:
+        raise ProcessError(f"`generate envoy` failed: {errors.decode()}")
+    file = directory / "envoy-remember.yaml"
+    file.write_bytes(text)
+    return file
 
 
 async def start_sidecar(command: Sequence[str], directory: Path, secret: bytes) -> Process:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = {
     "envoy/envoy.yaml": "--config envoy/sidecar.yaml",
     "envoy/envoy-uds.yaml": "--config envoy/sidecar-uds.yaml",
+    "envoy/envoy-remember.yaml": "--config envoy/sidecar.yaml --remember 1s",
     "envoy/envoy-gateway.yaml": "--config envoy/sidecar-gateway.yaml --mode gateway",
 }
 CONSOLE = "envoy/console/envoy.yaml"

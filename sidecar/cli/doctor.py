@@ -98,6 +98,7 @@ def _examined(source: str, args: argparse.Namespace) -> "list[Finding]":
 def _wanted(config: "Config") -> "Wanted":
     from sidecar.workbench.doctor import Wanted
     from sidecar.workbench.gateway_files import gateway_files
+    from sidecar.workbench.generate.remember import heeded
     from sidecar.workbench.touched import touched
 
     headers, listen = touched(config), config.settings.listen
@@ -111,4 +112,5 @@ def _wanted(config: "Config") -> "Wanted":
         config.settings.policy.encoded.slash is not None,
         config.policy.names_callers,
         gateway_files(config),
+        heeded(config),
     )

@@ -29,6 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "upstream.probe, else 127.0.0.1:8601",
     )
     parser.add_argument(
+        "--remember",
+        metavar="DURATION",
+        help="experimental: let Envoy remember an allow for this long, at most 5s, instead of "
+        "asking about each request; default: it asks (docs/remember.md)",
+    )
+    parser.add_argument(
         "--stats",
         metavar="ADDRESS",
         help="the address of /ready and /stats/prometheus; default: 127.0.0.1:9901",
@@ -65,9 +71,11 @@ def run(args: argparse.Namespace) -> int:
         Choices,
         bootstrap,
     )
+    from sidecar.workbench.generate.remember import remembered
 
     stats, admin = args.stats or STATS, args.admin or ADMIN
     for name, check, value in (
+        ("--remember", remembered, args.remember or "1s"),
         ("--upstream", tcp_address, args.upstream or UPSTREAM),
         ("--stats", tcp_address, stats),
         ("--admin", unix_address, f"unix:{admin}"),
@@ -77,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
         except BadValueError as wrong:
             print(f"{name} {wrong}", file=sys.stderr)
             return 2
-    if args.mode == "gateway" and args.upstream is not None:
-        print("--upstream has no effect with --mode gateway", file=sys.stderr)
-        return 2
+    for name, value in (("--upstream", args.upstream), ("--remember", args.remember)):
+        if args.mode == "gateway" and value is not None:
+            print(f"{name} has no effect with --mode gateway", file=sys.stderr)
+            return 2
     try:
         # Secrets and the registry are where the sidecar runs, not where this is printed.
         files = read_files(args.config, os.environ, offline=True)
@@ -92,7 +101,10 @@ def run(args: argparse.Namespace) -> int:
         return 1
     port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
     ingress = port if isinstance(port, int) else INGRESS
-    choices = Choices(_command(args), args.mode, ingress, args.upstream, admin, stats, args.tls)
+    remember = 0 if args.remember is None else remembered(args.remember)
+    choices = Choices(
+        *(_command(args), args.mode, ingress, args.upstream, admin, stats, args.tls, remember)
+    )
     return _written(args.output, bootstrap(config, choices))
 
 
@@ -117,6 +129,7 @@ def _command(args: argparse.Namespace) -> str:
         "upstream": args.upstream,
         "stats": args.stats,
         "admin": args.admin,
+        "remember": args.remember,
         "tls": args.tls,
     }
     options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)

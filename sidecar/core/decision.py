@@ -4,7 +4,16 @@ from collections.abc import MutableMapping
 
 from sidecar.core.authentication import authenticate, refused, sources_of
 from sidecar.core.context import Context
-from sidecar.core.decisions import Allow, Decision, DecisionRecord, Deny, Needs, PeerInfo, outcome
+from sidecar.core.decisions import (
+    Allow,
+    Decision,
+    DecisionRecord,
+    Deny,
+    Needs,
+    PeerInfo,
+    Told,
+    outcome,
+)
 from sidecar.core.looked_up import asks_for, granted
 from sidecar.core.methods import is_method, named_methods
 from sidecar.core.paths.canonical import Path, PathError, canonicalise
@@ -40,6 +49,7 @@ __all__ = [
     "Deny",
     "Needs",
     "PeerInfo",
+    "Told",
     "decide",
     "outcome",
     "settle",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sidecar.core.snapshot import Snapshot
 from sidecar.extauthz.envelope import Envelope
-from sidecar.extauthz.memory import PLACE
+from sidecar.extauthz.remembering import Question
 
 
 class ServiceSettings(NamedTuple):
@@ -18,7 +18,9 @@ class ServiceSettings(NamedTuple):
 class CheckInProgress:
     """A Check in progress; its times are seconds of ``time.monotonic()``."""
 
-    __slots__ = ("cached", "deadline", "decision_id", "envelope", "message", "started")
+    __slots__ = (
+        "cached", "deadline", "decision_id", "envelope", "message", "question", "started"
+    )  # fmt: skip
 
     def __init__(self, message: bytes, started: float, deadline: float | None) -> None:
         self.message = message
@@ -27,6 +29,7 @@ class CheckInProgress:
         self.decision_id = ""
         self.envelope: Envelope | None = None
         self.cached: bool | None = None  # whether its token was in the cache
+        self.question: Question | None = None  # where Envoy remembers allows
 
 
 def token_rules(snapshot: Snapshot, settings: ServiceSettings) -> tuple[object, ...]:
@@ -51,8 +54,3 @@ def joined(*parts: bytes) -> bytes:
         if not isinstance(part, bytes) or not part:
             raise TypeError("each part of an answer must be non-empty bytes")
     return b"".join(parts)
-
-
-def size_of_answer(key: tuple[object, ...], answer: bytes) -> int:  # noqa: ARG001 -- keys are alike
-    """Return the size of a remembered answer."""
-    return PLACE + len(answer)

@@ -118,6 +118,16 @@ class Responder:
             return self
         return Responder(self._settings, names_hosts=policy.names_hosts)
 
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The headers that no allowed request keeps as the client sent them, sorted."""
+        return tuple(self._removed)
+
+    @property
+    def token_sources(self) -> tuple[TokenSource, ...]:
+        """The places of tokens, of users and of services."""
+        return self._settings.token_sources
+
     def build(
         self, decision: Decision, envelope: Envelope | None = None, decision_id: str = ""
     ) -> bytes:
@@ -161,6 +171,10 @@ class Responder:
             removals += self._withheld.of(request)
         return wire.before_decision_id(len(encoded)) + encoded + removals
 
+    def is_plain(self, request: Request) -> bool:
+        """Say whether an allow removes nothing but whole headers of ``removed`` from a request."""
+        return self.addendum(request, "") == wire.before_decision_id(0)
+
     def _removals_of(self, names: Sequence[str]) -> bytes:
         """Return the part of an answer that removes other spellings among these names."""
         if not _UNCOMMON.search("\n".join(names)):
@@ -168,7 +182,8 @@ class Responder:
         odd = [name for name in names if _SEPARATOR.sub("-", name) in self._protected]
         return wire.ok_response(wire.removals([name for name in odd if _UNCOMMON.search(name)]))
 
-    def _allow(self, decision: Allow) -> bytes:
+    def identity(self, decision: Allow) -> tuple[tuple[str, str], ...]:
+        """Return the identity headers of an allow. Raises TypeError for an invalid identity."""
         verified = decision.verified
         identity = () if verified is None else verified.identity
         names = self._settings.identity_headers
@@ -180,6 +195,10 @@ class Responder:
         begins = (names.subject, names.service)
         if decision.reason is Reason.OK and None not in begins and identity[0][0] not in begins:
             raise TypeError("an identity must begin with the subject or the service")
+        return identity
+
+    def _allow(self, decision: Allow) -> bytes:
+        identity = self.identity(decision)
         parts = wire.headers(identity)
         if len(parts) != len(identity):
             raise TypeError("the answer lacks a part of the identity")
@@ -201,7 +220,8 @@ class Responder:
             metadata += wire.entry("server", ",".join(decision.servers).encode())
         if decision.service is not None:
             metadata += wire.entry("service", decision.service.principal.subject.encode())
-        if verified is not None:
+        if decision.verified is not None:
+            verified = decision.verified
             metadata += wire.entry("subject", verified.principal.subject.encode())
         metadata += target
         answer = wire.allow(headers, metadata)

@@ -16,6 +16,7 @@ from sidecar.core.decision import (
     DecisionRecord,
     Deny,
     Needs,
+    Told,
     decide,
     settle,
     still_valid,
@@ -25,7 +26,7 @@ from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import NO_ATTEMPTS, Attempts
 from sidecar.core.traced import Traced
-from sidecar.extauthz import memory
+from sidecar.extauthz.allows import Allows
 from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, Begun, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
@@ -35,15 +36,14 @@ from sidecar.extauthz.in_progress import (
     CheckInProgress,
     ServiceSettings,
     joined,
-    size_of_answer,
     token_rules,
 )
+from sidecar.extauthz.remembering import read_question
 from sidecar.extauthz.repeats import RepeatKey, Repeats, identify, of_peer
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.extauthz.try_budget import TryBudget
-from sidecar.extauthz.two_generations import SizedTwoGenerationCache
 from sidecar.net.clock import SINCE_EPOCH, steady
 from sidecar.net.logs import told
 from sidecar.transport.interface import Methods
@@ -109,9 +109,7 @@ class CheckService:
         self._snapshot = snapshot
         self._with_peer = snapshot.names_callers
         self._responder = self._responder.under(snapshot.policy)
-        self._answers: SizedTwoGenerationCache[tuple[object, ...], bytes] = SizedTwoGenerationCache(
-            self._settings.cached_tokens, memory.ANSWERS, size_of_answer
-        )
+        self._allows = Allows(snapshot, self._responder, self._settings.cached_tokens)
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
         self._repeats = Repeats(self._settings.cached_tokens)
 
@@ -189,7 +187,10 @@ class CheckService:
     def _judge(self, check: CheckInProgress, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
         try:
             try:
-                envelope = open_envelope(read_outline(check.message), with_peer=self._with_peer)
+                outline = read_outline(check.message)
+                envelope = open_envelope(outline, with_peer=self._with_peer)
+                if outline.metadata_context:
+                    check.question = read_question(outline.metadata_context)
             except MalformedCheckError as error:
                 check.decision_id = uuid4().hex
                 return self._answer(check, Deny(Reason.MALFORMED_REQUEST, needs=(error.problem,)))
@@ -217,7 +218,7 @@ class CheckService:
                 return self._wait(check, envelope.request, decision, begun)
             decision = begun
         answer = self._answer(check, decision)
-        if isinstance(decision, Allow) and key is not None:
+        if isinstance(decision, Allow) and key is not None and check.question is None:
             self._repeats.note(key, check.message, envelope, decision, answer)
         return answer
 
@@ -250,30 +251,17 @@ class CheckService:
 
     def _answer(self, check: CheckInProgress, decision: Decision) -> bytes:
         if isinstance(decision, Allow) and check.envelope is not None:
-            added = self._responder.addendum(check.envelope.request, check.decision_id)
-            answer = joined(self._allow(decision), added)
+            answer = self._allows.answer(decision, check.envelope.request, check.decision_id)
+            if check.question is not None:
+                answer += self._allows.permission(
+                    decision, check.envelope.request, check.question, self._lookups.peeking
+                )
         elif isinstance(decision, Deny):
             answer = joined(self._denials.answer(decision, check.envelope, check.decision_id))
         else:
             answer = joined(self._responder.build(decision, check.envelope, check.decision_id))
         self._remember(check, decision)
         return answer
-
-    def _allow(self, decision: Allow) -> bytes:
-        """Return the part of an allow that is the same for all requests."""
-        verified = decision.verified
-        service = decision.service
-        key = (
-            verified and verified.digest,
-            service and service.digest,
-            decision.route.index,
-            decision.reason,
-        )
-        constant = self._answers.get(key)
-        if constant is None:
-            constant = joined(self._responder.build(decision))
-            self._answers.put(key, constant)
-        return constant
 
     def _fail(self, check: CheckInProgress, error: Exception) -> bytes:
         """Deny, whatever else fails; unlike the guard, with a record."""
@@ -296,6 +284,7 @@ class CheckService:
             decision,
             request,
             cached=check.cached,
+            told=None if check.question is None else check.question.told,
         )
 
     def _record_later(
@@ -308,6 +297,7 @@ class CheckService:
         request: Request | None,
         *,
         cached: bool | None,
+        told: Told | None = None,
     ) -> None:
         self._unrecorded.append(
             tuple.__new__(
@@ -322,6 +312,7 @@ class CheckService:
                     cached,
                     partial(peer_info, message),
                     self._traced,
+                    told,
                 ),
             )
         )

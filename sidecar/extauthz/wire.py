@@ -7,6 +7,7 @@ https://protobuf.dev/programming-guides/encoding. A test compares these bytes wi
 
 from collections.abc import Iterable
 from functools import lru_cache
+from struct import pack
 
 # Fields of a CheckResponse; an empty Status is OK.
 _STATUS_OK = b"\x0a\x00"
@@ -24,7 +25,9 @@ _OVERWRITE = b"\x18\x02"
 
 # Fields of a Struct, and of a Value in it.
 _FIELDS = b"\x0a"
+_NUMBER_VALUE = b"\x11"  # eight bytes, without a length
 _STRING_VALUE = b"\x1a"
+_STRUCT_VALUE = b"\x2a"
 
 # Fields of a HeaderValue, and of an entry of a map.
 _KEY = b"\x0a"
@@ -72,6 +75,17 @@ def query_removals(names: Iterable[str]) -> list[bytes]:
 def entry(name: str, value: bytes) -> bytes:
     """Return an entry of dynamic metadata; ``value`` is UTF-8."""
     return _before_text(name, len(value)) + value
+
+
+def remember(milliseconds: int, identity: Iterable[tuple[str, str]]) -> bytes:
+    """Return an addition to a CheckResponse: how long an allow may be remembered, what it sets."""
+    value = _field(_VALUE, _NUMBER_VALUE + pack("<d", milliseconds))
+    metadata = _field(_FIELDS, _field(_KEY, b"remember_ms") + value)
+    fields = b"".join([entry(name, value.encode()) for name, value in identity])
+    if fields:
+        value = _field(_VALUE, _field(_STRUCT_VALUE, fields))
+        metadata += _field(_FIELDS, _field(_KEY, b"identity") + value)
+    return _field(_DYNAMIC_METADATA, metadata)
 
 
 @lru_cache(_MAX_BEGINNINGS)

@@ -104,6 +104,8 @@ def render(
     }
     if record.traced is not None and (trace_id := record.traced.trace_id):
         line["trace_id"] = trace_id
+    if record.told is not None and record.told.repeats:
+        line["repeats"] = record.told.repeats
     service = decision.service
     if service is not None:
         line["service"] = redact.text(service.principal.subject, MAX_TEXT)

@@ -169,6 +169,12 @@ def _policy(values: Values) -> Iterator[Metric]:
         ["route", "active", "shadow"],
         values.shadow_decisions,
     )
+    yield _counter(
+        "remembered",
+        "Requests that Envoy answered from its memory of allows, by route.",
+        ["route"],
+        values.remembered,
+    )
 
 
 def _registry(values: Values) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sidecar.core.decision import DecisionRecord, outcome
+from sidecar.core.decision import DecisionRecord, Told, outcome
 from sidecar.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Values:
     policy_digest: str | None = None
     policy_generation: int = 0
     shadow_decisions: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    remembered: dict[tuple[str], int] = field(default_factory=dict)
     looma_requests: dict[tuple[str, str], int] = field(default_factory=dict)
     looma_registered: bool | None = None
     upstream_state: str | None = None
@@ -119,6 +120,8 @@ class Metrics:
                 values.token_cache_hits += 1
             elif record.cached is not None:
                 values.token_cache_misses += 1
+            if record.told is not None:
+                self._remembered(record.told)
 
     def jwks_refresh(self, issuer: str, result: str) -> None:
         """Count a fetch of an issuer's keys by its result: success, not_modified, failure."""
@@ -157,6 +160,13 @@ class Metrics:
     def look_up(self, source: str, result: str) -> None:
         """Count a look-up by its source and result: answered, none, failed, overloaded."""
         _count(self._values.look_ups, (source, result))
+
+    def _remembered(self, told: Told) -> None:
+        """Count requests that Envoy answered from memory."""
+        counts = self._values.remembered
+        for route, count in told.routes:
+            known = (route,) in counts or len(counts) < MAX_CHECK_SERIES
+            _count(counts, (route if known else OTHER_ROUTES,), count)
 
     def looma_request(self, operation: str, result: str) -> None:
         """Count a call to the registry by operation and result."""
@@ -211,6 +221,7 @@ class Metrics:
             policy_digest=now.policy_digest,
             policy_generation=now.policy_generation,
             shadow_decisions=now.shadow_decisions.copy(),
+            remembered=now.remembered.copy(),
             looma_requests=now.looma_requests.copy(),
             looma_registered=now.looma_registered,
             upstream_state=now.upstream_state,
@@ -224,8 +235,8 @@ class Metrics:
         )
 
 
-def _count(counts: dict[_Key, int], key: _Key) -> None:
-    counts[key] = counts.get(key, 0) + 1
+def _count(counts: dict[_Key, int], key: _Key, more: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + more
 
 
 def quantile(share: float, buckets: Sequence[int]) -> float | None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x65xt_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\x94\x06\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.envoy.service.auth.v3.AttributeContext.ContextExtensionsEntry\x1aJ\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.envoy.service.auth.v3.Address\x12\x11\n\tprincipal\x18\x04 \x01(\t\x1aZ\n\x07Request\x12\x0c\n\x04time\x18\x01 \x01(\x0c\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a\xfe\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.envoy.service.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .envoy.service.auth.v3.HeaderMap\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.envoy.service.auth.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.envoy.service.auth.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".envoy.service.auth.v3.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"Y\n\x13\x43heckRequestOutline\x12\x42\n\nattributes\x18\x01 \x01(\x0b\x32..envoy.service.auth.v3.AttributeContextOutline\"\xd3\x04\n\x17\x41ttributeContextOutline\x12\x0e\n\x06source\x18\x01 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\x0c\x12G\n\x07request\x18\x04 \x01(\x0b\x32\x36.envoy.service.auth.v3.AttributeContextOutline.Request\x12\x61\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x45.envoy.service.auth.v3.AttributeContextOutline.ContextExtensionsEntry\x1aS\n\x07Request\x12H\n\x04http\x18\x02 \x01(\x0b\x32:.envoy.service.auth.v3.AttributeContextOutline.HttpRequest\x1a\xd7\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12X\n\x07headers\x18\x03 \x03(\x0b\x32G.envoy.service.auth.v3.AttributeContextOutline.HttpRequest.HeadersEntry\x12\x12\n\nheader_map\x18\r \x03(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\xd5\x01\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x32\x63\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x65xt_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\x94\x06\n\x10\x41ttributeContext\x12<\n\x06source\x18\x01 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12\x41\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32,.envoy.service.auth.v3.AttributeContext.Peer\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12Z\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32>.envoy.service.auth.v3.AttributeContext.ContextExtensionsEntry\x1aJ\n\x04Peer\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1e.envoy.service.auth.v3.Address\x12\x11\n\tprincipal\x18\x04 \x01(\t\x1aZ\n\x07Request\x12\x0c\n\x04time\x18\x01 \x01(\x0c\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a\xfe\x01\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.envoy.service.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x34\n\nheader_map\x18\r \x01(\x0b\x32 .envoy.service.auth.v3.HeaderMap\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x07\x41\x64\x64ress\x12>\n\x0esocket_address\x18\x01 \x01(\x0b\x32$.envoy.service.auth.v3.SocketAddressH\x00\x12+\n\x04pipe\x18\x02 \x01(\x0b\x32\x1b.envoy.service.auth.v3.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"H\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\nport_value\x18\x03 \x01(\rH\x00\x42\x10\n\x0eport_specifier\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\"@\n\tHeaderMap\x12\x33\n\x07headers\x18\x01 \x03(\x0b\x32\".envoy.service.auth.v3.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"Y\n\x13\x43heckRequestOutline\x12\x42\n\nattributes\x18\x01 \x01(\x0b\x32..envoy.service.auth.v3.AttributeContextOutline\"\xed\x04\n\x17\x41ttributeContextOutline\x12\x0e\n\x06source\x18\x01 \x01(\x0c\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\x0c\x12G\n\x07request\x18\x04 \x01(\x0b\x32\x36.envoy.service.auth.v3.AttributeContextOutline.Request\x12\x61\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x45.envoy.service.auth.v3.AttributeContextOutline.ContextExtensionsEntry\x12\x18\n\x10metadata_context\x18\x0b \x01(\x0c\x1aS\n\x07Request\x12H\n\x04http\x18\x02 \x01(\x0b\x32:.envoy.service.auth.v3.AttributeContextOutline.HttpRequest\x1a\xd7\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12X\n\x07headers\x18\x03 \x03(\x0b\x32G.envoy.service.auth.v3.AttributeContextOutline.HttpRequest.HeadersEntry\x12\x12\n\nheader_map\x18\r \x03(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x01\n\x08Metadata\x12L\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x33.envoy.service.auth.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\x86\x02\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"\xd5\x01\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\x12I\n\x17response_headers_to_add\x18\x06 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\"\n\x1aquery_parameters_to_remove\x18\x08 \x03(\t\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x32\x63\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._loaded_options = None
   _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_METADATA_FILTERMETADATAENTRY']._loaded_options = None
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_options = b'8\001'
   _globals['_CHECKREQUEST']._serialized_start=72
   _globals['_CHECKREQUEST']._serialized_end=147
   _globals['_ATTRIBUTECONTEXT']._serialized_start=150
@@ -67,29 +69,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKREQUESTOUTLINE']._serialized_start=1296
   _globals['_CHECKREQUESTOUTLINE']._serialized_end=1385
   _globals['_ATTRIBUTECONTEXTOUTLINE']._serialized_start=1388
-  _globals['_ATTRIBUTECONTEXTOUTLINE']._serialized_end=1983
-  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_start=1624
-  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_end=1707
-  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_start=1710
-  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_end=1925
+  _globals['_ATTRIBUTECONTEXTOUTLINE']._serialized_end=2009
+  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_start=1650
+  _globals['_ATTRIBUTECONTEXTOUTLINE_REQUEST']._serialized_end=1733
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_start=1736
+  _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST']._serialized_end=1951
   _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_start=834
   _globals['_ATTRIBUTECONTEXTOUTLINE_HTTPREQUEST_HEADERSENTRY']._serialized_end=880
   _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_start=882
   _globals['_ATTRIBUTECONTEXTOUTLINE_CONTEXTEXTENSIONSENTRY']._serialized_end=938
-  _globals['_CHECKRESPONSE']._serialized_start=1986
-  _globals['_CHECKRESPONSE']._serialized_end=2248
-  _globals['_STATUS']._serialized_start=2250
-  _globals['_STATUS']._serialized_end=2289
-  _globals['_DENIEDHTTPRESPONSE']._serialized_start=2292
-  _globals['_DENIEDHTTPRESPONSE']._serialized_end=2436
-  _globals['_OKHTTPRESPONSE']._serialized_start=2439
-  _globals['_OKHTTPRESPONSE']._serialized_end=2652
-  _globals['_HEADERVALUEOPTION']._serialized_start=2655
-  _globals['_HEADERVALUEOPTION']._serialized_end=2937
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=2812
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=2937
-  _globals['_HTTPSTATUS']._serialized_start=2939
-  _globals['_HTTPSTATUS']._serialized_end=2965
-  _globals['_AUTHORIZATION']._serialized_start=2967
-  _globals['_AUTHORIZATION']._serialized_end=3066
+  _globals['_METADATA']._serialized_start=2012
+  _globals['_METADATA']._serialized_end=2180
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=2102
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=2180
+  _globals['_CHECKRESPONSE']._serialized_start=2183
+  _globals['_CHECKRESPONSE']._serialized_end=2445
+  _globals['_STATUS']._serialized_start=2447
+  _globals['_STATUS']._serialized_end=2486
+  _globals['_DENIEDHTTPRESPONSE']._serialized_start=2489
+  _globals['_DENIEDHTTPRESPONSE']._serialized_end=2633
+  _globals['_OKHTTPRESPONSE']._serialized_start=2636
+  _globals['_OKHTTPRESPONSE']._serialized_end=2849
+  _globals['_HEADERVALUEOPTION']._serialized_start=2852
+  _globals['_HEADERVALUEOPTION']._serialized_end=3134
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=3009
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=3134
+  _globals['_HTTPSTATUS']._serialized_start=3136
+  _globals['_HTTPSTATUS']._serialized_end=3162
+  _globals['_AUTHORIZATION']._serialized_start=3164
+  _globals['_AUTHORIZATION']._serialized_end=3263
 # @@protoc_insertion_point(module_scope)

@@ -12,14 +12,16 @@ from sidecar.app import wiring
 from sidecar.config import Config
 from sidecar.config.files import read_file
 from sidecar.core.decision import Allow, Decision, Needs, decide, settle
+from sidecar.core.remembering import Permit
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES, KeySetError, parse_key_set
 from sidecar.core.tokens.keys import KeySet
-from sidecar.core.tokens.lookups import NeedsKey
+from sidecar.core.tokens.lookups import NO_ANSWERS, Answers, NeedsKey
 from sidecar.core.trace import Trace
 from sidecar.documents.findings import BadValueError
+from sidecar.extauthz.allows import Allows
 from sidecar.extauthz.envelope import open_envelope, read_outline
 from sidecar.extauthz.envoy_client import EnvoyAnswer, check_message, read_answer
 from sidecar.extauthz.respond import Responder
@@ -39,11 +41,15 @@ NO_ANSWER = "the answer of a look-up is not known here: see --permissions and --
 
 
 class Judged(NamedTuple):
-    """The decision on a request, and the answer as Envoy reads it."""
+    """The decision on a request, and the answer as Envoy reads it.
+
+    ``answers`` are those to look-ups.
+    """
 
     request: Request
     decision: Decision
     answer: EnvoyAnswer
+    answers: Answers = NO_ANSWERS
 
 
 class PolicyEngine:
@@ -94,7 +100,13 @@ class PolicyEngine:
             answer += self._responder.addendum(envelope.request, decision_id)
         else:
             answer = self._responder.build(decision, envelope, decision_id)
-        return Judged(envelope.request, decision, read_answer(answer))
+        return Judged(envelope.request, decision, read_answer(answer), assumed)
+
+    def permit(self, allow: Allow, judged: Judged) -> Permit:
+        """Return for how long an Envoy that remembers may remember the allow of a request."""
+        return Allows(self.snapshot, self._responder, 1).permit(
+            allow, judged.request, self.now, self.now, judged.answers
+        )
 
     def _carry(
         self, request: Request, caller: Caller, sources: Sequence[TokenSource]

@@ -92,7 +92,16 @@ class Explainer:
         if unplaced and isinstance(judged.decision, Allow):
             text = "no directory is given, so no instance is chosen: use --directory with a file"
             trace.check("placement", None, text)
+        if isinstance(judged.decision, Allow) and not self._in_gateway:
+            trace.check("remember", None, self._remembered(judged.decision, judged))
         return Explanation(judged, tuple(trace.steps))
+
+    def _remembered(self, allow: Allow, judged: Judged) -> str:
+        """Say whether an Envoy that remembers allows would remember this one."""
+        milliseconds, why = self.engine.permit(allow, judged)
+        if not milliseconds:
+            return f"Envoy never remembers this allow: {why}"
+        return f"Envoy may remember this for {milliseconds} ms (generate envoy --remember): {why}"
 
 
 class _Words:

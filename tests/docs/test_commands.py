@@ -43,6 +43,7 @@ NOT_RUN = {
     ("docs/page.md", "kubectl port-forward"): "needs a cluster; tests/edge/test_page.py",
     ("docs/performance.md", "make bench"): "takes minutes; tests/edge/test_bench_figures.py",
     ("docs/policy-guide.md", "kubectl exec"): "needs a pod; tests/edge/test_cli_admin.py promotes",
+    ("docs/remember.md", "zervi-sidecar generate"): "tests/generated_envoy.py runs the command",
     (
         "docs/upstreams.md",
         ".venv/bin/python -m",

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny
+from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Told
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Route
 from sidecar.ops.exposition import render
@@ -158,7 +158,8 @@ def test_readiness_and_dropped_lines_are_asked_for_at_each_scrape() -> None:
 
 def test_every_metric_has_its_type_and_labels() -> None:
     metrics = Metrics("1.0", ready=lambda: {"policy": True})
-    metrics.records([record(Allow(Reason.OK, USERS))])
+    remembered = Told(1, (("users", 1),))
+    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=remembered)])
     metrics.jwks_refresh("zervi", "success")
     metrics.jwks_keys("zervi", 1, 1.0)
     metrics.look_up("permissions", "answered")
@@ -199,8 +200,22 @@ def test_every_metric_has_its_type_and_labels() -> None:
         "upstream_state": ("gauge", "state"),
         "ready": ("gauge", "component"),
         "decision_log_dropped": ("counter",),
+        "remembered": ("counter", "route"),
         "shadow_decisions": ("counter", "active", "route", "shadow"),
     }
+
+
+def test_requests_that_envoy_answered_from_memory_are_counted_by_route() -> None:
+    metrics = Metrics("1.0")
+    told = (("users", 3), ("orders", 1)), (("users", 2),)
+    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=Told(0, t)) for t in told])
+    many = Told(0, tuple((f"route-{number}", 1) for number in range(MAX_CHECK_SERIES)))
+    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=many)])
+    counts = metrics.values().remembered
+    assert counts[("users",)] == 5
+    assert counts[("orders",)] == 1
+    assert counts[(OTHER_ROUTES,)] == 2
+    assert len(counts) == MAX_CHECK_SERIES + 1
 
 
 def test_the_process_is_measured_too() -> None:

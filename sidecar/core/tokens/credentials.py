@@ -18,6 +18,9 @@ MAX_COOKIES = 1000
 
 WEBSOCKET_PROTOCOL = "sec-websocket-protocol"
 
+COOKIE_HEADERS = ("cookie", "origin", "sec-fetch-site", "upgrade")
+"""What decides whether a cookie counts: see ``_is_of_own_page``."""
+
 _SPACES = b" \t"
 # RFC 9110, section 9.2.1
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

@@ -22,6 +22,7 @@ from sidecar.workbench.doctor.listeners import (
     only_answers,
     unchecked_routes,
 )
+from sidecar.workbench.doctor.memory import with_memory
 from sidecar.workbench.doctor.mesh import Mesh, load_mesh
 from sidecar.workbench.doctor.profile import PROFILES, Profile, load_profile
 from sidecar.workbench.doctor.service import addresses, same
@@ -55,6 +56,8 @@ def examine(
     mesh = load_mesh(PROFILES, profile)
     if wanted.gateway is not None and mesh is None:
         source = without_gateway(source, wanted.gateway)
+    elif mesh is None:
+        source = with_memory(source, wanted)
     problems = _chosen(source, wanted, load_profile(), mesh, only)
     yield from islice(problems, MAX_FINDINGS)
     if next(problems, None) is not None:
@@ -234,4 +237,5 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
         source.tables,
         reserved,
         partial=source.partial,
+        memories=source.memories,
     )

@@ -10,6 +10,7 @@ from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.expressions import Budget
 from sidecar.workbench.doctor.mesh import Mesh
 from sidecar.workbench.doctor.profile import Profile
+from sidecar.workbench.generate.remember import Heeded
 
 
 class GatewayFiles(NamedTuple):
@@ -30,7 +31,8 @@ class Wanted(NamedTuple):
     sidecar sets or removes, ``removed`` those of them that it only removes. ``own`` are the
     sidecar's other addresses. ``forwards_preflights`` is ``policy.cors_preflight: forward``,
     ``keeps_slashes`` is ``policy.encoded: {slash: segment}``; ``names_callers``: some route does.
-    ``gateway`` is None without that section.
+    ``gateway`` is None without that section, ``heeded`` (the headers that an Envoy heeds which
+    remembers allows) without a configuration.
     """
 
     address: str | None
@@ -41,6 +43,7 @@ class Wanted(NamedTuple):
     keeps_slashes: bool = False
     names_callers: bool = False
     gateway: GatewayFiles | None = None
+    heeded: Heeded | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Context:
     ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface.
     ``reserved`` maps each cluster that no client may reach to a finding's code and a description.
     ``tables`` are the route tables of a config_dump. ``expressions`` bounds how many are tried.
-    ``partial``: the file may lack what Envoy has. ``mesh`` is what generated it.
+    ``partial``: the file may lack what Envoy has. ``mesh`` is what generated it. ``memories`` are
+    the places of filters that may be before ext_authz, since they remember its allows.
     """
 
     profile: Profile
@@ -63,6 +67,7 @@ class Context:
     expressions: Budget = field(default_factory=Budget)
     partial: bool = False
     mesh: Mesh | None = None
+    memories: frozenset[Place] = frozenset()
 
     @property
     def lacks_clusters(self) -> bool:

@@ -76,6 +76,8 @@ class Part(NamedTuple):
 
 def snake(value: object) -> object:
     """Return a message with the names of its fields as in Envoy's documentation: `string_match`."""
+    if isinstance(value, list):
+        return [snake(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {_CAPITAL.sub(r"_\1", key).lower(): snake(item) for key, item in value.items()}

@@ -30,7 +30,7 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
     first = kinds.index(EXT_AUTHZ)
     expected = context.mesh.filters if context.mesh is not None else frozenset[str]()
     for each, kind in zip(filters[:first], kinds, strict=False):
-        if kind not in expected:
+        if kind not in expected and each.place not in context.memories:
             yield from _before(each, kind, filters[first])
     rest, rest_kinds = filters[first + 1 :], kinds[first + 1 :]
     if rest_kinds[:1] == [RBAC] and context.mesh is None:

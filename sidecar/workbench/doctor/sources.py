@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.documents.findings import Problem, quoted
+from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.documents.untyped import mapping
 from sidecar.workbench.doctor.context import error, info, warning
 from sidecar.workbench.doctor.document import MANAGER, Part, type_name
@@ -18,7 +18,8 @@ class Source:
     """Everything to examine. ``bootstrap`` is None for a dump without one.
 
     ``partial`` says that what the file lacks may exist: listeners, clusters, routes. ``endpoints``
-    are those that a control plane names (EDS), as entries of a dump.
+    are those that a control plane names (EDS), as entries of a dump. ``memories`` are the places of
+    the filters that remember allows.
     """
 
     bootstrap: Part | None
@@ -28,6 +29,7 @@ class Source:
     problems: tuple[Problem, ...] = ()
     partial: bool = False
     endpoints: tuple[Part, ...] = ()
+    memories: frozenset[Place] = frozenset()
 
     @property
     def admin(self) -> str | None:

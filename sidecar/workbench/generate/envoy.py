@@ -12,7 +12,7 @@ from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.gateway.files import CLUSTERS, ROUTES
 from sidecar.net.addresses import parse_tcp
-from sidecar.workbench.generate import blocks, traces
+from sidecar.workbench.generate import blocks, remember, traces
 from sidecar.workbench.generate.names import expression, quoted_lines
 from sidecar.workbench.generate.template import Values, fill
 from sidecar.workbench.touched import touched
@@ -34,7 +34,8 @@ class Choices(NamedTuple):
     ``command`` is how the output is made, for its head. ``ingress`` is the port that clients use,
     ``upstream`` the ``host:port`` of the Basic Server; None for that of its probe. ``admin`` is the
     path of a unix socket, ``stats`` a ``host:port``. ``tls`` is a directory with ``tls.crt`` and
-    ``tls.key``; None for a listener without TLS.
+    ``tls.key``; None for a listener without TLS. ``remember`` is for how many milliseconds Envoy
+    remembers an allow; 0: it does not.
     """
 
     command: str
@@ -44,6 +45,7 @@ class Choices(NamedTuple):
     admin: str = ADMIN
     stats: str = STATS
     tls: str | None = None
+    remember: int = 0
 
 
 def bootstrap(config: Config, choices: Choices) -> str:
@@ -81,6 +83,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "upstream_grpc": blocks.socket_address(host, port + 1),
         "routes_file": _source(gateway, ROUTES),
         "clusters_file": _source(gateway, CLUSTERS),
+        **_remembering(config, choices.remember),
         "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable))),
     }
     parts = {
@@ -89,6 +92,15 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "dynamic_resources": _part("dynamic-gateway.yaml", values) if gateway else (),
     }
     return fill(_template("bootstrap.yaml"), {**values, **parts})
+
+
+def _remembering(config: Config, longest: int) -> Values:
+    names = ("remember_filter", "remember_asked", "remember_lock", "remember_log")
+    if not longest:
+        return dict.fromkeys(names, ())
+    filters = remember.filter_lines(longest, remember.heeded(config))
+    parts = (filters, remember.asked_lines(), remember.lock_lines(), remember.log_lines())
+    return dict(zip(names, parts, strict=True))
 
 
 def _template(name: str) -> str:

@@ -1,0 +1,53 @@
+"""Envoy remembers allows: beside asking each time, and beside Envoy's own filters."""
+
+from bench import envoys, load
+from bench.rounds import Contestant, Row, compare
+from bench.sidecars import Kind
+from bench.world import World
+from demo.envoy import Envoy
+from demo.minting import jwks
+
+SECTION = "remember"
+KIND = Kind("h2")
+REMEMBERS = envoys.remembering_name(KIND.name)
+MIXED = "a tenth new"
+CONNECTIONS = (1, 16, 64)
+
+# Requests, of which each tenth has a path that does not come again within the memory's second.
+MIXED_REQUESTS = 40_000
+
+
+def mixed_name(name: str) -> str:
+    """Return the name of a contestant's figures under the mixed load."""
+    return f"{name}, {MIXED}"
+
+
+async def remember(world: World) -> list[Row]:
+    """Compare an Envoy that remembers with one that asks, and with Envoy's cached filters."""
+    token = world.token()
+    one = world.file("remembered", [token])
+    lines = [f"{token} /{n}" if n % 10 == 0 else token for n in range(MIXED_REQUESTS)]
+    mixed = world.file("mixed", lines)
+    names = (envoys.NATIVE_CACHED, KIND.name, REMEMBERS)
+    async with world.sidecars(KIND) as (sidecar,):
+        loaded, urls = envoys.comparison({KIND.name: sidecar}, jwks(world.key), remembering=True)
+        running_envoy = await Envoy.start(loaded, world.directory)
+        pids = {"envoy": running_envoy.process.pid, "sidecar": sidecar.pid}
+
+        def contestant(name: str, connections: int, *, is_mixed: bool = False) -> Contestant:
+            async def run(seconds: float) -> load.Load:
+                file = mixed if is_mixed else one
+                return await load.through_envoy(
+                    urls[name], file, connections, seconds, allowed=True
+                )
+
+            return Contestant(mixed_name(name) if is_mixed else name, connections, run, pids)
+
+        contestants = [contestant(name, number) for number in CONNECTIONS for name in names]
+        contestants += [
+            contestant(name, number, is_mixed=True) for number in CONNECTIONS[1:] for name in names
+        ]
+        try:
+            return await compare(SECTION, contestants, world.plan)
+        finally:
+            await running_envoy.stop()

@@ -1,0 +1,204 @@
+"""Envoy remembers allows: the answers and the Basic Server's view are the same as without."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from demo import minting
+from demo.process import Process
+from demo.stack import Setup, Stack
+from tests.e2e.conftest import ROUTES, StartStack
+from tests.support.http1 import Answer, send
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PATH = "/api/services/list"
+
+
+@pytest.fixture(autouse=True)
+def one_transport(transport: str) -> None:
+    """Run each test once: Envoy's memory does not depend on the transport."""
+    if transport != "h2":
+        pytest.skip("the memory does not depend on the transport")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack(start_stack: StartStack) -> AsyncIterator[Stack]:
+    async with start_stack(Setup(routes=ROUTES, remember="5s")) as made:
+        yield made
+
+
+def _lines(process: Process) -> list[dict[str, Any]]:
+    whole, _, _ = process.stdout.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+async def _logged(stack: Stack, answer: Answer) -> dict[str, Any]:
+    """Wait for Envoy's line of a request that reached the Basic Server."""
+    (request_id,) = answer.arrived("x-request-id")
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in _lines(stack.envoy.process) if line["request_id"] == request_id]
+
+    await eventually(lambda: bool(found()), "the line of the access log")
+    return found()[0]
+
+
+def _bearer(stack: Stack, user: str = "alice", **claims: Any) -> tuple[str, str]:
+    """Return a token that no other test has used."""
+    token = minting.sign(minting.user_claims(user) | claims, stack.zervi.keys[0])
+    return ("Authorization", f"Bearer {token}")
+
+
+def _seen(answer: Answer) -> list[tuple[str, str]]:
+    """Return the request as the Basic Server saw it, without what differs each time."""
+    return sorted((name, value) for name, value in answer.json["headers"] if name != "x-request-id")
+
+
+async def test_a_repeated_request_is_answered_from_memory_and_looks_the_same(stack: Stack) -> None:
+    token = _bearer(stack, jti="same")
+    spoofed = ("X-User-Id", "4"), ("X-Service-Id", "4"), ("X-Original-Url", "/x"), ("Proxy", "x")
+    first = await send(stack.ports.envoy, PATH, token, *spoofed)
+    again = await send(stack.ports.envoy, PATH, token, *spoofed)
+    assert first.status == again.status == 200
+    assert _seen(first) == _seen(again)
+    asked, remembered = await _logged(stack, first), await _logged(stack, again)
+    assert asked["remembered"] is None
+    assert remembered["remembered"] == {
+        "reason": "ok",
+        "route": "api-services-all",
+        "subject": str(minting.USERS["alice"].user_id),
+        "decision_id": asked["decision_id"],
+    }
+    assert remembered["authz_microseconds"] is None
+
+
+async def test_a_public_request_gets_no_identity_from_memory(stack: Stack) -> None:
+    for _ in range(2):
+        answer = await send(stack.ports.envoy, "/api/auth/login?public", ("X-User-Id", "4"))
+        assert answer.status == 200
+        assert answer.arrived("x-user-id") == []
+    assert (await _logged(stack, answer))["remembered"]["reason"] == "public"
+
+
+async def test_each_caller_and_each_path_is_asked_about(stack: Stack) -> None:
+    alice, bob = _bearer(stack, jti="callers"), _bearer(stack, "bob", jti="callers")
+    for path in (PATH, f"{PATH}/x", f"{PATH}?x"):
+        for user, token in (("alice", alice), ("bob", bob)):
+            answer = await send(stack.ports.envoy, path, token)
+            assert answer.arrived("x-username") == [user]
+            assert (await _logged(stack, answer))["remembered"] is None
+
+
+async def test_denials_are_asked_about_each_time(stack: Stack) -> None:
+    token = _bearer(stack, jti="denied")
+    ids = {
+        (await send(stack.ports.envoy, "/api/cluster/nodes", token)).json["decision_id"]
+        for _ in range(3)
+    }
+    assert len(ids) == 3
+    logged = {line["decision_id"] for line in _lines(stack.sidecar)}
+    await eventually(
+        lambda: ids <= {line["decision_id"] for line in _lines(stack.sidecar)}, str(logged)
+    )
+
+
+@pytest.mark.parametrize("name", ["X.User.Id", "x~user~id", "x-user.id"])
+async def test_an_odd_spelling_is_asked_about_and_does_not_arrive(stack: Stack, name: str) -> None:
+    token = _bearer(stack, jti=f"odd {name}")
+    for _ in range(2):
+        await send(stack.ports.envoy, PATH, token)  # remembered
+        answer = await send(stack.ports.envoy, PATH, token, (name, "4"))
+        assert [each for each in answer.json["headers"] if each[0].lower() == name.lower()] == []
+        assert (await _logged(stack, answer))["remembered"] is None
+
+
+async def test_no_client_can_say_that_its_request_is_remembered(stack: Stack) -> None:
+    names = ("zervi.remember", "zervi-remember", "x-zervi-remember", "x-envoy-metadata")
+    headers = [(name, '{"allow": {"reason": "ok"}}') for name in names]
+    answer = await send(stack.ports.envoy, "/api/cluster/nodes", *headers)
+    assert (answer.status, answer.json["reason"]) == (401, "token_missing")
+
+
+async def test_a_token_is_not_remembered_past_its_exp(stack: Stack) -> None:
+    """Without memory it is accepted for the leeway more; a request after exp is asked about."""
+    token = _bearer(stack, jti="exp", exp=minting.user_claims("alice")["iat"] - 1)
+    for _ in range(2):
+        answer = await send(stack.ports.envoy, PATH, token)
+        assert (answer.status, (await _logged(stack, answer))["remembered"]) == (200, None)
+
+
+async def test_what_was_answered_from_memory_is_counted(stack: Stack) -> None:
+    token = _bearer(stack, jti="counted")
+    path = "/api/users/2/orders/counted"
+    for _ in range(4):
+        answer = await send(stack.ports.envoy, path, token)
+        assert answer.status == 200
+    assert (await _logged(stack, answer))["remembered"] is not None
+    while (await _logged(stack, answer))["remembered"] is not None:  # until the memory is over
+        answer = await send(stack.ports.envoy, path, token)
+        await asyncio.sleep(0.2)
+    (request_id,) = answer.arrived("x-request-id")
+    await eventually(
+        lambda: any(line["decision_id"] == request_id for line in _lines(stack.sidecar)),
+        "the decision",
+    )
+    line = next(line for line in _lines(stack.sidecar) if line["decision_id"] == request_id)
+    assert line["repeats"] >= 3
+    metrics = (await send(stack.ports.ops, "/metrics")).body
+    assert f'zervi_sidecar_remembered_total{{route="user-orders"}} {line["repeats"]}.0' in metrics
+
+
+async def test_while_the_sidecar_is_down_only_what_is_remembered_passes(
+    start_stack: StartStack,
+) -> None:
+    """And only until its time is over: then the second lock and ext_authz deny."""
+    async with start_stack(Setup(routes=ROUTES, remember="5s")) as own:
+        token = _bearer(own)
+        assert (await send(own.ports.envoy, PATH, token)).status == 200
+        await own.sidecar.stop()
+        assert (await send(own.ports.envoy, PATH, token)).status == 200
+        assert (await send(own.ports.envoy, f"{PATH}/new", token)).status == 503
+        statuses = {200}
+        while statuses == {200}:
+            statuses = {(await send(own.ports.envoy, PATH, token)).status}
+        assert statuses == {503}
+
+
+async def test_another_policy_takes_effect_when_the_memory_is_over(start_stack: StartStack) -> None:
+    async with start_stack(Setup(routes=ROUTES, remember="200ms")) as own:
+        token = _bearer(own)
+        assert (await send(own.ports.envoy, PATH, token)).status == 200
+        routes = own.directory / "routes.yaml"
+        changed = routes.with_name("changed")
+        changed.write_text(routes.read_text().replace("service:access", "service:other"))
+        changed.replace(routes)
+        status = 200
+        while status == 200:
+            status = (await send(own.ports.envoy, PATH, token)).status
+        assert status == 403
+        for _ in range(20):
+            assert (await send(own.ports.envoy, PATH, token)).status == 403
+
+
+async def test_an_envoy_of_another_configuration_asks_about_each_request(
+    start_stack: StartStack,
+) -> None:
+    """A reload adds a header to remove, which that Envoy's filter does not know."""
+    async with start_stack(Setup(routes=ROUTES, remember="5s")) as own:
+        config = own.directory / "sidecar.yaml"
+        text = config.read_text().replace("policy:\n", "policy:\n  remove_headers: [proxy]\n")
+        changed = config.with_name("changed")
+        changed.write_text(text)
+        changed.replace(config)
+        await eventually(lambda: "sidecar.yaml reloaded" in own.sidecar.output(), "the reload")
+        token = _bearer(own)
+        for _ in range(2):
+            answer = await send(own.ports.envoy, PATH, token)
+            assert (await _logged(own, answer))["remembered"] is None
+        await eventually(lambda: "generate envoy --remember" in own.sidecar.output(), "a warning")

@@ -1,0 +1,373 @@
+"""The program of Envoy's Lua filter, in LuaJIT without Envoy: what it remembers, and how long."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lupa.luajit21 import LuaRuntime  # type: ignore[import-untyped]  # -- no stubs of it
+
+from sidecar.workbench.generate.remember import Heeded, program, script
+
+HEEDED = Heeded(
+    ("authorization", "x-service-token"), ("x-service-token", "x-user-id", "x-username")
+)
+SECOND = 1000
+START = 1_800_000_000_000
+LONG = "x" * 4097
+
+Headers = list[tuple[str, str]]
+
+GET: Headers = [
+    (":method", "GET"),
+    (":authority", "h"),
+    (":path", "/a"),
+    ("authorization", "Bearer t"),
+]
+ALLOW = {
+    "reason": "ok",
+    "route": "orders",
+    "subject": "7",
+    "decision_id": "first",
+    "remember_ms": 5000,
+    "identity": {"x-user-id": "7"},
+}
+
+
+class Worker:
+    """One worker of Envoy with the filter, and a sidecar that answers as told."""
+
+    def __init__(self, longest: int = SECOND, heeded: Heeded = HEEDED) -> None:
+        self._lua = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
+        self._lua.execute((Path(__file__).parent / "lua_handle.lua").read_text())
+        self._lua.execute(script(longest, heeded))
+        self.now = START
+
+    def _table(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return self._lua.table_from({key: self._table(each) for key, each in value.items()})
+        if isinstance(value, list | tuple):
+            return self._lua.table_from([self._table(each) for each in value])
+        return value
+
+    def request(self, headers: Headers) -> "Stream":
+        stream = Stream(self, self._lua.table())
+        handle = self._handle(headers, stream.metadata)
+        self._lua.globals().envoy_on_request(handle)
+        stream.headers = [(pair[1], pair[2]) for pair in handle.headers().list.values()]
+        return stream
+
+    def response(self, stream: "Stream", answer: dict[str, Any] | None, headers: Headers) -> None:
+        if answer is not None:
+            stream.metadata["envoy.filters.http.ext_authz"] = self._table(answer)
+        self._lua.globals().envoy_on_response(self._handle(headers, stream.metadata))
+
+    def _handle(self, headers: Headers, metadata: Any) -> Any:
+        return self._lua.globals().new_handle(self._table(headers), metadata, self.now)
+
+    def asks(
+        self,
+        headers: Headers = GET,
+        answer: dict[str, Any] | None = ALLOW,
+        status: str = "200",
+        *more: tuple[str, str],
+    ) -> bool:
+        """Send a request, answer it, and say whether the sidecar was asked."""
+        stream = self.request(headers)
+        if stream.remembered is None:
+            self.response(stream, answer, [(":status", status), *more])
+            return True
+        self.response(stream, None, [(":status", "200")])
+        return False
+
+
+class Stream:
+    """A request in a worker; ``headers`` are those that go on."""
+
+    def __init__(self, worker: Worker, metadata: Any) -> None:
+        self.metadata = metadata
+        self.headers: Headers = []
+
+    @property
+    def remembered(self) -> dict[str, str] | None:
+        found = self.metadata["zervi.remember"]
+        return None if found is None else dict(found["allow"])
+
+    @property
+    def question(self) -> dict[str, Any] | None:
+        found = self.metadata["zervi.question"]
+        return None if found is None else dict(found["asks"])
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+def test_an_allow_is_remembered_for_the_time_of_the_filter(worker: Worker) -> None:
+    assert worker.asks()
+    worker.now += SECOND - 1
+    assert not worker.asks()
+    worker.now += 1
+    assert worker.asks()
+
+
+def test_an_allow_is_remembered_no_longer_than_the_sidecar_permits(worker: Worker) -> None:
+    assert worker.asks(answer=ALLOW | {"remember_ms": 200})
+    worker.now += 199
+    assert not worker.asks()
+    worker.now += 1
+    assert worker.asks()
+
+
+def test_the_time_begins_with_the_question_not_with_its_answer(worker: Worker) -> None:
+    stream = worker.request(GET)
+    worker.now += 900
+    worker.response(stream, ALLOW, [(":status", "200")])
+    assert not worker.asks()
+    worker.now += 100
+    assert worker.asks()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        *({**ALLOW, "reason": reason} for reason in ("permission_denied", "preflight", "", None)),
+        *({**ALLOW, "remember_ms": time} for time in (0, -1, None, "1000", float("nan"), False)),
+        {**ALLOW, "route": None},
+        {**ALLOW, "identity": {"x-other": "7"}},
+        {**ALLOW, "identity": {"x-user-id": ""}},
+        {**ALLOW, "identity": {"x-user-id": 7}},
+    ],
+)
+def test_nothing_but_a_permitted_allow_is_remembered(
+    worker: Worker, answer: dict[str, Any] | None
+) -> None:
+    assert worker.asks(answer=answer)
+    assert worker.asks()
+
+
+@pytest.mark.parametrize("status", ["400", "403", "431", "500", "503", "", "x"])
+def test_an_allow_whose_request_ended_in_an_error_is_not_remembered(
+    worker: Worker, status: str
+) -> None:
+    assert worker.asks(GET, ALLOW, status)
+    assert worker.asks(GET, ALLOW, "200", ("grpc-status", "13"))
+    assert worker.asks(GET, ALLOW, "302")
+    assert not worker.asks()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [(":method", "POST"), *GET[1:]],
+        [GET[0], (":authority", "other"), *GET[2:]],
+        [*GET[:2], (":path", "/a?x=1"), GET[3]],
+        [*GET[:3], ("authorization", "Bearer u")],
+        GET[:3],
+        [*GET, ("authorization", "Bearer t")],
+        [*GET, ("authorization", "")],
+        [*GET, ("x-service-token", "s")],
+    ],
+    ids=str,
+)
+def test_each_part_of_what_decides_is_asked_about(worker: Worker, other: Headers) -> None:
+    assert worker.asks()
+    assert worker.asks(other)
+    assert not worker.asks()
+
+
+def test_what_does_not_decide_is_not_asked_about(worker: Worker) -> None:
+    assert worker.asks([*GET, ("accept", "a"), ("x-user-id", "3")])
+    assert not worker.asks([*GET, ("accept", "b")])
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "CONNECT"])
+def test_preflights_and_tunnels_are_asked_about(worker: Worker, method: str) -> None:
+    headers = [(":method", method), *GET[1:]]
+    assert worker.asks(headers)
+    assert worker.asks(headers)
+    assert worker.request(headers).question is None
+
+
+@pytest.mark.parametrize(
+    "name", ["x.user.id", "x_user_id", "x~user-id", "X-User-Id", "x-user-id\xa0", "~", "é"]
+)
+def test_a_request_with_an_odd_name_is_asked_about(worker: Worker, name: str) -> None:
+    assert worker.asks()
+    assert worker.asks([*GET, (name, "3")])
+    assert not worker.asks()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [("authorization", LONG)],
+        [("x-service-token", LONG)],
+        [(f"x-{number}", "") for number in range(60)],
+        [("cookie", "x" * 40_000)],
+    ],
+    ids=["long token", "long service token", "many headers", "large headers"],
+)
+def test_a_long_token_and_a_large_request_are_asked_about(worker: Worker, more: Headers) -> None:
+    for _ in range(2):
+        assert worker.asks([*GET[:3], *more])
+
+
+def test_the_request_gets_the_identity_and_loses_a_clients_own(worker: Worker) -> None:
+    worker.asks()
+    stream = worker.request(
+        [
+            *GET,
+            ("x-user-id", "3"),
+            ("x-username", "eve"),
+            ("x-user-id", "4"),
+            ("x-service-token", ""),
+        ]
+    )
+    assert stream.remembered is None  # a service's token decides
+    stream = worker.request([*GET, ("x-user-id", "3"), ("x-username", "eve"), ("x-user-id", "4")])
+    assert stream.headers == [*GET, ("x-user-id", "7")]
+    assert stream.remembered == {
+        key: ALLOW[key] for key in ("reason", "route", "subject", "decision_id")
+    }
+
+
+def test_a_request_that_is_asked_about_goes_on_as_it_came(worker: Worker) -> None:
+    headers = [*GET, ("x-user-id", "3"), ("accept", "a")]
+    assert worker.request(headers).headers == headers
+
+
+def test_each_question_tells_how_many_were_answered_from_memory(worker: Worker) -> None:
+    other = [*GET[:2], (":path", "/b"), GET[3]]
+    worker.asks()
+    worker.asks(other, ALLOW | {"route": "others"})
+    for headers in (GET, GET, other, GET):
+        assert not worker.asks(headers)
+    worker.now += SECOND
+    question = worker.request(GET).question
+    assert question is not None
+    assert question["repeats"] == 3
+    assert dict(question["routes"]) == {"orders": 3, "others": 1}
+    again = worker.request(other).question
+    assert again is not None
+    assert (again["repeats"], again.get("routes")) == (1, None)
+    last = worker.request(GET).question
+    assert last is not None
+    assert last["repeats"] == 0
+
+
+def test_a_question_names_a_bounded_number_of_routes_and_none_is_lost(worker: Worker) -> None:
+    many = [[*GET[:2], (":path", f"/{number}"), GET[3]] for number in range(50)]
+    for number, headers in enumerate(many):
+        assert worker.asks(headers, ALLOW | {"route": f"route-{number}"})
+    for headers in (*many, *many):
+        assert not worker.asks(headers)
+    told: dict[str, float] = {}
+    worker.now += SECOND
+    for _ in range(3):
+        question = worker.request(GET).question
+        assert question is not None
+        routes = dict(question.get("routes") or {})
+        assert len(routes) <= 32
+        told |= routes
+    assert told == {f"route-{number}": 2 for number in range(50)}
+
+
+def test_a_clock_that_is_set_back_ends_the_memory(worker: Worker) -> None:
+    worker.asks()
+    worker.now -= 1
+    assert worker.asks()
+
+
+def test_an_error_inside_leaves_a_request_that_is_asked_about(worker: Worker) -> None:
+    worker.asks()
+    lua = worker._lua
+    lua.execute("""
+        local make = new_handle
+        function new_handle(...)
+          local handle = make(...)
+          handle.headers().replace = function() error("no") end
+          return handle
+        end
+    """)
+    with pytest.raises(Exception, match="no"):
+        worker.request(GET)
+
+
+def test_a_flood_of_requests_fills_two_generations_and_no_more() -> None:
+    worker = Worker(longest=5000)
+    lua = worker._lua
+    used = []
+    for turn in range(3):
+        for number in range(10_000):
+            worker.now += 1
+            path = f"/{turn}/{number}/{'x' * 500}"
+            assert worker.asks([*GET[:2], (":path", path), GET[3]])
+        lua.execute("collectgarbage()")
+        used.append(lua.eval("collectgarbage('count')"))
+    assert used[2] < 1.1 * used[1] < 24 * 1024  # KiB
+
+
+def test_questions_without_a_response_are_bounded_too(worker: Worker) -> None:
+    lua = worker._lua
+    for number in range(20_000):
+        worker.request([*GET[:2], (":path", f"/{number}/{'x' * 1000}"), GET[3]])
+    lua.execute("collectgarbage()")
+    assert lua.eval("collectgarbage('count')") < 4 * 1024
+    assert worker.asks()
+    assert not worker.asks()
+
+
+def test_names_that_clients_invent_are_bounded(worker: Worker) -> None:
+    worker.asks()
+    for number in range(5000):
+        assert not worker.asks([*GET, (f"x-made-up-{number}", "1")])
+    assert worker.asks([*GET, ("x.user.id", "3")])
+
+
+NAMES = ["authorization", "x-service-token", "accept"]
+VALUES = st.text("ab:1234,", max_size=6)
+REQUESTS = st.tuples(
+    st.sampled_from(["GET", "POST"]),
+    VALUES,
+    VALUES,
+    st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=4),
+)
+
+
+@given(REQUESTS, REQUESTS)
+def test_two_requests_share_a_key_only_if_all_that_decides_is_equal(one: Any, other: Any) -> None:
+    worker = Worker()
+    first, second = (
+        [(":method", method), (":authority", host), (":path", path), *headers]
+        for method, host, path, headers in (one, other)
+    )
+    assert worker.asks(first)
+    decide = [[pair for pair in headers if pair[0] != "accept"] for headers in (first, second)]
+    assert worker.asks(second) == (decide[0] != decide[1])
+
+
+@pytest.mark.skipif(shutil.which("luacheck") is None, reason="luacheck is not installed")
+def test_luacheck_has_nothing_to_say(tmp_path: Path) -> None:
+    program_file = tmp_path / "remember.lua"
+    program_file.write_text(program())
+    whole = tmp_path / "whole.lua"
+    whole.write_text(script(SECOND, HEEDED))
+    for file, more in ((program_file, ()), (whole, ("--no-unused",))):
+        command = ["luacheck", "--std", "luajit", "--max-line-length", "120", *more, str(file)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout
+
+
+def test_every_part_of_the_program_has_a_comment() -> None:
+    """It is a part of the boundary: its readers must know why each part is there."""
+    lines = program().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith(("function ", "local function ")) and "envoy_on" not in line:
+            assert lines[number - 1].startswith("--"), line
