@@ -11,16 +11,18 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from demo import minting
-from tests.support.remember_pair import pair
+from tests.support.remember_pair import Pair, pair
 
 EXAMPLES = int(os.environ.get("REMEMBER_EXAMPLES", "3"))
-REQUESTS = 60  # of one configuration
+GROUPS, VARIANTS = 4, 6  # of requests of one configuration: one, and what is near it
+TOKENS, SERVICE = 9, 4  # how many there are; the one of a service
 SECRET = "a secret made up for the tests of what Envoy remembers"
 ISSUER = "jobfirst-auth"
 HOSTS = ("api.example", "API.example:80", "other.example")
@@ -38,6 +40,7 @@ PLACES = (
     "Sec-WebSocket-Protocol: bearer, {}",
     "X-Service-Token: {}",
 )
+METHODS = ("GET", "POST", "OPTIONS", "DELETE")
 FIXED = (
     *("X-User-Id: 9", "X.User.Id: 9", "X-Caller: 9", "x~caller: 9", "X-Tenant-Id: 9"),
     *("X-Original-Url: /x", "X-Http-Method-Override: PUT", "X-Other: 1", "Cookie: a=b"),
@@ -61,7 +64,7 @@ _SOURCES = st.lists(
     max_size=3,
     unique_by=str,
 )
-_ROUTES = {
+_ROUTES: dict[str, dict[str, Any]] = {
     "/open/*": {"auth_required": False},
     "/closed/*": {"permissions": ["closed:read"]},
     "/maybe/*": {"auth_required": "optional"},
@@ -112,55 +115,106 @@ def _tokens() -> list[str]:
         {"user_id": 7, "username": "old", "permissions": ["closed:read"], "exp": now - 500},
         {"service_id": "s", "iss": ISSUER},
         {"user_id": 7, "permissions": ["closed:read"], "pad": "x" * 5000},
+        {"user_id": 9, "username": "c", "role": "admin", "permissions": ["closed:read"]},
     ]
     tokens = [minting.sign({"exp": now + 3600, **each}, SECRET.encode()) for each in users]
     return [*tokens, "nonsense", ""]
 
 
-@st.composite
-def requests(draw: st.DrawFn) -> tuple[str, str, str, tuple[tuple[str, int], ...]]:
-    """Make a request: method, host, target, headers with the number of a token."""
-    places = st.sampled_from(PLACES)
-    headers = draw(st.lists(st.tuples(places, st.integers(0, 7)), max_size=2))
-    fixed = st.sampled_from(FIXED)
-    more = draw(st.lists(fixed, max_size=3))
-    query = draw(st.sampled_from(["", "", "", "access_token={}", "a=1&access%5Ftoken={}"]))
-    path = draw(st.sampled_from(PATHS))
-    if query:
-        path += ("&" if "?" in path else "?") + query
-    method = draw(st.sampled_from(["GET", "GET", "GET", "POST", "OPTIONS", "DELETE"]))
-    host = draw(st.sampled_from(HOSTS))
-    number = draw(st.integers(0, 7))
-    return method, host, path, ((path, number), *headers, *((each, 0) for each in more))
+class Request(NamedTuple):
+    """A request; ``path`` and each header have the number of the token that `{}` stands for."""
+
+    method: str
+    host: str
+    path: tuple[str, int]
+    headers: tuple[tuple[str, int], ...]
+
+    def variant(self, random: Random) -> "Request":
+        """Return a request that differs in one thing, which may decide or not."""
+        headers, other = [*self.headers], random.randrange(TOKENS)
+        place = random.randrange(len(headers)) if headers else 0
+        match random.randrange(9):
+            case 0 if headers:
+                headers[place] = headers[place][0], other
+            case 1 if headers:
+                headers.append(headers[place])
+            case 2 if headers:
+                del headers[place]
+            case 3:
+                random.shuffle(headers)
+            case 4:
+                headers.append((random.choice(PLACES), other))
+            case 5:
+                return self._replace(host=random.choice(HOSTS))
+            case 6:
+                return self._replace(path=(random.choice((self.path[0], *PATHS)), other))
+            case 7:
+                return self._replace(method=random.choice(METHODS))
+            case _:
+                headers.append((random.choice(FIXED), 0))
+        return self._replace(headers=tuple(headers))
+
+
+def _good(configuration: Any, random: Random) -> Request:
+    """Return a request that the configuration may well allow."""
+    settings, table = configuration
+    paths = [route["path"] for route in table["api_gateway"]["routes"]]
+    fitting = [each for each in PATHS if any(_begins(each, path) for path in paths)]
+    path, headers = random.choice(fitting or PATHS), []
+    source = random.choice(settings["zervi"]["token_sources"])
+    match next(iter(source)):
+        case "header":
+            headers.append(("Authorization: Bearer {}" if "scheme" in source else "X-Token: {}", 0))
+        case "cookie":
+            headers += [("Cookie: session={}", 0), ("Sec-Fetch-Site: same-origin", 0)]
+        case "websocket_protocol":
+            headers.append(("Sec-WebSocket-Protocol: bearer, {}", 0))
+        case _:
+            path += ("&" if "?" in path else "?") + "access_token={}"
+    if "/both/" in path:
+        headers.append(("X-Service-Token: {}", SERVICE))
+    if random.random() < 0.3:
+        headers.append((random.choice(FIXED), 0))
+    return Request("GET", "api.example", (path, 0), tuple(headers))
+
+
+def _begins(path: str, pattern: str) -> bool:
+    return path.split("/")[1] == pattern.split("/")[1]
 
 
 TALLY: Counter[str] = Counter()
 
 
 @settings(max_examples=EXAMPLES, phases=[Phase.explicit, Phase.generate])
-@given(configurations(), st.lists(requests(), min_size=8, max_size=20), st.randoms())
+@given(configurations(), st.randoms())
 def test_with_and_without_memory_all_is_the_same(
-    configuration: tuple[dict[str, Any], dict[str, Any]],
-    pool: list[tuple[str, str, str, tuple[tuple[str, int], ...]]],
-    random: Any,
+    configuration: tuple[dict[str, Any], dict[str, Any]], random: Random
 ) -> None:
-    asyncio.run(_compare(configuration, pool, random))
+    asyncio.run(_compare(configuration, random))
 
 
-async def _compare(configuration: Any, pool: list[Any], random: Any) -> None:
+async def _compare(configuration: Any, random: Random) -> None:
     tokens = _tokens()
+    assert len(tokens) == TOKENS
     with tempfile.TemporaryDirectory(prefix="remember-") as directory:
-        async with pair(Path(directory), *configuration, SECRET) as both:
-            for _ in range(REQUESTS):
-                method, host, _, ((path, number), *headers) = random.choice(pool)
-                target = path.replace("{}", tokens[number]).encode()
-                lines = tuple(text.format(tokens[index]).encode() for text, index in headers)
-                request = method, target, host, lines
-                without = await both.send(both.asks, *request)
-                before = len(both.records)
-                remembered = await both.send(both.remembers, *request)
-                TALLY["asked" if len(both.records) > before else "remembered"] += 1
-                assert remembered == without, request
+        async with pair(Path(directory), *configuration, secret=SECRET) as both:
+            for _ in range(GROUPS):
+                base = _good(configuration, random)
+                near = [base.variant(random) for _ in range(VARIANTS)]
+                further = [each.variant(random) for each in near]
+                for request in (base, base, *near, *further, *near, base):
+                    await _both(both, request, tokens)
+
+
+async def _both(both: Pair, request: Request, tokens: list[str]) -> None:
+    method, host, (path, number), headers = request
+    lines = tuple(text.format(tokens[index]).encode() for text, index in headers)
+    sent = method, path.replace("{}", tokens[number]).encode(), host, lines
+    without = await both.send(both.asks, *sent)
+    before = len(both.records)
+    remembered = await both.send(both.remembers, *sent)
+    TALLY["asked" if len(both.records) > before else "remembered"] += 1
+    assert remembered == without, request
 
 
 def test_the_comparison_has_seen_the_memory() -> None:

@@ -65,7 +65,7 @@ def _seen(answer: Answer) -> Seen:
 
 @asynccontextmanager
 async def pair(
-    directory: Path, settings: Mapping[str, Any], routes: Mapping[str, Any], secret: str
+    directory: Path, settings: Mapping[str, Any], routes: Mapping[str, Any], *, secret: str
 ) -> AsyncIterator[Pair]:
     """Run both by a configuration, whose ``policy.file`` is `routes.yaml`."""
     (directory / "routes.yaml").write_text(json.dumps(routes))
