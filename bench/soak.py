@@ -5,6 +5,7 @@ sidecar's own ports break every rule and take every connection, the policy is re
 and Zervi rotates its key. Meanwhile every answer must be right, probes must be answered, no denied
 request may reach the Basic Server, and memory must not grow. Afterwards the sidecar must hold no
 more streams, tasks, connections and descriptors than before, and stop immediately on SIGTERM.
+With ``--remember 1s`` Envoy remembers allows, and no answer from its memory may be older than that.
 Exits with 1 if one of these is violated.
 """
 
@@ -28,6 +29,7 @@ from rich.table import Table
 from bench.processes import MEBIBYTE, free_ports, rss_bytes
 from bench.reloads import repeated_reloads
 from bench.rounds import progress
+from bench.soak_memory import Ages
 from bench.soak_peers import hoard, misdeeds, peer, probe
 from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client
 from demo.envoy import Envoy
@@ -36,6 +38,7 @@ from demo.ports import Ports
 from demo.process import Process
 from demo.stack import Setup, Stack, running
 from demo.zervi import Zervi
+from sidecar.documents.values import seconds as seconds_of
 
 SECONDS = 600.0
 MOST_GROWTH = 3.0  # MiB, after a fifth of the time, when the caches are full
@@ -127,7 +130,7 @@ class Finding(NamedTuple):
 
 
 @asynccontextmanager
-async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
+async def world(directory: Path, remember: str = "") -> AsyncIterator[tuple[Stack, Relay, int]]:
     """Run everything, with a relay between Envoy and the sidecar. Raises ProcessError.
 
     Yields the processes, the relay, and the port of listen.health.
@@ -143,13 +146,14 @@ async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
         zervi["issuers"][0]["jwks_url"] = f"http://{HOST}:{keys}/.well-known/jwks.json"
         zervi["jwks"] = {"cooldown": "1s", "unknown_key_wait": "2s"}
         zervi["token_cache"] = {"max_entries": CACHED_TOKENS}
-        config["log"] = {"decisions": "denied"}
+        config["log"] = {"decisions": "all" if remember else "denied"}
 
     setup = Setup(
         configure=configure,
         serve=(sys.executable, "-c", COUNTING, "serve"),
         authz=f"{HOST}:{relayed}",  # for Envoy
-        manager={"access_log": []},
+        manager={} if remember else {"access_log": []},
+        remember=remember,
     )
     async with (
         await asyncio.start_server(relay.serve, HOST, relayed),
@@ -159,9 +163,10 @@ async def world(directory: Path) -> AsyncIterator[tuple[Stack, Relay, int]]:
         yield stack, relay, health
 
 
-async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
+async def soak(seconds: float, directory: Path, tally: Tally, remember: str = "") -> list[Finding]:
     """Run a sidecar with misbehaving peers for ``seconds``. Raises ProcessError."""
-    async with world(directory) as (stack, relay, health):
+    async with world(directory, remember) as (stack, relay, health):
+        ages = Ages(stack.sidecar.stdout, stack.envoy.process.stdout) if remember else None
         signers = stack.zervi.keys.copy()
         asked = request_kinds(stack.zervi, signers)
         envoy, authz, ops = stack.ports.envoy, stack.ports.authz, stack.ports.ops
@@ -181,7 +186,7 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
                 tasks.append(group.create_task(relay.cut()))
                 tasks.append(group.create_task(rotate(stack.zervi, signers)))
                 async with repeated_reloads(stack.sidecar, stack.directory / "routes.yaml"):
-                    memory = await watch(stack, seconds, asked, tally)
+                    memory = await watch(stack, seconds, asked, tally, ages)
                 for task in tasks:
                     task.cancel()
         except* ConnectionError:
@@ -194,6 +199,8 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         begin = time.monotonic()
         code = await stack.sidecar.stop()
         took = time.monotonic() - begin
+    if ages is not None:
+        ages.read(end=True)
     tenth = len(memory) // 10
     warm, half, end = (statistics.median(memory[n * tenth :][: tenth + 1]) for n in (2, 5, 9))
     mebibytes = f"{warm:.1f} / {half:.1f} / {end:.1f}"
@@ -212,11 +219,24 @@ async def soak(seconds: float, directory: Path, tally: Tally) -> list[Finding]:
         Finding("MiB when warm / half-way / at the end", mebibytes, end - warm < MOST_GROWTH),
         *(Finding(f"{name}: before / after", f"{a} / {b}", b <= a) for name, a, b in kept),
         Finding("errors in its log", errors or 0, not errors),
+        *([] if ages is None else remembered(ages, remember)),
         Finding("exit code / seconds", f"{code} / {took:.2f}", not code and took < END_SECONDS),
     ]
 
 
-async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tally) -> list[float]:
+def remembered(ages: Ages, remember: str) -> list[Finding]:
+    """Return what was seen of Envoy's memory."""
+    most = seconds_of(remember) * 1000
+    return [
+        Finding("answered from memory", f"{ages.remembered:,}", ages.remembered > 0),
+        Finding("without the decision that is remembered", ages.unknown, ages.unknown == 0),
+        Finding("the oldest in ms", f"{ages.oldest:.0f} of {most:.0f}", ages.oldest <= most),
+    ]
+
+
+async def watch(
+    stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tally, ages: Ages | None = None
+) -> list[float]:
     """Sample memory (MiB), check that denied requests do not pass. Raises ProcessError."""
     denied = {kind.name for kind in asked if kind.status != 200}
     arrived = stack.basic_server.received
@@ -226,6 +246,8 @@ async def watch(stack: Stack, seconds: float, asked: Sequence[Kind], tally: Tall
         await asyncio.sleep(SAMPLE_SECONDS)
         stack.sidecar.check_running()
         memory.append(rss_bytes(stack.sidecar.pid) / MEBIBYTE)
+        if ages is not None:
+            ages.read()
         while arrived:
             names = arrived.popleft().values(MARK)
             tally.wrong += [f"{name}: passed, must be denied" for name in names if name in denied]
@@ -307,10 +329,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: python -m bench.soak --seconds 60",
     )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="duration")
+    parser.add_argument("--remember", default="", help="let Envoy remember allows, such as 1s")
     options = parser.parse_args(arguments)
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="zervi-soak-") as directory:
-        findings = asyncio.run(soak(options.seconds, Path(directory), tally))
+        findings = asyncio.run(soak(options.seconds, Path(directory), tally, options.remember))
     report(findings, tally)
     return 0 if all(finding.good for finding in findings) else 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -185,6 +186,7 @@ def _begins(path: str, pattern: str) -> bool:
 TALLY: Counter[str] = Counter()
 
 
+@pytest.mark.timeout(60 + 20 * EXAMPLES)
 @settings(max_examples=EXAMPLES, phases=[Phase.explicit, Phase.generate])
 @given(configurations(), st.randoms())
 def test_with_and_without_memory_all_is_the_same(
