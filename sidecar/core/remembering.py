@@ -71,8 +71,8 @@ def remembered_for(
     """Return for how long the decision may be remembered.
 
     Never past the ``exp`` of a token (without the leeway), past ``max_stale`` of its key set or of
-    the revocation feed, or past the time for which an answer to a look-up is fresh. ``now``, ``steady`` and ``answers`` are
-    as for ``decide``.
+    the revocation feed, or past the time for which an answer to a look-up is fresh. ``now``,
+    ``steady`` and ``answers`` are as for ``decide``.
     """
     if not isinstance(decision, Allow) or decision.reason not in _ALLOWS:
         return Permit(0, "only an allow is, and no preflight")
