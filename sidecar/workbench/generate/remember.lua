@@ -79,10 +79,12 @@ local function kind_of(name)
   return false
 end
 
+local parts = {} -- of a key, before they are joined; one table for all requests, since none is read while another is
+
 -- Reads a request. Returns its key, and the protected headers that it has (nil: none). Returns nil for a request that
 -- must be asked about.
 local function read(headers)
-  local parts, length, size, count, total, sent = {}, 0, 0, 0, 0, nil
+  local length, size, count, total, sent = 0, 0, 0, 0, nil
   for name, value in pairs(headers) do -- each value of each header, in the order of arrival
     count, total = count + 1, total + #name + #value
     local kind = kinds[name]
@@ -109,7 +111,7 @@ local function read(headers)
   if size > MAX_KEY or count > MAX_HEADERS or total > MAX_HEADER_BYTES then
     return nil
   end
-  return table.concat(parts, ":"), sent
+  return table.concat(parts, ":", 1, length), sent
 end
 
 -- Returns the counts to tell the sidecar, at most MAX_ROUTES of them (nil: none), and forgets them.
