@@ -15,24 +15,19 @@ import pytest
 import yaml
 
 from sidecar.cli import main
-from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.documents.foreign import read_foreign
-from sidecar.workbench.doctor import Wanted, examine
-from sidecar.workbench.doctor.profile import PROFILES, camel, load_profile
-
-ROOT = Path(__file__).parents[2]
-ENVOY = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text(encoding="utf-8"))
-ENVOYS = ROOT / "tests" / "envoys"
-ANYTHING = Wanted("127.0.0.1:9001", IdentityHeaders().never_from_clients())
-INGRESS, STATS = ENVOY["static_resources"]["listeners"]
-CLUSTERS = ENVOY["static_resources"]["clusters"]
-TYPES = "type.googleapis.com/"
-
-
-def codes(document: Any, *only: str, profile: str = "default") -> dict[str, str]:
-    """Return the codes of the findings, each with its severity."""
-    found = examine(deepcopy(document), ANYTHING, profile, only=only)
-    return {problem.code: str(problem.severity) for problem in found}
+from sidecar.workbench.doctor import examine
+from sidecar.workbench.doctor.profile import camel
+from tests.workbench.doctoring import (
+    ANYTHING,
+    CLUSTERS,
+    ENVOY,
+    INGRESS,
+    STATS,
+    TYPES,
+    answering,
+    codes,
+)
 
 
 def camelled(value: Any) -> Any:
@@ -181,25 +176,6 @@ def test_a_large_dump_is_examined_by_what_one_listener_uses() -> None:
 ANSWERS = [{"direct_response": {"status": 404}}, {"redirect": {"https_redirect": True}}]
 
 
-def answering(action: dict[str, Any], *filters: str) -> dict[str, Any]:
-    """Return a listener with one route, and filters of these types."""
-    manager_type = (
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-    )
-    named = [{"name": "f", "typed_config": {"@type": TYPES + each}} for each in filters]
-    router = {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}
-    return {
-        "name": "answers",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 8080}},
-        "filter_chains": [{"filters": [{"name": "m", "typed_config": {
-            "@type": TYPES + manager_type,
-            "http_filters": [*named, {"name": "router", "typed_config": router}],
-            "route_config": {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
-                {"match": {"prefix": "/"}, **action}]}]},
-        }}]}],
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("action", ANSWERS)
 def test_a_listener_that_only_answers_needs_no_check(action: dict[str, Any]) -> None:
     document = deepcopy(ENVOY)
@@ -295,93 +271,3 @@ def test_one_file_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 2
     assert main(["doctor", "a.yaml", "--envoy", "b.yaml"]) == 2
     assert "one FILE is required" in capsys.readouterr().err
-
-
-LUA = {"typedConfig": {"@type": "x/envoy.extensions.filters.http.lua.v3.Lua"}}
-MESHES = [("istio", "istio.json"), ("envoy-gateway", "egctl.json")]
-
-
-def mesh(name: str, file: str, change: tuple[str, str] = ("", "")) -> list[Any]:
-    text = (ENVOYS / file).read_text(encoding="utf-8")
-    assert change[0] in text
-    document = json.loads(text.replace(*change) if change[0] else text)
-    return list(examine(document, ANYTHING._replace(address=None), name))
-
-
-@pytest.mark.parametrize(("name", "file"), MESHES)
-def test_a_mesh_profile_says_what_the_mesh_cannot_set_and_what_that_means(
-    name: str, file: str
-) -> None:
-    found = [problem for problem in mesh(name, file) if problem.code == "mesh"]
-    assert {str(problem.severity) for problem in found} == {"info"}
-    said = "\n".join(problem.message for problem in found)
-    for field in ("encode_raw_headers", "decoder_header_mutation_rules", "retry_policy"):
-        assert f"does not let you choose `{field}`: " in said
-    assert "nothing denies a request that the sidecar did not allow" in said
-    assert len(found) == len({problem.message for problem in found})
-
-
-@pytest.mark.parametrize(("name", "file"), MESHES)
-@pytest.mark.parametrize(
-    ("before", "after", "code"),
-    [
-        ('"transportApiVersion": "V3"', '"failureModeAllow": true', "failure-mode-allow"),
-        ('"transportApiVersion": "V3"', '"allowedHeaders": {}', "hidden-headers"),
-        ('"normalizePath": true', '"normalizePath": false', "normalise"),
-        ('{"http2ProtocolOptions": {}}', '{"httpProtocolOptions": {}}', "http2"),
-        ('"httpFilters": [', f'"httpFilters": [{json.dumps(LUA)},', "before-authz"),
-        ("http.ext_authz.v3.ExtAuthz", "http.lua.v3.Lua", "no-authz"),
-    ],
-)  # fmt: skip
-def test_what_a_mesh_can_set_is_a_finding(
-    name: str, file: str, before: str, after: str, code: str
-) -> None:
-    assert code not in {problem.code for problem in mesh(name, file)}
-    found = [each for each in mesh(name, file, (before, after)) if each.code == code]
-    assert "error" in {str(each.severity) for each in found}
-
-
-def test_istios_default_timeout_is_an_error_with_its_remedy() -> None:
-    (found,) = [problem for problem in mesh("istio", "istio.json") if problem.code == "timeout"]
-    assert "envoyExtAuthzGrpc: {timeout: 3s}" in found.help
-
-
-def test_a_route_without_a_security_policy_is_an_error() -> None:
-    """Envoy Gateway disables the filter, and enables it for each route of a policy."""
-    (found,) = [
-        problem for problem in mesh("envoy-gateway", "egctl.json")
-        if problem.code == "disabled-on-route"
-    ]  # fmt: skip
-    assert found.place[-2:] == ("routes", 1)
-    disabled = (
-        'config.route.v3.FilterConfig", ',
-        'config.route.v3.FilterConfig", "disabled": true, ',
-    )
-    found_too = mesh("envoy-gateway", "egctl.json", disabled)
-    assert [each.code for each in found_too].count("disabled-on-route") == 2
-
-
-@pytest.mark.parametrize(("name", "file"), MESHES)
-def test_a_listener_of_a_mesh_that_does_not_ask_the_sidecar_is_named(name: str, file: str) -> None:
-    document = json.loads((ENVOYS / file).read_text(encoding="utf-8"))
-    other = answering({"route": {"cluster": "a"}}) | {"traffic_direction": "INBOUND"}
-    inner = document
-    while "configs" not in inner:  # egctl nests the dump under two names
-        (inner,) = inner.values()
-    inner["configs"].append({"dynamic_listeners": [{"active_state": {"listener": other}}]})
-    (found,) = [each for each in examine(document, ANYTHING, name) if each.code == "no-authz"]
-    assert found.message == "1 of the listeners do not ask the sidecar: `answers`"
-    (found,) = [
-        each for each in examine(document, ANYTHING, name, only=["answers"])
-        if each.code == "no-authz"
-    ]  # fmt: skip
-    assert str(found.severity) == "error"
-
-
-@pytest.mark.parametrize(("name", "file"), MESHES)
-def test_every_key_of_a_mesh_profile_is_one_of_envoys(name: str, file: str) -> None:
-    raw = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
-    profile = load_profile()
-    for key in (*raw["cannot"], *raw["write"]):
-        message, _, field = key.partition(".")
-        assert message.startswith("code:") or field in profile[message].rules, key
