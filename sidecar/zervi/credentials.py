@@ -1,19 +1,12 @@
 """What the sidecar shows of itself when it asks: a bearer token, or a client and its secret."""
 
-import asyncio
-import os
-import re
 from binascii import b2a_base64
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_plus
 
 from sidecar.zervi.interface import FetchError
-from sidecar.zervi.local_file import read_regular_file
-
-MAX_CREDENTIAL_BYTES: Final = 8 * 1024  # a projected token of Kubernetes has 1 KiB
-
-_VISIBLE = re.compile(r"[!-~]+")
+from sidecar.zervi.local_file import read_token
 
 
 class Held(NamedTuple):
@@ -27,22 +20,7 @@ class Held(NamedTuple):
 
     async def read(self, what: str) -> str:
         """Return the text. Raises FetchError."""
-        if self.file is None:
-            content = os.environb.get((self.env or "").encode(), b"")
-        else:
-            try:
-                content = await asyncio.to_thread(
-                    read_regular_file, self.file, MAX_CREDENTIAL_BYTES
-                )
-            except OSError as error:
-                cause = (error.strerror or type(error).__name__).lower()
-                advice = "make the file readable for this process"
-                raise FetchError(f"the {what}'s file cannot be read: {cause}", advice) from error
-        text = content.decode("latin-1").strip()
-        if len(content) > MAX_CREDENTIAL_BYTES or not _VISIBLE.fullmatch(text):
-            cause = f"the {what} is not visible ASCII of at most {MAX_CREDENTIAL_BYTES // 1024} KiB"
-            raise FetchError(cause, "write only it there, in one line")
-        return text
+        return await read_token(f"the {what}", self.file, self.env, FetchError)
 
 
 class Bearer(NamedTuple):

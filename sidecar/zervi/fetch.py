@@ -1,23 +1,18 @@
 """Fetches documents over HTTP, from a server that may be slow, wrong or hostile."""
 
-import asyncio
 import re
 import zlib
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.net.http_client import HttpClient, HttpError, HttpFault, Response, read_body
 from sidecar.net.trust import TlsFiles, TrustError
 from sidecar.zervi.interface import Answer, FetchError, JwksUrl
-from sidecar.zervi.local_file import read_regular_file
-
-MAX_TOKEN_BYTES = 8 * 1024  # of the request's own token; a projected one of Kubernetes has 1 KiB
+from sidecar.zervi.local_file import read_token
 
 # Ten digits are three hundred years.
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})"?\s*(?=,|$)', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"\d{1,10}", re.ASCII)
-_TOKEN = re.compile(r"[!-~]+")
 
 _CHECK_ZERVI = "check that the issuer runs and that {} is right"
 _CHECK_ANSWER = "{} must be the URL of the document itself; check its answer"
@@ -64,7 +59,8 @@ class Documents:
         if validator is not None:
             headers["if-none-match"] = validator
         if self._token_file is not None and _server(url) == self._server:
-            headers["authorization"] = f"Bearer {await _token(self._token_file)}"
+            token = await read_token("jwks_token_file", self._token_file, None, FetchError)
+            headers["authorization"] = f"Bearer {token}"
         async with self._client.send("GET", url, headers=headers) as response:
             max_age = freshness(response.header("cache-control"), response.header("age"))
             if response.status == 304 and validator is not None:
@@ -138,21 +134,6 @@ def _decompressed(body: bytes, encoding: str, key: str) -> bytes:
     if not gzip.eof or gzip.unused_data:
         raise FetchError("the body is not one whole gzip stream", "serve it uncompressed")
     return content
-
-
-async def _token(path: Path) -> str:
-    """Read the token anew: Kubernetes replaces it each hour. Raises FetchError."""
-    try:
-        content = await asyncio.to_thread(read_regular_file, path, MAX_TOKEN_BYTES)
-    except OSError as error:
-        cause = (error.strerror or type(error).__name__).lower()
-        advice = "make jwks_token_file readable for this process"
-        raise FetchError(f"jwks_token_file cannot be read: {cause}", advice) from error
-    token = content.decode("latin-1").strip()
-    if len(content) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
-        cause = f"jwks_token_file contains no token of at most {MAX_TOKEN_BYTES // 1024} KiB"
-        raise FetchError(cause, "write only the token into it, in one line")
-    return token
 
 
 def _server(url: str) -> tuple[str, str | None, int | None]:

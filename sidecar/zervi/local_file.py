@@ -1,16 +1,23 @@
-"""Reads one key set from a file that another process updates."""
+"""Reads what is in files and the environment: a key set, or a token, which others replace."""
 
 import asyncio
 import hashlib
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.zervi.interface import Answer, FetchError
 
 # Seconds between reads: a change takes effect soon, and reading is cheap.
 FILE_REFRESH = 10.0
+
+MAX_TOKEN_BYTES: Final = 8 * 1024  # a projected token of Kubernetes has 1 KiB
+
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 class FileFetcher:
@@ -31,6 +38,29 @@ class FileFetcher:
             ) from error
         digest = hashlib.sha256(body).hexdigest()
         return Answer(None if digest == validator else body, digest)
+
+
+async def read_token(
+    what: str, file: Path | None, env: str | None, fault: Callable[[str, str], Exception]
+) -> str:
+    """Return the token or secret in a file, else in an environment variable.
+
+    Raises what ``fault`` makes of a cause, which names ``what``, and advice.
+    """
+    if file is None:
+        content = os.environb.get((env or "").encode(), b"")
+    else:
+        try:
+            content = await asyncio.to_thread(read_regular_file, file, MAX_TOKEN_BYTES)
+        except OSError as error:
+            cause = (error.strerror or type(error).__name__).lower()
+            advice = "make the file readable for this process"
+            raise fault(f"{what} cannot be read: {cause}", advice) from error
+    text = content.decode("latin-1").strip()
+    if len(content) > MAX_TOKEN_BYTES or not _VISIBLE.fullmatch(text):
+        cause = f"{what} is not visible ASCII of at most {MAX_TOKEN_BYTES // 1024} KiB"
+        raise fault(cause, "write only the token or secret there, in one line")
+    return text
 
 
 def read_regular_file(path: Path, limit: int) -> bytes:

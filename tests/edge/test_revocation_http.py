@@ -321,7 +321,7 @@ async def test_the_token_is_read_anew_for_each_request(tmp_path: Path) -> None:
         for content in ("", "two words", "x" * 9000):
             file.write_text(content)
             await followed.read(2, "failure")
-            assert "`token` leads to no token" in followed.follower.condition().problem
+            assert "`token` is not visible ASCII" in followed.follower.condition().problem
         file.unlink()
         await followed.read(2, "failure")
         assert "cannot be read: no such file" in followed.follower.condition().problem

@@ -205,7 +205,7 @@ async def test_a_file_without_a_token_is_a_failure(content: bytes, tmp_path: Pat
     file.write_bytes(content)
     async with site() as here, running(here.source(token_file=file)) as rig:
         await rig.fetched("failure")
-        assert "jwks_token_file contains no token" in rig.last[1]
+        assert "jwks_token_file is not visible ASCII" in rig.last[1]
         assert here.asked == []
         file.unlink()
         await rig.fetched("failure")

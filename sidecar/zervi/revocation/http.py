@@ -9,7 +9,6 @@ from urllib.parse import quote
 from sidecar.net.http_client import HttpClient, HttpError, HttpFault, read_body
 from sidecar.net.trust import TrustError
 from sidecar.zervi.fetch import shown
-from sidecar.zervi.revocation.credentials import token_of
 from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedError, FeedSource, Sink
 from sidecar.zervi.revocation.pages import MAX_PAGE_BYTES, Page, PageError
 
@@ -118,7 +117,7 @@ class HttpFeed:
         headers = {"accept": "application/json"}
         if validator is not None:
             headers["if-none-match"] = validator
-        if (token := await token_of(self._source)) is not None:
+        if (token := await self._source.secret()) is not None:
             headers["authorization"] = f"Bearer {token}"
         async with self._client.send("GET", url, headers=headers) as response:
             if response.status == 304 and "if-none-match" in headers:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from sidecar.net.trust import TlsFiles
+from sidecar.zervi.local_file import read_token
 
 MAX_CURSOR: Final = 1024  # characters; it is part of each request's URL
 
@@ -29,6 +30,12 @@ class FeedSource(NamedTuple):
     def in_redis(self) -> bool:
         """Whether the URL is that of a Redis or Valkey server."""
         return self.url.startswith("redis")
+
+    async def secret(self) -> str | None:
+        """Return the token or password as it is now. Raises FeedError."""
+        if self.token_file is None and self.token_env is None:
+            return None
+        return await read_token("`token`", self.token_file, self.token_env, FeedError)
 
 
 class FeedSettings(NamedTuple):

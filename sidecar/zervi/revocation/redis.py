@@ -20,7 +20,6 @@ from redis.backoff import NoBackoff
 
 from sidecar.core.tokens import strict_json
 from sidecar.net.logs import once_a_minute
-from sidecar.zervi.revocation.credentials import token_of
 from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedError, FeedSource, Sink
 from sidecar.zervi.revocation.resp import MAX_MEMBER_BYTES, OVERSIZE, BoundedParser
 from sidecar.zervi.schedule import Schedule
@@ -118,7 +117,7 @@ class RedisFeed:
             "port": parts.port or _PORT,
             "db": int(parts.path[1:] or 0),
             "username": self._source.username,
-            "password": await token_of(self._source),
+            "password": await self._source.secret(),
             "protocol": 2,
             "socket_timeout": ANSWER_SECONDS,
             "socket_connect_timeout": ANSWER_SECONDS,
