@@ -45,6 +45,8 @@ CONFIGURATIONS = {
     "a cookie that stays here": PLAIN.replace(
         ISSUERS, f"{ISSUERS}, token_sources: [{{cookie: session}}, {{header: x-token}}]"
     ).replace("yaml}", "yaml, forward_authorization: false}"),
+    "tracing": PLAIN + "tracing: {otlp: 'http://127.0.0.1:4318'}\n",
+    "tracing over https": PLAIN + "tracing: {otlp: 'https://collector.example/v1/traces'}\n",
 }
 
 
@@ -96,6 +98,25 @@ def test_envoy_takes_the_output_and_doctor_finds_nothing(generated: Generated, c
     generated.make(config)
     accepted(generated.output)
     assert generated.findings() == f"{generated.output}: good\n"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "finding"),
+    [
+        ("max_path_tag_length: 0", "max_path_tag_length: 256", "query, which may carry a token"),
+        ("max_path_tag_length: 0", "verbose: true", "query, which may carry a token"),
+        ("random_sampling:", "custom_tags: []\n                  random_sampling:", "headers"),
+        ("cluster: basic-server\n", "cluster: otlp\n", "clients reach the collector of spans"),
+    ],
+)
+def test_doctor_finds_what_a_tracer_could_show_and_who_reaches_the_collector(
+    generated: Generated, was: str, now: str, finding: str
+) -> None:
+    generated.make(CONFIGURATIONS["tracing"])
+    text = generated.output.read_text()
+    assert was in text
+    generated.output.write_text(text.replace(was, now))
+    assert finding in generated.findings()
 
 
 def test_a_policy_that_names_hosts_later_needs_no_other_envoy(generated: Generated) -> None:

@@ -14,6 +14,7 @@ from sidecar.workbench.doctor.filters import EXT_AUTHZ, kinds_of
 from sidecar.workbench.doctor.gateway import without_gateway
 from sidecar.workbench.doctor.listeners import (
     astray,
+    collectors_of,
     forwards,
     is_checked,
     is_for_pages,
@@ -168,7 +169,8 @@ def _problems(source: Source, context: Context) -> Iterator[Problem]:
         if name in seen:
             yield error(cluster.place, "twice", "duplicate cluster name", "keep one")
         seen.add(name)
-        yield from walk(cluster, "AuthzCluster" if name in context.authz else "Cluster", context)
+        kind = "AuthzCluster" if name in context.authz else "Cluster"
+        yield from walk(cluster, "Collector" if name in context.collectors else kind, context)
 
 
 def _listener(listener: Part, source: Source, context: Context) -> Iterator[Problem]:
@@ -214,9 +216,12 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
         for each in manager.each("http_filters")
         if type_name(each.below("typed_config")) == EXT_AUTHZ
     }
+    collectors = collectors_of(source.listeners) - authz
     clusters: dict[str, Part] = {}
     admin: set[str] = set()
     reserved: dict[str, tuple[str, str]] = {}
+    for name in collectors:
+        reserved[name] = "reroute", "the collector of spans instead of the Basic Server"
     own = [address for address in (wanted.address, *wanted.own) if address is not None]
     for cluster in source.clusters:
         name = str(cluster.get("name"))
@@ -238,4 +243,5 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
         reserved,
         partial=source.partial,
         memories=source.memories,
+        collectors=collectors,
     )

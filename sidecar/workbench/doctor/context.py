@@ -53,6 +53,7 @@ class Context:
     ``authz`` and ``admin`` name the clusters of the sidecar and of Envoy's admin interface.
     ``reserved`` maps each cluster that no client may reach to a finding's code and a description.
     ``tables`` are the route tables of a config_dump. ``expressions`` bounds how many are tried.
+    ``collectors`` name the clusters that only get spans.
     ``partial``: the file may lack what Envoy has. ``mesh`` is what generated it. ``memories`` are
     the places of filters that may be before ext_authz, since they remember its allows.
     """
@@ -68,6 +69,7 @@ class Context:
     partial: bool = False
     mesh: Mesh | None = None
     memories: frozenset[Place] = frozenset()
+    collectors: frozenset[str] = frozenset()
 
     @property
     def lacks_clusters(self) -> bool:

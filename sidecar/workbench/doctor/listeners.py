@@ -1,6 +1,6 @@
 """What a listener is for: clients, Envoy's own pages, or answers that Envoy gives by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sidecar.documents.findings import Problem, quoted
 from sidecar.workbench.doctor.context import Context, error, warning
@@ -141,3 +141,19 @@ def _enables(config: Part) -> bool:
     if not kind or config.get("disabled") is True:
         return False
     return kind.endswith((".FilterConfig", ".ExtAuthzPerRoute"))
+
+
+def collectors_of(listeners: Iterable[Part]) -> frozenset[str]:
+    """Return the clusters that OpenTelemetry tracers send spans to."""
+    provider = ("tracing", "provider", "typed_config")
+    senders = (
+        ("http_service", "http_uri", "cluster"),
+        ("grpc_service", "envoy_grpc", "cluster_name"),
+    )
+    return frozenset(
+        name
+        for listener in listeners
+        for manager in managers(listener)
+        for sender in senders
+        if isinstance(name := manager.get(*provider, *sender), str)
+    )
