@@ -61,7 +61,7 @@ class _TimedAsking(Asking):
             result = await super()._end_of(ended, question, deadline)
             return result
         finally:
-            seconds, name = time.monotonic() - start, _NAMES[type(question)]
+            seconds, name = time.monotonic() - start, _NAMES.get(type(question), "answer")
             answered = result is Ended.ANSWERED
             _of_this_check.get()[1].append(TracedLookUp(name, wall, seconds, answered))
 
