@@ -341,12 +341,8 @@ class Sidecar:
             self._health.set(self._health.issuers[index], State.WAITING, detail)
             return
         age = steady() - keys.fetched_at
-        stale = age > self._service.snapshot.max_stale
-        self._health.set(
-            self._health.issuers[index],
-            State.FAILED if stale else State.DEGRADED,
-            f"keys are {age:.0f} s old: {detail}",
-        )
+        state = State.FAILED if age > self._service.snapshot.max_stale else State.DEGRADED
+        self._health.set(self._health.issuers[index], state, f"keys are {age:.0f} s old: {detail}")
 
     def _record(self, records: Sequence[DecisionRecord]) -> None:
         for recorder in self._recorders:

@@ -1,12 +1,11 @@
 """Which tokens are revoked: entries of a feed, held compactly, and compared at each use.
 
 An entry names a user, a service or a whole issuer with the time before which its tokens are
-revoked, or a single token by its SHA-256 or its ``jti``. Entries only close: none is taken back,
-and of two for the same user the later time counts.
+revoked, or a single token by its SHA-256 or its ``jti``. None is taken back, and of two for the
+same user the later time counts.
 
 100,000 entries take some 5 MiB. An entry is a mark (a keyed hash of 64 bits), a time, and when the
-feed last listed it. Two marks are equal by chance once in 2^64, and the key keeps clients from
-looking for such a pair: a token that is refused by mistake is less likely than a broken disk.
+feed last listed it. Two marks are equal by chance once in 2^64; only the key finds such a pair.
 """
 
 import hashlib
@@ -25,8 +24,7 @@ MAX_ENTRIES: Final = 1_000_000
 
 MAX_NAME: Final = 1024  # characters of an id or a jti; longer ones pass no identity header
 
-# 9999-12-31T23:59:59Z, as for a token's own times.
-_MAX_TIME: Final = 253402300799
+_MAX_TIME: Final = 253402300799  # 9999-12-31T23:59:59Z, as for a token's own times
 
 _KEY_BYTES: Final = 16
 _LATEST: Final = 2**32 - 1  # in 2106, the last second that four bytes hold
