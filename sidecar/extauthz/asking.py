@@ -22,7 +22,7 @@ from sidecar.core.tokens.lookups import (
 
 ANSWER_MARGIN_SECONDS = 0.03  # before the caller's deadline, so that the answer arrives in time
 MAX_WAITING = 1000  # Checks that wait for a look-up; more are denied, so that memory stays bounded
-
+MAX_QUESTIONS = 16  # of one Check: two tokens have six, and a reload lets them be asked again
 
 Begun: TypeAlias = Awaitable[Ended | bool] | Ended
 """A look-up under way, or its end; of a key set, a boolean says whether it was fetched."""
@@ -122,7 +122,7 @@ class Asking:
         attempts: dict[Question, Ended] = {}
         self._waiting += 1
         try:
-            while True:
+            for _ in range(MAX_QUESTIONS):
                 reloads = self._reloads
                 if not isinstance(ended, Ended):
                     ended = await self._end_of(ended, needs.question, deadline)
@@ -133,10 +133,11 @@ class Asking:
                 decision = self._decide(request, attempts)
                 if not isinstance(decision, Needs):
                     return decision
-                known = attempts.get(_named(decision.question))
-                if known is not None:
-                    return self._settle(request, decision, known is Ended.ANSWERED)
+                question = _named(decision.question)
+                if question in attempts:
+                    return self._settle(request, decision, attempts[question] is Ended.ANSWERED)
                 needs, ended = decision, self._ask(decision)
+            return Deny(Reason.NOT_READY, needs.route, detail="the request takes too many look-ups")
         finally:
             self._waiting -= 1
 
