@@ -200,7 +200,7 @@ class Responder:
     def _allow(self, decision: Allow) -> bytes:
         identity = self.identity(decision)
         parts = wire.headers(identity)
-        if len(parts) != len(identity):
+        if type(identity) is not tuple or len(parts) != len(identity):
             raise TypeError("the answer lacks a part of the identity")
         # Envoy would remove a name that is in both lists. There are few sets of identity headers.
         kept = next(zip(*identity, strict=True), ())  # the names
