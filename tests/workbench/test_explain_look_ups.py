@@ -64,7 +64,7 @@ def test_the_permissions_of_given_claims_are_the_assumed_answer(
     claims = '{"user_id": 7, "permissions": ["data:read"]}'
     steps = explain.steps("--path", "/read", "--claims", claims, config=config)
     assert any("assumed answer: data:read;" in text for _, _, text in steps)
-    assert steps[-1] == ("permissions", True, "all of data:read")
+    assert ("permissions", True, "all of data:read") in steps
     assert not any("may not grant" in text for _, _, text in steps)
 
 
