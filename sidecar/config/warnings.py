@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sidecar.config.addresses import is_open
 from sidecar.documents.findings import Place, Problem, quoted, warning
-from sidecar.documents.untyped import at, mapping, sequence
+from sidecar.documents.untyped import at, mapping, sequence, texts
 from sidecar.net.addresses import is_loopback
 
 # What documentation, Helm, Terraform, shells and CI leave in a text: {tenantid}, {{ .Values.x }},
@@ -76,7 +76,7 @@ def _look_ups(document: object) -> Iterator[Problem]:
     permissions = mapping(at(document, "zervi", "permissions"))
     place: Place = ("zervi", "permissions", "url")
     yield from _plain_http(permissions, place, "permissions are looked up", "grant any")
-    names = {issuer.get("issuer") for issuer in issuers}
+    names = {name for issuer in issuers for name in texts(issuer.get("issuer"))}
     if permissions and len(names) > 1 and not permissions.get("issuers"):
         yield warning(
             place[:-1],

@@ -211,6 +211,18 @@ def test_a_signature_has_one_form(alg: str) -> None:
         assert verdict(body + b"." + b64(form), one) is Reason.TOKEN_SIGNATURE
 
 
+def test_a_pss_signature_without_its_leading_zero_is_refused() -> None:
+    """RFC 8017, section 8.1.2: as long as the modulus. One signature in 256 begins with a zero."""
+    kid, pair = next((kid, pair) for kid, pair in PAIRS.items() if "PS256" in pair.algorithms)
+    while True:
+        body, _, encoded = token(claims(), pair.key, "PS256", kid=kid).rpartition(b".")
+        good = unb64(encoded)
+        if good[0] == 0:
+            break
+    assert verdict(body + b"." + b64(good), EVERY) is Reason.OK
+    assert verdict(body + b"." + b64(good[1:]), EVERY) is Reason.TOKEN_SIGNATURE
+
+
 def test_an_ecdsa_signature_in_der_is_refused() -> None:
     """RFC 7518, section 3.4: the two numbers side by side."""
     body, _, encoded = token(claims(), ec_key(), "ES256", kid="p256").rpartition(b".")

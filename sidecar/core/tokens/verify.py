@@ -299,8 +299,10 @@ def _check_secrets(token: jws.UnverifiedToken, issuer: Issuer) -> None:
         raise TokenError(Reason.TOKEN_SIGNATURE, detail)
 
 
-def _signed(token: jws.UnverifiedToken, key: object) -> bool:
+def _signed(token: jws.UnverifiedToken, key: Any) -> bool:
     # ``key`` fits ``alg``: its JWK was read for it (jwk.py), or it is a secret.
+    if token.alg.startswith("PS") and len(token.signature) != (key.key_size + 7) // 8:
+        return False  # RFC 8017, section 8.1.2; OpenSSL admits one without its leading zeros
     return _algorithm(token.alg).verify(token.signing_input, key, token.signature) is True
 
 
