@@ -70,7 +70,7 @@ class Gateway:
         else:
             self._metrics = former._metrics  # noqa: SLF001 -- the same class
             self.records = self._metrics.records
-            await self._registry.start(former._registry)  # noqa: SLF001
+            await self._registry.start(former._registry)  # noqa: SLF001 -- as above
         if self._registry.listed_at is not None:
             self._metrics.listed(self._registry.listed_at, 0)
         directory = self._directory()

@@ -138,7 +138,9 @@ class Store:
             raise StoreError(f"the environments cannot be stored: {_why(error)}") from None
 
     def _create(self, wanted: Wanted, by: str) -> Created:
-        live = self._listed("username = ? AND state NOT IN ('failed', 'deleted')", (wanted[0],), 1)
+        live = self._listed(
+            "username = ? AND state NOT IN ('failed', 'deleted')", (wanted.username,), 1
+        )
         if live:
             return Created(live[0], is_new=False)
         (count,) = self._database.execute("SELECT count(*) FROM environments").fetchone()
@@ -147,8 +149,8 @@ class Store:
         now, identifier = self._clock(), f"env-{secrets.token_hex(8)}"
         requirements = json.dumps(dict(wanted.requirements), sort_keys=True)
         self._database.execute(
-            f"INSERT INTO environments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '', '')",  # noqa: S608
-            (identifier, wanted[0], wanted[1], requirements, State.CREATING, by, now, now),
+            f"INSERT INTO environments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '', '')",  # noqa: S608 -- a constant
+            (identifier, wanted.username, wanted.email, requirements, State.CREATING, by, now, now),
         )
         self._database.execute(
             "DELETE FROM environments WHERE id IN (SELECT id FROM environments WHERE state IN "
@@ -163,7 +165,7 @@ class Store:
 
     def _listed(self, where: str, values: tuple[Any, ...], count: int) -> list[Environment]:
         rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM environments WHERE {where} "  # noqa: S608
+            f"SELECT {_COLUMNS} FROM environments WHERE {where} "  # noqa: S608 -- constants
             "ORDER BY changed_at DESC, id LIMIT ?",
             (*values, count),
         ).fetchall()
@@ -206,7 +208,7 @@ class Store:
         column = {Step.USER: "user_id", Step.SERVER: "service_id"}.get(step)
         if column and found and step in FORTH:
             self._database.execute(
-                f"UPDATE environments SET {column} = ? WHERE id = ?",  # noqa: S608
+                f"UPDATE environments SET {column} = ? WHERE id = ?",  # noqa: S608 -- of two
                 (found[0], identifier),
             )
         self._touch(identifier)

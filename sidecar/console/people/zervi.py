@@ -17,7 +17,7 @@ from sidecar.documents.findings import one_line
 MAX_PERMISSIONS: Final = 1000  # of one user; a page shows them all
 MAX_EVENTS: Final = 50
 MAX_FOUND: Final = 20  # users of a search
-MAX_SUBJECT: Final = 128  # characters; longer ids are nobody's
+MAX_SUBJECT: Final = 128  # characters; a longer id is not a user's
 PROBE_SECONDS: Final = 3.0
 
 Activity = list[dict[str, Any]]

@@ -9,7 +9,7 @@ from sidecar.core.routes.patterns import Pattern, parse_pattern
 from sidecar.core.routes.route import Route
 
 FEW: Final = 5
-"""Paths that still count as few; a wildcard that stands for more is there for a reason."""
+"""Paths that still count as few; a wildcard that takes more paths than these is not narrowed."""
 
 MAX_TAIL: Final = 8  # segments below a trailing wildcard; a longer path is not written out
 

@@ -139,7 +139,7 @@ class RedisFeed:
     async def _require_master(self, client: redis.asyncio.Redis) -> None:
         """Raise FeedError for a replica without its master: its entries may be old."""
         try:
-            role: object = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
+            role: object = await client.execute_command("ROLE")  # type: ignore[no-untyped-call] # redis-py has no types for it
         except redis.exceptions.NoPermissionError:
             return
         if isinstance(role, list) and role[:1] == [b"slave"] and role[3:4] != [b"connected"]:
