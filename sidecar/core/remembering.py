@@ -75,17 +75,17 @@ def remembered_for(
     ``steady`` and ``answers`` are as for ``decide``.
     """
     if not isinstance(decision, Allow) or decision.reason not in _ALLOWS:
-        return Permit(0, "only an allow is, and no preflight")
+        return Permit(0, "only an allow is remembered, and not of a preflight")
     if request.method == "OPTIONS":
-        return Permit(0, "no OPTIONS request is: it may be a preflight")
+        return Permit(0, "an OPTIONS request may be a preflight")
     if snapshot.placements is not None:
         return Permit(0, "a gateway chooses an instance for each request")
     if snapshot.policy.names_callers and _depends_on_peer(
         decision, request, snapshot, now, steady, answers
     ):
-        return Permit(0, "the route needs the client's mesh identity, by which Envoy does not look")
+        return Permit(0, "the decision depends on the mesh identity, which Envoy does not compare")
     revocations = snapshot.revocations
-    ends = [(LONGEST, f"no allow is for longer than {LONGEST:g} s")]
+    ends = [(LONGEST, f"an allow is remembered for at most {LONGEST:g} s")]
     for verified in decision.tokens():
         if recheck(verified, snapshot, now, steady) is not None:
             return Permit(0, "a token must be verified again")
