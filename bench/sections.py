@@ -220,9 +220,12 @@ async def traces(world: World) -> list[Row]:
 
 
 async def gateway(world: World) -> list[Row]:
-    """Request new paths of many users, who are placed among many instances, or not at all."""
+    """Request new paths of many users, who are placed among many instances, or not at all.
+
+    Both sidecars report to the registry and probe an upstream, so that only the gateway differs.
+    """
     async with instances.registry() as registry:
-        kinds = (Kind(NO_GATEWAY), Kind(GATEWAY, looma=registry, gateway=True))
+        kinds = (Kind(NO_GATEWAY, looma=registry), Kind(GATEWAY, looma=registry, gateway=True))
         return await _new_paths("gateway", world, kinds, world.users())
 
 

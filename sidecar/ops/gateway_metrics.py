@@ -39,9 +39,9 @@ class GatewayMetrics:
     def __init__(self) -> None:
         self._values = GatewayValues()
         self._listed_at: float | None = None
-        self._minute = 0
-        self._users: dict[tuple[str, str], set[int]] = {}
-        self._seen = 0  # users in this minute
+        self._ends = MINUTE  # of the minute that is counted, by the wall clock
+        self._met: set[int] = set()  # a hash of each user in this minute with the instance
+        self._users: dict[tuple[str, str], int] = {}  # how many, by target and instance
         self._last: dict[tuple[str, str], int] = {}  # users in the minute before
 
     def directory(self, targets: Iterable[str], directory: Directory) -> None:
@@ -65,20 +65,29 @@ class GatewayMetrics:
 
     def records(self, records: Sequence[DecisionRecord]) -> None:
         """Count where requests were sent, and whose they were."""
+        # This runs for each request, nearly always of a user who was counted in this minute.
+        picks = self._values.picks
         for record in records:
             decision = record.decision
             if isinstance(decision, Allow):
-                result = "placed" if decision.servers else "any"
+                target, servers = decision.route.target, decision.servers
+                verified = decision.verified
+                if servers and verified is not None:
+                    if record.time >= self._ends:
+                        self._turn(record.time)
+                    user = hash((verified.principal.subject, servers[0], target))
+                    if user not in self._met:
+                        self._meet(user, (target, servers[0]))
+                pick = (target, "placed" if servers else "any")
             elif decision.reason is Reason.NO_UPSTREAM:
-                result = "none"
+                pick = (decision.route.target if decision.route is not None else "", "none")
             else:
                 continue
-            target = decision.route.target if decision.route is not None else ""
-            key = _bounded(self._values.picks, (target, result))
-            self._values.picks[key] = self._values.picks.get(key, 0) + 1
-            if isinstance(decision, Allow) and decision.servers and decision.verified is not None:
-                subject = decision.verified.principal.subject
-                self._served(record.time, (target, decision.servers[0]), subject)
+            if pick in picks:
+                picks[pick] += 1
+            else:
+                pick = _bounded(picks, pick)
+                picks[pick] = picks.get(pick, 0) + 1
 
     def values(self, steady: float, wall: float) -> GatewayValues:
         """Copy all values at this moment, by both clocks, for rendering in a thread."""
@@ -94,23 +103,21 @@ class GatewayMetrics:
             now.files.copy(),
         )
 
-    def _served(self, wall: float, instance: tuple[str, str], subject: str) -> None:
-        self._turn(wall)
-        if self._seen >= MAX_USERS:
-            return
-        users = self._users.setdefault(_bounded(self._users, instance), set())
-        before = len(users)
-        users.add(hash(subject))
-        self._seen += len(users) - before
+    def _meet(self, user: int, instance: tuple[str, str]) -> None:
+        """Count another user of an instance."""
+        if len(self._met) < MAX_USERS:
+            self._met.add(user)
+            instance = _bounded(self._users, instance)
+            self._users[instance] = self._users.get(instance, 0) + 1
 
     def _turn(self, wall: float) -> None:
         """Begin another minute where the clock says so."""
-        minute = int(wall // MINUTE)
-        if minute <= self._minute:
+        if wall < self._ends:
             return
-        whole = minute == self._minute + 1
-        self._last = {key: len(users) for key, users in self._users.items()} if whole else {}
-        self._users, self._seen, self._minute = {}, 0, minute
+        whole = wall < self._ends + MINUTE
+        self._last = self._users if whole else {}
+        self._users, self._met = {}, set()
+        self._ends = (wall // MINUTE + 1) * MINUTE
 
 
 def _bounded(known: Mapping[tuple[str, str], object], key: tuple[str, str]) -> tuple[str, str]:

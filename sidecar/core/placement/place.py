@@ -1,7 +1,6 @@
 """Choose the instances that may serve a caller, the best first."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sidecar.core.placement.directory import (
@@ -21,7 +20,8 @@ MAX_PICKS: Final = 3
 # to Envoy's admin interface. No target may have their names.
 RESERVED: Final = frozenset({"authz", "admin", "nowhere"})
 
-# Subjects whose picks are remembered, and the longest of them: some 4 MiB at most.
+# Subjects whose picks are remembered, of all targets, and the longest of them: some 4 MiB at most.
+# All are forgotten when there are so many: a look-up is one of a dict, which keeps no order.
 _MAX_REMEMBERED: Final = 8192
 _MAX_SUBJECT: Final = 128
 
@@ -51,25 +51,36 @@ class Placements:
         allocated = {each for some in directory.allocations.values() for each in some}
         self._wanted = {(), *(each.requirements for each in allocated)}
         self._targets = {target: self._prepared(target) for target in targets}
-        self._remembered = lru_cache(_MAX_REMEMBERED)(self._place)
+        self._remembered = 0  # subjects, of all targets
 
-    def place(self, target: str, subject: str, *, user: bool = True) -> tuple[str, ...]:
+    def place(self, target: str, subject: str, user: bool = True) -> tuple[str, ...]:
         """Return the addresses (``ip:port``) that may serve a subject, the best first.
 
         There are at most ``MAX_PICKS``, and none where nothing usable is known. A user's allocated
         instance comes first. ``user`` is False for a service, which has no allocation.
         """
-        if len(subject) > _MAX_SUBJECT:
-            return self._place(target, subject, user)
-        return self._remembered(target, subject, user)
+        prepared = self._targets.get(target) or self._target(target)
+        known = prepared.users if user else prepared.services
+        picks = known.get(subject)
+        if picks is None:
+            allocations = self._directory.allocations.get(subject, ()) if user else ()
+            picks = prepared.place(subject, allocations)
+            if len(subject) <= _MAX_SUBJECT:
+                if self._remembered >= _MAX_REMEMBERED:
+                    self._forget()
+                known[subject] = picks
+                self._remembered += 1
+        return picks
 
     def serves(self, target: str) -> bool:
         """Say whether a target has any usable instance."""
         return bool(self._target(target).tiers[()])
 
-    def _place(self, target: str, subject: str, user: bool) -> tuple[str, ...]:
-        allocations = self._directory.allocations.get(subject, ()) if user else ()
-        return self._target(target).place(subject, allocations)
+    def _forget(self) -> None:
+        for each in self._targets.values():
+            each.users.clear()
+            each.services.clear()
+        self._remembered = 0
 
     def _target(self, target: str) -> "_Target":
         """Return a target; one that a policy added since is prepared here."""
@@ -97,6 +108,9 @@ class _Target:
         wanted: Iterable[Requirements],
         zone: str,
     ) -> None:
+        # The picks of each subject, which ``Placements`` bounds.
+        self.users: dict[str, tuple[str, ...]] = {}
+        self.services: dict[str, tuple[str, ...]] = {}
         self._name = name
         self._listed = {each.id: each for each in instances if not each.vanished}
         usable = [each for each in instances if each.usable]
