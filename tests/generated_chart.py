@@ -21,7 +21,6 @@ from tests.deploy.programs import find
 ROOT = Path(__file__).resolve().parent.parent
 CHART = "deploy/helm/zervi-sidecar"
 COMPONENT = "deploy/kustomize/zervi-sidecar/patch.yaml"
-_ASIDE = ("global",)  # of Helm itself
 
 Schema = dict[str, Any]
 
@@ -49,8 +48,8 @@ def values(schema: Schema, indent: str = "") -> str:
     """Return values.yaml: each default below what its value is for."""
     lines = []
     for name, entry in schema["properties"].items():
-        if name in _ASIDE:
-            continue
+        if not {"default", "properties"} & entry.keys():
+            continue  # Helm's own
         lines += textwrap.wrap(
             entry["description"], 118, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
         )
@@ -70,8 +69,8 @@ def readme(schema: Schema) -> str:
 def _rows(schema: Schema, prefix: str = "") -> list[str]:
     rows = []
     for name, entry in schema["properties"].items():
-        if name in _ASIDE:
-            continue
+        if not {"default", "properties"} & entry.keys():
+            continue  # Helm's own
         if "properties" in entry:
             rows += _rows(entry, f"{prefix}{name}.")
         else:

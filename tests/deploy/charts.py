@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ def template(
     helm: str, chart: Path, values: Manifest | None = None, *arguments: str
 ) -> list[Manifest]:
     """Return the manifests; the release is named `guard`."""
-    command = [helm, "template", "guard", str(chart), "--namespace", "shop", "-f", "-", *arguments]
-    given = yaml.safe_dump(values or {})
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    text = printed(helm, "guard", chart, yaml.safe_dump(values or {}), *arguments)
+    return [each for each in yaml.load_all(text, Loader=yaml.CSafeLoader) if each]
+
+
+@cache
+def printed(helm: str, release: str, chart: Path, values: str, *arguments: str) -> str:
+    """Return what helm prints, by which it is run once for the same values."""
+    command = [helm, "template", release, str(chart), "--namespace", "shop", "-f", "-", *arguments]
+    done = subprocess.run(command, input=values, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ChartError(done.stderr)
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return done.stdout
 
 
 def example(directory: Path) -> Path:

@@ -1,6 +1,7 @@
 """The schemas of others' resources, out of their Go modules, as kubeconform reads them."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,12 @@ import yaml
 
 from tests.deploy.programs import MODULES
 
+KINDS = {
+    "AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "Sidecar",
+    "Gateway", "GatewayClass", "HTTPRoute",
+    "Backend", "ClientTrafficPolicy", "EnvoyPatchPolicy", "EnvoyProxy", "SecurityPolicy",
+    "PodMonitor", "PrometheusRule",
+}  # fmt: skip
 _WHERE = {
     "istio": "kubernetes/customresourcedefinitions.gen.yaml",
     "envoy-gateway": "charts/gateway-helm/charts/crds/crds/**/*.yaml",
@@ -52,10 +59,11 @@ def module(name: str) -> Path:
 
 
 def _definitions(source: Path, pattern: str) -> Iterator[dict[str, Any]]:
+    """Yield the definitions of KINDS; the others are 8 MB of YAML that nothing here needs."""
     for path in sorted(source.glob(pattern)):
-        for each in yaml.load_all(path.read_text(), Loader=_Loader):
-            if each and each.get("kind") == "CustomResourceDefinition":
-                yield each
+        for text in re.split("^---$", path.read_text(), flags=re.MULTILINE):
+            if KINDS.intersection(re.findall(r"^    kind: (\w+)$", text, re.MULTILINE)):
+                yield yaml.load(text, Loader=_Loader)
 
 
 def _write(definition: dict[str, Any], directory: Path) -> None:

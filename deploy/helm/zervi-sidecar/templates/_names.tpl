@@ -1,24 +1,29 @@
+{{- /* A name that a Service and a label may have: a DNS label (RFC 1123). A release's name may have dots. */ -}}
+{{- define "zervi-sidecar.label" -}}
+{{- . | replace "." "-" | trunc 63 | trimAll "-" -}}
+{{- end -}}
+
 {{- define "zervi-sidecar.name" -}}
-{{- default "zervi-sidecar" .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "zervi-sidecar.label" (default "zervi-sidecar" .Values.nameOverride) -}}
 {{- end -}}
 
 {{- /* The name of every object. In mode `sidecar` it is also what the pod's volumes refer to. */ -}}
 {{- define "zervi-sidecar.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "zervi-sidecar.label" .Values.fullnameOverride -}}
 {{- else -}}
 {{- $name := include "zervi-sidecar.name" . -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- include "zervi-sidecar.label" .Release.Name -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- include "zervi-sidecar.label" (printf "%s-%s" .Release.Name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "zervi-sidecar.selector" -}}
-app.kubernetes.io/name: {{ include "zervi-sidecar.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "zervi-sidecar.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "zervi-sidecar.labels" -}}
@@ -26,6 +31,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: {{ .Values.mode }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /* The labels of the pod of `helm test`, which no Service chooses. */ -}}
+{{- define "zervi-sidecar.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "zervi-sidecar.name" . | trunc 58 | trimSuffix "-") | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- /* The chart's labels with those of a value, which may replace them: `(list . .Values.podMonitor.labels)`. */ -}}
+{{- define "zervi-sidecar.labelsWith" -}}
+{{- $own := include "zervi-sidecar.labels" (first .) | fromYaml -}}
+{{ toYaml (merge (deepCopy (last .)) $own) }}
 {{- end -}}
 
 {{- /* The labels of the pods that have Envoy and the sidecar: the chart's own, or those of your Deployment. */ -}}

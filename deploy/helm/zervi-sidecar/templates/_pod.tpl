@@ -21,7 +21,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- /* Ends before anything starts: prints Envoy's configuration for this sidecar.yaml, or examines the one that you gave. */ -}}
 {{- define "zervi-sidecar.init" -}}
 - name: zervi-envoy-config
-  image: {{ include "zervi-sidecar.image" . }}
+  image: {{ include "zervi-sidecar.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   {{- if .Values.envoy.bootstrap }}
   args: [doctor, /etc/envoy-config/envoy.yaml, --config, /etc/zervi/sidecar.yaml] # SAFETY: an unsafe bootstrap does not start
@@ -34,7 +34,7 @@ seccompProfile: {type: RuntimeDefault}
     - --admin=/run/envoy/admin.sock
     - --stats=0.0.0.0:9901
     {{- if and (eq .Values.mode "sidecar") .Values.upstream }}
-    - --upstream={{ .Values.upstream }}
+    - {{ printf "--upstream=%s" .Values.upstream | quote }}
     {{- end }}
     {{- if .Values.envoy.tlsSecret }}
     - --tls=/etc/envoy/tls
@@ -54,7 +54,7 @@ seccompProfile: {type: RuntimeDefault}
 
 {{- define "zervi-sidecar.sidecar" -}}
 - name: zervi-sidecar
-  image: {{ include "zervi-sidecar.image" . }}
+  image: {{ include "zervi-sidecar.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   {{- if include "zervi-sidecar.native" . }}
   restartPolicy: Always
@@ -91,11 +91,14 @@ seccompProfile: {type: RuntimeDefault}
     {{- end }}
     - {name: zervi-run, mountPath: /run/zervi}
     - {name: zervi-admin, mountPath: /run/zervi-admin} # SAFETY: only in this container
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{- define "zervi-sidecar.envoy" -}}
 - name: envoy
-  image: {{ include "zervi-sidecar.envoyImage" . }}
+  image: {{ include "zervi-sidecar.envoyImage" . | quote }}
   imagePullPolicy: {{ .Values.envoy.image.pullPolicy }}
   {{- if and (include "zervi-sidecar.native" .) (eq .Values.mode "sidecar") }}
   restartPolicy: Always
@@ -159,10 +162,10 @@ seccompProfile: {type: RuntimeDefault}
 
 {{- define "zervi-sidecar.volumes" -}}
 - name: zervi-config
-  configMap: {name: {{ include "zervi-sidecar.fullname" . }}}
+  configMap: {name: {{ include "zervi-sidecar.fullname" . | quote }}}
 {{- with .Values.existingSecret }}
 - name: zervi-secrets
-  secret: {secretName: {{ . }}, defaultMode: 0440} # read by fsGroup: root owns the files
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440} # read by fsGroup: root owns the files
 {{- end }}
 - name: zervi-run # SAFETY: only for Envoy and the sidecar; a process that writes here could answer instead of the sidecar
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
@@ -178,11 +181,14 @@ seccompProfile: {type: RuntimeDefault}
   emptyDir: {medium: Memory, sizeLimit: 1Mi}
 {{- with .Values.envoy.tlsSecret }}
 - name: envoy-tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.envoy.targetsSecret }}
 - name: envoy-targets
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
