@@ -202,8 +202,8 @@ def _verdict_source(issuer: IssuerSection) -> "VerdictSource | None":
     elif held is not None:
         credential = Bearer(Held(held.file, held.env))
     return VerdictSource(
-        *(issuer.issuer, section.kind, section.url, section.ttl, section.wait),
-        *(credential, section.ca_file),
+        *(issuer.issuer, section.kind, section.url, section.ttl, section.max_stale),
+        *(section.wait, credential, section.ca_file),
     )
 
 

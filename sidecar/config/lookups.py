@@ -114,6 +114,7 @@ class IntrospectionSection:
     credentials: Annotated[Credentials | None, Optional(Section(Credentials))] = None
     when: Annotated[Literal["opaque", "always"], Choice(("opaque", "always"))] = "opaque"
     ttl: Annotated[float, Duration("1s", "1h")] = 30.0
+    max_stale: Annotated[float, Duration("0s", "24h")] = 600.0
     wait: Annotated[float, Duration("1ms", "10s")] = 0.3
     match: Annotated[TokenMatch, Section(TokenMatch)] = TokenMatch()
     ca_file: Annotated[Path | None, Optional(File())] = None
@@ -159,12 +160,7 @@ def _permissions(
     section: Mapping[str, object], issuers: Sequence[Mapping[str, object]]
 ) -> Iterator[Problem]:
     place: Place = ("zervi", "permissions")
-    ttl = duration(section.get("ttl"), PermissionsSection.ttl)
-    stale = duration(section.get("max_stale"), PermissionsSection.max_stale)
-    if ttl is not None and stale is not None and 0 < stale < ttl:
-        message = "`max_stale` must be 0s, or not shorter than `ttl`"
-        key = "max_stale" if "max_stale" in section else "ttl"
-        yield Problem((*place, key), "bad-value", message, "0s: no answer counts after `ttl`")
+    yield from _ages(section, place, PermissionsSection.ttl)
     names = {name for issuer in issuers for name in texts(issuer.get("issuer"))}
     for index, name in enumerate(texts(section.get("issuers"))):
         if name not in names:
@@ -177,6 +173,7 @@ def _permissions(
 
 
 def _introspection(section: Mapping[str, object], place: Place) -> Iterator[Problem]:
+    yield from _ages(section, place, IntrospectionSection.ttl)
     yield from _without_tls(section, place)
     held = section.get("credentials")
     if not isinstance(held, dict):
@@ -193,6 +190,15 @@ def _introspection(section: Mapping[str, object], place: Place) -> Iterator[Prob
         if held.get(key) is not None:
             message = f"`client_id` and `{key}` are mutually exclusive"
             yield Problem((*where, key), "exclusive-keys", message)
+
+
+def _ages(section: Mapping[str, object], place: Place, usual_ttl: float) -> Iterator[Problem]:
+    ttl = duration(section.get("ttl"), usual_ttl)
+    stale = duration(section.get("max_stale"), 0.0)
+    if ttl is not None and stale is not None and 0 < stale < ttl:
+        message = "`max_stale` must be 0s, or not shorter than `ttl`"
+        hint = "0s: no answer counts after `ttl`"
+        yield Problem((*place, "max_stale"), "bad-value", message, hint)
 
 
 def _one_of(

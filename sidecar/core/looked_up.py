@@ -54,7 +54,7 @@ def _judged(
     known = verified.get(key)
     if known is not None and recheck(known, snapshot, now, steady) is None:
         return known
-    found = verified_by(question, answer, snapshot, now, context.aged_to)
+    found = verified_by(question, answer, snapshot, now, context.aged_to, opaque=jwt is None)
     if jwt is not None:
         if found.principal.subject != jwt.principal.subject:
             raise TokenError(Reason.TOKEN_CLAIMS, "the introspection is about another subject")

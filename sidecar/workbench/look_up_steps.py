@@ -32,7 +32,13 @@ def look_up(question: LookUp, answer: Answer | None, engine: "PolicyEngine") -> 
     if answer is None:
         why = "is not usable" if engine.assumed.verdict is not None else "is not known"
         return Step(LOOK_UP, False, f"{asked}; the answer {why}: give one with --introspection")
-    state = "active" if isinstance(answer.value, Mapping) else "not active"
+    state = "not active"
+    if isinstance(answer.value, Mapping) and introspection is not None:
+        longest = max(introspection.ttl, introspection.max_stale)
+        state = (
+            f"active; it counts for {introspection.ttl:g} s, and for {longest:g} s"
+            " while the issuer fails"
+        )
     return Step(LOOK_UP, None, f"{asked}; assumed answer: {state}")
 
 

@@ -91,7 +91,7 @@ class Pace(NamedTuple):
     """For how long answers count, in seconds; those that grant nothing are never stale."""
 
     ttl: float
-    max_stale: float = 0.0
+    max_stale: float
 
 
 class Asking(Generic[Key]):

@@ -54,6 +54,7 @@ class VerdictSource(NamedTuple):
     kind: Literal["rfc7662", "zervi"]
     url: str
     ttl: float
+    max_stale: float
     wait: float
     credential: Credential | None = None
     ca_file: Path | None = None

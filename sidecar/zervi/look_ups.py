@@ -62,7 +62,7 @@ class LookUps:
             self._close_later(self._tokens.pop(former))
         for source in verdicts:
             if source is not None and source not in self._tokens:
-                name, pace = verdict_name(source.issuer), Pace(source.ttl)
+                name, pace = verdict_name(source.issuer), Pace(source.ttl, source.max_stale)
                 fetch_verdict = VerdictLookUp(source)
                 self._tokens[source] = self._asking(name, fetch_verdict, pace)
         self._permissions, self._verdicts = permissions, tuple(verdicts)

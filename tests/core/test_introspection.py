@@ -15,6 +15,7 @@ from sidecar.core.tokens.lookups import (
     NeedsVerdict,
     TokenShape,
 )
+from sidecar.core.tokens.revocations import Entries, Revocations
 from sidecar.core.tokens.verify import Verified
 from tests.core.look_ups import (
     FOR_7,
@@ -32,6 +33,7 @@ from tests.support.policies import BEARER, HS256, NOW, SECRET, claims, request
 
 QUESTION = NeedsVerdict(0, sha256(OPAQUE).digest())
 ACTIVE = {"sub": "7", "exp": NOW + 60}
+DAY = 86400.0
 
 
 def test_an_opaque_token_is_asked_about_and_its_answer_read_as_a_tokens_claims() -> None:
@@ -151,6 +153,54 @@ def test_without_an_answer_about_a_token_nothing_opens(token: str) -> None:
         (Ended.OVERLOADED, Reason.OVERLOADED),
     ):
         assert reason(asked, {}, rules, ended={question: ended}) is expected
+
+
+@pytest.mark.parametrize("ended", [Ended.FAILED, Ended.OVERLOADED])
+@pytest.mark.parametrize("token", ["opaque", "jwt"])
+def test_an_older_answer_about_a_token_counts_once_no_newer_one_can_be_had(
+    token: str, ended: Ended
+) -> None:
+    """Until ``stale_until``, and never beyond the token's own end."""
+    rules = introspecting(always=True)
+    asked: Any = opaque() if token == "opaque" else "/any"
+    question = QUESTION if token == "opaque" else jwt_question()
+    answers: dict[LookUp, Answer] = {question: good(ACTIVE, fresh=0.0)}
+    assert isinstance(decided(asked, answers, rules), Needs)
+    assert reason(asked, answers, rules, ended={question: ended}) is Reason.OK
+    answers = {question: good({**ACTIVE, "exp": NOW - 31}, fresh=0.0)}
+    assert reason(asked, answers, rules, ended={question: ended}) is Reason.TOKEN_EXPIRED
+
+
+def test_the_revocation_feed_ends_a_token_whose_issuer_does_not_answer() -> None:
+    entries = Entries()
+    entries.add({"user_id": "7", "not_before": NOW}, NOW)
+    feed = Revocations(entries, frozenset({HS256.name}), DAY, float("inf"))
+    rules = introspecting()._replace(revocations=feed)
+    answers: dict[LookUp, Answer] = {QUESTION: good({**ACTIVE, "iat": NOW - 1}, fresh=0.0)}
+    ended = {QUESTION: Ended.FAILED}
+    assert reason(opaque(), answers, rules, ended=ended) is Reason.TOKEN_REVOKED
+    later: dict[LookUp, Answer] = {QUESTION: good({**ACTIVE, "iat": NOW}, fresh=0.0)}
+    assert reason(opaque(), later, rules, ended=ended) is Reason.OK
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"sub": "7", "iat": NOW - 9, "exp": NOW - 9 + DAY}, Reason.OK),
+        ({"sub": "7", "iat": NOW - 9, "exp": NOW + DAY}, Reason.TOKEN_CLAIMS),
+        ({"sub": "7", "exp": NOW + DAY + 1}, Reason.TOKEN_CLAIMS),
+        ({"sub": "7", "iat": NOW}, Reason.TOKEN_CLAIMS),
+    ],
+)
+def test_an_opaque_token_that_outlives_the_feeds_memory_is_refused(
+    answer: dict[str, Any], expected: Reason
+) -> None:
+    """Of a JWT its own claims say how long it lives."""
+    feed = Revocations(Entries(), frozenset({HS256.name}), DAY, float("inf"))
+    rules = introspecting(always=True)._replace(revocations=feed)
+    assert reason(opaque(), {QUESTION: good(answer)}, rules) is expected
+    claimed = {"iat": NOW, "exp": NOW + 60}
+    assert reason("/any", {jwt_question(**claimed): good(answer)}, rules, **claimed) is Reason.OK
 
 
 def test_a_later_answer_ends_a_remembered_token_at_once() -> None:

@@ -36,6 +36,7 @@ def looking_up(kind: str) -> Callable[[dict[str, Any]], None]:
             "url": base + path,
             "match": {"prefix": "zat_", "characters": "A-Za-z0-9_-"},
             "ttl": "1s",
+            "max_stale": "3s",
         }
         zervi["permissions"] = {
             "url": base + "/api/users/{subject}/permissions",
@@ -142,6 +143,22 @@ async def test_an_opaque_token_works_until_zervi_says_otherwise(asking: Stack) -
     asking.zervi.down = True
     assert await reason(asking, LIST, bearer(live.opaque_token("alice"))) == NOT_READY
     assert await reason(asking, LIST, bearer("invented")) == "401 token_malformed"
+
+
+async def test_when_zervi_dies_an_open_opaque_token_stays_open_until_max_stale(
+    asking: Stack,
+) -> None:
+    live = asking.zervi.live
+    alice = str(minting.USERS["alice"].user_id)
+    live.permissions[alice] = ["service:access"]
+    token = bearer(live.opaque_token("alice"))
+    assert await becomes(asking, "", LIST, token) <= {"", NOT_READY}
+    asking.zervi.down = True
+    async with asyncio.timeout(20):
+        while asking.sidecar.output().count("introspection:") == 0:
+            assert await reason(asking, LIST, token) == ""
+    assert await reason(asking, LIST, token) == ""
+    assert await becomes(asking, NOT_READY, LIST, token) == {"", NOT_READY}
 
 
 async def test_a_disabled_user_has_neither_token_nor_permissions(asking: Stack) -> None:

@@ -63,7 +63,7 @@ class Rig:
         self.lookups = LookUps(on_look_up=lambda *result: self.results.append(result))
         base = server.url.removesuffix("/jwks.json")
         self.users = PermissionsSource(f"{base}/users/{{subject}}", ttl, 600.0, wait)
-        self.tokens = VerdictSource(HS256.name, "rfc7662", f"{base}/introspect", ttl, wait)
+        self.tokens = VerdictSource(HS256.name, "rfc7662", f"{base}/introspect", ttl, 600.0, wait)
         self.lookups.take(self.users, (self.tokens,))
         self.records: list[DecisionRecord] = []
         self.rules = snapshot()._replace(permissions=PermissionRule())
@@ -209,6 +209,50 @@ async def test_after_zervi_died_known_answers_serve_and_unknown_users_get_503() 
         assert rig.lookups.failing()["permissions"] in (True, False)
 
 
+PLAIN = b"/users/7/orders"  # a route without permissions
+
+
+async def test_after_zervi_died_a_token_that_was_active_works_until_max_stale() -> None:
+    """With ``max_stale: 0s`` until ``ttl``."""
+    async with running() as rig:
+        rig.lookups.take(None, (rig.tokens._replace(ttl=0.01),))
+        rig.ask_about_tokens()
+        assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
+        rig.zervi.fault = key_server.reset
+        for _ in range(30):
+            assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
+        unknown = {"authorization": (b"Bearer unknown",)}
+        assert await rig.reason(unknown, target=PLAIN) == "not_ready"
+        rig.zervi.fault = None
+        rig.lookups.take(None, (rig.tokens._replace(ttl=0.01, max_stale=0.0),))
+        reload(rig, rig.rules)
+        assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
+        rig.zervi.fault = key_server.reset
+        seen = set()
+        while "not_ready" not in seen:
+            seen.add(await rig.reason(OPAQUE, target=PLAIN))
+        assert seen <= {"ok", "not_ready"}
+
+
+async def test_after_zervi_died_no_token_outlives_its_exp_or_a_revocation() -> None:
+    async with running() as rig:
+        rig.lookups.take(None, (rig.tokens._replace(ttl=0.01),))
+        rig.ask_about_tokens()
+        assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
+        rig.zervi.verdict = {"active": False}
+        while (reason := await rig.reason(OPAQUE, target=PLAIN)) == "ok":
+            pass  # until the former answer is not fresh any more
+        assert reason == "token_revoked"
+        rig.zervi.verdict = {"active": True, "sub": "7", "exp": time.time() + 0.5}
+        expiring = {"authorization": (b"Bearer expiring",)}
+        assert await rig.reason(expiring, target=PLAIN) == "ok"
+        rig.zervi.fault = key_server.reset
+        assert await rig.reason(OPAQUE, target=PLAIN) in {"token_revoked", "not_ready"}
+        while (reason := await rig.reason(expiring, target=PLAIN)) == "ok":
+            pass
+        assert reason == "not_ready"
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -246,7 +290,7 @@ async def test_an_unknown_user_has_no_permissions_and_no_former_ones(
 async def test_a_flood_of_invented_tokens_does_not_stop_a_token_in_use() -> None:
     async with running() as rig:
         rig.ask_about_tokens()
-        assert await rig.reason(OPAQUE, target=b"/users/7/orders") == "ok"
+        assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
         rig.zervi.verdict = {"active": False}
         invented = [
             rig.reason({"authorization": (f"Bearer {number}".encode(),)}) for number in range(200)
@@ -254,7 +298,7 @@ async def test_a_flood_of_invented_tokens_does_not_stop_a_token_in_use() -> None
         reasons = await asyncio.gather(*invented)
         assert set(reasons) == {"token_revoked", "overloaded"}
         rig.zervi.verdict = {"active": True, "sub": "7"}
-        assert await rig.reason(OPAQUE, target=b"/users/7/orders") == "ok"
+        assert await rig.reason(OPAQUE, target=PLAIN) == "ok"
 
 
 async def test_another_issuers_jwt_is_not_sent_anywhere() -> None:

@@ -36,7 +36,7 @@ def permissions(server: KeyServer, **others: Any) -> PermissionsLookUp:
 
 
 def verdicts(server: KeyServer, kind: Any = "rfc7662", **others: Any) -> VerdictLookUp:
-    source = VerdictSource("jobfirst-auth", kind, server.url, 30.0, 0.3, **others)
+    source = VerdictSource("jobfirst-auth", kind, server.url, 30.0, 600.0, 0.3, **others)
     return VerdictLookUp(source, lambda: NOW)
 
 
@@ -179,7 +179,7 @@ async def test_the_token_is_sent_as_data(kind: str, media: str, expected: bytes)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    source = VerdictSource("a", kind, f"http://127.0.0.1:{port}/x", 30.0, 0.3)  # type: ignore[arg-type]  # -- a kind
+    source = VerdictSource("a", kind, f"http://127.0.0.1:{port}/x", 30.0, 600.0, 0.3)  # type: ignore[arg-type]  # -- a kind
     async with server:
         assert (await VerdictLookUp(source).find(b"digest", b'a+b&c="d')).negative
     assert f"content-type: {media}" in received[0].decode().lower()

@@ -92,7 +92,11 @@ def test_a_route_that_needs_no_permissions_has_no_such_step(
     ("given", "said", "reason"),
     [
         ((), "the answer is not known: give one with --introspection", "not_ready"),
-        (("--introspection", '{"active": true, "sub": "7"}'), "assumed answer: active", "ok"),
+        (
+            ("--introspection", '{"active": true, "sub": "7"}'),
+            "assumed answer: active; it counts for 30 s, and for 600 s",
+            "ok",
+        ),
         (("--introspection", '{"active": false}'), "assumed answer: not active", "token_revoked"),
         (("--introspection", "{}"), "the answer is not usable", "not_ready"),
     ],

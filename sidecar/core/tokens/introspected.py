@@ -21,10 +21,17 @@ _TIMES: Final = ("exp", "nbf", "iat")
 
 
 def verified_by(
-    question: NeedsVerdict, answer: Answer, snapshot: Snapshot, now: float, steady: float
+    question: NeedsVerdict,
+    answer: Answer,
+    snapshot: Snapshot,
+    now: float,
+    steady: float,
+    *,
+    opaque: bool,
 ) -> Verified:
     """Return the verified token of an answer's claims.
 
+    Only they say how long an ``opaque`` one lives: revocation limits that.
     ``iss`` and ``exp`` are optional (RFC 7662, section 2.2), but checked where they are present.
     Raises TokenError: token_revoked for a token that is not active, and as for a JWT.
     """
@@ -41,6 +48,8 @@ def verified_by(
     principal, asks = read_principal(claims, issuer, snapshot)
     marks = None
     if snapshot.revocations is not None:
+        if opaque:
+            snapshot.revocations.check_lifetime(claims, issuer.name, now)
         marks = snapshot.revocations.marks_of(claims, question.digest, principal)
     return Verified(
         digest=question.digest + answer.mark,

@@ -10,14 +10,14 @@ feed last listed it. Two marks are equal by chance once in 2^64; only the key fi
 
 import hashlib
 import secrets
-from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.claims import as_text
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.principal import Kind, Principal
+from sidecar.core.tokens.shards import Shard
 
 MAX_ENTRIES: Final = 1_000_000
 """A feed with more is refused: it takes some 45 MiB. 100,000 people log out ten times in 8 days."""
@@ -27,9 +27,7 @@ MAX_NAME: Final = 1024  # characters of an id or a jti; longer ones pass no iden
 _MAX_TIME: Final = 253402300799  # 9999-12-31T23:59:59Z, as for a token's own times
 
 _KEY_BYTES: Final = 16
-_LATEST: Final = 2**32 - 1  # in 2106, the last second that four bytes hold
 _SHARDS: Final = 256  # a shard of a full table has 4,000 entries: it grows within 2 ms
-_FIRST_SLOTS: Final = 8
 _SHA256_HEX: Final = 64
 
 _SUBJECTS: Final = {"user_id": Kind.USER, "service_id": Kind.SERVICE}
@@ -71,7 +69,7 @@ class Entries:
         self.key = key or secrets.token_bytes(_KEY_BYTES)
         self.names_issuers = False
         self._size = 0
-        self.shards = [Shard(_FIRST_SLOTS) for _ in range(_SHARDS)]
+        self.shards = [Shard() for _ in range(_SHARDS)]
 
     def __len__(self) -> int:
         return self._size
@@ -100,6 +98,10 @@ class Entries:
         if issuer:
             self.names_issuers = True
         return not known
+
+    def mark_of(self, entry: object) -> int:
+        """Return the mark of an entry as the feed's JSON has it. Raises EntryError."""
+        return self.mark(*_read(entry, 0.0)[:3])
 
     def restore(self, mark: int, time: float, seen: float) -> None:
         """Add an entry of a shard that was kept. Raises FeedTooLargeError."""
@@ -182,6 +184,9 @@ class Revocations:
         """
         if issuer not in self.issuers:
             return
+        if "exp" not in claims:
+            detail = f"no exp, and `retain` of revocation is {self.retain:.0f} s"
+            raise TokenError(Reason.TOKEN_CLAIMS, detail)
         lifetime = claims["exp"] - claims.get("iat", now)
         if lifetime > self.retain:
             detail = (
@@ -218,6 +223,11 @@ class Revocations:
             return TokenError(Reason.INTERNAL, "a token was kept without its marks")
         if marks.covered and steady >= self.trusted_until:
             return TokenError(Reason.NOT_READY, "no revocation feed that is young enough")
+        found = self.entry_against(marks)
+        return None if found is None else TokenError(Reason.TOKEN_REVOKED, found[1])
+
+    def entry_against(self, marks: Marks) -> tuple[int, str] | None:
+        """Return the mark of an entry that revokes a token, and how; None where there is none."""
         places = (_USER, _TOKEN, _JTI)
         own = zip(places, marks.own, strict=False)
         named = zip((_ISSUER, *places), marks.named, strict=False)
@@ -226,13 +236,13 @@ class Revocations:
             if time is None:
                 continue
             if place in (_TOKEN, _JTI):
-                return TokenError(Reason.TOKEN_REVOKED, f"an entry with its {place}")
+                return mark, f"an entry with its {place}"
             what = "its user or service" if place == _USER else "its issuer"
             if marks.iat is None:
-                return TokenError(Reason.TOKEN_REVOKED, f"an entry with {what}, and no iat")
+                return mark, f"an entry with {what}, and no iat"
             if marks.iat < time:
-                detail = f"an entry with {what}: issued {time - marks.iat:.0f} s before not_before"
-                return TokenError(Reason.TOKEN_REVOKED, detail)
+                how = f"an entry with {what}: issued {time - marks.iat:.0f} s before not_before"
+                return mark, how
         return None
 
 
@@ -281,70 +291,3 @@ def _not_before(entry: Mapping[str, object]) -> float:
     if not 0 <= value <= _MAX_TIME:
         raise EntryError(f"an entry's not_before is not from 0 to {_MAX_TIME}")
     return float(value)
-
-
-class Shard:
-    """An open-addressed table: a mark is in the first slot from its place on that it found empty.
-
-    ``keys`` holds marks, 0 for an empty slot; at most two thirds of the slots are used.
-    """
-
-    __slots__ = ("keys", "seen", "times", "used")
-
-    def __init__(self, slots: int) -> None:
-        self.keys = array("Q", bytes(8 * slots))
-        self.times = array("d", bytes(8 * slots))
-        self.seen = array("I", bytes(4 * slots))
-        self.used = 0
-
-    @classmethod
-    def of(cls, entries: list[tuple[int, float, int]]) -> "Shard":
-        """Return a shard with these entries."""
-        slots = _FIRST_SLOTS
-        while slots * 2 < len(entries) * 3:
-            slots *= 2
-        shard = cls(slots)
-        for mark, time, seen in entries:
-            shard.put(mark, time, seen)
-        return shard
-
-    @property
-    def memory(self) -> int:
-        """The size in bytes."""
-        return 20 * len(self.keys)
-
-    def time(self, mark: int) -> float | None:
-        """Return the time of the entry with this mark; None where there is none."""
-        place = self._place(mark)
-        return self.times[place] if self.keys[place] else None
-
-    def put(self, mark: int, time: float, seen: float) -> None:
-        """Add an entry, or raise the times of the one with this mark."""
-        place = self._place(mark)
-        if not self.keys[place]:
-            if (self.used + 1) * 3 > len(self.keys) * 2:
-                self._grow()
-                place = self._place(mark)
-            self.keys[place] = mark
-            self.used += 1
-        self.times[place] = max(self.times[place], time)
-        self.seen[place] = max(self.seen[place], min(int(seen), _LATEST))
-
-    def entries(self) -> Iterator[tuple[int, float, int]]:
-        """Yield mark, time and last listing of each entry."""
-        found = zip(self.keys, self.times, self.seen, strict=True)
-        return ((mark, time, seen) for mark, time, seen in found if mark)
-
-    def _place(self, mark: int) -> int:
-        keys = self.keys
-        last = len(keys) - 1
-        place = (mark >> 8) & last
-        while (there := keys[place]) and there != mark:
-            place = (place + 1) & last
-        return place
-
-    def _grow(self) -> None:
-        larger = Shard(2 * len(self.keys))
-        for mark, time, seen in self.entries():
-            larger.put(mark, time, seen)
-        self.keys, self.times, self.seen = larger.keys, larger.times, larger.seen
