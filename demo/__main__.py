@@ -78,7 +78,7 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             report.print_scenario(console, results)
             report.print_verdict(console, results)
             known = []
-            console.print("\n[bold cyan]Tokens are revoked; then Zervi dies[/]")
+            console.print("\n[bold cyan]Tokens are revoked, a role is granted; then Zervi dies[/]")
             async for observed in revocation.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)

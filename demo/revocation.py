@@ -1,29 +1,55 @@
-"""What the demo shows of revocation: a logout, a disabled user, and Zervi's death."""
+"""What the demo shows of Zervi's live truth: a logout, a role, a disabled user, Zervi's death."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import aiohttp
 
 from demo.registry import Observed
 from demo.stack import Stack
+from demo.zervi_live import INTROSPECTION_PATH, OPAQUE_PREFIX
 from demo.zervi_revocations import REVOCATIONS_PATH
 
 WAIT_SECONDS: Final = 15.0
 PAUSE_SECONDS: Final = 0.05
+TTL_SECONDS: Final = 2  # of what the sidecar asks
 
-REVOKED: Final = "revoked"  # a line has 80 columns
+# Words of the results: a line has 80 columns.
+REVOKED: Final = "revoked"
+DENIED: Final = "denied"
+
+_LIST, _NODES = "/api/services/list", "/api/cluster/nodes"
+
+_Ask = Callable[[], Awaitable[str]]
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Let the sidecar follow Zervi's feed; each second, for a person who watches."""
+    """Let the sidecar follow Zervi's feed and ask it; in seconds, for a person who watches.
+
+    Requests wait longer than usual for an answer, since everything starts on one machine.
+    """
     zervi = config["zervi"]
-    base = zervi["issuers"][0]["jwks_url"].partition("/.well-known")[0]
+    first = zervi["issuers"][0]
+    base = first["jwks_url"].partition("/.well-known")[0]
     zervi["revocation"] = {
         "url": base + REVOCATIONS_PATH,
         "issuers": [issuer["issuer"] for issuer in zervi["issuers"]],
         "poll": "1s",
+    }
+    zervi["permissions"] = {
+        "url": base + "/api/users/{subject}/permissions",
+        "when": "always",
+        "issuers": [first["issuer"]],
+        "ttl": f"{TTL_SECONDS}s",
+        "wait": "2s",
+    }
+    first["introspection"] = {
+        "kind": "rfc7662",
+        "url": base + INTROSPECTION_PATH,
+        "match": {"prefix": OPAQUE_PREFIX},
+        "ttl": f"{TTL_SECONDS}s",
+        "wait": "2s",
     }
 
 
@@ -32,45 +58,56 @@ async def run(stack: Stack) -> AsyncIterator[Observed]:
     zervi = stack.zervi
     async with aiohttp.ClientSession() as session:
 
-        def asks(token: str) -> Callable[[], Awaitable[str]]:
-            return lambda: _answer(session, stack, token)
+        def asks(token: str, path: str = _LIST) -> _Ask:
+            return lambda: _answer(session, stack, path, token)
+
+        async def tell(path: str, form: Mapping[str, str], token: str = "") -> None:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with session.post(zervi.url + path, json=form, headers=headers) as answer:
+                answer.raise_for_status()
+
+        async def logs_in() -> str:  # a token of the logout's second is revoked too
+            return await asks(zervi.token("alice"))()
 
         alice, bob = zervi.token("alice"), zervi.token("bob")
+        opaque = zervi.live.opaque_token("bob")
         yield await _until("alice asks with her token", "200", asks(alice))
-        headers = {"Authorization": f"Bearer {alice}"}
-        async with session.post(f"{zervi.url}/api/v1/auth/logout", headers=headers) as answer:
-            answer.raise_for_status()
+        await tell("/api/v1/auth/logout", {}, alice)
         yield await _until("alice logs out; the same token", REVOKED, asks(alice))
-        yield await _until("alice logs in again", "200", _with_new_token(stack, asks))
-        fresh = zervi.token("alice")
+        yield await _until("alice logs in again", "200", logs_in)
+        fresh, unread = zervi.token("alice"), zervi.live.opaque_token("alice")
+        yield await _until("alice asks for the cluster's nodes", DENIED, asks(fresh, _NODES))
+        await tell("/demo/grant", {"username": "alice", "role": "admin"})
+        yield await _until("she is made an admin; the same token", "200", asks(fresh, _NODES))
         yield await _until("bob asks with his token", "200", asks(bob))
-        disabled = {"username": "bob"}
-        async with session.post(f"{zervi.url}/demo/disable", json=disabled) as answer:
-            answer.raise_for_status()
+        yield await _until("and with one that only Zervi can read", "200", asks(opaque))
+        await tell("/demo/disable", {"username": "bob"})
         yield await _until("bob is disabled; the same token", REVOKED, asks(bob))
+        yield await _until("and the other one", REVOKED, asks(opaque))
+        known = zervi.live.opaque_token("alice")
+        yield await _until("alice, with a token that only Zervi reads", "200", asks(known))
         zervi.down = True
         try:
             await _feed_fails(session, stack)
-            yield await _until("Zervi dies; alice", "200", asks(fresh))
+            await asyncio.sleep(TTL_SECONDS)  # the answers are old
+            yield await _until("Zervi dies; alice asks for the nodes", "200", asks(fresh, _NODES))
+            yield await _until("alice, with the other token", "200", asks(known))
+            yield await _until("one that was never used", "503", asks(unread))
             yield await _until("bob, whose token is revoked", REVOKED, asks(bob))
             yield await _until("alice's old token", REVOKED, asks(alice))
         finally:
             zervi.down = False
+        await tell("/demo/withdraw", {"username": "alice", "role": "admin"})
+        yield await _until("Zervi is back, her role withdrawn", DENIED, asks(fresh, _NODES))
 
 
-def _with_new_token(
-    stack: Stack, asks: Callable[[str], Callable[[], Awaitable[str]]]
-) -> Callable[[], Awaitable[str]]:
-    """Return a call with a token of its own moment: one of the logout's second is revoked too."""
-    return lambda: asks(stack.zervi.token("alice"))()
-
-
-async def _answer(session: aiohttp.ClientSession, stack: Stack, token: str) -> str:
-    url = stack.envoy.url + "/api/services/list"
-    async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
-        if answer.status == 200:
-            return "200"
-        return str((await answer.json()).get("reason")).removeprefix("token_")
+async def _answer(session: aiohttp.ClientSession, stack: Stack, path: str, token: str) -> str:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with session.get(stack.envoy.url + path, headers=headers) as answer:
+        if answer.status in (200, 503):
+            return str(answer.status)
+        reason = str((await answer.json()).get("reason"))
+        return reason.removeprefix("token_").removeprefix("permission_")
 
 
 async def _feed_fails(session: aiohttp.ClientSession, stack: Stack) -> None:
@@ -83,7 +120,7 @@ async def _feed_fails(session: aiohttp.ClientSession, stack: Stack) -> None:
     await _until("", "degraded", state)
 
 
-async def _until(event: str, wanted: str, ask: Callable[[], Awaitable[str]]) -> Observed:
+async def _until(event: str, wanted: str, ask: _Ask) -> Observed:
     loop = asyncio.get_running_loop()
     started = loop.time()
     known = await ask()

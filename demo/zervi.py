@@ -41,7 +41,7 @@ class Zervi:
         self.environments = ZerviUsers()
         self.revocations = RevocationFeed()
         self.console = ConsoleApi(self.environments, self.revocations)
-        self.live = Live(self._claims, self.environments, self.console.disabled)
+        self.live = Live(self._claims, self.environments, self.revocations, self.console.disabled)
         self._secret = hs256_secret
         self._max_age = max_age
         self._runner: web.AppRunner | None = None
@@ -65,6 +65,7 @@ class Zervi:
                 web.post("/demo/down", self._down),
                 web.post("/api/v1/auth/logout", self._logout),
                 web.post("/demo/disable", self._disable),
+                web.post("/demo/{change:grant|withdraw}", self._change_role),
                 *self.revocations.routes(),
                 *self.console.routes(),
                 *self.environments.routes(),
@@ -167,6 +168,15 @@ class Zervi:
         self.console.disabled.add(str(user.user_id))
         self.revocations.revoke_user(user.user_id)
         return _success({"disabled": user.username})
+
+    async def _change_role(self, request: web.Request) -> web.Response:
+        form = await _json_object(request)
+        user = minting.USERS.get(str(form.get("username")))
+        if user is None:
+            return _failure(404, "no such user")
+        change = self.live.grant if request.match_info["change"] == "grant" else self.live.withdraw
+        change(user, str(form.get("role")))
+        return _success({"roles": self.live.roles[str(user.user_id)]})
 
     async def _service_login(self, request: web.Request) -> web.Response:
         form = await _json_object(request)

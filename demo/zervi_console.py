@@ -22,7 +22,11 @@ class ConsoleApi:
         self._feed = feed
         self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self.disabled: set[str] = set()
-        self.revoked_before: dict[str, int] = {}
+
+    @property
+    def revoked_before(self) -> dict[str, int]:
+        """The time before which each user's tokens are revoked, by whichever way."""
+        return self._feed.not_before
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -84,7 +88,6 @@ class ConsoleApi:
 
     async def _log_out(self, request: web.Request) -> web.Response:
         user = self._found(request)
-        self.revoked_before[str(user.user_id)] = int(time.time())
         self._feed.revoke_user(user.user_id)
         self.note(user.username, "logged_out_everywhere")
         return _data({"revoked": True})

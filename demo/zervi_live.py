@@ -14,6 +14,7 @@ from aiohttp import web
 
 from demo import minting
 from demo.environments import ZerviUsers
+from demo.zervi_revocations import RevocationFeed
 
 PERMISSIONS_PATH = "/api/users/{user_id}/permissions"
 INTROSPECTION_PATH = "/oauth/introspect"
@@ -29,7 +30,8 @@ _EVERYTHING: Final = ["*", "cluster:manage", "service:access"]
 class Live:
     """Permissions by user id, disabled users, and opaque tokens.
 
-    ``others`` has the users beside the demo's own; ``disabled`` holds ids of users.
+    ``others`` has the users beside the demo's own; ``disabled`` holds ids of users; ``feed`` says
+    whose tokens are revoked.
     ``claims_of`` verifies a JWT and returns its claims; it raises PyJWTError. ``asked`` has the
     path of each look-up. While ``fault`` is set, every look-up fails in that way.
     """
@@ -38,6 +40,7 @@ class Live:
         self,
         claims_of: Callable[[str], dict[str, Any]],
         others: ZerviUsers,
+        feed: RevocationFeed,
         disabled: set[str],
     ) -> None:
         self.permissions: dict[str, list[str]] = {
@@ -49,6 +52,7 @@ class Live:
         self.fault: Fault | None = None
         self._claims_of = claims_of
         self._others = others
+        self._feed = feed
         self._opaque: dict[str, dict[str, Any]] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -61,20 +65,32 @@ class Live:
     def opaque_token(self, username: str) -> str:
         """Issue a token that is not a JWT."""
         token = OPAQUE_PREFIX + secrets.token_urlsafe(30)
-        user = minting.USERS[username]
+        user, now = minting.USERS[username], int(time.time())
         self._opaque[token] = {
             "sub": str(user.user_id),
             "username": user.username,
             "role": user.role,
             "aud": minting.AUDIENCE,
             "iss": minting.JWKS_ISSUER,
-            "exp": int(time.time()) + minting.TOKEN_SECONDS,
+            "iat": now,
+            "exp": now + minting.TOKEN_SECONDS,
         }
         return token
 
     def revoke(self, token: str) -> None:
         """Forget an opaque token."""
         self._opaque.pop(token, None)
+        self._feed.revoke_token(token)
+
+    def grant(self, user: minting.User, role: str) -> None:
+        """Give a user a role from now on."""
+        self.withdraw(user, role)
+        self.roles[str(user.user_id)].append(role)
+
+    def withdraw(self, user: minting.User, role: str) -> None:
+        """Take a role from a user from now on."""
+        held = self.roles[str(user.user_id)]
+        held[:] = [each for each in held if each != role]
 
     def claims(self, token: str) -> dict[str, Any] | None:
         """Return the claims of a valid token of an active user, None for any other."""
@@ -83,7 +99,7 @@ class Live:
         except jwt.PyJWTError:
             return None
         subject = str(claims.get("user_id", claims.get("sub")))
-        return None if subject in self.disabled else claims
+        return None if subject in self.disabled or self._feed.revokes(claims) else claims
 
     async def failed(self, request: web.Request) -> web.StreamResponse | None:
         """Note a look-up; return the answer of the fault that a test has switched on."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,10 +13,14 @@ PAGE = 1000  # entries of one answer
 
 
 class RevocationFeed:
-    """The entries in their order; a cursor is how many of them a sidecar has read."""
+    """The entries in their order; a cursor is how many of them a sidecar has read.
+
+    ``not_before`` has each user's latest time, in seconds since the epoch.
+    """
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
+        self.not_before: dict[str, int] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route."""
@@ -26,7 +31,18 @@ class RevocationFeed:
 
         ``iat`` has whole seconds: the user's tokens of this second are older than the next one.
         """
-        self.entries.append({"user_id": str(user_id), "not_before": int(time.time()) + 1})
+        user, moment = str(user_id), int(time.time()) + 1
+        self.not_before[user] = moment
+        self.entries.append({"user_id": user, "not_before": moment})
+
+    def revoke_token(self, token: str) -> None:
+        """Revoke one token."""
+        self.entries.append({"token_sha256": hashlib.sha256(token.encode()).hexdigest()})
+
+    def revokes(self, claims: Mapping[str, Any]) -> bool:
+        """Say whether the token with these claims was issued before its user's were revoked."""
+        moment = self.not_before.get(str(claims.get("user_id", claims.get("sub"))), 0)
+        return bool(claims.get("iat", 0) < moment)
 
     async def _page(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")

@@ -204,3 +204,40 @@ async def test_a_token_is_active_until_its_user_is_disabled(
         status, answer = await post(client, f"{zervi.url}/api/v1/auth/validate", {"token": text})
         assert (status, answer["success"]) == (200, active)
         zervi.live.disabled.add("2")
+
+
+@pytest.mark.parametrize("by", ["the user", "the console", "a disabled account"])
+@pytest.mark.parametrize("token", ["opaque", "jwt"])
+async def test_a_logout_reaches_the_feed_and_each_look_up_alike(
+    zervi: Zervi, client: aiohttp.ClientSession, token: str, by: str
+) -> None:
+    """The user, an operator of the console and an administrator have the same effect."""
+    own = zervi.token("alice")
+    text = zervi.live.opaque_token("alice") if token == "opaque" else own
+    if by == "the user":
+        url, sent = f"{zervi.url}/api/v1/auth/logout", {"Authorization": f"Bearer {own}"}
+        async with client.post(url, headers=sent) as response:
+            assert response.status == 200
+    elif by == "the console":
+        await post(client, f"{zervi.url}/api/users/2/logout", {})
+    else:
+        await post(client, f"{zervi.url}/demo/disable", {"username": "alice"})
+    async with client.get(f"{zervi.url}/api/v1/auth/revocations") as response:
+        (entry,) = (await response.json())["entries"]
+    assert entry["user_id"] == "2"
+    async with client.post(f"{zervi.url}/oauth/introspect", data={"token": text}) as response:
+        assert (await response.json())["active"] is False
+    _status, answer = await post(client, f"{zervi.url}/api/v1/auth/validate", {"token": text})
+    assert answer["success"] is False
+    async with client.get(f"{zervi.url}/api/users/2/auth-metrics") as response:
+        assert (await response.json())["data"]["revoked_before"] == entry["not_before"]
+
+
+async def test_a_role_is_granted_and_withdrawn(zervi: Zervi, client: aiohttp.ClientSession) -> None:
+    for change, roles in (("grant", ["user", "admin"]), ("withdraw", ["user"])):
+        form = {"username": "alice", "role": "admin"}
+        await post(client, f"{zervi.url}/demo/{change}", form)
+        async with client.get(f"{zervi.url}/api/users/2/permissions") as response:
+            assert (await response.json())["data"]["roles"] == roles
+    status, _answer = await post(client, f"{zervi.url}/demo/grant", {"username": "nobody"})
+    assert status == 404
