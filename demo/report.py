@@ -70,7 +70,7 @@ def print_observed(console: Console, observed: Observed) -> None:
     if not observed.passed:
         line.append(f" instead of {observed.wanted}", style)
     if observed.seconds >= 0.1:
-        line.append(f", {observed.seconds:.1f} s later", style="dim")
+        line.append(f" ({observed.seconds:.1f} s)", style="dim")
     _print(console, line)
 
 
