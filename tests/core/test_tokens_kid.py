@@ -8,7 +8,7 @@ import pytest
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.errors import TokenError
-from sidecar.core.tokens.selection import try_freely
+from sidecar.core.tokens.selection import Tries, try_freely
 from sidecar.core.tokens.verify import NeedsKey, Verified, verify
 from tests.support.judging import NOW, claims, issuer, snapshot, verdict
 from tests.support.signing import ec_key, jwk, rsa_key, token
@@ -71,11 +71,11 @@ def test_at_most_four_keys_are_tried() -> None:
         assert verdicts == [Reason.OK] * 4 + [NeedsKey(0, None)]
 
 
-def counting(allowed: int) -> tuple[list[int], Callable[[int, Callable[[], bool]], bool | None]]:
+def counting(allowed: int) -> tuple[list[int], Tries]:
     """Return a list of further verifications by issuer, and ``tries`` that allows so many."""
     made: list[int] = []
 
-    def tries(index: int, verifies: Callable[[], bool]) -> bool | None:
+    def tries(index: int, _key: str, verifies: Callable[[], bool]) -> bool | None:
         if len(made) == allowed:
             return None
         made.append(index)
@@ -107,6 +107,18 @@ def test_without_budget_a_further_key_is_not_tried() -> None:
     assert found(signed("third"), known, tries) is Reason.OVERLOADED
     assert made == [0]
     assert isinstance(found(signed("first"), known, tries), Verified)
+
+
+def test_a_key_without_budget_does_not_keep_later_keys_from_being_tried() -> None:
+    """The budget may know that a later one is in use."""
+    known = snapshot(issuer(*bare(*NAMES[:3])))
+    third = known.issuers[0].keys.keys[2].thumbprint  # type: ignore[union-attr]
+
+    def tries(_index: int, key: str, verifies: Callable[[], bool]) -> bool | None:
+        return verifies() if key == third else None
+
+    assert isinstance(found(signed("third"), known, tries), Verified)
+    assert found(signed("second"), known, tries) is Reason.OVERLOADED
 
 
 @pytest.mark.parametrize("nonsense", [1, "yes", object(), None, False])

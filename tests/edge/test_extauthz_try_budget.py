@@ -46,9 +46,9 @@ def budget(ticks: Ticks) -> TryBudget:
     return TryBudget(lambda: ticks.now, lambda: ticks.work)
 
 
-def made(budget: TryBudget, ticks: Ticks, issuer: int = 0) -> int:
+def made(budget: TryBudget, ticks: Ticks, issuer: int = 0, key: str = "a") -> int:
     """Return how many forged tokens are verified, one after the other."""
-    return sum(budget.tries(issuer, ticks.forged) is not None for _ in range(100))
+    return sum(budget.tries(issuer, key, ticks.forged) is not None for _ in range(100))
 
 
 def test_failed_verifications_take_ten_milliseconds_a_second(
@@ -65,16 +65,29 @@ def test_failed_verifications_take_ten_milliseconds_a_second(
 
 def test_a_good_token_costs_nothing(budget: TryBudget, ticks: Ticks) -> None:
     """An issuer whose tokens have no kid is never held up by its own users."""
-    assert all(budget.tries(0, ticks.good) for _ in range(1000))
+    assert all(budget.tries(0, "b", ticks.good) for _ in range(1000))
     assert made(budget, ticks) in {10, 11}
 
 
 def test_a_result_of_the_verification_is_passed_on(budget: TryBudget, ticks: Ticks) -> None:
     """An exception too, as every fault inside."""
-    assert budget.tries(0, ticks.good) is True
-    assert budget.tries(0, ticks.forged) is False
+    assert budget.tries(0, "b", ticks.good) is True
+    assert budget.tries(0, "a", ticks.forged) is False
     with pytest.raises(ZeroDivisionError):
-        budget.tries(0, lambda: bool(1 // 0))
+        budget.tries(0, "a", lambda: bool(1 // 0))
+
+
+def test_the_key_in_use_is_tried_without_budget(budget: TryBudget, ticks: Ticks) -> None:
+    """The last one that verified a token: of each issuer one, so that the cost stays bounded."""
+    assert made(budget, ticks) in {10, 11}
+    assert budget.tries(0, "b", ticks.good) is None
+    ticks.now += 1
+    assert budget.tries(0, "b", ticks.good) is True
+    assert made(budget, ticks) in {10, 11}
+    assert made(budget, ticks, key="b") == 100
+    assert budget.tries(0, "b", ticks.good) is True
+    assert made(budget, ticks, key="c") == 0
+    assert made(budget, ticks, issuer=1, key="b") in {10, 11}
 
 
 def issuer(*, kid: bool) -> Issuer:
@@ -131,6 +144,12 @@ async def test_a_flood_of_forged_tokens_without_kid_costs_as_much_as_one_with_ki
     assert await reasons(checks, tokens("third", 1)) == {"overloaded": 1}
     ticks.now += 1
     assert await reasons(checks, tokens("third", 1)) == {"ok": 1}
+    # The third key is in use: no flood keeps its tokens out any more.
+    verifications.clear()
+    found = await reasons(checks, tokens("forged", FLOOD))
+    assert found["overloaded"] > 0.9 * FLOOD
+    assert len(verifications) < 2.1 * with_kid
+    assert await reasons(checks, tokens("third", 20)) == {"ok": 20}
 
 
 async def test_a_token_without_kid_waits_for_one_fetch() -> None:

@@ -13,12 +13,13 @@ from sidecar.core.trace import Trace
 Signed = Callable[[UnverifiedToken, object], bool]
 """Says whether a key that fits the token's ``alg`` verifies its signature."""
 
-Tries = Callable[[int, Callable[[], bool]], bool | None]
-"""Verifies with one more key than a token pays for: of the issuer with this index, by calling the
-function. None: it may not, since too many such verifications have failed."""
+Tries = Callable[[int, str, Callable[[], bool]], bool | None]
+"""Verifies with one more key than a token pays for: the one with this thumbprint, of the issuer
+with this index, by calling the function. None: it may not, since too many such verifications have
+failed."""
 
 
-def try_freely(_issuer: int, verifies: Callable[[], bool]) -> bool:
+def try_freely(_issuer: int, _key: str, verifies: Callable[[], bool]) -> bool:
     """Verify, without a bound."""
     return verifies()
 
@@ -59,12 +60,14 @@ def tried_key(
     candidates = (keys.fitting if token.kid is None else keys.without_kid).get(token.alg, ())
     if trace and candidates:
         trace.check("key", True, f"kid names no key; {len(candidates)} fit and are tried")
+    untried = False
     for number, key in enumerate(candidates):
         verifies = partial(signed, token, key.public_key)
-        verified = tries(index, verifies) if number else verifies()
-        if verified is None:
-            detail = "too many tokens whose kid names no key: not all keys that fit were tried"
-            raise TokenError(Reason.OVERLOADED, detail)
+        verified = tries(index, key.thumbprint, verifies) if number else verifies()
         if verified is True:
             return key
+        untried = untried or verified is None
+    if untried:
+        detail = "too many tokens whose kid names no key: not all keys that fit were tried"
+        raise TokenError(Reason.OVERLOADED, detail)
     return None
