@@ -45,6 +45,9 @@ _PLACEHOLDERS: Final = (
 _BEGINNING: Final = re.compile(r"\A:([A-Za-z_]\w*)")  # of `:id.json`
 _OURS: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}|\*")
 
+MAX_CHARACTERS: Final = 1024
+"""Of a path that gets help: some expressions take quadratic time, and nobody writes longer ones."""
+
 _URL: Final = re.compile(r"[a-z]+://[^/]*(/.*)?")
 
 # Segments such as those of OData and FHIR, which are not placeholders.
@@ -85,6 +88,8 @@ def foreign(path: str) -> Foreign | None:
 
 def help_for(path: str) -> str:
     """Return the help for a path that is an error; empty if the right form is not clear."""
+    if len(path) > MAX_CHARACTERS:
+        return ""
     found = foreign(path)
     if found is not None:
         return right_form(found)

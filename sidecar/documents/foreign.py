@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sidecar.documents import foreign_json, foreign_yaml
 from sidecar.documents.document import Document, Fault, Mark
 
-MAX_BYTES = 64 * 1024 * 1024  # the config_dump of a large mesh; a minute of reading as YAML
+MAX_BYTES = 64 * 1024 * 1024  # the config_dump of a large mesh, as JSON
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what PowerShell's `>` writes
 
 # Half a surrogate pair as an escape, which no text can hold; and what must not be mistaken for it.

@@ -11,6 +11,7 @@ from sidecar.documents.document import Document, Fault, Mark
 from sidecar.documents.findings import Place, quoted
 from sidecar.documents.yaml_source import events, plain_value, syntax_fault
 
+MAX_BYTES = 16 * 1024 * 1024  # the largest OpenAPI documents have 10; takes some 15 s
 MAX_VALUES = 4_000_000  # merged ones count each time; each takes about 200 bytes
 MAX_DEPTH = 100  # what other programs' schemas nest
 MAX_NOTES = 20  # odd things that are named
@@ -29,15 +30,16 @@ _REFUSED = re.compile(
 _PRIVATE = range(0xE000, 0xF900)
 # A surrogate pair, which libyaml refuses as escapes; and an escaped backslash before a "u".
 _PAIR = re.compile(r"\\\\|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-# libyaml reads keys of at most 1024 bytes.
+# libyaml reads keys of at most 1024 bytes. A key without quotes takes the spaces before its colon
+# with it: to look for them after each of its characters takes quadratic time.
 _LONG_KEY = re.compile(
     r"""
     ^([ ]*(?:-[ ]+)*)
-    (?: "((?:[^"\\\n]|\\.){250,})"
-      | '((?:[^'\n]|''){250,})'
+    (?: "((?:[^"\\\n]|\\.){250,})"[ ]*
+      | '((?:[^'\n]|''){250,})'[ ]*
       | ([^\s"'\[{&*!|>%@`#-][^\n\#]{249,}?)
     )
-    (?=[ ]*:(?:\s|$))
+    (?=:(?:\s|$))
     """,
     re.MULTILINE | re.VERBOSE,
 )
@@ -47,6 +49,10 @@ _DOUBLE, _SINGLE = 2, 3  # its groups
 def read(text: str, scalar: Callable[[str], object]) -> "YamlDocument":
     """Read the first YAML document; ``scalar`` gives the value of text without quotes."""
     document = YamlDocument()
+    if len(text) > MAX_BYTES:
+        message = f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB and not JSON"
+        document.faults.append(Fault(Mark(1, 1), "yaml-size", message))
+        return document
     disguise = _Disguise(text)
     composer = _Composer(document, scalar, disguise)
     with suppress(_EnoughError):

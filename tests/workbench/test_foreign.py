@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sidecar.documents.document import Mark
 from sidecar.documents.foreign import MAX_BYTES, read_foreign
 from sidecar.documents.foreign_json import MAX_VALUES as MAX_JSON_VALUES
+from sidecar.documents.foreign_yaml import MAX_BYTES as MAX_YAML_BYTES
 from sidecar.documents.foreign_yaml import MAX_DEPTH
 
 ANYTHING = st.recursive(
@@ -164,3 +165,22 @@ def test_time_grows_with_the_text(form: str) -> None:
     few = min(seconds(1000) for _ in range(5))
     many = min(seconds(8000) for _ in range(2))
     assert many < 24 * few
+
+
+@pytest.mark.parametrize("form", ["a{}b: 1", "a{}", "a: 1{}", '"{}x', "'{}x", "- {}x", "{}a: 1"])
+def test_time_grows_with_the_spaces_of_a_line(form: str) -> None:
+    def seconds(count: int) -> float:
+        data = form.format(" " * count).encode()
+        start = time.process_time()
+        read_foreign(data)
+        return time.process_time() - start
+
+    few = min(seconds(4000) for _ in range(3))
+    assert seconds(32_000) < 24 * few + 0.1  # what is not measured exactly
+
+
+def test_yaml_is_read_up_to_a_quarter_of_what_json_may_have() -> None:
+    """It takes a hundred times as long."""
+    assert value(b"[" + b" " * MAX_YAML_BYTES + b"1]") == [1]
+    document = read_foreign(b"- " + b" " * MAX_YAML_BYTES + b"1")
+    assert document.faults[0].message == "the file is larger than 16 MiB and not JSON"
