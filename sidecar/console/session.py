@@ -14,6 +14,9 @@ from sidecar.console.shown import text
 
 COOKIE: Final = "__Host-zervi"
 MAX_NAME: Final = 256  # characters of a user name, and of a password
+MAX_LOGINS: Final = 8
+"""At a time: nobody has to sign in first to try, and the rest of the 32 calls to Zervi are for those
+who have."""
 MAX_SECONDS: Final = 7 * 24 * 3600  # as long as Zervi's tokens live
 
 
@@ -23,6 +26,7 @@ class Session:
     def __init__(self, zervi: Zervi, audit: Audit) -> None:
         self._zervi = zervi
         self._audit = audit
+        self._logins = 0
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """Set the cookie; 401 for a login that Zervi refuses."""
@@ -32,11 +36,16 @@ class Session:
             fail(400, "BAD_REQUEST", f"username and password: 1 to {MAX_NAME} characters each")
         request_id = request.headers.get("x-request-id", "")[:64]
         shown = text(username, 128)
+        if self._logins >= MAX_LOGINS:
+            fail(503, "TOO_MANY_LOGINS", "too many logins are under way; try again")
+        self._logins += 1
         try:
             login = await self._zervi.log_in(str(username), str(password))
         except LoginError:
             self._audit.line("session.create", None, shown, "refused", request_id)
             fail(401, "WRONG_LOGIN", "wrong user name or password")
+        finally:
+            self._logins -= 1
         self._audit.line("session.create", None, shown, "done", request_id)
         response = answer({"signed_in": True})
         seconds = MAX_SECONDS if login.seconds is None else min(login.seconds, MAX_SECONDS)

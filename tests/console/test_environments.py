@@ -195,6 +195,13 @@ async def test_the_stand_ins_and_the_console_keep_the_contracts(rig: Rig) -> Non
     assert seen == everything - {"allocation"}
 
 
+async def test_an_error_that_quotes_the_request_is_an_answer(rig: Rig) -> None:
+    """Half a surrogate pair, which JSON can hold, cannot be sent in UTF-8."""
+    status, body, headers = await rig[0].send("POST", "/api/environments", {"\ud800": 1})
+    assert (status, body["error"]) == (400, "unknown: \\ud800")
+    assert "Content-Security-Policy" in headers
+
+
 async def test_without_the_section_there_are_no_environments(tmp_path: Path) -> None:
     async with whole(tmp_path) as (console, _, _):
         assert (await console.get("/api/environments"))[0] == 404

@@ -198,6 +198,25 @@ async def test_deleting_at_the_moment_of_ready_is_not_lost(store: Store) -> None
         assert (found.state, world.made) == (State.DELETED, {})
 
 
+@pytest.mark.parametrize("late", [State.READY, State.UNDOING])
+async def test_a_deletion_just_before_the_saga_notes_a_state_is_not_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch, late: State
+) -> None:
+    """The saga has read that it is created, and what it writes comes after the deletion."""
+    enter = store.enter
+    world = World(("", "refused") if late is State.UNDOING else ())
+
+    async def after_a_deletion(identifier: str, state: State, error: str = "") -> None:
+        if state is late:
+            await enter(identifier, State.DELETING)
+        await enter(identifier, state, error)
+
+    monkeypatch.setattr(store, "enter", after_a_deletion)
+    created = await store.create(ALICE, "bob")
+    found = await until_settled(store, world, created.environment.id)
+    assert (found.state, world.made) == (State.DELETED, {})
+
+
 _MODES = st.sampled_from(["", "", "before", "after", "refused", "crash-before", "crash-after"])
 
 

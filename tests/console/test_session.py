@@ -1,11 +1,16 @@
 """A login at Zervi becomes a cookie that the sidecar reads, and nothing else happens to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from demo.zervi import Zervi
+from sidecar.console.remote import MAX_CALLS
+from sidecar.console.session import MAX_LOGINS
 from tests.console.rig import Console, running, whole
 
 
@@ -79,10 +84,39 @@ async def test_a_zervi_that_is_down_is_not_a_wrong_password(both: tuple[Console,
     assert (status, body["code"]) == (502, "UNAVAILABLE")
 
 
+async def test_logins_leave_calls_for_those_who_are_signed_in(tmp_path: Path) -> None:
+    """Everybody can send logins, and each waits for a slow Zervi."""
+    begun: list[str] = []
+    everybody, enough = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        begun.append(request.path)
+        if len(begun) == MAX_LOGINS:
+            enough.set()
+        await everybody.wait()
+        return web.json_response({"success": False}, status=401)
+
+    app = web.Application()
+    app.router.add_post("/api/v1/auth/login", slow)
+    async with (
+        TestServer(app) as zervi,
+        running(tmp_path, "http://127.0.0.1:9", str(zervi.make_url(""))) as console,
+    ):
+        given = {"username": "a", "password": "b"}
+        first = [
+            asyncio.create_task(console.send("POST", "/session", given)) for _ in range(MAX_LOGINS)
+        ]
+        await enough.wait()
+        status, body, _ = await console.send("POST", "/session", given)
+        assert (status, body["code"]) == (503, "TOO_MANY_LOGINS")
+        assert len(begun) == MAX_LOGINS < MAX_CALLS / 2
+        everybody.set()
+        assert [status for status, _, _ in await asyncio.gather(*first)] == [401] * MAX_LOGINS
+        assert (await console.send("POST", "/session", given))[0] == 401
+
+
 async def test_a_token_that_would_break_the_cookie_is_refused(tmp_path: Path) -> None:
     """A Zervi that lies cannot set other attributes or a second cookie."""
-    from aiohttp import web
-
     tokens = ["x; Domain=example", "a,b", "x\r\nSet-Cookie: y=z", "", "é", "x" * 9000]
 
     async def login(_request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from sidecar.console.environments.saga import Saga
 from sidecar.console.environments.store import FullError, Store, StoreError
 from sidecar.console.guard import Guard
 from sidecar.console.shared import Shared
+from sidecar.console.shown import text
 from sidecar.net.clock import rfc3339
 
 Allocations = Shared[dict[str, list[tuple[str, str]]]]
@@ -117,7 +118,7 @@ class EnvironmentsApi:
 def wanted_of(body: Mapping[str, Any]) -> Wanted:
     """Return what a request asks for. Raises ProblemError."""
     if odd := sorted(body.keys() - _KEYS):
-        fail(400, "BAD_REQUEST", f"unknown: {', '.join(odd)[:200]}")
+        fail(400, "BAD_REQUEST", f"unknown: {text(', '.join(odd), 200)}")
     username, email = body.get("username"), body.get("email", "")
     if not isinstance(username, str) or not _USERNAME.fullmatch(username):
         fail(400, "BAD_REQUEST", "`username` must be up to 64 letters, digits and . _ @ -")

@@ -50,6 +50,15 @@ _COLUMNS: Final = (
     "service_id, error"
 )
 
+_BEFORE: Final = {
+    State.READY: (State.CREATING,),
+    State.UNDOING: (State.CREATING,),
+    State.FAILED: (State.UNDOING,),
+    State.DELETING: (State.CREATING, State.READY),
+    State.DELETED: (State.DELETING,),
+}
+"""The states before each: who enters one may have read the former state before it changed."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -108,7 +117,7 @@ class Store:
         return await self._run(self._listed, where, states, -1)
 
     async def enter(self, identifier: str, state: State, error: str = "") -> None:
-        """Note a new state, and why a creation failed."""
+        """Note a new state, and why a creation failed; nothing if it cannot follow the present."""
         await self._run(self._enter, identifier, state, error)
 
     async def begin(self, identifier: str, step: Step, state: StepState) -> None:
@@ -184,10 +193,12 @@ class Store:
         )
 
     def _enter(self, identifier: str, state: State, error: str) -> None:
+        before = _BEFORE[state]
         self._database.execute(
-            "UPDATE environments SET state = ?, changed_at = ?, "
-            "error = CASE ? WHEN '' THEN error ELSE ? END WHERE id = ?",
-            (state, self._clock(), error, error, identifier),
+            "UPDATE environments SET state = ?, changed_at = ?, "  # noqa: S608 -- a number of ?
+            "error = CASE ? WHEN '' THEN error ELSE ? END "
+            f"WHERE id = ? AND state IN ({', '.join('?' * len(before))})",
+            (state, self._clock(), error, error, identifier, *before),
         )
 
     def _note(self, identifier: str, step: Step, state: StepState, error: str, tries: int) -> None:
