@@ -46,7 +46,7 @@ _BEGINNING: Final = re.compile(r"\A:([A-Za-z_]\w*)")  # of `:id.json`
 _OURS: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}|\*")
 
 MAX_CHARACTERS: Final = 1024
-"""Of a path that gets help: some expressions take quadratic time, and nobody writes longer ones."""
+"""Of a path that gets help: some expressions take quadratic time, and real paths are shorter."""
 
 _URL: Final = re.compile(r"[a-z]+://[^/]*(/.*)?")
 

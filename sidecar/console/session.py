@@ -15,8 +15,7 @@ from sidecar.console.shown import text
 COOKIE: Final = "__Host-zervi"
 MAX_NAME: Final = 256  # characters of a user name, and of a password
 MAX_LOGINS: Final = 8
-"""At a time: nobody has to sign in first to try, and the rest of the 32 calls to Zervi are for those
-who have."""
+"""At a time: everybody can try. The rest of the 32 calls to Zervi are for those who signed in."""
 MAX_SECONDS: Final = 7 * 24 * 3600  # as long as Zervi's tokens live
 
 

@@ -56,6 +56,8 @@ USED_SECONDS: Final = 0.1
 
 # After a failure the same question, and after several in a row any question, waits for a random
 # time up to a ceiling that doubles: the sidecars of a fleet must not all ask at the same moment.
+# Any question waits only where the source does not answer, or fails for what it answered before:
+# invented tokens that it refuses to read must not stop the look-ups for others.
 RETRY_FLOOR, RETRY_FIRST, RETRY_CAP = 0.1, 1.0, 5.0
 FAILURES_IN_A_ROW: Final = 5
 
@@ -124,6 +126,7 @@ class Asking(Generic[Key]):
         self._ration = Ration(PER_SECOND, 1 / PER_SECOND)
         self._renewals = Ration(RENEWALS_AT_ONCE, 1 / RENEWALS_PER_SECOND)
         self._failures = 0  # in a row
+        self._outages = 0  # of them, those that may not be the fault of the question
         self._paused_until = 0.0
         self._closed = False
 
@@ -178,7 +181,8 @@ class Asking(Generic[Key]):
         now = self._clock()
         if self._closed or (entry is not None and now < entry.retry_at):
             return Ended.FAILED
-        if self.failing and (now < self._paused_until or self._flights):
+        is_out = self._outages >= FAILURES_IN_A_ROW
+        if is_out and (now < self._paused_until or self._flights):
             return Ended.FAILED
         known = self._good.get(key)
         usable = known is not None and known.answer is not None and now < known.answer.stale_until
@@ -233,7 +237,7 @@ class Asking(Generic[Key]):
             self._good.put(key, entry)
         if self.failing:
             _log.info("%s: %s answers again", self._what, self._fetch.where)
-        self._failures = 0
+        self._failures = self._outages = 0
         self._on_result(NONE if found.negative else ANSWERED, "")
 
     def _fail(self, key: Key, token: bytes, error: FetchError) -> Ended:
@@ -245,8 +249,10 @@ class Asking(Generic[Key]):
         entry.retry_at = now + self._pause(entry.failures)
         entry.failures += 1
         self._failures += 1
-        if self.failing:
-            self._paused_until = now + self._pause(self._failures - FAILURES_IN_A_ROW)
+        if not error.answered or key in self._good:
+            self._outages += 1
+        if self._outages >= FAILURES_IN_A_ROW:
+            self._paused_until = now + self._pause(self._outages - FAILURES_IN_A_ROW)
         _log.warning(
             "%s: no answer from %s: %s; %s",
             *(self._what, self._fetch.where, error.cause, error.advice),

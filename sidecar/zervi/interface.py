@@ -63,12 +63,16 @@ class Answer(NamedTuple):
 
 
 class FetchError(Exception):
-    """A failed fetch: the cause, and advice for the operator; both without secrets."""
+    """A failed fetch: the cause, and advice for the operator; both without secrets.
 
-    def __init__(self, cause: str, advice: str) -> None:
+    ``answered`` says that the source answered, so that the fault may be that of the question.
+    """
+
+    def __init__(self, cause: str, advice: str, *, answered: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.advice = advice
+        self.answered = answered
 
 
 class Fetcher(Protocol):

@@ -35,6 +35,9 @@ _JSON: Final = {"accept": "application/json"}
 # The body decides: only what it says counts.
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 422})
 
+# Statuses that say nothing of the question: of the sidecar's credentials, of load, of a proxy.
+_OUTAGES: Final = frozenset({401, 403, 407, 408, 429, 502, 503, 504})
+
 
 class PermissionsSource(NamedTuple):
     """Where permissions are looked up; ``url`` has ``{subject}``. Times in seconds."""
@@ -109,7 +112,8 @@ class VerdictLookUp:
         if claims is None:
             return Found(None, negative=True)
         if status != 200:
-            raise FetchError(f"status {status} for a token that it calls valid", _CHECK_ANSWER)
+            cause = f"status {status} for a token that it calls valid"
+            raise FetchError(cause, _CHECK_ANSWER, answered=True)
         expires = claims.get("exp")
         if isinstance(expires, bool) or not isinstance(expires, int | float):
             return Found(claims)  # core refuses an exp that is not a number
@@ -155,19 +159,20 @@ def _check_status(response: Response, accepted: frozenset[int]) -> None:
         return
     if 300 <= status < 400:
         cause = f"status {status}: redirects are not followed"
-        raise FetchError(cause, "put the final address into `url`")
+        raise FetchError(cause, "put the final address into `url`", answered=True)
     advice = _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER
     if status in (401, 403):
         advice = "Zervi does not accept the sidecar's own token or credentials"
-    raise FetchError(f"status {status}", advice)
+    raise FetchError(f"status {status}", advice, answered=status not in _OUTAGES)
 
 
 async def _json(response: Response) -> Any:
     body = await read_body(response, MAX_ANSWER_BYTES)
     if body is None:
-        raise FetchError(f"the body is larger than {MAX_ANSWER_BYTES // 1024} KiB", _CHECK_ANSWER)
+        cause = f"the body is larger than {MAX_ANSWER_BYTES // 1024} KiB"
+        raise FetchError(cause, _CHECK_ANSWER, answered=True)
     if response.header("content-encoding").strip().lower() not in ("", "identity"):
-        raise FetchError("the body is compressed", "serve it uncompressed")
+        raise FetchError("the body is compressed", "serve it uncompressed", answered=True)
     try:
         return json_of(body)
     except AnswerError as error:
@@ -175,4 +180,4 @@ async def _json(response: Response) -> Any:
 
 
 def _meaningless(error: AnswerError) -> FetchError:
-    return FetchError(f"the answer is not usable: {error}", _CHECK_ANSWER)
+    return FetchError(f"the answer is not usable: {error}", _CHECK_ANSWER, answered=True)

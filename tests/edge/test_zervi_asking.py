@@ -197,6 +197,29 @@ async def test_one_bad_question_does_not_pause_the_others() -> None:
         assert await rig.ask(str(number)) is Ended.ANSWERED
 
 
+async def test_any_number_of_bad_questions_does_not_pause_the_others() -> None:
+    """Everybody can invent tokens; but what was answered before is not a bad question."""
+    rig = Rig()
+    await rig.ask("known")
+    rig.now += 61
+    rig.source.result = FetchError("status 400", "check it", answered=True)
+    for number in range(3 * asking.FAILURES_IN_A_ROW):
+        await rig.ask(str(number))
+    assert rig.asking.failing
+    rig.source.result = Found(A)
+    assert await rig.ask("known") is Ended.ANSWERED
+    assert await rig.ask("new") is Ended.ANSWERED
+    known = [f"k{number}" for number in range(asking.FAILURES_IN_A_ROW)]
+    for key in known:
+        await rig.ask(key)
+    rig.now += 61
+    rig.source.result = FetchError("status 500", "check it", answered=True)
+    for key in known:
+        await rig.ask(key)
+    rig.source.result = Found(A)
+    assert await rig.ask("another") is Ended.FAILED
+
+
 async def test_beyond_the_limits_a_question_is_not_asked() -> None:
     """At most 32 at a time, of which a quarter is for questions with a former answer."""
     rig = Rig()
