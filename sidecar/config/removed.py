@@ -22,12 +22,21 @@ REMOVED = (
     "x-script-name",
     "script-name",
     "path-info",
+    # a file, and where it is: Rack::Sendfile (CVE-2025-61780)
+    "x-sendfile-type",
+    "x-accel-mapping",
+    # a step of Next.js that is left out: its middleware, which may route (CVE-2025-29927)
+    "x-middleware-subrequest",
     # another host; none of these is a standard
     "x-host",
     "x-original-host",
-    # a user: proxies that log users in for Grafana, Jupyter, Jenkins, Trac and others
+    # a user: proxies that log users in for Grafana, Jupyter, Jenkins, Trac, Kubernetes and others
     "remote-user",
+    "remote-name",
+    "remote-email",
+    "remote-groups",
     "x-remote-user",
+    "x-remote-group",
     "x-forwarded-user",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -45,5 +54,6 @@ REMOVED = (
 )
 """The default of ``policy.remove_headers``."""
 
-REMOVED_WITH_HOSTS = ("forwarded", "x-forwarded-host", "x-forwarded-prefix")
-"""Added to that default if the policy names hosts; else, proxies in front may need to send them."""
+REMOVED_WITH_HOSTS = ("forwarded", "x-forwarded-host", "x-forwarded-server", "x-forwarded-prefix")
+"""Added to that default if the policy names hosts; else, proxies in front may need to send them.
+Jetty takes the host from ``x-forwarded-server`` too."""

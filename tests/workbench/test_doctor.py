@@ -150,7 +150,7 @@ def test_a_policy_with_hosts_requires_that_more_headers_are_removed(doctor: Doct
     table.write_text("api_gateway: {routes: [{path: /x, hosts: [a.example]}]}\n")
     code, (found,) = doctor.run(ENVOY)
     assert (code, found["code"]) == (0, "remove-headers")
-    assert "forwarded, x-forwarded-host, x-forwarded-prefix" in found["message"]
+    assert "forwarded, x-forwarded-host, x-forwarded-prefix, x-forwarded-server" in found["message"]
 
 
 def test_every_header_that_the_sidecar_rewrites_is_allowed(doctor: Doctor) -> None:
