@@ -38,7 +38,7 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         position = f":{self.line}:{self.column}" if self.line else ""
         hint = f" ({self.help})" if self.help else ""
-        return f"{self.file}{position}: {self.severity}: {self.message}{hint}"
+        return f"{one_line(self.file)}{position}: {self.severity}: {self.message}{hint}"
 
 
 class Problem(NamedTuple):

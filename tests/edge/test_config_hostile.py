@@ -254,3 +254,9 @@ def test_values_of_wrong_types_under_known_keys_are_an_error_at_worst(
         json.dumps(whole, ensure_ascii=False).encode("utf-8", "surrogatepass"),
         routes.encode("utf-8", "surrogatepass"),
     )
+
+
+def test_the_name_of_a_file_is_shown_escaped() -> None:
+    """A test case names files, and may come from anybody."""
+    finding = Finding("file", Severity.ERROR, "a\x1b[2J\u202e.yaml", 1, 2, "is empty")
+    assert str(finding) == "a\\u001b[2J\\u202e.yaml:1:2: error: is empty"
