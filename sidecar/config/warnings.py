@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from os.path import normpath
 from urllib.parse import urlsplit
 
@@ -57,8 +58,11 @@ def problems(document: object) -> Iterator[Problem]:
     yield from _plain_http(
         token, ("looma", "token", "login_url"), "the service's secret is sent", "steal it"
     )
-    if token:
-        yield from _plain_http(looma, ("looma", "url"), "the service token is sent", "steal it")
+    place = ("looma", "url")
+    if at(document, "gateway") is not None:
+        yield from _gateway(mapping(at(document, "gateway")), looma)
+    elif token:
+        yield from _plain_http(looma, place, "the service token is sent", "steal it")
     # Where `looma.probe` is, an error says that it is now `upstream.probe`. A gateway has no single
     # upstream that it could probe.
     unprobed = at(document, "upstream", "probe") is None and "probe" not in looma
@@ -68,6 +72,25 @@ def problems(document: object) -> Iterator[Problem]:
             "unprobed-upstream",
             "the sidecar reports to the registry that the upstream's health is unknown",
             "set `upstream.probe`",
+        )
+
+
+def _gateway(gateway: Mapping[str, object], looma: Mapping[str, object]) -> Iterator[Problem]:
+    choose = "choose who gets users' tokens"  # which also holds without a service token
+    yield from _plain_http(looma, ("looma", "url"), "instances are read", choose)
+    place: Place = ("gateway", "allocations", "url")
+    allocations = mapping(gateway.get("allocations"))
+    yield from _plain_http(allocations, place, "allocations are read", choose)
+    networks = (gateway.get("allow_networks"), *mapping(gateway.get("target_networks")).values())
+    first = [text.partition("/")[0] for text in chain.from_iterable(map(texts, networks))]
+    plaintext = gateway.get("unsafe_plaintext_targets") is True and gateway.get("tls") is None
+    if looma and plaintext and not all(map(is_loopback, first)):
+        yield warning(
+            ("gateway", "unsafe_plaintext_targets"),
+            "plain-http",
+            "users' tokens are sent to the registry's instances over plain HTTP:"
+            " a man in the middle can steal them",
+            "set `gateway.tls`",
         )
 
 

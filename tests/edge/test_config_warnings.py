@@ -103,6 +103,65 @@ upstream: {probe: {url: "http://127.0.0.1/"}}
     )
 
 
+@pytest.mark.parametrize(
+    ("looma", "allocations", "places"),
+    [
+        ("kind: consul, url: 'http://consul.local:8500'", "url: 'https://looma.local'", ["4:"]),
+        ("kind: etcd, url: 'https://etcd.local:2379'", "url: 'http://looma.local'", ["8:"]),
+        ("kind: etcd, url: 'HTTP://10.0.0.9'", "url: 'http://10.0.0.9', ", ["4:", "8:"]),
+        ("kind: consul, url: 'http://127.0.0.1:8500'", "url: 'http://[::1]:1'", []),
+    ],
+)
+def test_what_chooses_a_gateways_instances_over_plain_http_has_a_warning(
+    files: Files, looma: str, allocations: str, places: list[str]
+) -> None:
+    files.write(
+        sidecar=ISSUERS
+        + POLICY
+        + f"""
+looma: {{{looma}, service: {{name: a, address: a, port: 1}}}}
+gateway:
+  envoy_dir: /run/envoy
+  allow_networks: [10.0.0.0/8]
+  allocations: {{{allocations}}}
+  tls: {{san: "{{service}}.a"}}
+""",
+        routes=ROUTES.replace("}]", ", target: a}]"),
+    )
+    lines = files.lines()
+    assert [line.split(": ")[0].removeprefix("sidecar.yaml:")[:2] for line in lines] == places
+    end = "are read over plain HTTP: a man in the middle can choose who gets users' tokens (use https)"
+    assert all(line.endswith(end) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("networks", "more", "codes"),
+    [
+        ("[127.0.0.0/8, '::1/128']", "", []),
+        ("[127.0.0.0/8, 10.0.0.0/8]", "", ["plain-http"]),
+        ("[127.0.0.0/8]", "target_networks: {a: [10.0.0.0/8]}, ", ["plain-http"]),
+        ("[0.0.0.0/0]", "", ["plain-http"]),
+    ],
+)
+def test_instances_in_a_network_that_are_reached_without_tls_have_a_warning(
+    files: Files, networks: str, more: str, codes: list[str]
+) -> None:
+    gateway = f"gateway: {{envoy_dir: /e, allow_networks: {networks}, {more}"
+    gateway += "unsafe_plaintext_targets: true}\n"
+    looma = "looma: {url: 'https://looma.local', service: {name: a, address: a, port: 1}}\n"
+    routes = ROUTES.replace("}]", ", target: a}]")
+    files.write(sidecar=ISSUERS + POLICY + looma + gateway, routes=routes)
+    assert [warning.code for warning in files.load().warnings] == codes
+
+
+def test_a_gateway_whose_listing_has_no_token_has_a_warning_too(files: Files) -> None:
+    gateway = "gateway: {envoy_dir: /e, allow_networks: [10.0.0.0/8], tls: {san: '{service}.a'}}\n"
+    looma = "looma: {url: 'http://looma.local', service: {name: a, address: a, port: 1}}\n"
+    routes = ROUTES.replace("}]", ", target: a}]")
+    files.write(sidecar=ISSUERS + POLICY + looma + gateway, routes=routes)
+    assert [warning.code for warning in files.load().warnings] == ["plain-http"]
+
+
 def test_the_gateway_of_its_page_has_no_warning(files: Files) -> None:
     """A gateway has no upstream of its own that it could probe."""
     page = (Path(__file__).parents[2] / "docs/gateway.md").read_text(encoding="utf-8")

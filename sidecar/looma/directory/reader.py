@@ -12,7 +12,16 @@ from sidecar.looma.token import NoTokenError
 from sidecar.net.logs import once_a_minute
 
 JITTER: Final = 0.15
-MAX_FAILING: Final = 60.0  # seconds between polls while the registry fails
+
+# Seconds between polls while the registry fails; not less than the registry's own interval. Until
+# the next poll a registry that works again is not asked, and users go to instances that are gone.
+MAX_FAILING: Final = 15.0
+
+# The least share of it that a reader waits: an outage ends the open watches of all gateways in the
+# same moment.
+LEAST: Final = 1 / 3
+
+_MAX_DOUBLINGS: Final = 16  # beyond any interval
 
 _log = logging.getLogger(__name__)
 
@@ -54,17 +63,25 @@ class Reader:
             await self._registry.close()
 
     async def _poll(self) -> None:
-        interval = self._registry.interval
+        failures = 0
         while True:
             try:
                 self._take(await self._registry.poll())
-                interval = self._registry.interval
+                failures = 0
             except (PollError, NoTokenError) as error:
                 _log.warning("the directory is not updated: %s", error, extra=once_a_minute("poll"))
                 self._fail(str(error))
-                interval = min(interval * 2, MAX_FAILING)
+                failures += 1
             except Exception as error:  # noqa: BLE001 -- the directory must go on
                 _log.error("the directory is not updated: internal error %s", type(error).__name__)
                 self._fail("internal error")
-                interval = min(interval * 2, MAX_FAILING)
-            await asyncio.sleep(interval * self._random.uniform(1 - JITTER, 1 + JITTER))
+                failures += 1
+            await asyncio.sleep(self._pause(failures))
+
+    def _pause(self, failures: int) -> float:
+        """Return the seconds until the next poll, after some failures in a row."""
+        interval = self._registry.interval
+        if not failures:
+            return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+        window = min(interval * 2.0 ** min(failures, _MAX_DOUBLINGS), max(interval, MAX_FAILING))
+        return window * self._random.uniform(LEAST, 1.0)
