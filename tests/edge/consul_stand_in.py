@@ -35,6 +35,7 @@ class Consul:
         self.index = 10  # of the last change
         self.asked: list[tuple[str, int]] = []  # paths of reading, with their index
         self.filtered = False
+        self.hidden = False  # everything, from a client without a token
         self.broken = ""  # the name of a service that cannot be read
         self.instead: Any = ...  # what a service's answer is
         self._changed = asyncio.Event()
@@ -173,6 +174,9 @@ class Consul:
         headers = {"X-Consul-Index": str(self.index), "X-Consul-KnownLeader": "true"}
         if self.filtered:
             headers["X-Consul-Results-Filtered-By-ACLs"] = "true"
+        if self.hidden:  # Consul does not call that filtered
+            headers["X-Consul-Default-ACL-Policy"] = "deny"
+            return web.json_response({}, headers=headers)
         return web.json_response(content(), headers=headers)
 
     def _instance(self, service: dict[str, Any]) -> dict[str, Any]:

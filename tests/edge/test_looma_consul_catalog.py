@@ -230,6 +230,16 @@ async def test_an_answer_that_acls_shortened_is_logged(
     assert "the token in looma.token may not read" in caplog.text
 
 
+async def test_an_agent_that_shows_nothing_without_a_token_is_logged(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.consul.hidden = True
+    rig.consul.add("orders", 1)
+    with caplog.at_level(logging.WARNING):
+        assert await rig.ids() == []
+    assert "set looma.token" in caplog.text
+
+
 async def test_an_agent_with_acls_wants_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     async with agent("made-up") as consul:
         consul.add("orders", 1)

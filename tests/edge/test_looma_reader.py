@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.looma.directory import reader as module
 from sidecar.looma.directory.known import Listing
 from sidecar.looma.directory.listing import PollError
 from sidecar.looma.directory.reader import JITTER, MAX_FAILING, Reader
@@ -43,7 +42,7 @@ async def pauses(registry: Registry, seed: int, count: int) -> list[float]:
             await asyncio.Event().wait()
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module.asyncio, "sleep", sleep)
+        patched.setattr("asyncio.sleep", sleep)
         running = asyncio.create_task(
             Reader(registry, lambda _: None, lambda _: None, Random(seed)).run()
         )
@@ -57,7 +56,7 @@ async def pauses(registry: Registry, seed: int, count: int) -> list[float]:
 def test_after_an_outage_of_any_length_the_registry_is_asked_within_15_s(
     interval: float, seed: int, failures: int
 ) -> None:
-    """Or within the interval that the registry wants."""
+    """Or within the interval that the registry asks for."""
     found = asyncio.run(pauses(Registry(interval, failures), seed, failures + 1))
     *failing, steady = found
     assert max(failing) <= max(MAX_FAILING, interval)

@@ -31,6 +31,11 @@ class RegistryClient:
         self._header = header
         self._prefix = prefix
 
+    @property
+    def anonymous(self) -> bool:
+        """Say whether no token is sent."""
+        return self._tokens is None
+
     @asynccontextmanager
     async def send(
         self,

@@ -198,6 +198,13 @@ class _Query(Generic[_Content]):
             if answer.header("x-consul-results-filtered-by-acls") == "true":
                 text = "Consul leaves services out that the token in looma.token may not read"
                 _log.warning(text, extra=once_a_minute("acl"))
+            elif (
+                client.anonymous
+                and not content
+                and answer.header("x-consul-default-acl-policy") == "deny"
+            ):  # Consul says of no answer to an anonymous client that it is shortened
+                text = "Consul shows nothing to a gateway without a token: set looma.token"
+                _log.warning(text, extra=once_a_minute("acl"))
             self.size = answer.wire.received
             self._index = next_index(index, answer.header("x-consul-index"))
         return content
