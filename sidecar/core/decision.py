@@ -39,8 +39,9 @@ from sidecar.core.tokens.lookups import (
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, check_together, permits, permits_service
 from sidecar.core.tokens.selection import Tries, try_freely
-from sidecar.core.tokens.verify import TokenError, Verified, recheck
+from sidecar.core.tokens.verify import TokenError, Verified
 from sidecar.core.trace import Trace
+from sidecar.core.validity import still_valid
 
 __all__ = [
     "Allow",
@@ -164,52 +165,6 @@ def _stricter(one: Allow | Needs, other: Allow | Needs) -> Allow | Needs:
     known = {each.digest for each in one.tokens()}
     others = [each for each in other.tokens() if each.digest not in known]
     return one._replace(others=(*one.others, *others)) if others else one
-
-
-def still_valid(
-    allow: Allow,
-    snapshot: Snapshot,
-    now: float,
-    steady: float | None = None,
-    answers: Answers = NO_ANSWERS,
-) -> bool:
-    """Say whether ``decide`` would allow the same request at ``now``, by the same policy.
-
-    Times and answers are as for ``decide``. Apart from the policy, only the token's time, key and
-    revocation and the answers to look-ups can change.
-    """
-    verified = allow.verified
-    if verified is None:
-        return True
-    if recheck(verified, snapshot, now, steady) is not None:
-        return False
-    for question, mark in verified.asked:
-        answer = answers.get(question)
-        if answer is None or answer.mark != mark:
-            return False
-        if (now if steady is None else steady) >= answer.fresh_until:
-            return False
-    revocations = snapshot.revocations
-    if revocations is not None:
-        aged_to = now if steady is None else steady
-        for each in allow.tokens():  # a loop costs half of what all() does
-            if not revocations.allows(each.marks, aged_to):
-                return False
-    if not allow.others:
-        return True
-    aged_to = now if steady is None else steady
-    return all(
-        recheck(each, snapshot, now, steady) is None and _still_answered(each, answers, aged_to)
-        for each in allow.others
-    )
-
-
-def _still_answered(verified: Verified, answers: Answers, steady: float) -> bool:
-    for question, mark in verified.asked:
-        answer = answers.get(question)
-        if answer is None or answer.mark != mark or steady >= answer.fresh_until:
-            return False
-    return True
 
 
 def settle(

@@ -12,6 +12,8 @@ from struct import Struct
 
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.validity import Validity, validity
 from sidecar.extauthz import memory
 from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.envelope import Envelope, open_envelope, principal_of, read_outline
@@ -105,6 +107,7 @@ class Repeat:
 
     request: Request
     decision: Allow
+    validity: Validity
     before_id: bytes
     after_id: bytes
 
@@ -125,10 +128,11 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
 
 
 class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
-    """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
+    """Requests that were allowed under ``snapshot``, at most ``capacity`` of them."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, snapshot: Snapshot, capacity: int) -> None:
         super().__init__(min(capacity, MAX_REMEMBERED), memory.REPEATS, _size_of)
+        self.snapshot = snapshot
         # hashes of requests that came once
         self._met: TwoGenerationCache[int, bool] = TwoGenerationCache(MAX_REMEMBERED)
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
@@ -161,4 +165,5 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # a client may put the id elsewhere too
-            self.put(key, Repeat(envelope.request, decision, *around))
+            span = validity(decision, self.snapshot)
+            self.put(key, Repeat(envelope.request, decision, span, *around))

@@ -30,7 +30,7 @@ from sidecar.extauthz.allows import Allows
 from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, Begun, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
 from sidecar.extauthz.denials import Denials
-from sidecar.extauthz.envelope import Envelope, open_envelope, peer_info, read_outline, sane_id
+from sidecar.extauthz.envelope import Envelope, is_sane, open_envelope, peer_info, read_outline
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.in_progress import (
     CheckInProgress,
@@ -111,7 +111,7 @@ class CheckService:
         self._responder = self._responder.under(snapshot.policy)
         self._allows = Allows(snapshot, self._responder, self._settings.cached_tokens)
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
-        self._repeats = Repeats(self._settings.cached_tokens)
+        self._repeats = Repeats(snapshot, self._settings.cached_tokens)
 
     def reload(
         self,
@@ -168,19 +168,29 @@ class CheckService:
         self, message: bytes, started: float, key: RepeatKey, own_id: bytes
     ) -> bytes | None:
         """Answer a repetition of an allowed request, None where a decision is needed."""
-        repeat = self._repeats.get(key)
-        if repeat is None or not (decision_id := sane_id(own_id)):
+        repeats, snapshot = self._repeats, self._snapshot
+        repeat = repeats.get(key)
+        if repeat is None or not is_sane(own_id):
             return None
         now = time.time()
         decision = repeat.decision
         aged_to = started + SINCE_EPOCH
-        # Only True is valid.
-        if still_valid(decision, self._snapshot, now, aged_to, self._lookups) is not True:
-            self._repeats.drop(key)
+        since, until, aged_since, aged_until = repeat.validity
+        if (
+            not (
+                since <= now < until
+                and aged_since <= aged_to < aged_until
+                and repeats.snapshot is snapshot
+            )
+            and still_valid(decision, snapshot, now, aged_to, self._lookups) is not True
+        ):
+            repeats.drop(key)
             return None
         cached = None if decision.verified is None else True
+        decision_id = own_id.decode("ascii")
+        # Arguments by position: by name they cost twice as much.
         self._record_later(
-            now, message, started, decision_id, decision, repeat.request, cached=cached
+            now, message, started, decision_id, decision, repeat.request, cached, None
         )
         return repeat.before_id + own_id + repeat.after_id
 
@@ -283,8 +293,8 @@ class CheckService:
             check.decision_id,
             decision,
             request,
-            cached=check.cached,
-            told=None if check.question is None else check.question.told,
+            check.cached,
+            None if check.question is None else check.question.told,
         )
 
     def _record_later(
@@ -295,9 +305,8 @@ class CheckService:
         decision_id: str,
         decision: Decision,
         request: Request | None,
-        *,
         cached: bool | None,
-        told: Told | None = None,
+        told: Told | None,
     ) -> None:
         self._unrecorded.append(
             tuple.__new__(

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sidecar.core.decision import DecisionRecord, Deny, outcome
+from sidecar.core.decision import Allow, DecisionRecord, Deny, outcome
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.credentials import TokenSource, carries
 from sidecar.core.tokens.principal import Principal, held_by
@@ -64,7 +64,9 @@ class DecisionLog:
         lines = [
             render(record, replayable=replayable, token_sources=token_sources)
             for record in records
-            if mode == "all" or outcome(record.decision) == "deny"
+            if mode == "all"
+            # Most are allows: they are recognised without a call.
+            or (not isinstance(record.decision, Allow) and outcome(record.decision) == "deny")
         ]
         if lines and not self._writer.put(b"".join(lines), len(lines)):
             _log.warning("decisions are dropped from the log: standard output is read too slowly")

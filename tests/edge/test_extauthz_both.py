@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from demo import minting
 from sidecar.core.decision import Allow, DecisionRecord
@@ -11,6 +12,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.core.validity import validity
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
 from sidecar.extauthz.shadow import Shadow
@@ -96,7 +98,9 @@ def test_a_remembered_request_is_denied_when_the_service_s_token_has_expired() -
     expired = repeat.decision.service._replace(valid_until=time.time() - 1)
     checks._verified[expired.digest] = expired
     old = repeat.decision._replace(service=expired, others=(expired,))
-    checks._repeats._young[key] = type(repeat)(repeat.request, old, b"x", b"y")
+    checks._repeats._young[key] = replace(
+        repeat, decision=old, validity=validity(old, checks.snapshot)
+    )
     assert headers_of(ask_as(checks, sent))["x-service-id"] == "gateway"  # verified again
     assert isinstance(records[-1].decision, Allow)
     assert records[-1].decision.service is not None

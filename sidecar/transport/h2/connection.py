@@ -18,6 +18,7 @@ from sidecar.transport.h2.wire import ErrorCode, H2ConnectionError, H2StreamErro
 # Frames that must be on stream 0, that must not, and that have a fixed size.
 _ON_CONNECTION = {wire.SETTINGS, wire.PING, wire.GOAWAY}
 _ON_STREAMS = set(range(wire.CONTINUATION + 1)) - _ON_CONNECTION - {wire.WINDOW_UPDATE}
+_HEADER_BYTES, _unpack_header = wire.FRAME_HEADER_BYTES, wire.FRAME_HEADER.unpack_from
 _PREFIXED = wire.PADDED | wire.HAS_PRIORITY  # HEADERS in which fields precede the block
 _PRIORITY, _GOAWAY = 5, 8  # bytes: 6.3; 6.8, at least
 _SIZES = {wire.PRIORITY: _PRIORITY, wire.RST_STREAM: 4, wire.PING: 8, wire.WINDOW_UPDATE: 4}
@@ -157,11 +158,11 @@ class Connection:
         receiver, account = self._receiver, self._account
         work, most, a_request = 0, limits.SLICE, limits.REQUEST_WORK
         self.unread = False
-        while (start := position + wire.FRAME_HEADER_BYTES) <= end:
+        while (start := position + _HEADER_BYTES) <= end:
             if work >= most:
                 self.unread = True
                 break
-            length, flags, number = wire.FRAME_HEADER.unpack_from(data, position)
+            length, flags, number = _unpack_header(data, position)
             kind, length = length & 0xFF, length >> 8
             if length > limits.MAX_FRAME:
                 raise H2ConnectionError("frame over MAX_FRAME_SIZE", ErrorCode.FRAME_SIZE_ERROR)

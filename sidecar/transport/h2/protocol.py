@@ -246,12 +246,12 @@ class H2Protocol(asyncio.Protocol):
         if body is None and head.path in self._methods.oversized:
             return self._methods.oversized[head.path]
         if unary := self._methods.unary.get(head.path):
-            return unary(rpc.message_of(body, encoded=head.encoded), stream.deadline)
+            return unary(rpc.message_of(body, head.encoded), stream.deadline)
         if traced := self._methods.traced.get(head.path):
-            message = rpc.message_of(body, encoded=head.encoded)
+            message = rpc.message_of(body, head.encoded)
             return traced(message, stream.deadline, head.trace)
         if server_stream := self._methods.streams.get(head.path):
-            messages = server_stream(rpc.message_of(body, encoded=head.encoded))
+            messages = server_stream(rpc.message_of(body, head.encoded))
             return self._send_all(stream, messages)
         raise RpcError(rpc.UNIMPLEMENTED, "unknown method")
 

@@ -43,7 +43,7 @@ def status(error: RpcError) -> bytes:
     return block
 
 
-def message_of(body: bytes | bytearray | None, *, encoded: bool) -> bytes:
+def message_of(body: bytes | bytearray | None, encoded: bool) -> bytes:
     """Return the one message that a request's body must contain. Raises RpcError.
 
     The body is None if it was too large. ``encoded``: the request named a compression.

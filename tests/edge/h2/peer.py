@@ -135,7 +135,7 @@ class Ours:
         if stream in self.requests:
             self.requests.remove(stream)
         if stream.id in self.connection.streams:
-            message = message_of(stream.body, encoded=False)
+            message = message_of(stream.body, False)
             self.connection.sender.answer(stream, message)
             self.sent += self.connection.sender.take()
 

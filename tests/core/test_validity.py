@@ -1,0 +1,63 @@
+"""How long an allow is valid without another look."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.decision import Allow
+from sidecar.core.reasons import Reason
+from sidecar.core.routes.route import Route
+from sidecar.core.tokens.keys import KeySet
+from sidecar.core.tokens.lookups import NeedsPermissions
+from sidecar.core.tokens.principal import Kind, Principal
+from sidecar.core.tokens.revocations import Entries, Revocations
+from sidecar.core.tokens.verified import Verified
+from sidecar.core.validity import UNKNOWN, Validity, still_valid, validity
+from tests.support.policies import snapshot
+
+ROUTE = Route(0, "any", "/*")
+MAX_STALE = 10.0
+times = st.integers(0, 30).map(float)
+tokens = st.builds(
+    Verified,
+    digest=st.binary(min_size=4, max_size=4),
+    principal=st.just(Principal(Kind.USER, "7", "zervi")),
+    issuer=st.just(0),
+    thumbprint=st.sampled_from([None, "held", "withdrawn"]),
+    valid_from=times,
+    valid_until=times,
+    cached_until=times,
+    identity=st.just(()),
+)
+
+
+@given(st.lists(tokens, max_size=3), times, times, st.none() | times)
+def test_within_its_span_an_allow_is_still_valid(
+    held: list[Verified], now: float, steady: float, fetched_at: float | None
+) -> None:
+    """Of every token, key set and clock."""
+    keys = None if fetched_at is None else KeySet((), {}, {}, {}, frozenset({"held"}), fetched_at)
+    plain = snapshot((ROUTE,))
+    issuers = tuple(each._replace(keys=keys) for each in plain.issuers)
+    rules = plain._replace(issuers=issuers, max_stale=MAX_STALE)
+    allow = Allow(Reason.OK, ROUTE, held[0] if held else None, others=tuple(held[1:]))
+    since, until, aged_since, aged_until = validity(allow, rules)
+    if since <= now < until and aged_since <= steady < aged_until:
+        assert still_valid(allow, rules, now, steady)
+    elif steady != aged_until:  # at that very moment a key set is not yet too old
+        assert not still_valid(allow, rules, now, steady)
+
+
+def test_an_allow_without_a_token_is_valid_for_ever() -> None:
+    """A public route: only another snapshot ends it."""
+    span = validity(Allow(Reason.PUBLIC, ROUTE), snapshot((ROUTE,)))
+    assert span == Validity(*(float(text) for text in ("-inf", "inf", "-inf", "inf")))
+
+
+@given(tokens)
+def test_what_may_change_at_any_time_has_no_span(token: Verified) -> None:
+    """An answer to a look-up, and a revocation."""
+    rules = snapshot((ROUTE,))
+    asked = token._replace(asked=((NeedsPermissions("7"), b"mark"),))
+    assert validity(Allow(Reason.OK, ROUTE, asked), rules) is UNKNOWN
+    revocable = rules._replace(revocations=Revocations(Entries(), frozenset(), 60))
+    assert validity(Allow(Reason.OK, ROUTE, token), revocable) is UNKNOWN
