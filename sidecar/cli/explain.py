@@ -91,6 +91,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|JSON",
         help="the assumed answer of the issuer's introspection",
     )
+    parser.add_argument(
+        "--revocations",
+        type=Path,
+        metavar="FILE",
+        help="revoked tokens: a page of the feed of zervi.revocation, or its snapshot_file",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -110,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         if args.directory is not None:
             engine.snapshot = _with_directory(engine.snapshot, config, args.directory)
         engine.assumed = _assumed(args, config)
+        if args.revocations is not None:
+            _revoke(args.revocations, engine, config)
         in_gateway = config.settings.gateway is not None
         file = str(config.settings.policy.file)
         explainer = Explainer(engine, file, config.route_lines, in_gateway=in_gateway)
@@ -221,6 +229,20 @@ def _assumed(args: argparse.Namespace, config: "Config") -> "Assumed":
             raise _CallError("--introspection needs an issuer with introspection")
         verdict = _claims(args.introspection, "--introspection")
     return Assumed(permissions, verdict, "rfc7662" if asked is None else asked.kind)
+
+
+def _revoke(path: Path, engine: "PolicyEngine", config: "Config") -> None:
+    """Compare tokens with the entries in a file. Raises _CallError."""
+    from sidecar.app import wiring
+    from sidecar.workbench.revoked import FeedFileError, read_feed
+
+    settings = wiring.revocation(config)
+    if settings is None:
+        raise _CallError("--revocations needs zervi.revocation in the configuration")
+    try:
+        engine.revoke(read_feed(path, settings, engine.now))
+    except FeedFileError as error:
+        raise _CallError(f"--revocations: {error}") from None
 
 
 def _claims(text: str, option: str) -> dict[str, object]:

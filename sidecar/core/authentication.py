@@ -59,9 +59,15 @@ def authenticate(
     if revocations is not None and isinstance(found, Verified):
         if (error := revocations.refusal(found.marks, context.aged_to)) is not None:
             error.facts = glance(token, snapshot.issuers)
+            if trace and found.marks is not None:
+                trace.revoked(found.marks)
             raise error
         if trace:
-            trace.check("revocation", True, f"not revoked by {len(revocations.entries)} entries")
+            trace.check(
+                "revocation",
+                True,
+                f"not revoked; entries of the feed: {len(revocations.entries):,}",
+            )
     return found
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sidecar.core.tokens.errors import TokenError
     from sidecar.core.tokens.lookups import Answer, LookUp
     from sidecar.core.tokens.principal import Principal, Refusal
+    from sidecar.core.tokens.revocations import Marks
     from sidecar.core.tokens.verified import NeedsKey, Verified
 
 
@@ -39,6 +40,9 @@ class Trace(Protocol):
 
     def authenticated(self, verified: "Verified", claims: Mapping[str, Any] | None) -> None:
         """Note a verified token; ``claims`` is None if it was verified before."""
+
+    def revoked(self, marks: "Marks") -> None:
+        """Note that the feed of revocations refuses the token with these marks."""
 
     def refused(self, error: "TokenError") -> None:
         """Note why no token was found, or why the one that was found is not accepted."""

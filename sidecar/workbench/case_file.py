@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from sidecar.app import wiring
 from sidecar.config import Config, ConfigError, Finding, Severity, load
 from sidecar.config.files import read_file
 from sidecar.config.load import read_policy
@@ -28,6 +29,7 @@ from sidecar.workbench.case_schema import (
 )
 from sidecar.workbench.engine import request_of
 from sidecar.workbench.principals import Caller, GivenClaims
+from sidecar.workbench.revoked import KnownFeed, WrongEntryError, feed_of, usual
 
 STANDARD = Path(__file__).with_name("standard.yaml")
 
@@ -44,7 +46,10 @@ class Cell(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A case file with everything it names. ``now`` is epoch seconds; ``files`` are those read."""
+    """A case file with everything it names.
+
+    ``now`` is epoch seconds; ``feed`` has its revocations; ``files`` are those read.
+    """
 
     path: Path
     now: float
@@ -53,6 +58,7 @@ class Case(NamedTuple):
     principals: Mapping[str, Caller]
     requests: Mapping[str, Request]
     cells: tuple[Cell, ...]
+    feed: KnownFeed | None
     files: tuple[Path, ...]
 
 
@@ -84,8 +90,12 @@ def read_case(path: Path) -> Case:
         problems.append(Problem(("policy",), "file", f"the policy {wrong}", wrong.help))
     if entries and not findings:
         problems += _names(entries, {ANONYMOUS, *principals, *fixtures})
+    feed = None
     if config is not None:
         problems += _issuers(principals, config)
+    if config is not None and entries and entries.revocations:
+        feed, wrong_entries = _feed(entries, config)
+        problems += wrong_entries
     findings = located(path, document, problems) + findings
     if findings or entries is None or config is None:
         raise ConfigError(in_order(findings))
@@ -104,6 +114,7 @@ def read_case(path: Path) -> Case:
             for name, each in entries.requests.items()
         },
         cells=tuple(_cells(entries, (ANONYMOUS, *everybody), document)),
+        feed=feed,
         files=tuple(file for file in (path, entries.fixtures, entries.config, policy_path) if file),
     )
 
@@ -190,6 +201,21 @@ def _issuers(principals: Mapping[str, PrincipalEntry], config: Config) -> Iterat
             message = f"unknown issuer {quoted(issuer)}"
             hint = f"known: {', '.join(map(quoted, known))}"
             yield Problem(("principals", name), "unknown-issuer", message, hint)
+
+
+def _feed(entries: CaseEntries, config: Config) -> tuple[KnownFeed | None, list[Problem]]:
+    """Return the feed with a case's revocations, or the problems in them."""
+    settings = wiring.revocation(config)
+    if settings is None and entries.config is not None:
+        message = "`revocations` needs `zervi.revocation` in the configuration"
+        return None, [Problem(("revocations",), "missing-key", message)]
+    if settings is None:
+        settings = usual(issuer.name for issuer in config.issuers)
+    try:
+        return feed_of(entries.revocations, settings, entries.now), []
+    except WrongEntryError as wrong:
+        place: Place = ("revocations", wrong.index)
+        return None, [Problem(place, "bad-value", wrong.problem)]
 
 
 class _Named:

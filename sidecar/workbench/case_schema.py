@@ -172,6 +172,7 @@ class CaseEntries:
     policy: Annotated[Path | None, Optional(File())] = None
     api_gateway: Annotated[Any, Anything()] = None  # a route table, read like any other
     fixtures: Annotated[Path | None, Optional(File())] = None
+    revocations: Annotated[tuple[Any, ...], List(Anything())] = ()  # as the feed has them
     principals: Annotated[Mapping[str, PrincipalEntry], _PRINCIPALS] = field(default_factory=dict)
     requests: Annotated[Mapping[str, RequestEntry], _REQUESTS]
     expect: Annotated[Mapping[str, Mapping[str, Expectation]], _EXPECT] = field(

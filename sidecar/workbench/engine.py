@@ -34,6 +34,7 @@ from sidecar.workbench.principals import (
     take,
     text_target,
 )
+from sidecar.workbench.revoked import KnownFeed, not_given
 
 DECISION_ID = "offline"  # if the request has no x-request-id
 NO_KEY_SET = "there is no key set of this issuer here: use --fetch, or --jwks with a file"
@@ -58,6 +59,9 @@ class PolicyEngine:
     def __init__(self, config: Config, now: float) -> None:
         self.snapshot = _with_key_files(wiring.snapshot(config), config, now)
         self.now = now
+        self.feed: KnownFeed | None = None
+        if (settings := wiring.revocation(config)) is not None:
+            self.revoke(not_given(settings))
         self.assumed = Assumed()
         self.settings = config.settings.zervi
         self._responder = Responder(wiring.answers(config)).under(config.policy)
@@ -101,6 +105,11 @@ class PolicyEngine:
         else:
             answer = self._responder.build(decision, envelope, decision_id)
         return Judged(envelope.request, decision, read_answer(answer), assumed)
+
+    def revoke(self, feed: KnownFeed) -> None:
+        """Compare tokens with the entries of this feed."""
+        self.feed = feed
+        self.snapshot = self.snapshot._replace(revocations=feed.revocations)
 
     def permit(self, allow: Allow, judged: Judged) -> Permit:
         """Return for how long an Envoy that remembers may remember the allow of a request."""

@@ -22,6 +22,7 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.lookups import Answer, LookUp, NeedsKey
 from sidecar.core.tokens.near_misses import missing_key
 from sidecar.core.tokens.principal import Kind, Principal, Refusal
+from sidecar.core.tokens.revocations import Marks
 from sidecar.core.tokens.verify import CHECKS, Verified
 from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
@@ -34,6 +35,8 @@ from sidecar.workbench.logs import CallerField
 from sidecar.workbench.look_up_steps import LOOK_UP, confirmation, look_up
 from sidecar.workbench.near import near_routes
 from sidecar.workbench.principals import Caller, GivenClaims
+
+REVOCATION = "revocation"
 
 
 class Explanation(NamedTuple):
@@ -124,6 +127,7 @@ class _Words:
         self._service = service
         self._passed: set[str] = set()  # checks of the token
         self._looked_up = False  # something was, for the token that is judged now
+        self._revoked_by: Marks | None = None
         self._neighbour: Step | None = None  # precedes the first step that only it needs
 
     def _add(self, *steps: Step) -> None:
@@ -136,6 +140,11 @@ class _Words:
             self.steps.append(step)
 
     def check(self, name: str, held: bool | None, text: str) -> None:
+        feed = self._explainer.engine.feed
+        if name == REVOCATION and isinstance(self._caller, Principal):
+            return  # of a log: there is no token to compare with the entries
+        if name == REVOCATION and feed is not None and not feed.given:
+            held, text = None, "no entries are given, so it counts as not revoked: --revocations"
         self._passed.add(name)
         self._add(Step(name, held, one_line(text)))
 
@@ -203,14 +212,20 @@ class _Words:
             if not verified.asks:
                 self._add(*not_granted(claims, verified, issuer_of))
 
+    def revoked(self, marks: Marks) -> None:
+        self._revoked_by = marks
+
     def refused(self, error: TokenError) -> None:
-        checks = ("credential", *CHECKS, "revocation")
-        unpassed = (name for name in checks if name not in self._passed)
-        failed = LOOK_UP if self._looked_up else next(unpassed)
+        unpassed = (name for name in ("credential", *CHECKS) if name not in self._passed)
+        failed = LOOK_UP if self._looked_up else next(unpassed, REVOCATION)
+        feed, by = self._explainer.engine.feed, ""
+        if self._revoked_by is not None and feed is not None:
+            failed, by = REVOCATION, feed.entry_against(self._revoked_by)
         if failed == "form" and isinstance(self._caller, GivenClaims | Principal):
             failed = "claims"  # these count as verified
-        text = f"{error.reason}: {error.detail}"
-        if error.facts is not None and (claimed := error.facts.claimed()):
+        text = f"{error.reason}: {error.detail}" + (by and f" ({by})")
+        claimed = None if error.facts is None else error.facts.claimed()
+        if claimed and failed != REVOCATION:
             text += f"; the token has {json.dumps(claimed)}"
         self._add(Step(failed, False, one_line(text)))
 

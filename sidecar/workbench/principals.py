@@ -13,10 +13,13 @@ from sidecar.core.tokens.credentials import WEBSOCKET_PROTOCOL, TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.lookups import Granted
 from sidecar.core.tokens.principal import Principal, identity_values, principal_from_claims
+from sidecar.core.tokens.revocations import Marks
 from sidecar.core.tokens.verify import MAX_TIME, TokenError, Verified, read_principal
 
 FOREVER = float("inf")
 PLACEHOLDER = b"placeholder"  # the token of a principal whose real token is unknown
+
+_NO_MARKS = Marks(None, (), (), covered=False)  # nothing is known that an entry could name
 
 
 class UnknownIssuerError(Exception):
@@ -105,7 +108,8 @@ def take(given: GivenClaims | Principal, snapshot: Snapshot, now: float) -> Take
         principal, asks = read_principal(given.claims, issuer, snapshot)
         entry = _entry(token, principal, index, snapshot)._replace(asks=asks)
         if (revocations := snapshot.revocations) is not None:
-            revocations.check_lifetime(claims, issuer.name, now)
+            if "exp" in given.claims:
+                revocations.check_lifetime(given.claims, issuer.name, now)
             marks = revocations.marks_of(given.claims, entry.digest, principal)
             entry = entry._replace(marks=marks)
         own = principal_from_claims(given.claims, issuer)
@@ -134,6 +138,7 @@ def _bare(token: bytes, principal: Principal, issuer: int) -> Verified:
         valid_until=FOREVER,
         cached_until=FOREVER,
         identity=(),
+        marks=_NO_MARKS,
     )
 
 

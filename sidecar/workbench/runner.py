@@ -34,6 +34,8 @@ class Result(NamedTuple):
 def run_case(case: Case) -> Iterator[Result]:
     """Judge every request by every principal."""
     engine = PolicyEngine(case.config, case.now)
+    if case.feed is not None:
+        engine.revoke(case.feed)
     for cell in case.cells:
         judged = engine.judge(case.requests[cell.request], case.principals[cell.principal])
         yield Result(case, cell, judged, tuple(_differences(cell.wanted, judged)))

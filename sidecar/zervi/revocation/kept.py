@@ -24,7 +24,7 @@ WRITE_SECONDS: Final = 10.0  # at least between two writings because of new entr
 _ENTRY_BYTES: Final = 20
 _KEY_BYTES: Final = 16
 _MAX_HEAD: Final = 16 * 1024
-_MAX_BYTES: Final = _MAX_HEAD + _ENTRY_BYTES * MAX_ENTRIES
+MAX_KEPT_BYTES: Final = _MAX_HEAD + _ENTRY_BYTES * MAX_ENTRIES
 _MAX_TIME: Final = 253402300799
 _A_TURN: Final = 500  # entries, within two milliseconds
 
@@ -58,8 +58,8 @@ class KeptFile:
     async def load(self) -> Found | None:
         """Return what the file has, None where it is missing or not usable, which is logged."""
         try:
-            content = await asyncio.to_thread(read, self.path, _MAX_BYTES)
-            return await self._decoded(content)
+            content = await asyncio.to_thread(read, self.path, MAX_KEPT_BYTES)
+            return await self.decoded(content)
         except FileNotFoundError:
             return None
         except (OSError, SnapshotFileError) as error:
@@ -81,6 +81,27 @@ class KeptFile:
         self._closing.set()
         if self._writer is not None:
             await self._writer
+
+    async def decoded(self, content: bytes) -> Found:
+        """Return what the content of a file says. Raises SnapshotFileError."""
+        head, body = await asyncio.to_thread(_checked, content, self.source)
+        count = len(body) // _ENTRY_BYTES
+        marks, times, seen = array("Q"), array("d"), array("I")
+        marks.frombytes(body[: 8 * count])
+        times.frombytes(body[8 * count : 16 * count])
+        seen.frombytes(body[16 * count :])
+        if sys.byteorder == "big":
+            for column in (marks, times, seen):
+                column.byteswap()
+        entries = Entries(bytes.fromhex(head["key"]))
+        entries.names_issuers = head["names_issuers"]
+        for number, (mark, time, listed) in enumerate(zip(marks, times, seen, strict=True)):
+            if not mark or not 0 <= time <= _MAX_TIME:
+                raise SnapshotFileError("an entry is not as it was written")
+            entries.restore(mark, time, listed)
+            if number % _A_TURN == 0:
+                await asyncio.sleep(0)
+        return Found(entries, head["cursor"], head["as_of"])
 
     async def _write_while_wanted(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,26 +138,6 @@ class KeptFile:
                 seen.append(listed)
             await asyncio.sleep(0)
         return await asyncio.to_thread(_packed, found, self.source, (marks, times, seen))
-
-    async def _decoded(self, content: bytes) -> Found:
-        head, body = await asyncio.to_thread(_checked, content, self.source)
-        count = len(body) // _ENTRY_BYTES
-        marks, times, seen = array("Q"), array("d"), array("I")
-        marks.frombytes(body[: 8 * count])
-        times.frombytes(body[8 * count : 16 * count])
-        seen.frombytes(body[16 * count :])
-        if sys.byteorder == "big":
-            for column in (marks, times, seen):
-                column.byteswap()
-        entries = Entries(bytes.fromhex(head["key"]))
-        entries.names_issuers = head["names_issuers"]
-        for number, (mark, time, listed) in enumerate(zip(marks, times, seen, strict=True)):
-            if not mark or not 0 <= time <= _MAX_TIME:
-                raise SnapshotFileError("an entry is not as it was written")
-            entries.restore(mark, time, listed)
-            if number % _A_TURN == 0:
-                await asyncio.sleep(0)
-        return Found(entries, head["cursor"], head["as_of"])
 
 
 def _packed(found: Found, source: FeedSource, columns: "tuple[array[Any], ...]") -> bytes:
