@@ -100,4 +100,5 @@ def files(config: Config, section: GatewaySection) -> FileSettings:
         cors_policy(config.settings.policy.cors),
         section.services,
         None if section.tls is None else TargetTls(**asdict(section.tls)),
+        config.settings.zervi.revocation is not None,
     )

@@ -29,6 +29,7 @@ class FileSettings(NamedTuple):
     ``directory`` is their own, absolute. ``removed`` are the request headers that Envoy removes.
     ``cors`` is a CorsPolicy, None without one. ``services`` has the URLs of each service that the
     configuration names. ``tls`` is None where the registry's instances are reached without it.
+    ``revocable`` says that tokens can be revoked.
     """
 
     directory: str
@@ -36,6 +37,7 @@ class FileSettings(NamedTuple):
     cors: Resource | None = None
     services: Mapping[str, tuple[str, ...]] = {}
     tls: TargetTls | None = None
+    revocable: bool = False
 
 
 def endpoints_file(target: str) -> str:
@@ -69,7 +71,7 @@ def contents(
         source = config_source(f"{settings.directory}/{name}")
         clusters.append(registry_cluster(target, source, several, settings.tls))
     found[CLUSTERS] = _response("config.cluster.v3.Cluster", clusters)
-    table = routes(names, settings.removed, settings.cors)
+    table = routes(names, settings.removed, settings.cors, revocable=settings.revocable)
     found[ROUTES] = _response("config.route.v3.RouteConfiguration", [table])
     return found
 

@@ -24,6 +24,10 @@ NOWHERE: Final = "nowhere"
 # Where Envoy's images, Debian, Ubuntu and Alpine have the authorities that they trust.
 SYSTEM_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
+# Of a stream where tokens can be revoked (docs/revocation.md): clients connect again, which Envoy
+# asks about.
+STREAM_DURATION: Final = "3600s"
+
 _METADATA: Final = "envoy.filters.http.ext_authz"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _BALANCING: Final = "extensions.load_balancing_policies"
@@ -134,12 +138,28 @@ def fixed_cluster(
     return cluster
 
 
-def routes(targets: Iterable[str], removed: Sequence[str], cors: Resource | None) -> Resource:
+def grpc_timeout_max(*, revocable: bool) -> str:
+    """Return the most that a client's grpc-timeout may extend a stream to; 0s: no limit.
+
+    It counts in place of the connection manager's max_stream_duration.
+    """
+    return STREAM_DURATION if revocable else "0s"
+
+
+def routes(
+    targets: Iterable[str],
+    removed: Sequence[str],
+    cors: Resource | None,
+    *,
+    revocable: bool = False,
+) -> Resource:
     """Return the route table: a route per target that matches the sidecar's answer.
 
-    ``removed`` are request headers, ``cors`` is a CorsPolicy or None.
+    ``removed`` are request headers, ``cors`` is a CorsPolicy or None. ``revocable`` says that
+    tokens can be revoked.
     """
-    found = [route for target in targets for route in _target_routes(target)]
+    longest = grpc_timeout_max(revocable=revocable)
+    found = [route for target in targets for route in _target_routes(target, longest)]
     # A preflight that the CORS filter answers, and a request without a target, go nowhere.
     found.append({"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}})
     host: Resource = {"name": ROUTE_TABLE, "domains": ["*"], "routes": found}
@@ -265,7 +285,7 @@ def _escaped(text: str) -> str:
     return "".join(each if each.isalnum() else f"\\{each}" for each in text)
 
 
-def _target_routes(target: str) -> list[Resource]:
+def _target_routes(target: str, longest: str) -> list[Resource]:
     value = {"string_match": {"exact": target}}
     metadata = [{"filter": _METADATA, "path": [{"key": "target"}], "value": value}]
     previous = {
@@ -284,7 +304,7 @@ def _target_routes(target: str) -> list[Resource]:
             "host_selection_retry_max_attempts": 3,
         },
     }
-    streams = {"timeout": "0s", "max_stream_duration": {"grpc_timeout_header_max": "0s"}}
+    streams = {"timeout": "0s", "max_stream_duration": {"grpc_timeout_header_max": longest}}
     return [
         {
             "match": {"prefix": "/", "grpc": {}, "dynamic_metadata": metadata},

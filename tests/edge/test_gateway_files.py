@@ -122,6 +122,18 @@ def test_routes_match_the_target_of_the_answer_and_end_nowhere() -> None:
         assert route["route"]["retry_policy"]["retry_host_predicate"]
 
 
+@pytest.mark.parametrize(("revocable", "longest"), [(False, "0s"), (True, "3600s")])
+def test_no_grpc_timeout_extends_a_stream_where_tokens_can_be_revoked(
+    *, revocable: bool, longest: str
+) -> None:
+    """It counts in place of the listener's ``max_stream_duration``."""
+    settings = FileSettings("/run", revocable=revocable)
+    (table,) = resources(contents([TARGET], Directory(), settings), ROUTES)
+    grpc, *others = table["virtual_hosts"][0]["routes"]
+    assert grpc["route"]["max_stream_duration"] == {"grpc_timeout_header_max": longest}
+    assert not any("max_stream_duration" in each["route"] for each in others)
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_the_real_envoy_takes_the_files(tmp_path: Path, *, tls: bool) -> None:
     authority = Authority("targets")

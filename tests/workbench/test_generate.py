@@ -146,6 +146,23 @@ def test_arguments_place_the_admin_socket_and_the_stats_listener(generated: Gene
     assert stats == {"socket_address": {"address": "0.0.0.0", "port_value": 9902}}
 
 
+@pytest.mark.parametrize("mode", ["sidecar", "gateway"])
+@pytest.mark.parametrize("revocable", [False, True])
+def test_where_tokens_can_be_revoked_a_stream_ends_after_an_hour(
+    generated: Generated, mode: str, *, revocable: bool
+) -> None:
+    """For gRPC too, whose route has a limit of its own."""
+    config = CONFIGURATIONS["revocation"] if revocable else PLAIN
+    if mode == "gateway":
+        config += "gateway: {envoy_dir: /run/zervi/envoy, allow_networks: [10.0.0.0/8]}\n"
+        config += "looma: {kind: etcd, url: 'http://127.0.0.1:2379', service: {name: gateway, "
+        config += "address: 127.0.0.1, port: 10000}}\n"
+    text = str(generated.make(config, "--mode", mode))
+    assert ("'max_stream_duration': '3600s'" in text) is revocable
+    if mode == "sidecar":
+        assert ("'grpc_timeout_header_max': '3600s'" in text) is revocable
+
+
 def test_the_upstream_is_the_argument_else_the_probe_s_address(generated: Generated) -> None:
     """A health port may be another than the one that serves: it must not get the requests."""
     probed = f"{PLAIN}\nupstream: {{probe: {{url: 'http://127.0.0.1:8081/health'}}}}\n"

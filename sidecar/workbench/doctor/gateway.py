@@ -55,7 +55,9 @@ def without_gateway(source: Source, wanted: GatewayFiles) -> Source:
                 problems += found or _cleared(manager)
     tables = dict(source.tables)
     if ROUTE_TABLE in tables:
-        written = routes(sorted(wanted.targets), settings.removed, settings.cors)
+        written = routes(
+            sorted(wanted.targets), settings.removed, settings.cors, revocable=settings.revocable
+        )
         problems += _compared(tables.pop(ROUTE_TABLE), written)
     left = []
     for cluster in source.clusters:

@@ -9,9 +9,8 @@ import yaml
 from sidecar.config.answers import CorsSection
 from sidecar.config.model import Tls
 from sidecar.gateway import resources
+from sidecar.gateway.resources import STREAM_DURATION
 from sidecar.net.addresses import parse_tcp
-
-STREAM_DURATION = "3600s"  # docs/revocation.md; clients connect again, and get a Check
 
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _CORS = "type.googleapis.com/envoy.extensions.filters.http.cors.v3"
@@ -93,11 +92,6 @@ def stream_duration(*, revocable: bool) -> list[str]:
         f"# with zervi.revocation, generate envoy adds max_stream_duration: {STREAM_DURATION}:",
         "# a revoked token does not end a stream that is open, such as a WebSocket.",
     ]
-
-
-def grpc_timeout_max(*, revocable: bool) -> str:
-    """Return the most that a client's grpc-timeout may extend a stream to; 0s: no limit."""
-    return STREAM_DURATION if revocable else "0s"
 
 
 def clear_route_cache(gateway: bool) -> list[str]:

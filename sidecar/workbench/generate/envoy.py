@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
 from sidecar.gateway.files import CLUSTERS, ROUTES
+from sidecar.gateway.resources import grpc_timeout_max
 from sidecar.net.addresses import parse_tcp
 from sidecar.workbench.generate import blocks, remember, traces
 from sidecar.workbench.generate.names import expression, quoted_lines
@@ -69,7 +70,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "clear_route_cache": blocks.clear_route_cache(gateway is not None),
         "mutations": quoted_lines(expression(changeable)),
         "slashes": blocks.escaped_slashes(kept=policy.encoded.slash is not None),
-        "grpc_timeout_max": blocks.grpc_timeout_max(revocable=revocable),
+        "grpc_timeout_max": grpc_timeout_max(revocable=revocable),
         "stream_duration": blocks.stream_duration(revocable=revocable),
         "preflight": blocks.preflight(policy.cors_preflight),
         "removed": blocks.removed(headers.removed),
