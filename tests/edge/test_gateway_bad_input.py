@@ -1,5 +1,6 @@
 """What a registry may answer, and what a gateway makes of it: bad entries, sizes, full disks."""
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -11,9 +12,11 @@ from sidecar.core.placement.directory import Directory, Health, Instance
 from sidecar.core.placement.place import Placements
 from sidecar.gateway.files import CLUSTERS, FileSettings, contents, endpoints_file
 from sidecar.gateway.writer import FileWriter
+from sidecar.looma.directory.client import parsed
 from sidecar.looma.directory.known import Known
-from sidecar.looma.directory.listing import instances_of
+from sidecar.looma.directory.listing import allocations_of, instances_of
 from sidecar.looma.directory.members import Admission, networks
+from sidecar.looma.directory.snapshot import content_of, listing_of
 from sidecar.ops.logs import PERIOD, RateLimited
 
 # As wide as an operator could write it: what is refused is refused all the same.
@@ -39,7 +42,33 @@ def entry(number: int = 1, **fields: Any) -> dict[str, Any]:
         {"address": "239.255.255.255"},
         {"address": "ff02::1"},
         {"address": "0.0.0.0"},
+        {"address": "0.1.2.3"},
         {"address": "::"},
+        {"address": "::0.0.0.0"},
+        {"address": "::ffff:0.0.0.0"},
+        {"address": "240.0.0.1"},
+        {"address": "255.255.255.255"},
+        {"address": "::ffff:255.255.255.255"},
+        {"address": "ff0e::1"},
+        {"address": "::ffff:a9fe:a9fe"},
+        {"address": "64:ff9b::169.254.169.254"},
+        {"address": "::169.254.169.254"},
+        {"address": "::ffff:0:169.254.169.254"},
+        {"address": "2002:a9fe:a9fe::1"},
+        {"address": "2001:0:a9fe:a9fe::1"},
+        {"address": "100.100.100.200"},
+        {"address": "::ffff:100.100.100.200"},
+        {"address": "168.63.129.16"},
+        {"address": "192.0.0.192"},
+        {"address": "169.254.170.2"},
+        {"address": "fd00:ec2::254"},
+        {"address": "FD00:0EC2:0:0:0:0:0:254"},
+        {"address": "fd00:ec2::23"},
+        {"address": "fd20:ce::254"},
+        {"address": "fd00:42::42"},
+        {"address": "fe80::1%1"},
+        {"address": "fd00::1%eth0"},
+        {"address": "1.2.3.4%eth0"},
         {"address": "127.0.0.1"},
         {"address": "127.9.9.9"},
         {"address": "::1"},
@@ -47,13 +76,27 @@ def entry(number: int = 1, **fields: Any) -> dict[str, Any]:
         {"address": "metadata.google.internal"},
         {"address": "localhost"},
         {"address": "10.1"},
+        {"address": "10.0.1"},
+        {"address": "010.0.0.1"},
+        {"address": "0x0a.0.0.1"},
         {"address": "0x0a000001"},
+        {"address": "167772161"},
+        {"address": 167772161},
+        {"address": "１0.0.0.1"},
+        {"address": "10.0.0.1/32"},
+        {"address": "[fd00::1]"},
+        {"address": "10.0.0.1:80"},
         {"address": "10.0.0.1 "},
         {"address": ""},
         {"address": "unix:/run/x"},
         {"port": 0},
         {"port": -1},
         {"port": 65536},
+        {"port": 80.0},
+        {"port": float("nan")},
+        {"port": 1e308},
+        {"port": True},
+        {"port": 10**400},
         {"port": "80"},
         {"port": None},
         {"labels": {"zone": "x" * 65536}},
@@ -73,6 +116,48 @@ def test_an_entry_that_no_configuration_admits_is_refused(fields: dict[str, Any]
 
 
 @pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("10.0.0.1", "10.0.0.1:80"),
+        ("::ffff:10.0.0.1", "10.0.0.1:80"),
+        ("fd00:ec2::255", "[fd00:ec2::255]:80"),
+        ("FD00:0:0::0001", "[fd00::1]:80"),
+        ("2001:db8::1", "[2001:db8::1]:80"),
+        ("100.100.100.201", "100.100.100.201:80"),
+        ("192.0.2.1", "192.0.2.1:80"),
+    ],
+)
+def test_another_address_in_an_allowed_network_is_an_instances(address: str, shown: str) -> None:
+    (found,) = instances_of({"services": [entry(address=address)]}, EVERYTHING).instances
+    assert found.address == shown
+
+
+@pytest.mark.parametrize(
+    ("capacity", "weight"),
+    [
+        ("8", 8), (8, 8), (9, 8), ("9999", 8), ("10000", 1), (0, 1), (-1, 1), ("-1", 1), ("+3", 1),
+        ("nan", 1), ("inf", 1), ("1e308", 1), ("3.5", 1), ("0x5", 1), ("٣", 1), (" 3", 1), ("", 1),
+    ],
+)  # fmt: skip
+def test_a_capacity_that_is_no_weight_is_1_and_a_large_one_the_largest(
+    capacity: object, weight: int
+) -> None:
+    listing = instances_of({"services": [entry(labels={"capacity": capacity})]}, OURS)
+    assert [each.capacity for each in listing.instances] == [weight]
+
+
+@pytest.mark.parametrize(
+    "capacity", [True, None, 1.5, 1e308, float("nan"), float("inf"), 10**400, [3], {"a": 3}]
+)
+def test_a_label_that_is_neither_text_nor_an_integer_refuses_its_entry_only(
+    capacity: object,
+) -> None:
+    services = [entry(labels={"capacity": capacity}), entry(2)]
+    listing = instances_of({"services": services}, OURS)
+    assert [each.id for each in listing.instances] == ["orders-2"]
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"address": "192.168.0.1"},
@@ -84,6 +169,46 @@ def test_an_entry_that_no_configuration_admits_is_refused(fields: dict[str, Any]
 )
 def test_an_address_outside_the_allowed_networks_is_refused(fields: dict[str, Any]) -> None:
     assert instances_of({"services": [entry(**fields)]}, OURS).refused == 1
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        {"gpu": True},
+        {"memory": 1.5},
+        {"region": None},
+        {"region": ["cn"]},
+        {"region": "x" * 65536},
+        {str(number): "" for number in range(33)},
+        "region=cn",
+        7,
+    ],
+)
+def test_a_user_whose_requirements_cannot_be_read_is_sent_nowhere(requirements: object) -> None:
+    """Not to any instance: the requirement may be the country that the data must stay in."""
+    user = {"user_id": 7, "service_name": "orders-1", "requirements": requirements}
+    allocations, refused = allocations_of({"allocations": [user]})
+    instances = instances_of({"services": [entry(1), entry(2)]}, OURS).instances
+    known = Directory(instances, allocations)
+    for directory in (known, reread(known)):
+        placements = Placements(["orders-*"], directory)
+        assert placements.place("orders-*", "7") == ()
+        assert len(placements.place("orders-*", "8")) == 2
+    assert refused == 1
+
+
+def reread(directory: Directory) -> Directory:
+    """Return a directory as a gateway has it that was started again."""
+    listing = listing_of(content_of(directory), OURS)
+    assert listing.allocations is not None
+    return Directory(listing.instances, listing.allocations)
+
+
+def test_a_number_that_python_does_not_read_refuses_its_entry_only() -> None:
+    text = json.dumps({"services": [entry(labels={"capacity": "CAPACITY"}), entry(2)]})
+    content = parsed(text.replace('"CAPACITY"', "9" * 5000).encode())
+    listing = instances_of(content, OURS)
+    assert [each.id for each in listing.instances] == ["orders-2"]
 
 
 def test_an_id_counts_once_whoever_comes_second() -> None:

@@ -46,12 +46,14 @@ class Allocation(NamedTuple):
     """What Looma allocated to a user: an instance of a service, by its id.
 
     Any instance that serves the user must have the labels in ``requirements``. ``instance`` is
-    empty where Looma leaves the choice open.
+    empty where Looma leaves the choice open. ``fulfillable`` is False where the requirements could
+    not be read: then no instance serves the user.
     """
 
     service: str
     instance: str = ""
     requirements: Requirements = ()
+    fulfillable: bool = True
 
 
 class Directory(NamedTuple):

@@ -124,6 +124,8 @@ class _Target:
         requirements: Requirements = ()
         for allocation in allocations:
             if matches(self._name, allocation.service):
+                if not allocation.fulfillable:
+                    return ()
                 requirements = allocation.requirements
                 instance = self._listed.get(allocation.instance)
                 if instance is not None and instance.usable and _fits(instance, requirements):

@@ -13,6 +13,7 @@ from sidecar.net.http_client import HttpClient, HttpError, Response, read_body
 from sidecar.net.trust import TlsFiles, TrustError
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024  # 20,000 instances with labels of usual size
+_MAX_DIGITS: Final = 4300  # of an integer that Python reads
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -116,6 +117,14 @@ async def read_json(response: Response, limit: int = MAX_BODY_BYTES) -> Any:
 def parsed(body: bytes) -> Any:
     """Return JSON. Raises PollError."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_int=_integer)
     except (ValueError, RecursionError):
         raise PollError("the answer is not JSON") from None
+
+
+def _integer(text: str) -> int | str:
+    """Return an integer of JSON; a long one stays text.
+
+    Python refuses it, and one entry must not cost the whole answer.
+    """
+    return int(text) if len(text) <= _MAX_DIGITS else text

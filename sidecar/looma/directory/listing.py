@@ -83,7 +83,10 @@ def allocations_of(content: Mapping[str, Any]) -> tuple[Allocations, int]:
         if each.requirements not in wanted and len(wanted) >= MAX_REQUIREMENTS:
             _refuse(f"requirements beyond {MAX_REQUIREMENTS} different ones", entry)
             refusals += 1
-            continue
+            each = Allocation(each.service, each.instance, fulfillable=False)
+        elif not each.fulfillable:
+            _refuse("requirements that are not labels, so no instance fulfils them", entry)
+            refusals += 1
         own = found.setdefault(subject, [])
         if len(own) >= MAX_OF_USER:
             _refuse(f"a user's allocations beyond {MAX_OF_USER}", entry)

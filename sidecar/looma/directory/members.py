@@ -28,6 +28,24 @@ ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _SERVICE = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SERVICE_CHARACTERS}}}")
 _CAPACITY = re.compile(r"[1-9][0-9]{0,3}")
 
+_THIS_NETWORK: Final = ip_network("0.0.0.0/8")  # RFC 1122, 3.2.1.3
+
+# They give a machine's credentials to every client, and have addresses like any instance's.
+METADATA_SERVICES: Final = frozenset(
+    map(
+        ip_address,
+        (
+            "100.100.100.200",  # Alibaba Cloud
+            "168.63.129.16",  # Azure's wire server
+            "192.0.0.192",  # Oracle Cloud Classic
+            "fd00:ec2::254",  # AWS
+            "fd00:ec2::23",  # AWS, credentials of a pod
+            "fd20:ce::254",  # Google Cloud
+            "fd00:42::42",  # Scaleway
+        ),
+    )
+)
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -90,7 +108,8 @@ def instance(entry: object, admission: Admission) -> Instance:
 def allocation(entry: object) -> tuple[str, Allocation]:
     """Return the subject and the allocation of an entry of ``GET /cluster/allocations``.
 
-    Raises RefusedEntryError.
+    If only its requirements cannot be read, no instance fulfils them: to ignore them would send the
+    user where Looma does not allow it. Raises RefusedEntryError.
     """
     if not isinstance(entry, dict):
         raise RefusedEntryError("an allocation is not an object")
@@ -102,7 +121,10 @@ def allocation(entry: object) -> tuple[str, Allocation]:
     service = _matching(_SERVICE, entry.get("service_name"), "service_name")
     given = entry.get("service_id")
     name = _matching(ID, given, "service_id") if given else ""
-    requirements: Requirements = tuple(sorted(_labels(entry.get("requirements")).items()))
+    try:
+        requirements: Requirements = tuple(sorted(_labels(entry.get("requirements")).items()))
+    except RefusedEntryError:
+        return subject, Allocation(service, name, fulfillable=False)
     return subject, Allocation(service, name, requirements)
 
 
@@ -125,8 +147,8 @@ def _address(entry: Mapping[str, Any], allowed: Iterable[Network]) -> str:
             address = address.ipv4_mapped
         elif address.scope_id is not None:
             raise RefusedEntryError("an address with a zone")
-    if address.is_multicast or address.is_unspecified or address.is_link_local:
-        raise RefusedEntryError("an address that no instance has: multicast, link-local or 0")
+    if _is_never_an_instances(address):
+        raise RefusedEntryError("an address that no instance has, such as a link-local one")
     fitting = [each for each in allowed if address.version == each.version and address in each]
     if not fitting:
         raise RefusedEntryError("an address outside gateway.allow_networks")
@@ -134,6 +156,17 @@ def _address(entry: Mapping[str, Any], allowed: Iterable[Network]) -> str:
         raise RefusedEntryError("a loopback address, which only a loopback network allows")
     text = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
     return f"{text}:{port}"
+
+
+def _is_never_an_instances(address: Address) -> bool:
+    """Say whether an address is refused whatever the allowed networks are."""
+    if address in METADATA_SERVICES or address.is_multicast or address.is_link_local:
+        return True
+    if isinstance(address, IPv4Address):
+        return address in _THIS_NETWORK or address.is_reserved
+    # Addresses with an IPv4 address inside (NAT64, IPv4-compatible) are reserved ones too.
+    within = address.sixtofour or address.teredo
+    return within is not None or (address.is_reserved and not address.is_loopback)
 
 
 def _health(value: object) -> Health:

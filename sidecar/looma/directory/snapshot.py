@@ -41,7 +41,8 @@ def content_of(directory: Directory) -> dict[str, Any]:
             "user_id": subject,
             "service_name": each.service,
             "service_id": each.instance,
-            "requirements": dict(each.requirements),
+            # Unreadable ones are so again when they are read.
+            "requirements": dict(each.requirements) if each.fulfillable else "unreadable",
         }
         for subject, own in directory.allocations.items()
         for each in own
