@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Without bytecode each process of the tests, and each sidecar that they start, would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo envoy dashboards test coverage check format bench soak fuzz fleet proto lock release clean
@@ -21,8 +23,8 @@ $(READY): requirements-dev.lock pyproject.toml
 demo: $(READY) ## watch real requests pass through a real Envoy (ARGS=--once ends by itself)
 	@$(BIN)/python -m demo $(ARGS)
 
-# Tests of one file run in one process, since they share an Envoy.
-PYTEST := pytest --numprocesses auto --dist loadfile
+# Tests of one file run in one process, since they share an Envoy; tests/conftest.py says in which order.
+PYTEST := pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: $(READY) ## run every test (ARGS="tests/core -k owner" runs some)
 	$(BIN)/python -m $(PYTEST) $(ARGS)

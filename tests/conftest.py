@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,23 @@ class _Lines(logging.Handler):
 def pytest_xdist_auto_num_workers() -> int:
     """Take one process more than there are cores: many tests wait for an Envoy."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the rooms take turns in a worker of pytest-xdist, one file each.
+
+    Files that wait for processes then run beside files that compute. Only edge is left at the end,
+    whose last files are short, so that no process works long after the others have finished.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    rooms: Counter[Path] = Counter()
+    turns: dict[Path, int] = {}
+    for path in dict.fromkeys(item.path for item in items):
+        turns[path] = rooms[path.parent]
+        rooms[path.parent] += 1
+    items.sort(key=lambda item: (turns[item.path], item.path))
 
 
 def pytest_configure() -> None:

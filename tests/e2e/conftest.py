@@ -1,7 +1,7 @@
 """The whole picture for every test here: Zervi, the sidecar, a real Envoy, a Basic Server."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,38 @@ async def upstream() -> AsyncIterator[GrpcUpstream]:
     await server.stop()
 
 
+class SharedStacks:
+    """Stacks that every test may use and none may break, each started by the first that needs it.
+
+    They outlive the file and the transport: pytest-xdist runs a file at a time, with one transport
+    after the other, and would start both anew for each file.
+    """
+
+    def __init__(self, until: AsyncExitStack) -> None:
+        self._until = until
+        self._running: dict[str, Stack] = {}
+
+    async def get(self, name: str, start: AbstractAsyncContextManager[Stack]) -> Stack:
+        """Return the stack called ``name``; without one, start it."""
+        if name not in self._running:
+            self._running[name] = await self._until.enter_async_context(start)
+        return self._running[name]
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stack(start_stack: StartStack, upstream: GrpcUpstream) -> AsyncIterator[Stack]:
-    """Run one stack that every test here may use and none may break."""
-    async with start_stack(Setup(routes=ROUTES, upstream_grpc=upstream.port)) as made:
-        yield made
+async def shared_stacks() -> AsyncIterator[SharedStacks]:
+    """Keep what runs until the session ends."""
+    async with AsyncExitStack() as until:
+        yield SharedStacks(until)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(
+    start_stack: StartStack, transport: str, upstream: GrpcUpstream, shared_stacks: SharedStacks
+) -> Stack:
+    """Give the stack that the tests of this room share."""
+    setup = Setup(routes=ROUTES, upstream_grpc=upstream.port)
+    return await shared_stacks.get(f"e2e {transport}", start_stack(setup))
 
 
 @pytest.fixture

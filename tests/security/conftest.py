@@ -10,10 +10,18 @@ import pytest
 import pytest_asyncio
 
 from demo.stack import Setup, Stack
-from tests.e2e.conftest import ROUTES, StartStack, only_the_sidecar, start_stack, transport
+from tests.e2e.conftest import (
+    ROUTES,
+    SharedStacks,
+    StartStack,
+    only_the_sidecar,
+    shared_stacks,
+    start_stack,
+    transport,
+)
 from tests.support.envoy_before import envoy_before, port_of
 
-__all__ = ["start_stack", "transport"]
+__all__ = ["shared_stacks", "start_stack", "transport"]
 
 FAULTY = Path(__file__).with_name("faulty_sidecar.py")
 FAIL_OPEN: Mapping[str, Any] = {"failure_mode_allow": True, "failure_mode_allow_header_add": True}
@@ -31,8 +39,8 @@ def configure(config: dict[str, Any]) -> None:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def open_stack(start_stack: StartStack) -> AsyncIterator[Stack]:
-    """Run a stack that fails open; its sidecar breaks where a request's ``x-fault`` says so."""
+async def open_stack(start_stack: StartStack, transport: str, shared_stacks: SharedStacks) -> Stack:
+    """Give a stack that fails open; its sidecar breaks where a request's ``x-fault`` says so."""
     setup = Setup(
         routes=ROUTES,
         configure=configure,
@@ -40,8 +48,7 @@ async def open_stack(start_stack: StartStack) -> AsyncIterator[Stack]:
         manager=only_the_sidecar(),
         ext_authz=FAIL_OPEN,
     )
-    async with start_stack(setup) as made:
-        yield made
+    return await shared_stacks.get(f"open {transport}", start_stack(setup))
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
