@@ -91,11 +91,12 @@ class HttpServer:
         if self._closing or task is None:
             connection.abort()
             return
-        self.connections[connection] = task
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) >= MAX_CONNECTIONS:
+            # Never the new one: clients that do not read their answers would keep a probe out.
             idle = min(self.connections, key=lambda each: each.idleness)
             del self.connections[idle]
             idle.abort()
+        self.connections[connection] = task
         try:
             while await connection.answer(self._answer) and not self._closing:
                 pass

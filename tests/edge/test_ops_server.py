@@ -260,6 +260,30 @@ async def test_any_number_of_silent_clients_that_come_at_once_keep_no_probe_out(
             writer.close()
 
 
+@pytest.mark.usefixtures("both_loops")
+async def test_any_number_of_clients_that_do_not_read_keep_no_probe_out() -> None:
+    """They have asked for more than the buffers of their connections take."""
+
+    async def large() -> OpsAnswer:
+        return OpsAnswer(200, b"x" * 3_000_000, "text/plain")
+
+    async with serving({("GET", "/large"): large}) as ops:
+        with contextlib.ExitStack() as deaf:
+            for _ in range(MAX_CONNECTIONS):
+                sock = deaf.enter_context(socket.socket())
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.connect(ops.address)
+                sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            busy = ops.server.connections
+            await eventually(
+                lambda: len(busy) == MAX_CONNECTIONS and all(each.answering for each in busy),
+                "each is sent its answer",
+            )
+            closing = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            for _ in range(3):
+                assert (await talk(ops, closing)).startswith(b"HTTP/1.1 200 ")
+
+
 async def answered(reader: asyncio.StreamReader) -> None:
     """Read an answer of 200 to its end."""
     async with asyncio.timeout(10):
