@@ -10,7 +10,7 @@ _PARTS = ("subject", "username", "email", "roles", "permissions")
 
 # JSONPath, JSON pointers and indexes; then dots or slashes between words, unless the name is a URI
 # or begins with a domain: those are names of claims (`https://app.example/roles`).
-_PATH = re.compile(r"[$/].*|.*[*\[].*|[^:/]+(\.[^:/]+)+|[^:/.]+(/[^:/.]+)+")
+_PATH = re.compile(r"[$/].*|.*[*\[].*|[^:/]+\.[^:/]+|[^:/.]+(/[^:/.]+)+")
 _STEP = re.compile(r"[^\s$./\[\]*'\"]+|\*")
 
 # Claims that are objects, and a path into each; a name of one dot is not a path here.

@@ -14,7 +14,7 @@ _BOUND = re.compile(r"\{([^{}=/]+)=([^{}]*)\}")
 # A parameter for several segments: {proxy+}, {path*}, {+path}, {/path*}, {path:.*}, **, *path.
 _GREEDY = re.compile(r"\{[+/]?[^{}:+*]+(?:\+|\*{1,2}|:\.[*+])\}|\{\+[^{}]+\}|\*\*|^\*\w+$")
 _AFTER_PATH = re.compile("[?#].*", re.DOTALL)
-_SLASH_IN_NAME = re.compile(r"(?<!\{)/(?=[^{}]*\})")
+_AFTER_BRACE = re.compile(r"(?<=\{.)[^{}]*(?=\})", re.DOTALL)
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 MAX_NAME = 40  # characters of a parameter's name; a route's may have 64, with a number after it
@@ -42,11 +42,12 @@ def fitted(template: str, *, plain: bool = False) -> Fitted | None:
         notes.append("a route is compared without query and fragment")
     if not path.startswith("/"):
         notes.append("the path does not begin with /")
-    path = _SLASH_IN_NAME.sub("_", _BOUND.sub(_unbound, path))
+    path = _AFTER_BRACE.sub(lambda found: found[0].replace("/", "_"), _BOUND.sub(_unbound, path))
     written = path.split("/")
     segments = [each for each in written if each]
     if len(segments) < len(written) - path.startswith("/") - path.endswith("/"):
         notes.append("a double slash is written as one")
+    segments = segments[: MAX_SEGMENTS + 1]  # the rest would be cut below
     wider = ""
     names: set[str] = set()
     fit: list[str] = []
@@ -77,6 +78,8 @@ def fitted(template: str, *, plain: bool = False) -> Fitted | None:
 
 def _exact(segment: str, names: set[str]) -> str | None:
     """Return a segment as a route writes it, None if none can."""
+    if len(segment) > MAX_TEXT:  # each of its parameters would be named
+        return None
     taken = set(names)
     renamed = _PARAMETER.sub(lambda found: "{" + _name(found[1], taken) + "}", segment)
     for written in (renamed, quote(renamed, "{}%!$&'()+,;=:@~", errors="replace")):

@@ -15,7 +15,7 @@ from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import Policy, PolicyError, compile_policy
 from sidecar.documents.findings import Finding, Severity
 from sidecar.documents.spelling import likely_typos, one_apart
-from sidecar.review import overlap
+from sidecar.review import claims, overlap
 from sidecar.workbench.formats import render
 from tests.edge.config_files import SECRET, Files
 from tests.support.findings import review
@@ -194,6 +194,13 @@ FINDINGS = (
     Finding("other", Severity.WARNING, "b.yaml", 1, 1, "perhaps"),
     Finding("file", Severity.INFO, "c.yaml", 0, 0, "as a whole"),
 )
+
+
+@pytest.mark.parametrize(("name", "found"), [("com.example." * 100 + ":x", 0), ("a.b", 1)])
+def test_a_claim_with_many_dots_is_read_once(name: str, found: int) -> None:
+    """An expression that tries each division of such a name never ends."""
+    document = {"zervi": {"claims": {"roles": [name]}}}
+    assert len(list(claims.problems(document))) == found
 
 
 def test_json_holds_every_field() -> None:

@@ -1,6 +1,7 @@
 """`import openapi` on what vendors publish: it loses nothing silently, and its table is good."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sidecar.config.policy_file import PolicySettings, compile_document
 from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import Policy
 from sidecar.documents.yaml_source import read_yaml
+from sidecar.workbench.draft_paths import fitted
 from sidecar.workbench.drafts import Draft, Need, table
 from sidecar.workbench.openapi_paths import MAX_BASES, operations
 
@@ -102,6 +104,18 @@ def test_what_vendors_publish_becomes_a_good_table(
 def test_a_path_is_written_as_a_route_has_it(template: str, path: str) -> None:
     (route,) = routes({template: OPEN})
     assert (route["path"], route["auth_required"]) == (path, False)
+
+
+@pytest.mark.parametrize("part", ["a/", "/", "{a}/", "{a}{b}/", "{a/b}", "{a=b/c}/", "{a", "*/"])
+def test_the_time_for_a_path_grows_with_its_length(part: str) -> None:
+    def seconds(length: int) -> float:
+        template = "/" + part * (length // len(part))
+        start = time.process_time()
+        fitted(template)
+        return time.process_time() - start
+
+    few = min(seconds(4000) for _ in range(3))
+    assert seconds(32_000) < 24 * few + 0.1  # what is not measured exactly
 
 
 @pytest.mark.parametrize(
