@@ -41,7 +41,7 @@ from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.refresher import Refresher
 from sidecar.zervi.revocation import follower as following
 from sidecar.zervi.revocation.follower import Follower
-from sidecar.zervi.revocation.interface import FeedError, FeedSettings, FeedSource
+from sidecar.zervi.revocation.interface import FeedSettings, FeedSource
 
 NODES = 10_000
 GATEWAYS = 10  # each asks for the membership and for the allocations
@@ -189,7 +189,7 @@ class NodesFeed:
         """Read to an empty page."""
         self._server.count("revocations")
         if not self._server.alive:
-            raise FeedError("Connection refused", "")
+            raise FetchError("Connection refused", "")
         if self._read < self._server.entries:
             self._read = self._server.entries
             self._server.count("revocations")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_plus
 
-from sidecar.zervi.interface import FetchError
 from sidecar.zervi.local_file import read_token
 
 
@@ -20,7 +19,7 @@ class Held(NamedTuple):
 
     async def read(self, what: str) -> str:
         """Return the text. Raises FetchError."""
-        return await read_token(f"the {what}", self.file, self.env, FetchError)
+        return await read_token(f"the {what}", self.file, self.env)
 
 
 class Bearer(NamedTuple):

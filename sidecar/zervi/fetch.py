@@ -59,7 +59,7 @@ class Documents:
         if validator is not None:
             headers["if-none-match"] = validator
         if self._token_file is not None and _server(url) == self._server:
-            token = await read_token("jwks_token_file", self._token_file, None, FetchError)
+            token = await read_token("jwks_token_file", self._token_file, None)
             headers["authorization"] = f"Bearer {token}"
         async with self._client.send("GET", url, headers=headers) as response:
             max_age = freshness(response.header("cache-control"), response.header("age"))

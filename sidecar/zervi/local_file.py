@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +39,10 @@ class FileFetcher:
         return Answer(None if digest == validator else body, digest)
 
 
-async def read_token(
-    what: str, file: Path | None, env: str | None, fault: Callable[[str, str], Exception]
-) -> str:
+async def read_token(what: str, file: Path | None, env: str | None) -> str:
     """Return the token or secret in a file, else in an environment variable.
 
-    Raises what ``fault`` makes of a cause, which names ``what``, and advice.
+    Raises FetchError, whose cause names ``what``.
     """
     if file is None:
         content = os.environb.get((env or "").encode(), b"")
@@ -55,11 +52,11 @@ async def read_token(
         except OSError as error:
             cause = (error.strerror or type(error).__name__).lower()
             advice = "make the file readable for this process"
-            raise fault(f"{what} cannot be read: {cause}", advice) from error
+            raise FetchError(f"{what} cannot be read: {cause}", advice) from error
     text = content.decode("latin-1").strip()
     if len(content) > MAX_TOKEN_BYTES or not _VISIBLE.fullmatch(text):
         cause = f"{what} is not visible ASCII of at most {MAX_TOKEN_BYTES // 1024} KiB"
-        raise fault(cause, "write only the token or secret there, in one line")
+        raise FetchError(cause, "write only the token or secret there, in one line")
     return text
 
 

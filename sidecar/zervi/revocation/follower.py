@@ -15,7 +15,8 @@ from sidecar.core.tokens.revocations import (
 )
 from sidecar.net.clock import steady
 from sidecar.net.logs import once_a_minute
-from sidecar.zervi.revocation.interface import Feed, FeedError, FeedSettings, FeedSource
+from sidecar.zervi.interface import FetchError
+from sidecar.zervi.revocation.interface import Feed, FeedSettings, FeedSource
 from sidecar.zervi.revocation.kept import KeptFile
 from sidecar.zervi.revocation.log import FeedLog
 from sidecar.zervi.schedule import JITTER, RETRY_FLOOR, Schedule
@@ -146,17 +147,17 @@ class Follower:
             self._wrong += 1
             self._why_wrong = str(error)
         except FeedTooLargeError as error:
-            raise FeedError(
+            raise FetchError(
                 str(error), "let Zervi drop entries that are older than retain"
             ) from None
 
     def check(self) -> None:
-        """Raise FeedError where an entry was wrong since the last call."""
+        """Raise FetchError where an entry was wrong since the last call."""
         wrong, self._wrong = self._wrong, 0
         if wrong:
             counted = "1 entry is" if wrong == 1 else f"{wrong} entries are"
             cause = f"{counted} wrong, such as: {self._why_wrong}"
-            raise FeedError(cause, "the others count; correct the feed")
+            raise FetchError(cause, "the others count; correct the feed")
 
     def _begin_with(self, settings: FeedSettings, cursor: str | None) -> None:
         self._feed = _feed(settings.source, cursor)
@@ -199,11 +200,11 @@ class Follower:
         whole = began >= self._whole_at
         try:
             await self._feed.read(self, whole=whole)
-        except FeedError as error:
+        except FetchError as error:
             return self._failed(error)
-        except Exception as error:  # noqa: BLE001 -- whatever went wrong, the next reading must come
+        except Exception as error:  # noqa: BLE001 -- the next reading must come
             cause = f"internal error {type(error).__name__}"
-            return self._failed(FeedError(cause, "please report this as a bug"))
+            return self._failed(FetchError(cause, "please report this as a bug"))
         self._problem = ""
         self._good(began)
         self._log.good(len(self.revocations.entries), self._clock())
@@ -214,7 +215,7 @@ class Follower:
         self._keep()
         return self._schedule.after_success(None)
 
-    def _failed(self, error: FeedError) -> float:
+    def _failed(self, error: FetchError) -> float:
         self._wrong = 0
         self._problem = error.cause
         condition = self.condition()

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from sidecar.net.http_client import HttpClient, HttpError, HttpFault, read_body
 from sidecar.net.trust import TrustError
 from sidecar.zervi.fetch import shown
-from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedError, FeedSource, Sink
+from sidecar.zervi.interface import FetchError
+from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedSource, Sink
 from sidecar.zervi.revocation.pages import MAX_PAGE_BYTES, Page, PageError
 
 MAX_PAGES: Final = 10_000
@@ -78,7 +79,7 @@ class HttpFeed:
                     if number % ENTRIES_A_TURN == 0:
                         await asyncio.sleep(0)
             except PageError as error:
-                raise FeedError(f"the answer is not a feed: {error}", _CHECK_ANSWER) from error
+                raise FetchError(f"the answer is not a feed: {error}", _CHECK_ANSWER) from error
             sink.check()  # the cursor stays before a page with a wrong entry
             following = page.cursor
             if not page.entries and _is_earlier(following, after):
@@ -88,10 +89,10 @@ class HttpFeed:
             if not page.entries or following is None or following == after:
                 return
             if following in met:
-                raise FeedError("its cursor repeats", "each page must name a later cursor")
+                raise FetchError("its cursor repeats", "each page must name a later cursor")
             met.add(following)
             after = following
-        raise FeedError(f"more than {MAX_PAGES:,} pages", "send more entries in a page")
+        raise FetchError(f"more than {MAX_PAGES:,} pages", "send more entries in a page")
 
     async def _page(
         self, after: str | None, validator: str | None
@@ -102,11 +103,11 @@ class HttpFeed:
                 return await self._fetched(after, validator)
         except TimeoutError:
             cause = f"no complete answer within {ANSWER_SECONDS:g} s"
-            raise FeedError(cause, "check Zervi's load and the network") from None
+            raise FetchError(cause, "check Zervi's load and the network") from None
         except TrustError as error:
-            raise FeedError(str(error), "make them readable PEM files") from error
+            raise FetchError(str(error), "make them readable PEM files") from error
         except HttpError as error:
-            raise FeedError(str(error), _ADVICE.get(error.fault, _CHECK_ZERVI)) from error
+            raise FetchError(str(error), _ADVICE.get(error.fault, _CHECK_ZERVI)) from error
 
     async def _fetched(
         self, after: str | None, validator: str | None
@@ -128,13 +129,13 @@ class HttpFeed:
             body = await read_body(response, MAX_PAGE_BYTES)
             if body is None:
                 cause = f"the answer is larger than {MAX_PAGE_BYTES // 1024**2} MiB"
-                raise FeedError(cause, "send fewer entries in a page")
+                raise FetchError(cause, "send fewer entries in a page")
             if response.header("content-encoding").strip().lower() not in ("", "identity"):
-                raise FeedError("the answer is compressed", "send it uncompressed")
+                raise FetchError("the answer is compressed", "send it uncompressed")
             try:
                 page = Page(body)
             except PageError as error:
-                raise FeedError(f"the answer is not a feed: {error}", _CHECK_ANSWER) from error
+                raise FetchError(f"the answer is not a feed: {error}", _CHECK_ANSWER) from error
             return page, response.entity_tag()
 
 
@@ -142,12 +143,12 @@ def _require_page(status: int) -> None:
     """Refuse an answer by its head. The content-type is not checked: the body is parsed."""
     if 300 <= status < 400:
         advice = "put the final address into `url`"
-        raise FeedError(f"status {status}: redirects are not followed", advice)
+        raise FetchError(f"status {status}: redirects are not followed", advice)
     if status in (401, 403):
         advice = "the server expects credentials: set `token` of revocation"
-        raise FeedError(f"status {status}", advice)
+        raise FetchError(f"status {status}", advice)
     if status != 200:
-        raise FeedError(f"status {status}", _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER)
+        raise FetchError(f"status {status}", _CHECK_ZERVI if status >= 500 else _CHECK_ANSWER)
 
 
 def _is_earlier(cursor: str | None, than: str | None) -> bool:

@@ -32,10 +32,10 @@ class FeedSource(NamedTuple):
         return self.url.startswith("redis")
 
     async def secret(self) -> str | None:
-        """Return the token or password as it is now. Raises FeedError."""
+        """Return the token or password as it is now. Raises FetchError."""
         if self.token_file is None and self.token_env is None:
             return None
-        return await read_token("`token`", self.token_file, self.token_env, FeedError)
+        return await read_token("`token`", self.token_file, self.token_env)
 
 
 class FeedSettings(NamedTuple):
@@ -55,23 +55,14 @@ class FeedSettings(NamedTuple):
     snapshot_file: Path | None = None
 
 
-class FeedError(Exception):
-    """The feed cannot be read to its end: the cause, and advice for the operator; no secrets."""
-
-    def __init__(self, cause: str, advice: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.advice = advice
-
-
 class Sink(Protocol):
     """Takes the entries of a feed, of which some may be wrong."""
 
     def add(self, entry: object) -> None:
-        """Take one. Raises FeedError only if there are too many in all."""
+        """Take one. Raises FetchError only if there are too many in all."""
 
     def check(self) -> None:
-        """Raise FeedError if an entry since the last call was wrong."""
+        """Raise FetchError if an entry since the last call was wrong."""
 
 
 class Feed(Protocol):
@@ -81,7 +72,7 @@ class Feed(Protocol):
     cursor: str | None
 
     async def read(self, sink: Sink, *, whole: bool) -> None:
-        """Pass on what is new since ``cursor``, or with ``whole`` everything. Raises FeedError.
+        """Pass on what is new since ``cursor``, or with ``whole`` everything. Raises FetchError.
 
         It returns when all that was there at the time of the call is passed on.
         """

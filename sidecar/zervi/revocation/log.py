@@ -3,8 +3,9 @@
 import logging
 from typing import Final
 
+from sidecar.zervi.interface import FetchError
 from sidecar.zervi.key_log import LINES_BURST, LINES_INTERVAL
-from sidecar.zervi.revocation.interface import FeedError, FeedSettings
+from sidecar.zervi.revocation.interface import FeedSettings
 from sidecar.zervi.schedule import Ration
 
 _UNREAD: Final = ("", "")
@@ -34,7 +35,7 @@ class FeedLog:
         self._logged = ("good", "")
         _log.info("revocations: %s from %s", _counted(entries), self._where)
 
-    def bad(self, error: FeedError, age: float | None, settings: FeedSettings, now: float) -> None:
+    def bad(self, error: FetchError, age: float | None, settings: FeedSettings, now: float) -> None:
         """Log a failed reading and its effect; ``age`` is that of the latest good one."""
         level = logging.WARNING
         if age is None:

@@ -20,7 +20,8 @@ from redis.backoff import NoBackoff
 
 from sidecar.core.tokens import strict_json
 from sidecar.net.logs import once_a_minute
-from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedError, FeedSource, Sink
+from sidecar.zervi.interface import FetchError
+from sidecar.zervi.revocation.interface import ANSWER_SECONDS, FeedSource, Sink
 from sidecar.zervi.revocation.resp import MAX_MEMBER_BYTES, OVERSIZE, BoundedParser
 from sidecar.zervi.schedule import Schedule
 
@@ -80,7 +81,7 @@ class RedisFeed:
             try:
                 await self._listen(told, schedule)
             except Exception as error:  # noqa: BLE001 -- whatever answered, messages must go on
-                cause = error.cause if isinstance(error, FeedError) else type(error).__name__
+                cause = error.cause if isinstance(error, FetchError) else type(error).__name__
                 text = "revocations: no messages from %s: %s; it is still read in turns"
                 _log.info(text, self.where, cause, extra=once_a_minute("revocation messages"))
             await asyncio.sleep(schedule.after_failure(urgent=True))
@@ -110,7 +111,7 @@ class RedisFeed:
             await client.aclose()
 
     async def _connection(self) -> redis.asyncio.Redis:
-        """Return a client, which connects when it is used. Raises FeedError."""
+        """Return a client, which connects when it is used. Raises FetchError."""
         parts = urlsplit(self._source.url)
         options: dict[str, Any] = {
             "host": parts.hostname,
@@ -137,13 +138,13 @@ class RedisFeed:
         return redis.asyncio.Redis.from_pool(pool)
 
     async def _require_master(self, client: redis.asyncio.Redis) -> None:
-        """Raise FeedError for a replica without its master: its entries may be old."""
+        """Raise FetchError for a replica without its master: its entries may be old."""
         try:
             role: object = await client.execute_command("ROLE")  # type: ignore[no-untyped-call] # redis-py has no types for it
         except redis.exceptions.NoPermissionError:
             return
         if isinstance(role, list) and role[:1] == [b"slave"] and role[3:4] != [b"connected"]:
-            raise FeedError("a replica that has lost its master", "check the replication")
+            raise FetchError("a replica that has lost its master", "check the replication")
 
     async def _since(
         self, client: redis.asyncio.Redis, score: float
@@ -156,7 +157,7 @@ class RedisFeed:
             yield page
             if len(page) < PAGE:
                 return
-        raise FeedError(f"more than {MAX_PAGES:,} pages", "drop what is older than retain")
+        raise FetchError(f"more than {MAX_PAGES:,} pages", "remove entries older than retain")
 
     async def _all(
         self, client: redis.asyncio.Redis
@@ -168,18 +169,18 @@ class RedisFeed:
             yield answer[1]
             if not answer[0]:
                 return
-        raise FeedError(f"more than {MAX_PAGES:,} pages", "drop what is older than retain")
+        raise FetchError(f"more than {MAX_PAGES:,} pages", "remove entries older than retain")
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """Raise FeedError for what Redis or the network says; the next reading connects anew."""
+        """Raise FetchError for what Redis or the network says; the next reading connects anew."""
         try:
             yield
         except BaseException as error:
             client, self._client = self._client, None
             if client is not None:
                 await client.aclose()
-            if isinstance(error, Exception) and not isinstance(error, FeedError):
+            if isinstance(error, Exception) and not isinstance(error, FetchError):
                 raise _feed_error(error) from error
             raise
 
@@ -200,28 +201,28 @@ def _entry(member: bytes) -> object:
     return "a member that is not JSON" if entry is None else entry
 
 
-def _feed_error(error: Exception) -> FeedError:
+def _feed_error(error: Exception) -> FetchError:
     """Return the cause and what to do, without anything that the server sent but its code."""
     text = str(error)
     errors = redis.exceptions
     if isinstance(error, errors.AuthenticationError | errors.AuthenticationWrongNumberOfArgsError):
-        return FeedError("wrong user or password", "correct `username` and `token` of revocation")
+        return FetchError("wrong user or password", "correct `username` and `token` of revocation")
     if isinstance(error, errors.NoPermissionError):
-        return FeedError("no permission to read it", _ACL.format(KEY))
+        return FetchError("no permission to read it", _ACL.format(KEY))
     if isinstance(error, errors.TimeoutError | TimeoutError):
         cause = f"no answer within {ANSWER_SECONDS:g} s"
-        return FeedError(cause, "check the server's load and the network")
+        return FetchError(cause, "check the server's load and the network")
     if isinstance(error, errors.ResponseError):
         if text.startswith(("NOAUTH", "WRONGPASS")):
-            return FeedError("it needs a password", "set `token` of revocation")
+            return FetchError("it needs a password", "set `token` of revocation")
         if text.startswith("WRONGTYPE"):
             cause = f"the key {KEY} holds other data than a sorted set"
-            return FeedError(cause, "another program uses this database: take another number")
+            return FetchError(cause, "another program uses this database: use another number")
         code = text.partition(" ")[0]
         known = code if code.isascii() and code.isupper() and len(code) <= 20 else "an error"
-        return FeedError(f"the server answers {known}", "see the server's log")
+        return FetchError(f"the server answers {known}", "see the server's log")
     if not isinstance(error, errors.ConnectionError | OSError):  # such as a list for a number
-        return FeedError("the answer is not Redis' protocol", "check `redis` of revocation")
+        return FetchError("the answer is not Redis' protocol", "check `redis` of revocation")
     reason = getattr(error.__cause__ or error.__context__ or error, "strerror", None)
     reason = reason or type(error).__name__
-    return FeedError(f"no connection: {str(reason).lower()}", "check that the server runs")
+    return FetchError(f"no connection: {str(reason).lower()}", "check that the server runs")
