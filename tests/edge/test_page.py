@@ -19,7 +19,10 @@ from tests.edge.test_light import Light
 from tests.support.waiting import eventually
 
 # Each of these answers has the headers.
-PLACES = ("/", "/explain?n=1", "/static/page.js", "/static/page.css", "/static/icon.svg", "/none")
+PLACES = (
+    *("/", "/explain?n=1", "/none"),
+    *("/static/page.js", "/static/base.css", "/static/page.css", "/static/icon.svg"),
+)
 
 
 async def explained(page: WithPage, reason: str, language: str = "en") -> str:

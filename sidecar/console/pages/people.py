@@ -70,7 +70,7 @@ class PeopleViews:
 
     async def policies(self, request: web.Request, _caller: Caller) -> web.Response:
         """Show every policy that is known or runs."""
-        return page(request, "policies.html", listing=await self._policies.listing())
+        return page(request, "policies.html", policies=await self._policies.listing())
 
     async def policy(self, request: web.Request, _caller: Caller) -> web.Response:
         """Show one policy, and how it differs from another where the query names one."""

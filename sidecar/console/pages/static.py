@@ -11,8 +11,9 @@ TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def static_routes() -> Iterable[web.RouteDef]:
-    """Yield a route for each file of ``static/``."""
-    for file in sorted((files("sidecar.console") / "static").iterdir(), key=lambda each: each.name):
+    """Yield a route for each file of ``static/``, and for what the node's page shares."""
+    own = (files("sidecar.console") / "static").iterdir()
+    for file in (*own, files("sidecar.ops.page") / "static" / "base.css"):
         suffix = "." + file.name.rpartition(".")[2]
         if suffix in TYPES:
             yield web.get(f"/static/{file.name}", _handler(file.read_bytes(), TYPES[suffix]))

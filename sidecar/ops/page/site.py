@@ -41,6 +41,7 @@ MAX_FIELDS: Final = 16
 MAX_NUMBER: Final = 15  # digits of a decision's number, or of a place in the table
 
 _STATIC: Final = {
+    "/static/base.css": "text/css; charset=utf-8",
     "/static/page.css": "text/css; charset=utf-8",
     "/static/page.js": "text/javascript; charset=utf-8",
     "/static/icon.svg": "image/svg+xml",
