@@ -18,7 +18,7 @@ COMMANDS = {
     "test": "run the test cases of a policy",
     "explain": "show the decision on a request, and why",
     "replay": "compare logged decisions with those of another policy",
-    "advise": "find routes, roles and permissions that a decision log shows no need for",
+    "advise": "find routes, roles and permissions that no logged request needed",
     "import": "create a route table from OpenAPI or from JobFirst's router",
     "generate": "print an Envoy configuration",
     "doctor": "check an Envoy configuration",

@@ -1,4 +1,4 @@
-"""Find what a decision log shows no need for: routes, roles, permissions, wildcards.
+"""Find routes, roles, permissions and wildcards that no request in a decision log needed.
 
 Exit codes: 0; 1 if no line of the log is usable, or if a proposed table would deny what the log
 allowed, which is then not written; 2 for wrong arguments, an invalid policy or an unreadable log.
@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sidecar.cli.logs import log_arguments
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -25,27 +27,20 @@ MIN_DAYS = 30.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the logs and the policy."""
-    from sidecar.cli.replay import FIELDS_HELP
-
-    parser.add_argument(
-        "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
-    )
+    log_arguments(parser)
     parser.add_argument("--policy", type=Path, metavar="FILE", help="the policy of the sidecars")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="sidecar.yaml with issuers and policy settings"
-    )
     parser.add_argument(
         "--min-days",
         type=_days,
         default=MIN_DAYS,
         metavar="DAYS",
-        help="how long a log must cover for advice that takes something away; default: 30",
+        help="the days that a log must cover for advice that removes something; default: 30",
     )
     parser.add_argument(
-        "--propose", type=Path, metavar="FILE", help="write a narrower policy, proven by the log"
-    )
-    parser.add_argument(
-        "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
+        "--propose",
+        type=Path,
+        metavar="FILE",
+        help="write a narrower policy that denies no request that the log allowed",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

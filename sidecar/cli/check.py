@@ -20,10 +20,15 @@ EXAMPLE = "zervi-sidecar check --config sidecar.yaml --strict"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration, strictness and output format."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="sidecar.yaml")
-    parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
+    findings_arguments(parser)
     parser.add_argument(
         "--openapi", type=Path, metavar="SPEC", help="compare the routes with an OpenAPI document"
     )
+
+
+def findings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add strictness and output format, of every command that prints findings."""
+    parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     parser.add_argument(
         "--format",
         choices=("text", "json", "sarif", "github"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
+from sidecar.cli.check import findings_arguments
 
 if TYPE_CHECKING:
     from sidecar.config import Config, Finding
@@ -46,13 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="default",
         help="what wrote the configuration; default: you, as in envoy/envoy.yaml",
     )
-    parser.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
-    parser.add_argument(
-        "--format",
-        choices=("text", "json", "sarif", "github"),
-        default="text",
-        help="output format; default: text",
-    )
+    findings_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

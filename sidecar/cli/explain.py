@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.replay import FIELDS_HELP
+from sidecar.cli.logs import fields_argument
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -67,9 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="a decision log; default: standard input"
     )
-    parser.add_argument(
-        "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
-    )
+    fields_argument(parser)
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument(
         "--jwks", type=Path, metavar="FILE", help="key set for issuers with jwks_url or discovery"

@@ -13,28 +13,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.cli.logs import log_arguments
+
 if TYPE_CHECKING:
     from sidecar.workbench.replay import Replay
 
 EXAMPLE = "zervi-sidecar replay decisions.log --policy routes.yaml --config sidecar.yaml"
-
-FIELDS_HELP = "the log's names of our fields, such as path=request.uri,status=code"
 
 INPUT_ERROR = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the logs and the policy."""
-    parser.add_argument(
-        "logs", nargs="+", metavar="LOG", help="decision logs or Envoy's; - is standard input"
-    )
-    parser.add_argument(
-        "--fields", action="append", default=[], metavar="OURS=THEIRS", help=FIELDS_HELP
-    )
+    log_arguments(parser)
     parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the new policy")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="sidecar.yaml with issuers and policy settings"
-    )
     parser.add_argument(
         "--max-unknown",
         type=percentage,
