@@ -1,8 +1,8 @@
 """Puts a caller into words: what it holds, and what a route requires of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sidecar.core.routes.route import BOTH, Route
 from sidecar.core.tokens.errors import TokenError
@@ -18,6 +18,7 @@ from sidecar.core.tokens.principal import (
 from sidecar.core.tokens.verify import Verified
 from sidecar.documents.findings import one_line
 from sidecar.workbench.logs import CallerField
+from sidecar.workbench.steps import Step, Words
 
 _ANY_KIND = frozenset(Kind)
 _FIELD_OF = {  # what a requirement depends on
@@ -29,14 +30,6 @@ _FIELD_OF = {  # what a requirement depends on
     "owner": CallerField.HELD,
     "claims": CallerField.CLAIMS,
 }
-
-
-class Step(NamedTuple):
-    """One step; ``held`` says whether a check passed, and is None for a remark."""
-
-    name: str
-    held: bool | None
-    text: str
 
 
 def not_granted(claims: Mapping[str, Any], entry: Verified, issuer: Issuer) -> Iterator[Step]:
@@ -82,13 +75,15 @@ def requirements(
         owner_unless=(),
         claims=(),
     )
-    owner = "" if route.owner is None else _owner(principal, route, route.owner, segments)
+    owner = Words("", "")
+    if route.owner is not None:
+        owner = _owner(principal, route, route.owner, segments)
     for keys, wanted in (
         (("principals",), _kinds(route)),
-        (("issuers",), "issued by " + " or ".join(sorted(route.issuers))),
-        (("permissions",), "all of " + ", ".join(route.permissions)),
-        (("any_permissions",), "any of " + ", ".join(route.any_permissions)),
-        (("roles",), "any of " + ", ".join(route.roles)),
+        (("issuers",), _issuers(principal, route, lacks)),
+        (("permissions",), _names("all of", "同时具备", route.permissions)),
+        (("any_permissions",), _names("any of", "具备其一：", route.any_permissions)),
+        (("roles",), _names("any of", "具备其一：", route.roles)),
         (("claims",), _conditions(principal, route, segments)),
         (("owner", "owner_unless", "owner_claim"), owner),
     ):
@@ -103,18 +98,27 @@ def requirements(
             yield Step(
                 keys[0],
                 None,
-                f"{wanted}; not judged: the log does not contain the caller's {about}",
+                f"{wanted.english}; not judged: the log does not contain the caller's {about}",
+                f"{wanted.chinese}；未判定：缺少所需的调用方信息",
             )
         elif refusal is None:
-            yield Step(keys[0], True, wanted)
+            yield Step(keys[0], True, *wanted)
         else:
-            lacking = "" if refusal.any_of else f"; missing: {', '.join(refusal.needs)}"
-            yield Step(keys[0], False, f"{refusal.reason}: {wanted}{lacking}")
+            english, chinese = wanted
+            if not refusal.any_of:
+                english += f"; missing: {', '.join(refusal.needs)}"
+                chinese += f"；缺少：{'、'.join(refusal.needs)}"
+            reason = refusal.reason
+            yield Step(keys[0], False, f"{reason}: {english}", f"{reason}：{chinese}")
 
 
-def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -> str:
+def _names(english: str, chinese: str, names: Sequence[str]) -> Words:
+    return Words(f"{english} {', '.join(names)}", f"{chinese} {'、'.join(names)}")
+
+
+def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -> Words:
     """Return each condition on a claim, and the claim's value."""
-    said = []
+    english, chinese = [], []
     for each in route.claims:
         captured = [route.captured(index, segments) or "" for index in each.segments]
         wanted = sorted({*each.texts, *captured, *(str(flag).lower() for flag in each.flags)})
@@ -123,45 +127,72 @@ def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -
         if isinstance(value, bool):
             held = held.lower()
         given = f"the token has {held}" if value is not None else "the token does not have it"
-        said.append(f"{each.name} must be {' or '.join(wanted)}, {given}")
-    return one_line("; ".join(said))
+        english.append(f"{each.name} must be {' or '.join(wanted)}, {given}")
+        given = f"令牌中为 {held}" if value is not None else "令牌中没有"
+        chinese.append(f"{each.name} 必须为 {' 或 '.join(wanted)}，{given}")
+    return Words(one_line("; ".join(english)), one_line("；".join(chinese)))
 
 
-def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> str:
+def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> Words:
     """Return who the owner is, and whether the caller is."""
     segment = route.captured(index, segments)
     if not segment:
-        return "the owner's segment is empty in this reading of the path, so it has no owner"
-    caller = principal.subject
+        return Words(
+            "the owner's segment is empty in this reading of the path, so it has no owner",
+            "按这种方式解读路径时，所有者所在的段为空，因此没有所有者",
+        )
+    english = chinese = principal.subject
     if route.owner_claim:
-        caller = f"{principal.claim(route.owner_claim)} by the claim {'.'.join(route.owner_claim)}"
-    text = f"the owner is {segment}, the caller is {caller}"
+        claim, value = ".".join(route.owner_claim), principal.claim(route.owner_claim)
+        english, chinese = f"{value} by the claim {claim}", f"{value}（声明 {claim}）"
+    english = f"the owner is {segment}, the caller is {english}"
+    chinese = f"所有者为 {segment}，调用方为 {chinese}"
     if principal.kind is Kind.SERVICE:
-        text += ", a service, which never owns a path"
+        english += ", a service, which never owns a path"
+        chinese += "；服务不能是所有者"
     if route.owner_unless:
-        text += f"; not required with {' or '.join(route.owner_unless)}"
+        english += f"; not required with {' or '.join(route.owner_unless)}"
+        chinese += f"；具备权限 {' 或 '.join(route.owner_unless)} 时无此要求"
         if ALL_PERMISSIONS in principal.granted:
-            text += ", which * does not include"
+            english += ", which * does not include"
+            chinese += "（* 不包括这些权限）"
     elif ALL_PERMISSIONS in principal.granted:
-        text += "; * does not make the caller the owner"
-    return text
+        english += "; * does not make the caller the owner"
+        chinese += "；权限 * 不能使调用方成为所有者"
+    return Words(english, chinese)
 
 
-def _kinds(route: Route) -> str:
+def _issuers(principal: Principal, route: Route, lacks: frozenset[CallerField]) -> Words:
+    issuers = sorted(route.issuers)
+    english, chinese = f"accepts {' or '.join(issuers)}", f"接受 {' 或 '.join(issuers)} 签发的令牌"
+    if CallerField.ISSUER not in lacks:
+        english += f"; the token is from {principal.issuer}"
+        chinese += f"；该令牌由 {principal.issuer} 签发"
+    return Words(english, chinese)
+
+
+def _kinds(route: Route) -> Words:
     if route.principals == BOTH:
-        return "kind user, with a service's token beside it"
-    return "kind " + " or ".join(sorted(route.principals))
+        return Words("kind user, with a service's token beside it", "用户，并附带服务的令牌")
+    kinds = sorted(route.principals)
+    chinese = " 或 ".join("用户" if kind == Kind.USER else "服务" for kind in kinds)
+    return Words("kind " + " or ".join(kinds), f"类型为{chinese}")
 
 
-def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> str:
-    """Return kind, names, roles and permissions of a principal in one line."""
-    kind = "" if CallerField.KIND in lacks else f"{principal.kind} "
-    parts = [f"{kind}{principal.subject}"]
-    if principal.username:
-        parts[0] += f" ({principal.username})"
+def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> Words:
+    """Return kind, names, roles and permissions of a principal, each in one line."""
+    name = principal.subject + (f" ({principal.username})" if principal.username else "")
+    english, chinese = [name], [name]
+    if CallerField.KIND not in lacks:
+        english = [f"{principal.kind} {name}"]
+        chinese = [("用户 " if principal.kind is Kind.USER else "服务 ") + name]
     if CallerField.HELD in lacks:
-        return one_line(f"{parts[0]}; {CallerField.HELD} are not in the log")
-    parts.append(f"roles {', '.join(principal.roles)}" if principal.roles else "no roles")
-    held = ", ".join(held_by(principal))
-    parts.append(f"permissions {held}" if held else "no permissions")
-    return one_line("; ".join(parts))
+        english.append(f"{CallerField.HELD} are not in the log")
+        chinese.append("日志中没有角色和权限")
+    else:
+        roles, held = principal.roles, tuple(held_by(principal))
+        english.append(f"roles {', '.join(roles)}" if roles else "no roles")
+        english.append(f"permissions {', '.join(held)}" if held else "no permissions")
+        chinese.append(f"角色 {'、'.join(roles)}" if roles else "没有角色")
+        chinese.append(f"权限 {'、'.join(held)}" if held else "没有权限")
+    return Words(one_line("; ".join(english)), one_line("；".join(chinese)))

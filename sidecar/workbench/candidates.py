@@ -4,7 +4,7 @@ Each route is compiled into a table of its own, so that only the matcher knows h
 costs as much as compiling the whole table, so the sidecar itself does not do it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,13 +18,14 @@ from sidecar.core.routes.route import (
 )
 from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy, compile_policy
+from sidecar.workbench.steps import Words
 
 
 class Candidate(NamedTuple):
     """A route that might have been selected, and why it was not."""
 
     route: Route
-    lost: str
+    lost: Words
 
 
 def not_selected(
@@ -49,33 +50,64 @@ def _matches(policy: Policy, route: Route, segments: Sequence[str]) -> bool:
     return single.match("", "GET", tuple(segments)) is not None
 
 
-def _lost(route: Route, winner: Route | None, host: str, method: str) -> str:
+def _lost(route: Route, winner: Route | None, host: str, method: str) -> Words:
     name = normalise_host(host)
     if name is None:
-        return f"{host!r} is not a valid host, and this table has routes with `hosts`"
+        return Words(
+            f"{host!r} is not a valid host, and this table has routes with `hosts`",
+            f"{host!r} 不是有效的主机，而路由表中有限定主机的路由",
+        )
     close = closeness(route, name)
     if close is None:
-        return f"only for {', '.join(sorted(route.hosts))}, not for {host}"
+        hosts = sorted(route.hosts)
+        return Words(
+            f"only for {', '.join(hosts)}, not for {host}",
+            f"只适用于 {'、'.join(hosts)}，不适用于 {host}",
+        )
     if winner is None:
-        return "not selected"
+        return Words("not selected", "未选用")
     ours, theirs = parse_pattern(route.path), parse_pattern(winner.path)
     if ours[:2] != theirs[:2]:
         return _wider(ours.segments, theirs.segments, winner)
     if (closeness(winner, name) or 0) > close:
-        return f"{winner.name} has the same path and names this host"
+        return Words(
+            f"{winner.name} has the same path and names this host",
+            f"{winner.name} 路径相同，且指定了该主机",
+        )
     methods = methods_of(route)
     if methods and method not in methods:
-        return f"it accepts {', '.join(sorted(methods))}, not {method}"
-    return f"{winner.name} has the same path and names {method}"
+        return accepts(methods, method)
+    return Words(
+        f"{winner.name} has the same path and names {method}",
+        f"{winner.name} 路径相同，且指定了方法 {method}",
+    )
 
 
-def _wider(ours: Sequence[Segment], theirs: Sequence[Segment], winner: Route) -> str:
+def accepts(methods: Iterable[str], method: str) -> Words:
+    """Return that a route has other methods."""
+    listed = sorted(methods)
+    return Words(
+        f"it accepts {', '.join(listed)}, not {method}",
+        f"它只接受 {'、'.join(listed)}，不接受 {method}",
+    )
+
+
+def _wider(ours: Sequence[Segment], theirs: Sequence[Segment], winner: Route) -> Words:
     """Return where the winner's path is more specific."""
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), 1):
         if our == their:
             continue
         if isinstance(their, Mixed):
             written = winner.path.split("/")[number]
-            return f"{winner.name} is more specific: its segment {number} is {written}"
-        return f"{winner.name} is more specific: its segment {number} is the literal {their!r}"
-    return f"{winner.name} is more specific: the trailing * of this route starts earlier"
+            return Words(
+                f"{winner.name} is more specific: its segment {number} is {written}",
+                f"{winner.name} 更具体：它的第 {number} 段为 {written}",
+            )
+        return Words(
+            f"{winner.name} is more specific: its segment {number} is the literal {their!r}",
+            f"{winner.name} 更具体：它的第 {number} 段是固定文本 {their!r}",
+        )
+    return Words(
+        f"{winner.name} is more specific: the trailing * of this route starts earlier",
+        f"{winner.name} 更具体：本路由末尾的 * 开始得更早",
+    )

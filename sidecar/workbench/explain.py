@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from posixpath import normpath
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sidecar.core.decision import Allow
 from sidecar.core.paths.canonical import Path
@@ -27,7 +27,7 @@ from sidecar.core.tokens.verify import CHECKS, Verified
 from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
-from sidecar.workbench.caller_steps import Step, describe, not_granted, requirements
+from sidecar.workbench.caller_steps import describe, not_granted, requirements
 from sidecar.workbench.candidates import not_selected
 from sidecar.workbench.claim_steps import claim_texts
 from sidecar.workbench.engine import NO_KEY_SET, Judged, PolicyEngine
@@ -35,6 +35,14 @@ from sidecar.workbench.logs import CallerField
 from sidecar.workbench.look_up_steps import LOOK_UP, confirmation, look_up
 from sidecar.workbench.near import near_routes
 from sidecar.workbench.principals import Caller, GivenClaims
+from sidecar.workbench.steps import Step, Words
+
+# Remarks and checks that core puts into words, where the name says enough.
+_IN_CHINESE: Final = {
+    ("public", True): "该路由不要求令牌",
+    ("callers", False): "网格身份不在路由的 callers 中",
+    ("method", None): "还按查询参数中的方法判定",
+}
 
 REVOCATION = "revocation"
 
@@ -74,9 +82,12 @@ class Explainer:
         """Return file and line of a route."""
         return f"{self._file}:{self._lines[route.index]}"
 
-    def named(self, route: Route) -> str:
+    def named(self, route: Route) -> Words:
         """Return a route's name, path and place."""
-        return f"{route.name}, {route.path} at {self.place(route)}"
+        place = self.place(route)
+        return Words(
+            f"{route.name}, {route.path} at {place}", f"{route.name}，{route.path}（{place}）"
+        )
 
     def explain(
         self,
@@ -146,29 +157,34 @@ class _Words:
         if name == REVOCATION and feed is not None and not feed.given:
             held, text = None, "no entries are given, so it counts as not revoked: --revocations"
         self._passed.add(name)
-        self._add(Step(name, held, one_line(text)))
+        self._add(Step(name, held, one_line(text), _IN_CHINESE.get((name, held), "")))
 
     def malformed(self, problem: PathProblem | RequestProblem) -> None:
-        text = MALFORMED[problem][False]
+        english, chinese = MALFORMED[problem]
         if problem is RequestProblem.INVALID_METHOD:
-            self._add(Step("method", False, f"{text} {self._request.method!r}"))
+            method = repr(self._request.method)
+            self._add(Step("method", False, f"{english} {method}", f"{chinese}：{method}"))
             return
-        self._add(Step("path", False, text))
+        self._add(Step("path", False, english, chinese))
         if problem in (PathProblem.DOUBLE_SLASH, PathProblem.DOT_SEGMENT):
             path = self._request.target.partition(b"?")[0].decode("ascii", "replace")
             normal = "/" + normpath(path).lstrip("/")
             text = f"with normalize_path and merge_slashes, Envoy asks about {normal} instead"
-            self._add(Step("envoy", None, one_line(text)))
+            chinese = f"启用 normalize_path 和 merge_slashes 时，Envoy 询问的路径是 {normal}"
+            self._add(Step("envoy", None, one_line(text), one_line(chinese)))
 
     def reading(self, path: Path, segments: Sequence[str]) -> None:
         self._neighbour = None
-        several = f", one of {len(path.readings)} readings" if len(path.readings) > 1 else ""
-        self._add(Step("path", True, _path_text(segments) + several))
+        english = chinese = _path_text(segments)
+        if len(path.readings) > 1:
+            english += f", one of {len(path.readings)} readings"
+            chinese += f"（{len(path.readings)} 种解读之一）"
+        self._add(Step("path", True, english, chinese))
 
     def neighbour(self, path: Path, method: str, found: Route | NotAllowed) -> None:
         route = found.route if isinstance(found, NotAllowed) else found
         reader = _reader(self._snapshot.policy, path, self._request.host, method, found)
-        text = f"for {reader}, this path is {self._explainer.named(route)}"
+        text = f"for {reader}, this path is {self._explainer.named(route).english}"
         self._neighbour = Step("neighbour", None, text)
 
     def matched(
@@ -178,32 +194,37 @@ class _Words:
         self._looked_up = False
         policy, named = self._snapshot.policy, self._explainer.named
         if found is None:
-            self._add(Step("route", False, "no route matches, so the request is denied"))
+            text = "no route matches, so the request is denied"
+            self._add(Step("route", False, text, "没有匹配的路由，因此拒绝该请求"))
         elif isinstance(found, NotAllowed):
-            accepted = f"this path accepts {', '.join(found.methods)}"
-            self._add(Step("route", False, f"{named(found.route)}: {accepted}, not {method}"))
+            own, methods = named(found.route), found.methods
+            text = f"{own.english}: this path accepts {', '.join(methods)}, not {method}"
+            chinese = f"{own.chinese}：该路径只接受 {'、'.join(methods)}，不接受 {method}"
+            self._add(Step("route", False, text, chinese))
         elif self._neighbour is None:
-            self._add(Step("route", True, named(found)))
+            self._add(Step("route", True, *named(found)))
         if self._neighbour is not None:
             return
         others = not_selected(policy, self._request.host, method, segments)
         for route, lost in others:
-            self._add(Step("not selected", None, f"{named(route)}: {lost}"))
+            self._add(_about("not selected", named(route), lost))
         if isinstance(found, NotAllowed) or (found is None and not others):
             besides = None if found is None else found.route
             for route, difference in near_routes(policy, method, segments, besides):
-                self._add(Step("similar", None, f"{named(route)}: {difference}"))
+                self._add(_about("similar", named(route), difference))
 
     def authenticated(self, verified: Verified, claims: Mapping[str, Any] | None) -> None:
         if claims is None:  # it counts as verified
             given = self._caller
             claims = given.claims if isinstance(given, GivenClaims) else None
-            issuer = ""
+            issuer = signed = ""
             if CallerField.ISSUER not in self._lacks:
                 issuer = f", issued by {verified.principal.issuer}"
-            self._add(Step("token", True, f"the claims count as verified{issuer}"))
+                signed = f"，由 {verified.principal.issuer} 签发"
+            text = f"the claims count as verified{issuer}"
+            self._add(Step("token", True, text, f"声明视为已验证{signed}"))
         self._passed.update(CHECKS)
-        self._add(Step("claims", True, describe(verified.principal, self._lacks)))
+        self._add(Step("claims", True, *describe(verified.principal, self._lacks)))
         self._add(*confirmation(verified, self._explainer.engine))
         if claims is not None:
             issuer_of = self._snapshot.issuers[verified.issuer]
@@ -247,7 +268,8 @@ class _Words:
         self._passed.clear()
         self._looked_up = False
         self._caller = self._service
-        self._add(Step("service", None, "the route requires a service's token beside the user's"))
+        text = "the route requires a service's token beside the user's"
+        self._add(Step("service", None, text, "该路由还要求服务的令牌"))
 
     def allowed_api(self, service: Principal, refusal: Refusal | None) -> None:
         allowed = "allowed_apis" if service.apis is not None else "a service for any path"
@@ -258,6 +280,11 @@ class _Words:
 
     def required(self, principal: Principal, route: Route, segments: tuple[str, ...]) -> None:
         self._add(*requirements(principal, route, segments, self._lacks))
+
+
+def _about(name: str, route: Words, words: Words) -> Step:
+    english, chinese = route
+    return Step(name, None, f"{english}: {words.english}", f"{chinese}：{words.chinese}")
 
 
 def _path_text(segments: Sequence[str]) -> str:

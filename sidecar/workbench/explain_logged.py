@@ -1,10 +1,10 @@
 """Explains a logged request, with a verdict only if the log contains enough for one."""
 
 from sidecar.core.tokens.verify import CHECKS
-from sidecar.workbench.caller_steps import Step
 from sidecar.workbench.explain import Explainer, Explanation
 from sidecar.workbench.logs import CallerField, Logged
 from sidecar.workbench.rejudge import New, rejudge
+from sidecar.workbench.steps import Step
 
 
 def explain_logged(explainer: Explainer, logged: Logged) -> Explanation:

@@ -8,7 +8,7 @@ from sidecar.config.lookups import SUBJECT
 from sidecar.core.tokens.lookups import Answer, Granted, LookUp, NeedsPermissions
 from sidecar.core.tokens.verify import Verified
 from sidecar.documents.findings import one_line
-from sidecar.workbench.caller_steps import Step
+from sidecar.workbench.steps import Step
 
 if TYPE_CHECKING:
     from sidecar.workbench.engine import PolicyEngine

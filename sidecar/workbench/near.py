@@ -10,6 +10,8 @@ from sidecar.core.routes.route import Route, methods_of
 from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import quoted
+from sidecar.workbench.candidates import accepts
+from sidecar.workbench.steps import Words
 
 MAX_NEAR = 3  # routes that are listed
 MAX_DISTANCE = 1.0  # one segment more or less, or two with a typo
@@ -17,22 +19,23 @@ MAX_DISTANCE = 1.0  # one segment more or less, or two with a typo
 _CASE, _TAIL, _TYPO, _SEGMENT = 0.1, 0.2, 0.5, 1.0  # what each difference counts
 _LIKENESS = 0.6  # of two segments, so that one may be a typo of the other
 _FAR = 99.0
+_NEEDS_MORE = Words("the trailing * needs at least one more segment", "末尾的 * 至少还需要一个段")
 
 
 class Near(NamedTuple):
     """A route that nearly matches: its distance, and the differences as text."""
 
     distance: float
-    differences: tuple[str, ...] = ()
+    differences: tuple[Words, ...] = ()
 
-    def and_then(self, distance: float, *difference: str) -> "Near":
+    def and_then(self, distance: float, *difference: Words) -> "Near":
         """Return this with one more difference."""
         return Near(self.distance + distance, (*self.differences, *difference))
 
 
 def near_routes(
     policy: Policy, method: str, segments: Sequence[str], besides: Route | None = None
-) -> list[tuple[Route, str]]:
+) -> list[tuple[Route, Words]]:
     """Return the nearest routes, those that accept the method before others as near.
 
     ``besides`` is the route whose path matches.
@@ -45,10 +48,10 @@ def near_routes(
         methods = methods_of(route)
         others = bool(methods) and method not in methods
         if near.distance <= MAX_DISTANCE and not (besides and others):
-            text = "; ".join(near.differences) or "similar path"
+            words = list(near.differences) or [Words("similar path", "路径相近")]
             if others:
-                text += f"; it accepts {', '.join(sorted(methods))}, not {method}"
-            found.append((near.distance, others, route.index, route, text))
+                words.append(accepts(methods, method))
+            found.append((near.distance, others, route.index, route, Words.joined(words)))
     return [(route, text) for *_, route, text in sorted(found)[:MAX_NEAR]]
 
 
@@ -61,7 +64,7 @@ def _distance(pattern: Pattern, segments: tuple[str, ...], *, fold_case: bool) -
     if not pattern.tail:
         return best
     if len(segments) == len(wanted):
-        return best.and_then(_TAIL, "the trailing * needs at least one more segment")
+        return best.and_then(_TAIL, _NEEDS_MORE)
     beginnings = [_least(wanted, segments[:n], fold_case) for n in range(len(segments))]
     return min(beginnings, default=Near(_FAR))
 
@@ -81,10 +84,17 @@ def _least(wanted: tuple[Segment, ...], given: tuple[str, ...], fold_case: bool)
         rest, left = wanted, given
         if more == 1:
             rest = wanted[:index] + wanted[index + 1 :]
-            text = f"the route has one more segment, {_shown(wanted[index])}"
+            segment = _shown(wanted[index])
+            text = Words(
+                f"the route has one more segment, {segment.english}",
+                f"该路由多一个段：{segment.chinese}",
+            )
         else:
             left = given[:index] + given[index + 1 :]
-            text = f"the route has one segment less, without {quoted(given[index])}"
+            other = quoted(given[index])
+            text = Words(
+                f"the route has one segment less, without {other}", f"该路由少一个段：{other}"
+            )
         if any(literal is not None for literal in rest):  # otherwise nothing is alike
             ways.append(_least(rest, left, fold_case).and_then(_SEGMENT, text))
     return min(ways, default=Near(_FAR))
@@ -96,18 +106,29 @@ def _compare(result: Near, want: Segment, have: str, fold_case: bool) -> Near:
     if isinstance(want, Mixed):
         if want.takes(have) or (fold_case and want.folded().takes(fold(have))):
             return result
-        return result.and_then(_TYPO, f"the route has {_shown(want)}, not {quoted(have)}")
+        return result.and_then(_TYPO, _other(_shown(want).english, have))
     if fold(want) == fold(have):
         if fold_case:
             return result
-        text = f"{quoted(have)} and {quoted(want)} differ only in letter case"
+        text = Words(
+            f"{quoted(have)} and {quoted(want)} differ only in letter case",
+            f"{quoted(have)} 与 {quoted(want)} 仅大小写不同",
+        )
         return result.and_then(_CASE, text)
     if SequenceMatcher(a=want, b=have, autojunk=False).ratio() >= _LIKENESS:
-        return result.and_then(_TYPO, f"the route has {quoted(want)}, not {quoted(have)}")
+        return result.and_then(_TYPO, _other(quoted(want), have))
     return result.and_then(_FAR)
 
 
-def _shown(segment: Segment) -> str:
+def _other(want: str, have: str) -> Words:
+    return Words(
+        f"the route has {want}, not {quoted(have)}", f"该路由中是 {want}，而不是 {quoted(have)}"
+    )
+
+
+def _shown(segment: Segment) -> Words:
+    if segment is None:
+        return Words("a wildcard", "通配段")
     if isinstance(segment, Mixed):
-        return quoted(f"{segment.prefix}{{name}}{segment.suffix}")
-    return "a wildcard" if segment is None else quoted(segment)
+        segment = f"{segment.prefix}{{name}}{segment.suffix}"
+    return Words(quoted(segment), quoted(segment))

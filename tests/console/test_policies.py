@@ -308,6 +308,8 @@ async def test_an_unknown_policy_is_shown_if_a_node_runs_it(console: tuple[Conso
         (2, "path=/nothing", "deny", "no_route"),
         (2, "path=/tenants/7", "unknown", None),  # a claim that only the token has
         (2, "path=/a/%2e%2e/b", "deny", "malformed_request"),
+        (2, "method=PUT&path=/orders/7", "deny", "method_not_allowed"),
+        (2, "path=/order/7", "deny", "no_route"),  # similar
         (3, "method=POST&path=/orders/7&issuer=old", "deny", "permission_denied"),  # grantable
     ],
 )
@@ -318,6 +320,9 @@ async def test_may_they_do_this(
     assert (status, verdict["decision"], verdict["reason"]) == (200, decision, reason)
     assert verdict["steps"]
     assert "log" not in str(verdict["steps"])
+    for step in verdict["steps"]:
+        assert f"step_name_{step['name'].replace(' ', '_')}" in WORDS
+        assert re.search("[（：\u4e00-\u9fff]", step["chinese"]) or step["chinese"] == step["text"]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +346,11 @@ async def test_a_senseless_question_is_an_error(
 async def test_the_page_of_a_user_shows_the_verdict(console: tuple[Console, Zervi]) -> None:
     status, text = await console[0].get("/view/users/2?path=/users/3/mail&method=GET")
     assert status == 200
-    assert "not_owner" in text
+    assert "the owner is 3, the caller is 2" in text
+    page = "/view/users/2?path=/users/3/mail&method=GET"
+    _, chinese = await console[0].get(page, **{"Accept-Language": "zh-CN"})
+    assert "所有者为 3，调用方为 2" in chinese
+    assert "the caller is" not in chinese
     status, text = await console[0].get("/view/users/2?path=x")
     assert "path begins with /" in text
     any_: Any = text

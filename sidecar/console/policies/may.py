@@ -21,6 +21,8 @@ from sidecar.workbench.logs import CallerField
 
 MAX_PATH: Final = 2048  # characters; a table with 10,000 routes takes some milliseconds
 _UNKNOWN: Final = "; not judged"
+_UNKNOWN_CHINESE: Final = "；未判定"
+_NOT_ITS = ("credential", "remember")  # steps about a token, and about an Envoy
 
 
 class QuestionError(Exception):
@@ -56,7 +58,7 @@ def ask(table: Table, question: Question, user: dict[str, Any]) -> dict[str, Any
     request = request_of(question.method, question.path, question.host)
     found = explainer.explain(request, principal, frozenset({CallerField.CLAIMS}))
     decision = found.judged.decision
-    steps = [step for step in found.steps if step.name != "credential"]
+    steps = [step for step in found.steps if step.name not in _NOT_ITS]
     known = all(_UNKNOWN not in step.text for step in steps)
     return {
         "decision": outcome(decision) if known else "unknown",
@@ -69,6 +71,7 @@ def ask(table: Table, question: Question, user: dict[str, Any]) -> dict[str, Any
                 "name": step.name,
                 "held": step.held,
                 "text": step.text.partition(_UNKNOWN)[0],
+                "chinese": step.chinese.partition(_UNKNOWN_CHINESE)[0],
             }
             for step in steps
         ],

@@ -90,7 +90,7 @@ def explanation(
                 tag("span", _MARKS[step.held], class_="mark", aria_hidden="true"),
                 tag("span", words(f"step_{str(step.held).lower()}"), class_="unseen"),
                 tag("strong", step.name),
-                tag("span", step.text),
+                tag("span", (language == "zh" and step.chinese) or step.text),
                 class_=f"step {str(step.held).lower()}",
             )
             for step in found.steps
@@ -134,6 +134,7 @@ def _document(
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"{title} · zervi-sidecar"),
         tag("link", rel="icon", href="/static/icon.svg", type="image/svg+xml"),
+        tag("link", rel="stylesheet", href="/static/base.css"),
         tag("link", rel="stylesheet", href="/static/page.css"),
         tag("script", src="/static/page.js", type="module"),
     )

@@ -38,6 +38,7 @@ class Step(NamedTuple):
     name: str
     held: bool | None
     text: str
+    chinese: str
 
 
 class Explanation(NamedTuple):
@@ -125,7 +126,7 @@ def _read(document: Mapping[str, Any]) -> Explanation:
         document["decision"],
         document["reason"],
         document["route_at"],
-        tuple(Step(step["name"], step["held"], step["text"]) for step in document["steps"]),
+        tuple(Step(*map(step.__getitem__, Step._fields)) for step in document["steps"]),
         tuple(document["notes"]),
         "" if answer is None else answer["body"],
     )
