@@ -148,6 +148,7 @@ class Page:
 
     def _log(self) -> list[dict[str, Any]]:
         """Return what the browser has logged since the last call."""
+        # selenium does not type it
         lines: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return lines
 

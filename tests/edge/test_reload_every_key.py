@@ -96,10 +96,11 @@ def bases() -> Iterator[Settings]:
         introspection=asked_otherwise,
     )
     login = {"login_url": "http://z", "service_id": "a", "secret_file": Path("s")}
+    by_login = RegistryToken(**login)  # type: ignore[arg-type]  # -- values of two types
     for issuer, token, source in (
         (by_url, RegistryToken(file=Path("t")), TokenPlace(header="authorization", scheme="a")),
         (by_file, RegistryToken(env="T"), TokenPlace(cookie="session")),
-        (by_file, RegistryToken(**login), TokenPlace(query="token")),  # type: ignore[arg-type]
+        (by_file, by_login, TokenPlace(query="token")),
         (by_file, RegistryToken(), TokenPlace(websocket_protocol="bearer")),
         (by_file, RegistryToken(), TokenPlace()),
     ):

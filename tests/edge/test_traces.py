@@ -175,7 +175,7 @@ def test_a_request_is_remembered_though_its_trace_differs_each_time() -> None:
     checks = traced_service(records)
     bearer = live_bearer(permissions=["closed:read"])
     decide = Mock(side_effect=checks._decision)
-    checks._decision = decide  # type: ignore[method-assign]
+    checks._decision = decide  # type: ignore[method-assign]  # -- to count its calls
     for number in range(1, 8):
         parent = f"00-{number:032x}-{number:016x}-0{number % 2}".encode()
         headers = {**bearer, "traceparent": (parent,), "x-request-id": (str(uuid4()).encode(),)}
