@@ -78,15 +78,17 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             report.print_scenario(console, results)
             report.print_verdict(console, results)
             known = []
-            console.print("\n[bold cyan]Tokens are revoked, a role is granted; then Zervi dies[/]")
+            console.print(
+                "\n[bold cyan]Zervi revokes tokens and grants a role; then Zervi is down[/]"
+            )
             async for observed in revocation.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)
-            console.print("\n[bold cyan]What Looma knows of this node[/]")
+            console.print("\n[bold cyan]The sidecar reports its node to Looma[/]")
             async for observed in registry.run(stack):
                 report.print_observed(console, observed)
                 known.append(observed)
-            console.print("\n[bold cyan]A gateway sends each user to an own Basic Server[/]")
+            console.print("\n[bold cyan]A gateway sends each user to one Basic Server[/]")
             before = await acts.enter_async_context(
                 gateway.running(stack.directory / "gateway", stack.looma, stack.zervi, stack.secret)
             )
@@ -94,7 +96,9 @@ async def _demo(ports: Ports, *, once: bool) -> int:
             async for each in placement.run(before):
                 report.print_served(console, each)
                 served.append(each)
-            console.print("\n[bold cyan]The console creates an environment; a server dies[/]")
+            console.print(
+                "\n[bold cyan]The console creates an environment; its server is killed[/]"
+            )
             own = await acts.enter_async_context(
                 demo_console.running(
                     stack.directory / "console",

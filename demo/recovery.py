@@ -73,11 +73,11 @@ async def run(gateway: Gateway, zervi: Zervi, console: RunningConsole) -> AsyncI
         async def elsewhere() -> str:
             name = await served()
             is_another = name != first and not name.isdecimal()  # a number is a failure's status
-            return "another one" if is_another else name
+            return "another server" if is_another else name
 
-        yield await _until(f"{first} dies; carol's request", "another one", elsewhere)
+        yield await _until(f"{first} is killed; carol's request", "another server", elsewhere)
         await gateway.report(first, "critical")  # its sidecar still runs
-        yield await _until("Looma assigns another", f"ready, {second}", environment)
+        yield await _until("Looma assigns another server", f"ready, {second}", environment)
         yield await _until("carol sends a request", second, served)
         await gateway.leave(first)
         await browser.call("DELETE", path, bob)

@@ -1,4 +1,4 @@
-"""What the demo shows of Zervi's live truth: a logout, a role, a disabled user, Zervi's death."""
+"""The demo's requests while Zervi changes: a logout, a role, a disabled user, an outage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -61,7 +61,7 @@ async def run(stack: Stack) -> AsyncIterator[Observed]:
         def asks(token: str, path: str = _LIST) -> _Ask:
             return lambda: _answer(session, stack, path, token)
 
-        async def tell(path: str, form: Mapping[str, str], token: str = "") -> None:
+        async def post(path: str, form: Mapping[str, str], token: str = "") -> None:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             async with session.post(zervi.url + path, json=form, headers=headers) as answer:
                 answer.raise_for_status()
@@ -71,34 +71,36 @@ async def run(stack: Stack) -> AsyncIterator[Observed]:
 
         alice, bob = zervi.token("alice"), zervi.token("bob")
         opaque = zervi.live.opaque_token("bob")
-        yield await _until("alice asks with her token", "200", asks(alice))
-        await tell("/api/v1/auth/logout", {}, alice)
+        yield await _until("alice sends a request", "200", asks(alice))
+        await post("/api/v1/auth/logout", {}, alice)
         yield await _until("alice logs out; the same token", REVOKED, asks(alice))
         yield await _until("alice logs in again", "200", logs_in)
         fresh, unread = zervi.token("alice"), zervi.live.opaque_token("alice")
-        yield await _until("alice asks for the cluster's nodes", DENIED, asks(fresh, _NODES))
-        await tell("/demo/grant", {"username": "alice", "role": "admin"})
-        yield await _until("she is made an admin; the same token", "200", asks(fresh, _NODES))
-        yield await _until("bob asks with his token", "200", asks(bob))
-        yield await _until("and with one that only Zervi can read", "200", asks(opaque))
-        await tell("/demo/disable", {"username": "bob"})
-        yield await _until("bob is disabled; the same token", REVOKED, asks(bob))
-        yield await _until("and the other one", REVOKED, asks(opaque))
+        yield await _until("alice requests the cluster's nodes", DENIED, asks(fresh, _NODES))
+        await post("/demo/grant", {"username": "alice", "role": "admin"})
+        yield await _until("Zervi grants alice a role; the same token", "200", asks(fresh, _NODES))
+        yield await _until("bob sends a request", "200", asks(bob))
+        yield await _until("bob, with an opaque token", "200", asks(opaque))
+        await post("/demo/disable", {"username": "bob"})
+        yield await _until("Zervi disables bob; the same token", REVOKED, asks(bob))
+        yield await _until("bob, with the opaque token", REVOKED, asks(opaque))
         known = zervi.live.opaque_token("alice")
-        yield await _until("alice, with a token that only Zervi reads", "200", asks(known))
+        yield await _until("alice, with an opaque token", "200", asks(known))
         zervi.down = True
         try:
             await _feed_fails(session, stack)
             await asyncio.sleep(TTL_SECONDS)  # the answers are old
-            yield await _until("Zervi dies; alice asks for the nodes", "200", asks(fresh, _NODES))
-            yield await _until("alice, with the other token", "200", asks(known))
-            yield await _until("one that was never used", "503", asks(unread))
-            yield await _until("bob, whose token is revoked", REVOKED, asks(bob))
-            yield await _until("alice's old token", REVOKED, asks(alice))
+            yield await _until(
+                "Zervi is down; alice requests the nodes", "200", asks(fresh, _NODES)
+            )
+            yield await _until("alice, with the opaque token", "200", asks(known))
+            yield await _until("alice, with a new opaque token", "503", asks(unread))
+            yield await _until("bob, with the revoked token", REVOKED, asks(bob))
+            yield await _until("alice, with the revoked token", REVOKED, asks(alice))
         finally:
             zervi.down = False
-        await tell("/demo/withdraw", {"username": "alice", "role": "admin"})
-        yield await _until("Zervi is back, her role withdrawn", DENIED, asks(fresh, _NODES))
+        await post("/demo/withdraw", {"username": "alice", "role": "admin"})
+        yield await _until("Zervi is up and withdraws the role; alice", DENIED, asks(fresh, _NODES))
 
 
 async def _answer(session: aiohttp.ClientSession, stack: Stack, path: str, token: str) -> str:

@@ -89,18 +89,18 @@ _SPOOFED = {"X-User-ID": "4", "X-User-Role": "super_admin", "X-Service-Id": "loo
 _NOTHING: Mapping[str, None] = {"x-user-id": None, "x-user-role": None, "x-service-id": None}
 
 _PUBLIC = "Public routes"
-_TOKENS = "Who are you?"
-_PERMISSIONS = "May you do this?"
+_TOKENS = "Authentication"
+_PERMISSIONS = "Authorization"
 _TODAY = "Tokens as Zervi issues them today (HS256)"
 _TRICKS = "Tricks: spoofed headers, other spellings of a protected path"
 _KEYS = "Zervi changes its key; the next request is already signed with it"
 
 ROWS = (
-    Row(_PUBLIC, "POST /api/auth/login", "nobody", 200, "public", reached=_NOTHING),
+    Row(_PUBLIC, "POST /api/auth/login", "no token", 200, "public", reached=_NOTHING),
     Row(
         _PUBLIC,
         "GET /api/auth/me",
-        "nobody, spoofs",
+        "spoofs headers",
         200,
         "public",
         headers=_SPOOFED,
@@ -124,7 +124,7 @@ ROWS = (
         _user("张伟"),
         reached={"x-username": quote("张伟")},
     ),
-    Row(_TOKENS, "GET /api/services/list", "nobody", 401, "token_missing"),
+    Row(_TOKENS, "GET /api/services/list", "no token", 401, "token_missing"),
     Row(_TOKENS, "GET /api/services/list", "alice, expired", 401, "token_expired", _expired),
     Row(_TOKENS, "GET /api/cluster/nodes", "root, forged", 401, "token_signature", _forged),
     Row(_TOKENS, "GET /api/cluster/nodes", "root, alg none", 401, "token_algorithm", _unsigned),
@@ -164,10 +164,10 @@ ROWS = (
         _SPOOFED,
         {"x-user-id": _ALICE, "x-user-role": "user", "x-service-id": None},
     ),
-    Row(_TRICKS, "GET /api/auth/%2e%2e/cluster/x", "nobody", 401, "token_missing"),
-    Row(_TRICKS, "GET /api/auth/..%2fcluster/x", "nobody", 400, "malformed_request"),
-    Row(_TRICKS, "GET /api/auth/..;/cluster/x", "nobody", 401, "token_missing"),
-    Row(_TRICKS, "GET /api/auth/login;x=/cluster", "nobody", 400, "malformed_request"),
+    Row(_TRICKS, "GET /api/auth/%2e%2e/cluster/x", "no token", 401, "token_missing"),
+    Row(_TRICKS, "GET /api/auth/..%2fcluster/x", "no token", 400, "malformed_request"),
+    Row(_TRICKS, "GET /api/auth/..;/cluster/x", "no token", 401, "token_missing"),
+    Row(_TRICKS, "GET /api/auth/login;x=/cluster", "no token", 400, "malformed_request"),
     Row(_TODAY, "GET /api/cluster/nodes", "bob, admin", 200, "ok", _user("bob", "unified-auth")),
     Row(
         _TODAY,

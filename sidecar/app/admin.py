@@ -32,7 +32,7 @@ def admin_routes(
         else:
             registry = "left the registry" if left else "could not leave the registry, see the log"
         _log.info("left by command: not ready, still answering Checks; %s", registry)
-        body = {"left": left, "detail": f"{registry}; not ready any more, deciding on"}
+        body = {"left": left, "detail": f"{registry}; not ready, but still deciding"}
         return OpsAnswer(200 if left else 502, json.dumps(body).encode() + b"\n")
 
     async def promote() -> OpsAnswer:

@@ -88,7 +88,7 @@ def test_a_stranger_signs_in_and_sees_the_overview(page: Page) -> None:
 def test_alice_is_denied_with_the_reason(page: Page) -> None:
     page.open()
     page.sign_in("alice")
-    page.until_text("You may not see this")
+    page.until_text("You are not allowed to view this")
     assert "needs permission cluster:view or cluster:manage" in page.text()
     assert page.text("[data-reason]") == "permission_denied"
     assert page.text("[data-decision]")

@@ -67,7 +67,7 @@ INSTEAD = {
         ("--directory www &", f"--directory www >www.log 2>&1 & {LISTENS.format('upstream')}"),
         ("sidecar.yaml & ", f"sidecar.yaml >serve.log 2>&1 & {LISTENS.format('authz')}"),
         ("--config sidecar.yaml > envoy.yaml", GENERATE),
-        ("hot-restart & ", f"hot-restart >envoy.log 2>&1 & {LISTENS.format('clients')}"),
+        ("warning & ", f"warning >envoy.log 2>&1 & {LISTENS.format('clients')}"),
         ("http://127.0.0.1:10000", "http://127.0.0.1:@clients"),
     ),
 }

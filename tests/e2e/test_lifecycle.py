@@ -209,7 +209,7 @@ async def test_leaving_deregisters_and_goes_on_deciding(
         for _ in range(2):
             leaving = await Process.start("leave", command, stack.directory)
             assert await leaving.wait() == 0
-            assert leaving.output() == "left the registry; not ready any more, deciding on\n"
+            assert leaving.output() == "left the registry; not ready, but still deciding\n"
         assert not stack.looma.nodes
         assert (await readiness(stack))[0] == 503
         assert (await send(stack.ports.envoy, "/api/services/list")).status == 401

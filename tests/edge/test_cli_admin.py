@@ -61,7 +61,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Iterator[StandIn]:
     """Answer as a sidecar that has left."""
-    body = {"left": True, "detail": "left the registry; not ready any more, deciding on"}
+    body = {"left": True, "detail": "left the registry; not ready, but still deciding"}
     server = StandIn(tmp_path / "admin.sock", answer(200, body))
     yield server
     server.close()
@@ -71,7 +71,7 @@ def test_leave_asks_the_socket_that_the_configuration_names(
     config: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["leave", "--config", str(config)]) == 0
-    assert capsys.readouterr() == ("left the registry; not ready any more, deciding on\n", "")
+    assert capsys.readouterr() == ("left the registry; not ready, but still deciding\n", "")
     (asked,) = stand_in.asked
     assert asked.startswith(b"POST /leave HTTP/1.1\r\n")
 
@@ -255,7 +255,7 @@ async def test_promote_puts_the_candidate_in_force_once(tmp_path: Path) -> None:
         for _ in range(2):
             left = command("leave", "--wait", "10ms")
             assert (left.returncode, left.stderr) == (0, "")
-            assert left.stdout == "no registry is configured; not ready any more, deciding on\n"
+            assert left.stdout == "no registry is configured; not ready, but still deciding\n"
         assert await sidecar.reason() == "public"
 
 

@@ -187,7 +187,7 @@ async def test_leaving_where_no_registry_is_configured_says_so(tmp_path: Path) -
         assert status == 200
         assert json.loads(body) == {
             "left": True,
-            "detail": "no registry is configured; not ready any more, deciding on",
+            "detail": "no registry is configured; not ready, but still deciding",
         }
         assert (await sidecar.ops("/readyz"))[0] == 503
         await sidecar.says("left by command: not ready, still answering Checks; no registry")

@@ -185,7 +185,7 @@ def test_a_role_counts_as_needed_for_the_permissions_that_it_grants(
 def test_the_proposal_is_the_operators_file_without_what_nothing_used(shop_files: Shop) -> None:
     """Comments stay; `admin` stays as it is, since requests to it were denied, not missing."""
     text = shop_files.run(shop(), "--propose", str(shop_files.proposal))
-    assert "proposal: 1 route removed, 1 narrowed; replay proves that it denies nothing" in text
+    assert "proposal: 1 route removed, 1 narrowed; replay proves that it denies no request" in text
     lines_of = shop_files.proposal.read_text().splitlines()
     wanted = TABLE.splitlines()
     del wanted[7:10]

@@ -4,7 +4,7 @@ from typing import Final
 
 POLICY_WORDS: Final[dict[str, tuple[str, str]]] = {
     "req_public": ("nothing: it is public", "无：公开"),
-    "req_optional": ("a valid token, or none", "令牌可选；如携带则必须有效"),
+    "req_optional": ("a valid token, or no token", "令牌可选；如携带则必须有效"),
     "req_token": ("a valid token", "有效令牌"),
     "req_callers": ("one of the mesh identities {values}", "网格身份为 {values} 之一"),
     "req_principals": ("a caller of the kind {values}", "调用方类型为 {values}"),
@@ -19,7 +19,7 @@ POLICY_WORDS: Final[dict[str, tuple[str, str]]] = {
         "或具备以下权限之一以代替所有者身份：{values}",
     ),
     "diff_removed": (
-        "its requests are denied now, or a wider route takes them",
+        "its requests are denied now, or match a wider route",
         "其请求现在会被拒绝，或匹配范围更大的路由",
     ),
     "diff_path": ("the path was {old}, is {new}", "路径由 {old} 改为 {new}"),

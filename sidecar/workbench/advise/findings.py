@@ -70,7 +70,7 @@ def _of_route(route: Route, use: RouteUse) -> Iterator[Advice]:
         return
     if use.places is not None and use.allowed >= ENOUGH:
         paths = tuple(sorted(use.places.paths))
-        text = f"{route.path} only took {', '.join(paths)}"
+        text = f"{route.path} matched only {', '.join(paths)}"
         yield Advice(Kind.NARROWER_ROUTE, route.name, text, use.allowed, paths)
     if route.public and ENOUGH <= use.known_credential == use.with_credential:
         text = "the route is public, and every request carried a credential"

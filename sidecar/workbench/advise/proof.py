@@ -1,4 +1,4 @@
-"""Proves by the log that a narrower table denies nothing that the log allowed."""
+"""Proves by the log that a narrower table denies no request that the log allowed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

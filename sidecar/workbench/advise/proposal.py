@@ -1,4 +1,4 @@
-"""A narrower route table: the operator's own file, less what nothing used."""
+"""A narrower route table: the operator's own file, without what no request used."""
 
 import re
 from collections.abc import Iterator, Sequence

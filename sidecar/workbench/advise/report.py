@@ -13,13 +13,14 @@ from sidecar.workbench.advise.usage import Usage
 from sidecar.workbench.formats import counted
 
 _HEADINGS: Final = {
-    Kind.UNUSED_ROUTE: "routes that nothing used",
-    Kind.NEVER_NEEDED: "roles and permissions that are held and never needed",
-    Kind.NARROWER_ROUTE: "wildcards that only took a few paths",
+    Kind.UNUSED_ROUTE: "unused routes",
+    Kind.NEVER_NEEDED: "roles and permissions that callers held and no request needed",
+    Kind.NARROWER_ROUTE: "wildcards that matched only a few paths",
     Kind.COULD_NEED_TOKEN: "public routes whose callers all send a credential",
     Kind.DENIALS: "routes that deny many requests",
-    Kind.ALWAYS_TOGETHER: "permissions that always come together",
+    Kind.ALWAYS_TOGETHER: "permissions that callers always hold together",
 }
+_PROVEN: Final = "replay proves that it denies no request that the log allowed"
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ def _notes(report: Report) -> Iterator[str]:
     if not report.with_table:
         yield (
             "without --policy there is no advice on unused routes, wildcards, public routes, and "
-            "roles and permissions that are never needed"
+            "roles and permissions that no request needed"
         )
     if usage.requests and not usage.allowed:
         yield (
@@ -140,7 +141,7 @@ def _proposed(proposal: Proposal | None) -> Iterator[str]:
         return
     yield from (one_line(f"note: {reason}") for reason in proposal.kept)
     if not proposal.changes:
-        yield "proposal: the table stays as it is"
+        yield "proposal: the table does not change"
     elif proposal.denied:
         denied = counted(proposal.denied, "request")
         yield f"proposal: not written, since it would deny {denied} that the log allowed"
@@ -148,7 +149,7 @@ def _proposed(proposal: Proposal | None) -> Iterator[str]:
         changes = (
             f"{counted(len(proposal.removed), 'route')} removed, {len(proposal.narrowed)} narrowed"
         )
-        yield f"proposal: {changes}; replay proves that it denies nothing that the log allowed"
+        yield f"proposal: {changes}; {_PROVEN}"
         if proposal.unproven:
             cut = counted(proposal.unproven, "request")
-            yield f"note: {cut} cannot be judged: the log has their path cut"
+            yield f"note: {cut} cannot be judged: the log contains only the beginning of their path"
