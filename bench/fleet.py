@@ -35,8 +35,7 @@ from sidecar.looma.registry import Failed
 from sidecar.looma.report import NodeState
 from sidecar.looma.reporter import Events, Reporter, ReporterSettings
 from sidecar.upstream.state import UpstreamState
-from sidecar.zervi.interface import Answer as KeysAnswer
-from sidecar.zervi.interface import FetchError, RefreshSettings
+from sidecar.zervi.interface import Fetched, FetchError, RefreshSettings
 from sidecar.zervi.key_log import KeyLog
 from sidecar.zervi.refresher import Refresher
 from sidecar.zervi.revocation import follower as following
@@ -155,12 +154,12 @@ class SimulatedZervi(Traffic):
         super().__init__(seconds)
         self._document = jwks(new_key("fleet", "ES256"))
 
-    async def fetch(self, validator: str | None) -> KeysAnswer:
+    async def fetch(self, validator: str | None) -> Fetched:
         """Answer a fetch of a refresher."""
         self.count("jwks")
         if not self.alive:
             raise FetchError("Connection refused", "")
-        return KeysAnswer(None if validator == '"1"' else self._document, '"1"')
+        return Fetched(None if validator == '"1"' else self._document, '"1"')
 
 
 class SimulatedFeed(Traffic):

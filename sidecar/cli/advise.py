@@ -16,7 +16,7 @@ from sidecar.cli.logs import log_arguments
 if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.workbench.advise.proposal import Proposal
-    from sidecar.workbench.advise.report import Report
+    from sidecar.workbench.advise.report import AdviceReport
     from sidecar.workbench.log_fields import Fields
 
 EXAMPLE = "zervi-sidecar advise decisions.log --policy routes.yaml"
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from sidecar.documents.findings import BadValueError
     from sidecar.workbench.advise.findings import advise
     from sidecar.workbench.advise.proposal import NotEditableError
-    from sidecar.workbench.advise.report import Report, as_json, as_text
+    from sidecar.workbench.advise.report import AdviceReport, as_json, as_text
     from sidecar.workbench.advise.usage import Usage
     from sidecar.workbench.log_fields import FieldsError, parse_fields
 
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         snapshot = wiring.snapshot(config) if config else None
         usage = Usage(snapshot, time.time(), fields)
         read_logs(args.logs, usage.take)
-        report = Report(usage, tuple(advise(usage, snapshot)), args.min_days, snapshot is not None)
+        report = AdviceReport(
+            usage, tuple(advise(usage, snapshot)), args.min_days, snapshot is not None
+        )
         if args.propose and config is not None:
             report.proposal = _propose(args, config, fields, report)
     except BadValueError as error:
@@ -107,7 +109,7 @@ def _load(args: argparse.Namespace, policy: Path | None) -> "Config":
 
 
 def _propose(
-    args: argparse.Namespace, config: "Config", fields: "Fields | None", report: "Report"
+    args: argparse.Namespace, config: "Config", fields: "Fields | None", report: "AdviceReport"
 ) -> "Proposal | None":
     """Write a narrower table that the log proves; None where the advice changes nothing."""
     from sidecar.app import wiring

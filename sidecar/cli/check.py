@@ -40,13 +40,13 @@ def findings_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print findings and a summary; return 1 for errors and, if strict, for warnings."""
     from sidecar.config import ConfigError, Severity, read_files  # --help needs none of it
-    from sidecar.review import advice
+    from sidecar.review import suggestions
     from sidecar.workbench.formats import count, counted, render
 
     holds = ""
     try:
         read = read_files(args.config, os.environ)
-        config = read.config(advice.findings(read))
+        config = read.config(suggestions.findings(read))
         findings = config.warnings
         if args.openapi is not None:
             findings = (*findings, *_drift(args.openapi, config))

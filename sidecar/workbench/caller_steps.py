@@ -18,7 +18,7 @@ from sidecar.core.tokens.principal import (
 from sidecar.core.tokens.verify import Verified
 from sidecar.documents.findings import one_line
 from sidecar.workbench.logs import CallerField
-from sidecar.workbench.steps import Step, Words
+from sidecar.workbench.steps import Bilingual, Step
 
 _ANY_KIND = frozenset(Kind)
 _FIELD_OF = {  # what a requirement depends on
@@ -75,7 +75,7 @@ def requirements(
         owner_unless=(),
         claims=(),
     )
-    owner = Words("", "")
+    owner = Bilingual("", "")
     if route.owner is not None:
         owner = _owner(principal, route, route.owner, segments)
     for keys, wanted in (
@@ -112,11 +112,11 @@ def requirements(
             yield Step(keys[0], False, f"{reason}: {english}", f"{reason}：{chinese}")
 
 
-def _names(english: str, chinese: str, names: Sequence[str]) -> Words:
-    return Words(f"{english} {', '.join(names)}", f"{chinese} {'、'.join(names)}")
+def _names(english: str, chinese: str, names: Sequence[str]) -> Bilingual:
+    return Bilingual(f"{english} {', '.join(names)}", f"{chinese} {'、'.join(names)}")
 
 
-def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -> Words:
+def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -> Bilingual:
     """Return each condition on a claim, and the claim's value."""
     english, chinese = [], []
     for each in route.claims:
@@ -130,14 +130,14 @@ def _conditions(principal: Principal, route: Route, segments: tuple[str, ...]) -
         english.append(f"{each.name} must be {' or '.join(wanted)}, {given}")
         given = f"令牌中为 {held}" if value is not None else "令牌中没有"
         chinese.append(f"{each.name} 必须为 {' 或 '.join(wanted)}，{given}")
-    return Words(one_line("; ".join(english)), one_line("；".join(chinese)))
+    return Bilingual(one_line("; ".join(english)), one_line("；".join(chinese)))
 
 
-def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> Words:
+def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, ...]) -> Bilingual:
     """Return who the owner is, and whether the caller is."""
     segment = route.captured(index, segments)
     if not segment:
-        return Words(
+        return Bilingual(
             "the owner's segment is empty in this reading of the path, so it has no owner",
             "按这种方式解读路径时，所有者所在的段为空，因此没有所有者",
         )
@@ -159,27 +159,27 @@ def _owner(principal: Principal, route: Route, index: int, segments: tuple[str, 
     elif ALL_PERMISSIONS in principal.granted:
         english += "; * does not make the caller the owner"
         chinese += "；权限 * 不能使调用方成为所有者"
-    return Words(english, chinese)
+    return Bilingual(english, chinese)
 
 
-def _issuers(principal: Principal, route: Route, lacks: frozenset[CallerField]) -> Words:
+def _issuers(principal: Principal, route: Route, lacks: frozenset[CallerField]) -> Bilingual:
     issuers = sorted(route.issuers)
     english, chinese = f"accepts {' or '.join(issuers)}", f"接受 {' 或 '.join(issuers)} 签发的令牌"
     if CallerField.ISSUER not in lacks:
         english += f"; the token is from {principal.issuer}"
         chinese += f"；该令牌由 {principal.issuer} 签发"
-    return Words(english, chinese)
+    return Bilingual(english, chinese)
 
 
-def _kinds(route: Route) -> Words:
+def _kinds(route: Route) -> Bilingual:
     if route.principals == BOTH:
-        return Words("kind user, with a service's token beside it", "用户，并附带服务的令牌")
+        return Bilingual("kind user, with a service's token beside it", "用户，并附带服务的令牌")
     kinds = sorted(route.principals)
     chinese = " 或 ".join("用户" if kind == Kind.USER else "服务" for kind in kinds)
-    return Words("kind " + " or ".join(kinds), f"类型为{chinese}")
+    return Bilingual("kind " + " or ".join(kinds), f"类型为{chinese}")
 
 
-def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> Words:
+def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) -> Bilingual:
     """Return kind, names, roles and permissions of a principal, each in one line."""
     name = principal.subject + (f" ({principal.username})" if principal.username else "")
     english, chinese = [name], [name]
@@ -195,4 +195,4 @@ def describe(principal: Principal, lacks: frozenset[CallerField] = frozenset()) 
         english.append(f"permissions {', '.join(held)}" if held else "no permissions")
         chinese.append(f"角色 {'、'.join(roles)}" if roles else "没有角色")
         chinese.append(f"权限 {'、'.join(held)}" if held else "没有权限")
-    return Words(one_line("; ".join(english)), one_line("；".join(chinese)))
+    return Bilingual(one_line("; ".join(english)), one_line("；".join(chinese)))

@@ -80,16 +80,16 @@ def table(
 
     Raises BadValueError if they are too many for a table.
     """
-    told = tuple(remarks)
+    noted = tuple(remarks)
     refused: dict[int, str] = {}
     plain: set[int] = set()
     while True:
         draw = _Drawing(drafts, plain, refused)
         groups = draw.groups()
-        text = _text([*heading, *(each.message for each in told)], groups, draw.lost)
+        text = _text([*heading, *(each.message for each in noted)], groups, draw.lost)
         wrong = _wrong(text)
         if not wrong:
-            return Table(text, (*told, *draw.remarks))
+            return Table(text, (*noted, *draw.remarks))
         for index, (message, ambiguous) in wrong.items():
             for number in groups[index].numbers:
                 if ambiguous and number not in plain:

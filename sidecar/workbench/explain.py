@@ -28,14 +28,14 @@ from sidecar.documents.findings import one_line
 from sidecar.extauthz.messages import MALFORMED
 from sidecar.review.readings import READERS
 from sidecar.workbench.caller_steps import describe, not_granted, requirements
-from sidecar.workbench.candidates import not_selected
 from sidecar.workbench.claim_steps import claim_texts
 from sidecar.workbench.engine import NO_KEY_SET, Judged, PolicyEngine
 from sidecar.workbench.logs import CallerField
 from sidecar.workbench.look_up_steps import LOOK_UP, confirmation, look_up
 from sidecar.workbench.near import near_routes
 from sidecar.workbench.principals import Caller, GivenClaims
-from sidecar.workbench.steps import Step, Words
+from sidecar.workbench.steps import Bilingual, Step
+from sidecar.workbench.unselected import not_selected
 
 # Remarks and checks that core puts into words, where the name says enough.
 _IN_CHINESE: Final = {
@@ -82,10 +82,10 @@ class Explainer:
         """Return file and line of a route."""
         return f"{self._file}:{self._lines[route.index]}"
 
-    def named(self, route: Route) -> Words:
+    def named(self, route: Route) -> Bilingual:
         """Return a route's name, path and place."""
         place = self.place(route)
-        return Words(
+        return Bilingual(
             f"{route.name}, {route.path} at {place}", f"{route.name}，{route.path}（{place}）"
         )
 
@@ -282,7 +282,7 @@ class _Words:
         self._add(*requirements(principal, route, segments, self._lacks))
 
 
-def _about(name: str, route: Words, words: Words) -> Step:
+def _about(name: str, route: Bilingual, words: Bilingual) -> Step:
     english, chinese = route
     return Step(name, None, f"{english}: {words.english}", f"{chinese}：{words.chinese}")
 

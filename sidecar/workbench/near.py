@@ -10,8 +10,8 @@ from sidecar.core.routes.route import Route, methods_of
 from sidecar.core.routes.segments import Mixed, Segment
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import quoted
-from sidecar.workbench.candidates import accepts
-from sidecar.workbench.steps import Words
+from sidecar.workbench.steps import Bilingual
+from sidecar.workbench.unselected import accepts
 
 MAX_NEAR = 3  # routes that are listed
 MAX_DISTANCE = 1.0  # one segment more or less, or two with a typo
@@ -19,23 +19,25 @@ MAX_DISTANCE = 1.0  # one segment more or less, or two with a typo
 _CASE, _TAIL, _TYPO, _SEGMENT = 0.1, 0.2, 0.5, 1.0  # what each difference counts
 _LIKENESS = 0.6  # of two segments, so that one may be a typo of the other
 _FAR = 99.0
-_NEEDS_MORE = Words("the trailing * needs at least one more segment", "末尾的 * 至少还需要一个段")
+_NEEDS_MORE = Bilingual(
+    "the trailing * needs at least one more segment", "末尾的 * 至少还需要一个段"
+)
 
 
 class Near(NamedTuple):
     """A route that nearly matches: its distance, and the differences as text."""
 
     distance: float
-    differences: tuple[Words, ...] = ()
+    differences: tuple[Bilingual, ...] = ()
 
-    def and_then(self, distance: float, *difference: Words) -> "Near":
+    def and_then(self, distance: float, *difference: Bilingual) -> "Near":
         """Return this with one more difference."""
         return Near(self.distance + distance, (*self.differences, *difference))
 
 
 def near_routes(
     policy: Policy, method: str, segments: Sequence[str], besides: Route | None = None
-) -> list[tuple[Route, Words]]:
+) -> list[tuple[Route, Bilingual]]:
     """Return the nearest routes, those that accept the method before others as near.
 
     ``besides`` is the route whose path matches.
@@ -48,10 +50,10 @@ def near_routes(
         methods = methods_of(route)
         others = bool(methods) and method not in methods
         if near.distance <= MAX_DISTANCE and not (besides and others):
-            words = list(near.differences) or [Words("similar path", "路径相近")]
+            words = list(near.differences) or [Bilingual("similar path", "路径相近")]
             if others:
                 words.append(accepts(methods, method))
-            found.append((near.distance, others, route.index, route, Words.joined(words)))
+            found.append((near.distance, others, route.index, route, Bilingual.joined(words)))
     return [(route, text) for *_, route, text in sorted(found)[:MAX_NEAR]]
 
 
@@ -85,14 +87,14 @@ def _least(wanted: tuple[Segment, ...], given: tuple[str, ...], fold_case: bool)
         if more == 1:
             rest = wanted[:index] + wanted[index + 1 :]
             segment = _shown(wanted[index])
-            text = Words(
+            text = Bilingual(
                 f"the route has one more segment, {segment.english}",
                 f"该路由多一个段：{segment.chinese}",
             )
         else:
             left = given[:index] + given[index + 1 :]
             other = quoted(given[index])
-            text = Words(
+            text = Bilingual(
                 f"the route has one segment less, without {other}", f"该路由少一个段：{other}"
             )
         if any(literal is not None for literal in rest):  # otherwise nothing is alike
@@ -110,7 +112,7 @@ def _compare(result: Near, want: Segment, have: str, fold_case: bool) -> Near:
     if fold(want) == fold(have):
         if fold_case:
             return result
-        text = Words(
+        text = Bilingual(
             f"{quoted(have)} and {quoted(want)} differ only in letter case",
             f"{quoted(have)} 与 {quoted(want)} 仅大小写不同",
         )
@@ -120,15 +122,15 @@ def _compare(result: Near, want: Segment, have: str, fold_case: bool) -> Near:
     return result.and_then(_FAR)
 
 
-def _other(want: str, have: str) -> Words:
-    return Words(
+def _other(want: str, have: str) -> Bilingual:
+    return Bilingual(
         f"the route has {want}, not {quoted(have)}", f"该路由中是 {want}，而不是 {quoted(have)}"
     )
 
 
-def _shown(segment: Segment) -> Words:
+def _shown(segment: Segment) -> Bilingual:
     if segment is None:
-        return Words("a wildcard", "通配段")
+        return Bilingual("a wildcard", "通配段")
     if isinstance(segment, Mixed):
         segment = f"{segment.prefix}{{name}}{segment.suffix}"
-    return Words(quoted(segment), quoted(segment))
+    return Bilingual(quoted(segment), quoted(segment))

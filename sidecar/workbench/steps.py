@@ -15,14 +15,14 @@ class Step(NamedTuple):
     chinese: str = ""
 
 
-class Words(NamedTuple):
+class Bilingual(NamedTuple):
     """A text in both languages."""
 
     english: str
     chinese: str
 
     @classmethod
-    def joined(cls, parts: "list[Words]") -> "Words":
+    def joined(cls, parts: "list[Bilingual]") -> "Bilingual":
         """Return several texts as one."""
         return cls(
             "; ".join(each.english for each in parts), "；".join(each.chinese for each in parts)

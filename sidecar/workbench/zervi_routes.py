@@ -61,8 +61,8 @@ def zervi_yaml(path: Path) -> tuple[str, list[Finding]]:
             remarks.append(_remark(place, message))
     heading = [f"From {path.name}. Entries without `isPublic` need a token."]
     heading += [f"target {service} is at {endpoint}" for service, endpoint in endpoints.items()]
-    text, told = drafts.table(heading, found, remarks)
-    return text, in_order(located(path, document, told))
+    text, noted = drafts.table(heading, found, remarks)
+    return text, in_order(located(path, document, noted))
 
 
 def _entries(path: Path, document: Document) -> _Entries:

@@ -9,7 +9,7 @@ from sidecar.core.tokens import strict_json
 from sidecar.core.tokens.near_misses import near_issuer
 from sidecar.core.tokens.wrong_documents import known_by_its_beginning
 from sidecar.zervi.fetch import Documents, shown
-from sidecar.zervi.interface import Answer, FetchError, JwksUrl
+from sidecar.zervi.interface import Fetched, FetchError, JwksUrl
 
 DISCOVERY_INTERVAL: Final = 3600.0
 """Seconds after which the configuration is fetched again; also after each failed fetch of keys.
@@ -33,7 +33,7 @@ class DiscoveryFetcher:
         self._found_at = 0.0
         self._validated: str | None = None  # where the latest key set came from
 
-    async def fetch(self, validator: str | None) -> Answer:
+    async def fetch(self, validator: str | None) -> Fetched:
         """Fetch the key set, after its address where that is not known. Raises FetchError."""
         address = self._jwks_uri
         if address is None or self._clock() - self._found_at >= DISCOVERY_INTERVAL:

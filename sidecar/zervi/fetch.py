@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
 from sidecar.net.http_client import HttpClient, HttpError, HttpFault, Response, read_body
 from sidecar.net.trust import TlsFiles, TrustError
-from sidecar.zervi.interface import Answer, FetchError, JwksUrl
+from sidecar.zervi.interface import Fetched, FetchError, JwksUrl
 from sidecar.zervi.local_file import read_token
 
 # Ten digits are three hundred years.
@@ -40,7 +40,7 @@ class Documents:
         self._server = _server(source.url)
         self._client = HttpClient(TlsFiles(source.ca_file), source.proxies)
 
-    async def get(self, url: str, key: str, validator: str | None = None) -> Answer:
+    async def get(self, url: str, key: str, validator: str | None = None) -> Fetched:
         """Fetch once; redirects are refused. Raises FetchError.
 
         ``key`` is the configuration's or the document's name for the URL.
@@ -54,7 +54,7 @@ class Documents:
             advice = _ADVICE.get(error.fault, _CHECK_ZERVI).format(key)
             raise FetchError(str(error), advice) from error
 
-    async def _get(self, url: str, key: str, validator: str | None) -> Answer:
+    async def _get(self, url: str, key: str, validator: str | None) -> Fetched:
         headers = {"accept": "application/jwk-set+json, application/json"}
         if validator is not None:
             headers["if-none-match"] = validator
@@ -64,7 +64,7 @@ class Documents:
         async with self._client.send("GET", url, headers=headers) as response:
             max_age = freshness(response.header("cache-control"), response.header("age"))
             if response.status == 304 and validator is not None:
-                return Answer(None, validator, max_age)
+                return Fetched(None, validator, max_age)
             _require_document(response, key)
             body = await read_body(response, MAX_DOCUMENT_BYTES)
             if body is None:
@@ -72,7 +72,7 @@ class Documents:
             encoding = response.header("content-encoding").strip().lower()
             if encoding not in ("", "identity"):
                 body = _decompressed(body, encoding, key)
-            return Answer(body, response.entity_tag(), max_age)
+            return Fetched(body, response.entity_tag(), max_age)
 
 
 class HttpFetcher:
@@ -83,7 +83,7 @@ class HttpFetcher:
         self._url = source.url
         self._documents = Documents(source)
 
-    async def fetch(self, validator: str | None) -> Answer:
+    async def fetch(self, validator: str | None) -> Fetched:
         """Fetch once. Raises FetchError."""
         return await self._documents.get(self._url, "jwks_url", validator)
 

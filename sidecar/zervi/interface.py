@@ -49,7 +49,7 @@ class RefreshSettings(NamedTuple):
     snapshot_file: Path | None = None
 
 
-class Answer(NamedTuple):
+class Fetched(NamedTuple):
     """The result of one fetch.
 
     ``body`` is None if the document has not changed since the ``validator`` that was sent.
@@ -80,5 +80,5 @@ class Fetcher(Protocol):
 
     where: str
 
-    async def fetch(self, validator: str | None) -> Answer:
+    async def fetch(self, validator: str | None) -> Fetched:
         """Fetch once; the caller sets the deadline and may cancel. Raises FetchError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.core.tokens.key_sets import MAX_DOCUMENT_BYTES
-from sidecar.zervi.interface import Answer, FetchError
+from sidecar.zervi.interface import Fetched, FetchError
 
 # Seconds between reads: a change takes effect soon, and reading is cheap.
 FILE_REFRESH = 10.0
@@ -26,7 +26,7 @@ class FileFetcher:
         self.where = str(path)
         self._path = path
 
-    async def fetch(self, validator: str | None) -> Answer:
+    async def fetch(self, validator: str | None) -> Fetched:
         """Read once, in a thread. Raises FetchError."""
         try:
             body = await asyncio.to_thread(read_regular_file, self._path, MAX_DOCUMENT_BYTES)
@@ -36,7 +36,7 @@ class FileFetcher:
                 f"the file cannot be read: {cause}", "make jwks_file readable"
             ) from error
         digest = hashlib.sha256(body).hexdigest()
-        return Answer(None if digest == validator else body, digest)
+        return Fetched(None if digest == validator else body, digest)
 
 
 async def read_token(what: str, file: Path | None, env: str | None) -> str:

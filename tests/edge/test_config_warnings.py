@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import read_files
-from sidecar.review import advice
+from sidecar.review import suggestions
 from tests.edge.config_files import ENVIRON, ISSUERS, POLICY, ROUTES, Files
 
 
@@ -295,7 +295,7 @@ def test_a_candidate_that_nothing_can_promote_has_a_warning(
     files.write(next=ROUTES)
     shadow = "policy: {file: routes.yaml, shadow: {file: next.yaml, promotable: true}}\n"
     files.write(sidecar=listen + ISSUERS + shadow)
-    warnings = advice.findings(read_files(files.config, files.environ))
+    warnings = suggestions.findings(read_files(files.config, files.environ))
     assert [warning.code for warning in warnings] == codes
     assert all("listen.admin" in str(warning) for warning in warnings)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sidecar.config import ConfigError, Finding, read_files
-from sidecar.review import advice
+from sidecar.review import suggestions
 from tests.edge.config_files import Files
 
 
@@ -17,7 +17,7 @@ def review(directory: Path, *texts: str) -> list[Finding]:
         files.write(**{"routes" if text.startswith("api_gateway") else "sidecar": text})
     try:
         read = read_files(files.config, files.environ)
-        found = read.config(advice.findings(read)).warnings
+        found = read.config(suggestions.findings(read)).warnings
     except ConfigError as error:
         found = error.findings
     short = f"{directory}/"

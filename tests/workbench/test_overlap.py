@@ -8,7 +8,7 @@ from sidecar.config import read_files
 from sidecar.core.routes.route import NotAllowed, Route
 from sidecar.core.routes.table import compile_policy
 from sidecar.documents.findings import Severity
-from sidecar.review import advice, overlap
+from sidecar.review import overlap, suggestions
 from tests.support.case_tokens import CASES
 from tests.support.findings import review
 
@@ -100,5 +100,5 @@ def test_the_projects_own_tables_have_no_gap(tmp_path: Path) -> None:
     found = review(tmp_path, (ROOT / "demo/routes.yaml").read_text(encoding="utf-8"))
     for name in ("sidecar.yaml", "elsewhere.yaml"):
         files = read_files(CASES / "config" / name, {}, offline=True)
-        found += advice.findings(files)
+        found += suggestions.findings(files)
     assert "method-gap" not in {each.code for each in found}

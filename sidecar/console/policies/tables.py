@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sidecar.config.load import Config, ConfigFiles, read_files, read_policy
 from sidecar.console.settings import PolicySection
 from sidecar.documents.findings import BadValueError, ConfigError, Finding
-from sidecar.review import advice
+from sidecar.review import suggestions
 
 MAX_TABLES: Final = 200  # of one directory; further ones are named as a problem
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
         return f"{self.file.resolve().parent.name}/{self.file.name}"
 
 
-class Problem(NamedTuple):
+class UnusableFile(NamedTuple):
     """A file that holds no usable table, and why."""
 
     file: str
@@ -42,7 +42,7 @@ class Tables(NamedTuple):
     """All usable tables by digest, and the files that are not usable."""
 
     by_digest: dict[str, Table]
-    problems: tuple[Problem, ...]
+    problems: tuple[UnusableFile, ...]
 
 
 class TableFiles:
@@ -87,10 +87,10 @@ def _state(path: Path) -> object:
 
 def _read(files: Iterable[tuple[PolicySection, list[Path]]]) -> Tables:
     tables: dict[str, Table] = {}
-    problems: list[Problem] = []
+    problems: list[UnusableFile] = []
     for section, (config, *others) in files:
         if section.tables is not None and not section.tables.is_dir():
-            problems.append(Problem(section.tables.name, "is not a directory"))
+            problems.append(UnusableFile(section.tables.name, "is not a directory"))
         if not others:
             problems += _problems_of(config)
         # The last one that is read counts for a digest: the configuration's own table.
@@ -105,13 +105,13 @@ def _read(files: Iterable[tuple[PolicySection, list[Path]]]) -> Tables:
 
 def _table(config_file: Path, path: Path, *, current: bool) -> Table:
     files: ConfigFiles = read_files(config_file, {}, offline=True, policy_file=read_policy(path))
-    found = advice.findings(files)
+    found = suggestions.findings(files)
     config = files.config(found)
     own = tuple(each for each in config.warnings if Path(each.file) == path)
     return Table(config.policy.digest, path, config_file, config, own, current)
 
 
-def _problems_of(config: Path) -> list[Problem]:
+def _problems_of(config: Path) -> list[UnusableFile]:
     try:
         read_files(config, {}, offline=True).config()
     except ConfigError as error:
@@ -119,8 +119,8 @@ def _problems_of(config: Path) -> list[Problem]:
     return []
 
 
-def _problem(path: Path, error: ConfigError | BadValueError) -> Problem:
+def _problem(path: Path, error: ConfigError | BadValueError) -> UnusableFile:
     if isinstance(error, ConfigError):
         first = error.findings[0]
-        return Problem(Path(first.file).name, f"line {first.line}: {first.message}")
-    return Problem(path.name, str(error))
+        return UnusableFile(Path(first.file).name, f"line {first.line}: {first.message}")
+    return UnusableFile(path.name, str(error))

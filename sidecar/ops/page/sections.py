@@ -164,7 +164,7 @@ def _decision(entry: Entry, view: View, words: Words) -> Html:
         asked.append(tag("small", f"{words('route')}: {entry.route}", class_="block"))
     badge = {"allow": "ready", "deny": "failed"}.get(entry.outcome, "waiting")
     time = str(line["time"])
-    told = f"{words('explain')}: {entry.reason}, {line.get('path') or ''}"
+    label = f"{words('explain')}: {entry.reason}, {line.get('path') or ''}"
     return tag(
         "tr",
         tag("td", tag("time", time[11:23], datetime=time, title=time)),
@@ -173,7 +173,7 @@ def _decision(entry: Entry, view: View, words: Words) -> Html:
             tag("span", words(entry.outcome), class_=f"state {badge}"),
             " ",
             *why,
-            tag("a", words("explain"), href=where, data_explain=True, aria_label=told),
+            tag("a", words("explain"), href=where, data_explain=True, aria_label=label),
         ),
         tag("td", *asked, class_="wrap"),
         tag("td", *_caller(line, words), class_="wrap"),

@@ -24,7 +24,7 @@ _PROVEN: Final = "replay proves that it denies no request that the log allowed"
 
 
 @dataclass(slots=True)
-class Report:
+class AdviceReport:
     """What a log shows. ``found`` is all advice; ``advice`` is what a log of its length supports.
 
     ``min_days`` is how long a log must be for advice that takes something away, ``with_table``
@@ -45,7 +45,7 @@ class Report:
         self.advice = tuple(each for each in self.found if strong or not each.kind.is_strong)
 
 
-def as_text(report: Report) -> str:
+def as_text(report: AdviceReport) -> str:
     """Return the report for a terminal."""
     lines = [_covers(report)]
     for kind, heading in _HEADINGS.items():
@@ -61,7 +61,7 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *_proposed(report.proposal)])
 
 
-def as_json(report: Report) -> str:
+def as_json(report: AdviceReport) -> str:
     """Return the report as one JSON object."""
     usage, proposal = report.usage, report.proposal
     covered = usage.covered()
@@ -92,7 +92,7 @@ def as_json(report: Report) -> str:
     return json.dumps(body)
 
 
-def _covers(report: Report) -> str:
+def _covers(report: AdviceReport) -> str:
     usage, covered = report.usage, report.usage.covered()
     requests = counted(usage.requests, "request")
     if covered is None:
@@ -106,7 +106,7 @@ def _date(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _notes(report: Report) -> Iterator[str]:
+def _notes(report: AdviceReport) -> Iterator[str]:
     usage = report.usage
     for why, count in usage.unusable.items():
         yield f"{counted(count, 'line')} skipped: {why}"

@@ -41,7 +41,7 @@ CODES = frozenset(
 
 @dataclass(frozen=True)
 class Mesh:
-    """The data of a mesh's file; ``told`` names the findings that were given already."""
+    """The data of a mesh's file; ``reported`` names the findings so far."""
 
     name: str
     otherwise: str
@@ -51,7 +51,7 @@ class Mesh:
     notes: tuple[str, ...]
     per_route: bool
     inbound: bool
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
 
     def judged(self, problem: Problem, message: str, name: str) -> Iterator[Problem]:
         """Yield a finding about a field of a message, or about several (an empty name)."""
@@ -60,8 +60,8 @@ class Mesh:
             return  # listeners.py examines which routes enable it
         for key in keys:
             if key in self.cannot:
-                if key not in self.told:
-                    self.told.add(key)
+                if key not in self.reported:
+                    self.reported.add(key)
                     what = self.name
                     if name and not key.startswith("code:"):
                         what += f" does not let you choose {quoted(name)}"

@@ -1,4 +1,4 @@
-"""Advice about a configuration and its policy: only ``check`` gives it, no start does.
+"""Suggestions about a configuration and its policy: only ``check`` prints them, ``serve`` does not.
 
 Findings are warnings, or infos for what is probably intended; none is an error.
 """
