@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +12,21 @@ from sidecar.documents.kinds import Duration, File, Flag, List, Mapped, Optional
 from sidecar.documents.schema import Section
 from sidecar.documents.values import absolute_path
 
+_MAPPED = IPv6Network("::ffff:0:0/96")  # such an address is judged as the IPv4 one in it
+
 
 def network(text: str) -> str:
     """Return a network such as ``10.0.0.0/8`` or ``fd00::/8`` unchanged. Raises BadValueError."""
+    hint = "such as 10.0.0.0/8 or fd00::/8"
     try:
-        ip_network(text)
+        found = ip_network(text)
     except ValueError as wrong:
-        hint = "such as 10.0.0.0/8 or fd00::/8"
         raise BadValueError(f"must be a network, not {quoted(text)}: {wrong}", hint) from None
+    if isinstance(found, IPv6Network) and (found.subnet_of(_MAPPED) or "%" in text):
+        raise BadValueError(f"must be a network without IPv4 or a zone in it: {quoted(text)}", hint)
+    if found.is_link_local or found.is_multicast:
+        message = f"has no address of an instance: {quoted(text)}"
+        raise BadValueError(message, "link-local and multicast addresses are always refused")
     return text
 
 

@@ -81,8 +81,19 @@ def _gateway(gateway: Mapping[str, object], looma: Mapping[str, object]) -> Iter
     place: Place = ("gateway", "allocations", "url")
     allocations = mapping(gateway.get("allocations"))
     yield from _plain_http(allocations, place, "allocations are read", choose)
-    networks = (gateway.get("allow_networks"), *mapping(gateway.get("target_networks")).values())
-    first = [text.partition("/")[0] for text in chain.from_iterable(map(texts, networks))]
+    networks: dict[Place, object] = {("gateway", "allow_networks"): gateway.get("allow_networks")}
+    for target, own in mapping(gateway.get("target_networks")).items():
+        networks["gateway", "target_networks", str(target)] = own
+    for place, listed in networks.items():
+        for index, text in enumerate(sequence(listed)):
+            if isinstance(text, str) and text.endswith("/0"):
+                yield warning(
+                    (*place, index),
+                    "open-networks",
+                    "every address is in this network: an instance anywhere can get users' tokens",
+                    "name the networks of the instances",
+                )
+    first = [text.partition("/")[0] for text in chain.from_iterable(map(texts, networks.values()))]
     plaintext = gateway.get("unsafe_plaintext_targets") is True and gateway.get("tls") is None
     if looma and plaintext and not all(map(is_loopback, first)):
         yield warning(

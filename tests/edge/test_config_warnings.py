@@ -140,7 +140,8 @@ gateway:
         ("[127.0.0.0/8, '::1/128']", "", []),
         ("[127.0.0.0/8, 10.0.0.0/8]", "", ["plain-http"]),
         ("[127.0.0.0/8]", "target_networks: {a: [10.0.0.0/8]}, ", ["plain-http"]),
-        ("[0.0.0.0/0]", "", ["plain-http"]),
+        ("['::1/128', 0.0.0.0/0]", "", ["open-networks", "plain-http"]),
+        ("[127.0.0.0/8]", "target_networks: {a: ['::/0']}, ", ["open-networks", "plain-http"]),
     ],
 )
 def test_instances_in_a_network_that_are_reached_without_tls_have_a_warning(
