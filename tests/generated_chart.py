@@ -2,11 +2,12 @@
 
 ``--write`` (``make envoy``) writes the files. values.schema.json is the source of the chart's
 values and README. The chart has copies of the alerts and dashboards, since a package cannot refer
-to files outside. The kustomize component is rendered from the chart; without helm it is not
-compared.
+to files outside. The names of headers in Envoy Gateway's patches are those of envoy/envoy.yaml.
+The kustomize component is rendered from the chart; without helm it is not compared.
 """
 
 import json
+import re
 import sys
 import tempfile
 import textwrap
@@ -15,11 +16,13 @@ from typing import Any
 
 import yaml
 
+from demo.envoy import connection_manager, ext_authz_filter
 from tests.deploy.charts import example, one, template
 from tests.deploy.programs import find
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = "deploy/helm/zervi-sidecar"
+PATCHES = "deploy/envoy-gateway/patches.yaml"
 COMPONENT = "deploy/kustomize/zervi-sidecar/patch.yaml"
 
 Schema = dict[str, Any]
@@ -31,6 +34,7 @@ def plain() -> dict[str, str]:
     texts = {
         f"{CHART}/values.yaml": values(schema),
         f"{CHART}/README.md": readme(schema),
+        PATCHES: patches((ROOT / PATCHES).read_text()),
     }
     for copied in ("prometheus/rules.yaml", "grafana/node.json", "grafana/fleet.json"):
         source = ROOT / "deploy" / copied
@@ -42,6 +46,19 @@ def from_helm() -> dict[str, str]:
     """Return what helm renders; the other files must be written before."""
     helm = find("helm")
     return {} if helm is None else {COMPONENT: component(helm)}
+
+
+def patches(text: str) -> str:
+    """Return Envoy Gateway's patches with the header names of envoy/envoy.yaml."""
+    loaded = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text())
+    expression = ext_authz_filter(loaded)["decoder_header_mutation_rules"]["allow_expression"]
+    names = connection_manager(loaded)["route_config"]["request_headers_to_remove"]
+    lines = textwrap.wrap(", ".join(names) + ",", 104, break_on_hyphens=False)
+    text = re.sub(
+        r'(?<= regex: ").*(?="$)', lambda _: expression["regex"], text, flags=re.MULTILINE
+    )
+    before, bracket, _ = text.partition("          [\n")
+    return before + bracket + textwrap.indent("\n".join(lines), " " * 12) + "\n          ]\n"
 
 
 def values(schema: Schema, indent: str = "") -> str:

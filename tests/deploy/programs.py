@@ -23,6 +23,9 @@ PACKAGES: Final = {
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9",
 }
 
+ASKED_FOR: Final = {"egctl": "github.com/envoyproxy/gateway/cmd/egctl@v1.9.1"}
+"""Programs that take long to build: only where their names are arguments."""
+
 REQUIRED: Final = "ZERVI_TESTS_NEED_PROGRAMS"
 """The variable with which `.ci/run` makes a missing program a failure, not a skipped test."""
 
@@ -47,22 +50,23 @@ def need(name: str) -> str:
     if path is not None:
         return path
     why = f"{name} is not installed"
-    if name in PACKAGES:
-        why += "; where Go is, `python -m tests.deploy.programs` builds it"
+    if name in PACKAGES or name in ASKED_FOR:
+        more = f" {name}" if name in ASKED_FOR else ""
+        why += f"; where Go is, `python -m tests.deploy.programs{more}` builds it"
     if name in os.environ.get(REQUIRED, "").split():
         pytest.fail(why)
     pytest.skip(why)
 
 
-def main() -> int:
-    """Build what is missing; return 1 where that fails."""
+def main(names: list[str]) -> int:
+    """Build what is missing, and the named ones beside it; return 1 where that fails."""
     go = shutil.which("go")
     if go is None:
         print("Go is not installed", file=sys.stderr)
         return 1
     environment = {**os.environ, "GOBIN": str(BIN), "GOFLAGS": "-trimpath"}
     failed = 0
-    for name, package in PACKAGES.items():
+    for name, package in {**PACKAGES, **{each: ASKED_FOR[each] for each in names}}.items():
         stamp = BIN / f".{name}"
         if stamp.exists() and stamp.read_text() == package and (BIN / name).exists():
             continue
@@ -75,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

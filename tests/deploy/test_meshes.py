@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from demo.envoy import connection_manager
 from sidecar.config import load
 from tests.deploy.charts import Manifest, one
 from tests.deploy.programs import ROOT
@@ -44,6 +45,21 @@ def test_no_mesh_fails_open_or_waits_for_long() -> None:
         assert provider["statusOnError"] == "503"
     ext = one(read("envoy-gateway/policy.yaml"), "SecurityPolicy")["spec"]["extAuth"]
     assert (ext["failOpen"], ext["timeout"], ext["statusOnError"]) == (False, "3s", 503)
+
+
+def test_envoy_gateways_patches_are_the_settings_of_envoy_yaml() -> None:
+    loaded = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text())
+    manager = connection_manager(loaded)
+    filters = {each["name"]: each["typed_config"] for each in manager["http_filters"]}
+    patches = one(read("envoy-gateway/patches.yaml"), "EnvoyPatchPolicy")["spec"]["jsonPatches"]
+    operations = [each["operation"] for each in patches]
+    *settings, lock, removed = [each["value"] for each in operations]
+    names = [each["path"] for each in operations[:-2]]
+    wanted = filters["envoy.filters.http.ext_authz"]
+    assert settings == [wanted[name] for name in names]
+    assert names == ["encode_raw_headers", "validate_mutations", "decoder_header_mutation_rules"]
+    assert lock["typed_config"] == filters["envoy.filters.http.rbac"]
+    assert removed == manager["route_config"]["request_headers_to_remove"]
 
 
 def test_istios_policies_name_a_provider_and_leave_no_path_out() -> None:

@@ -28,7 +28,7 @@ from sidecar.workbench.doctor.mesh import Mesh, load_mesh
 from sidecar.workbench.doctor.profile import PROFILES, Profile, load_profile
 from sidecar.workbench.doctor.service import addresses, same
 from sidecar.workbench.doctor.shapes import Pin
-from sidecar.workbench.doctor.sources import Source, managers, read
+from sidecar.workbench.doctor.sources import Source, managers, read, with_endpoints
 
 __all__ = ["Wanted", "examine"]
 
@@ -59,6 +59,8 @@ def examine(
         source = without_gateway(source, wanted.gateway)
     elif mesh is None:
         source = with_memory(source, wanted)
+    else:
+        source = with_endpoints(source)
     problems = _chosen(source, wanted, load_profile(), mesh, only)
     yield from islice(problems, MAX_FINDINGS)
     if next(problems, None) is not None:

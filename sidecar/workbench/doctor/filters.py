@@ -33,9 +33,11 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
         if kind not in expected and each.place not in context.memories:
             yield from _before(each, kind, filters[first])
     rest, rest_kinds = filters[first + 1 :], kinds[first + 1 :]
-    if rest_kinds[:1] == [RBAC] and context.mesh is None:
-        yield from second_lock(rest.pop(0).below("typed_config"), context)
-        rest_kinds = rest_kinds[1:]
+    locks = [each.below("typed_config") for each in rest[:1] if rest_kinds[0] == RBAC]
+    problems = [problem for lock in locks for problem in second_lock(lock, context)]
+    if locks and not (problems and context.mesh):  # else it is the mesh's own
+        yield from problems
+        rest, rest_kinds = rest[1:], rest_kinds[1:]
     else:
         message = (
             "the second lock is missing: an RBAC filter that passes only what the sidecar allowed"

@@ -34,7 +34,7 @@ CODES = frozenset(
     {
         "no-authz", "before-authz", "after-router", "second-authz", "changed-after", "second-lock",
         "service", "http2", "address", "timeout", "mutation-rules", "reroute", "admin", "tcp",
-        "identity-header", "remove-headers", "disabled-on-route",
+        "log", "identity-header", "remove-headers", "disabled-on-route",
     }
 )  # fmt: skip
 

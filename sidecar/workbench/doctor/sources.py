@@ -1,7 +1,7 @@
 """Reads a file: a bootstrap, the config_dump of a running Envoy, or a part of one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sidecar.documents.findings import Place, Problem, quoted
 from sidecar.documents.untyped import mapping
@@ -67,6 +67,21 @@ def managers(listener: Part) -> Iterator[Part]:
                 yield manager
 
 
+def with_endpoints(source: Source) -> Source:
+    """Return clusters that have the endpoints that a control plane names for them (EDS)."""
+    assigned = {}
+    for each in source.endpoints:
+        config = each.below("endpoint_config")
+        assigned[str(config.get("cluster_name"))] = config.value
+    clusters = []
+    for cluster in source.clusters:
+        name = cluster.get("eds_cluster_config", "service_name") or cluster.get("name")
+        found = {} if cluster.has("load_assignment") else assigned.get(str(name), {})
+        more = {"load_assignment": found} if found else {}
+        clusters.append(Part(cluster.place, {**cluster.value, **more}))
+    return replace(source, clusters=tuple(clusters))
+
+
 def _static(bootstrap: Part, what: str) -> Iterator[Part]:
     return bootstrap.each("static_resources", what)
 
@@ -76,7 +91,9 @@ def _dump(found: Resources, pin: Pin) -> Source:
     static, clusters = found.static_listeners, found.clusters
     if bootstrap is not None:
         static = static or list(_static(bootstrap, "listeners"))
-        clusters = clusters or list(_static(bootstrap, "clusters"))
+        named = {each.get("name") for each in clusters}
+        own = _static(bootstrap, "clusters")  # egctl has these only in the bootstrap
+        clusters += [each for each in own if each.get("name") not in named]
     listeners = (*static, *found.dynamic_listeners)
     problems = [*_discovered(listeners, found, pin), *_hidden(found, bool(static))]
     tables = {str(table.get("name")): table for table in found.tables}
