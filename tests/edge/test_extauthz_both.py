@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+
+import pytest
 
 from demo import minting
 from sidecar.core.decision import Allow, DecisionRecord
@@ -11,14 +13,16 @@ from sidecar.core.routes.route import BOTH, Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
+from sidecar.core.tokens.key_sets import parse_key_set
 from sidecar.core.tokens.principal import IdentityHeaders
 from sidecar.core.validity import validity
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CheckService
 from sidecar.extauthz.shadow import Shadow
+from sidecar.net.clock import steady
 from sidecar.ops.decision_log import render
 from sidecar.pb.ext_authz_pb2 import CheckResponse
-from tests.support.checks import allowed, ask, check_request, reason_of, service
+from tests.support.checks import allowed, answer, ask, check_request, reason_of, service
 from tests.support.policies import BEARER, HS256, live_bearer, policy, snapshot
 
 SECRET = b"another secret, made up for these tests"
@@ -140,3 +144,41 @@ def test_a_candidate_policy_is_compared_by_both_tokens() -> None:
     checks._shadow.take(policy((Route(0, "users", "/both/*"),)))
     assert reason_of(ask_as(checks)) == "token_missing"
     assert counted[1:] == [("both", "token_missing", "ok")]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_two_keys_that_rotate_at_the_same_time_deny_no_request(at_once: bool) -> None:
+    """Of the user's issuer and of the services'; each is asked for after the other."""
+    fresh = [minting.new_key(name, "ES256") for name in ("user", "service")]
+    names = (HS256.name, SERVICES.name)
+    asked: list[tuple[int, str | None]] = []
+
+    def known(*published: bool) -> Snapshot:
+        issuers = []
+        for name, key, there in zip(names, fresh, published, strict=True):
+            keys = (minting.new_key("old", "ES256"), *((key,) if there else ()))
+            algorithms = frozenset({"ES256"})
+            found = parse_key_set(minting.jwks(*keys), algorithms=algorithms, fetched_at=steady())
+            issuers.append(Issuer(name, algorithms, keys=found))
+        return snapshot(ROUTES, tuple(issuers))._replace(service_token_sources=(HEADER,))
+
+    class Rotating:
+        def refresh_for(self, index: int, kid: str | None) -> Awaitable[bool] | bool:
+            asked.append((index, kid))
+            if at_once and index == 1:  # fetched between the two decisions
+                checks.swap(known(True, True))
+                return True
+            return self._fetch(index)
+
+        async def _fetch(self, index: int) -> bool:
+            checks.swap(known(True, index == 1))
+            return True
+
+    checks = service(known(False, False), Rotating(), answers=ANSWERS)
+    expires = int(time.time() + 600)
+    user = minting.sign({"iss": names[0], "user_id": 7, "exp": expires}, fresh[0])
+    caller = minting.sign({"iss": names[1], "service_id": "gateway", "exp": expires}, fresh[1])
+    headers = {"authorization": [b"Bearer " + user.encode()], "x-service-token": [caller.encode()]}
+    told = await answer(checks, check_request(b"/both/1", headers=headers))
+    assert headers_of(told)["x-service-id"] == "gateway"
+    assert asked == [(0, "user"), (1, "service")]
