@@ -137,13 +137,13 @@ def _look_ups(values: Values) -> Iterator[Metric]:
         "look_up_answers",
         "Remembered answers to look-ups.",
         ["source"],
-        {(source,): entries for source, (entries, _) in sizes},
+        {(source,): entries for source, (entries, _, _) in sizes},
     )
     yield _gauge(
         "look_up_bytes",
         "Estimated memory of the remembered answers to look-ups.",
         ["source"],
-        {(source,): size for source, (_, size) in sizes},
+        {(source,): size for source, (_, size, _) in sizes},
     )
 
 

@@ -64,7 +64,7 @@ class Values:
     ready: Mapping[str, bool] = field(default_factory=dict)
     decision_log_dropped: int = 0
     look_ups: dict[tuple[str, str], int] = field(default_factory=dict)
-    look_up_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    look_up_sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     trace_spans: dict[str, int] = field(default_factory=dict)
     gateway: "GatewayValues | None" = None
     revocation: RevocationValues | None = None
@@ -75,8 +75,8 @@ class Metrics:
 
     The callables return values that other objects count, at each scrape: the token cache's entries
     and bytes, whether each component is usable, the decisions that were not logged; ``gateway`` and
-    ``revocation`` are set where there is one, and ``look_up_sizes`` (answers and bytes by source)
-    where there are any.
+    ``revocation`` are set where there is one, and ``look_up_sizes`` (answers, their bytes, and
+    how many are stale, by source) where there are any.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Metrics:
         self._ready = ready
         self._decision_log_dropped = decision_log_dropped
         self.gateway: Callable[[], GatewayValues] | None = None
-        self.look_up_sizes: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        self.look_up_sizes: Callable[[], Mapping[str, tuple[int, int, int]]] = dict
         self.revocation: Callable[[], RevocationValues | None] | None = None
 
     def records(self, records: Sequence[DecisionRecord]) -> None:

@@ -136,9 +136,12 @@ class Asking(Generic[Key]):
         return self._failures >= FAILURES_IN_A_ROW
 
     @property
-    def size(self) -> tuple[int, int]:
-        """The number of answers, and their size in bytes."""
-        return len(self._good) + len(self._negative), self._good.bytes + self._negative.bytes
+    def size(self) -> tuple[int, int, int]:
+        """The number of answers, their size in bytes, and how many are older than ``ttl``."""
+        now, known = self._clock(), self._good.values()
+        stale = sum(each.answer is None or each.answer.fresh_until <= now for each in known)
+        entries = len(self._good) + len(self._negative)
+        return entries, self._good.bytes + self._negative.bytes, stale
 
     def get(self, key: Key) -> Answer | None:
         """Return the latest answer; a use shortly before its end begins the next look-up."""

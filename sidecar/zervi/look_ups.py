@@ -96,8 +96,8 @@ class LookUps:
         source = self._verdicts[question.issuer]
         return 0.0 if source is None else source.wait
 
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """Return the number of answers and their bytes by source."""
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """Return the number of answers, their bytes, and how many are stale, by source."""
         return {name: asking.size for name, asking in self._named()}
 
     def failing(self) -> dict[str, bool]:

@@ -163,7 +163,7 @@ def test_every_metric_has_its_type_and_labels() -> None:
     metrics.jwks_refresh("zervi", "success")
     metrics.jwks_keys("zervi", 1, 1.0)
     metrics.look_up("permissions", "answered")
-    metrics.look_up_sizes = lambda: {"permissions": (1, 700)}
+    metrics.look_up_sizes = lambda: {"permissions": (1, 700, 0)}
     metrics.policy_loaded("digest", 1.0)
     metrics.shadow_decision("users", "ok", "public")
     metrics.looma_request("register", "success")

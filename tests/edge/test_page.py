@@ -13,8 +13,10 @@ import pytest
 
 from sidecar.ops.page.explaining import MAX_OUTPUT, MAX_WAITING, Explaining, NotExplainedError
 from sidecar.ops.page.site import HEADERS
+from tests.edge.key_server import document, serving
 from tests.edge.page_rig import WithPage, with_page
-from tests.edge.sidecar_rig import SECRET, token
+from tests.edge.revocation_rig import Feed, serving_feed, user
+from tests.edge.sidecar_rig import ISSUER, SECRET, token
 from tests.edge.test_light import Light
 from tests.support.waiting import eventually
 
@@ -101,6 +103,33 @@ async def test_the_page_shows_what_this_sidecar_is_and_does(tmp_path: Path) -> N
         assert "/users/{id}/orders" in routes
         assert "/closed/*" not in routes
         assert "No route contains" in (await page.get("/?q=nothing-like-it")).text
+
+
+async def test_the_page_shows_what_zervi_is_asked(tmp_path: Path) -> None:
+    """Only where it is configured; a name of an issuer is text."""
+    granted = document(json.dumps(["closed:read"]).encode())
+    async with serving(granted) as zervi, serving_feed(Feed(user(8), user(9))) as feed:
+        base = f"http://127.0.0.1:{zervi.port}"
+        issuer = {"issuer": ISSUER, "secret_file": "secret"}
+        asked = {
+            "issuers": [issuer],
+            "permissions": {"url": base + "/users/{subject}", "wait": "5s"},
+            "revocation": {"url": f"{feed}/revocations"},
+        }
+        async with with_page(tmp_path, zervi=asked) as page:
+            assert await page.sidecar.reason("/closed/1", bearer=token(permissions=None)) == "ok"
+            section = (await page.get("/?lang=en")).text.partition('id="zervi"')[2]
+            section = section.partition("</section>")[0]
+            rows = re.findall(r"<tr[^>]*data-key=.*?</tr>", section, re.DOTALL)
+            cells = [re.sub(r"<[^>]+>", "|", row).strip("|") for row in rows]
+            look_ups, feed_row = (re.split(r"\|+", row) for row in cells)
+            assert look_ups == ["permissions", "1", "0", "1 KiB", "1", "0", "0", "0"]
+            assert feed_row[:2] == ["Revocation feed", "2"]
+            assert feed_row[-1] == "0"
+            assert int(feed_row[-2]) >= 1
+            assert "吊销列表" in (await page.get("/?lang=zh")).text
+    async with with_page(tmp_path) as page:
+        assert 'id="zervi"' not in (await page.get()).text
 
 
 async def test_a_decision_is_explained_from_its_log_record(tmp_path: Path) -> None:

@@ -100,6 +100,9 @@ async def test_an_answer_is_fresh_for_ttl_and_stale_up_to_max_stale() -> None:
     await waiting
     answer = rig.get()
     assert (answer.value, answer.fresh_until, answer.stale_until) == (A, 1060.0, 1600.0)
+    assert rig.asking.size[2] == 0
+    rig.now = 1060.0
+    assert rig.asking.size[2] == 1
 
 
 async def test_an_answer_that_grants_nothing_is_short_and_never_stale() -> None:
@@ -259,7 +262,7 @@ async def test_invented_questions_do_not_displace_good_answers(
             rig.source.result = FetchError("bad", "check it")
         await rig.ask(f"invented-{number}")
         rig.now += 1.0
-    entries, size = rig.asking.size
+    entries, size, _stale = rig.asking.size
     assert entries < 30
     assert size < 20_000
     assert rig.asking.peek("good") is not None

@@ -7,6 +7,7 @@ from typing import Final
 from sidecar.ops.page import sections
 from sidecar.ops.page.explaining import Explanation
 from sidecar.ops.page.facts import About, Facts, View
+from sidecar.ops.page.live import live
 from sidecar.ops.page.markup import Html, raw, tag
 from sidecar.ops.page.parts import moment
 from sidecar.ops.page.policy import link, policy
@@ -21,6 +22,7 @@ _SECTIONS: Final = {
     "decisions": "decisions",
     "policy": "policy",
     "keys": "keys",
+    "zervi": "zervi",
     "shadow": "shadow_short",
 }
 
@@ -35,6 +37,7 @@ def page(facts: Facts, view: View) -> bytes:
         sections.decisions(facts, view),
         policy(facts, view),
         sections.keys(facts, view),
+        live(facts, view),
         sections.shadow(facts, view),
     ]
     titles = [
