@@ -37,6 +37,9 @@ RENEWALS_PER_SECOND, RENEWALS_AT_ONCE = 40, 10
 """Of them, look-ups while the former answer still counts: they can wait, and after an outage each
 node of a fleet has all its answers to renew."""
 
+AHEAD_LEAVES: Final = RENEWALS_AT_ONCE / 2
+"""Of the renewals, what those of fresh answers leave to older ones, which are more urgent."""
+
 FOR_THE_KNOWN: Final = 0.25
 """The share of both that only questions with a former answer may use: a flood of invented tokens
 does not stop the look-ups for tokens in use."""
@@ -188,9 +191,11 @@ class Asking(Generic[Key]):
         if is_out and (now < self._paused_until or self._flights):
             return Ended.FAILED
         known = self._good.get(key)
-        usable = known is not None and known.answer is not None and now < known.answer.stale_until
-        if usable and not self._renewals.take(now):
-            return Ended.OVERLOADED
+        former = None if known is None else known.answer
+        if former is not None and now < former.stale_until:
+            ahead = now < former.fresh_until
+            if not self._renewals.take(now, AHEAD_LEAVES if ahead else 0.0):
+                return Ended.OVERLOADED
         leave = FOR_THE_KNOWN if known is None else 0.0
         if len(self._flights) >= MAX_IN_FLIGHT * (1 - leave) or not self._ration.take(
             now, PER_SECOND * leave

@@ -249,6 +249,18 @@ async def test_questions_are_at_most_fifty_a_second() -> None:
     assert len(rig.source.asked) <= asking.PER_SECOND * (seconds + 1)
 
 
+async def test_an_answer_that_is_older_than_ttl_is_renewed_before_fresh_ones() -> None:
+    """Where more answers are in use than can be renewed within ``ttl``."""
+    rig = Rig()
+    await rig.ask("old")
+    rig.now += 61
+    for number in range(2 * asking.RENEWALS_AT_ONCE):
+        await rig.ask(str(number))
+    fresh = [await rig.ask(str(number)) for number in range(2 * asking.RENEWALS_AT_ONCE)]
+    assert fresh.count(Ended.ANSWERED) == asking.RENEWALS_AT_ONCE - asking.AHEAD_LEAVES
+    assert await rig.ask("old") is Ended.ANSWERED
+
+
 async def test_invented_questions_do_not_displace_good_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
