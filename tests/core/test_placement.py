@@ -160,3 +160,54 @@ def test_a_long_subject_is_placed_and_not_remembered() -> None:
     long = "x" * 5000
     assert placements.place(TARGET, long) == placements.place(TARGET, long)
     assert placements._remembered == 0
+
+
+def of_service(service: str, number: int, **fields: Any) -> Instance:
+    return instance(number, **fields)._replace(service=service)
+
+
+A, B = "basic-server-a", "basic-server-b"
+TWO_SERVICES = (
+    *(of_service(A, number) for number in range(20)),
+    *(of_service(B, number) for number in range(20, 23)),
+)
+OF_B = {each.address for each in TWO_SERVICES if each.service == B}
+
+
+def test_an_allocation_of_a_service_chooses_among_its_instances() -> None:
+    """The target is a prefix; Looma may name the service and leave the instance open."""
+    allocations = {f"user-{number}": (Allocation(B),) for number in range(100)}
+    placements = Placements([TARGET], Directory(TWO_SERVICES, allocations))
+    picks = {user: placements.place(TARGET, user) for user in allocations}
+    assert all(set(each) == OF_B for each in picks.values())
+    assert {each[0] for each in picks.values()} == OF_B, "and spreads over them"
+
+
+def test_the_alternates_of_an_allocated_instance_are_of_its_service_first() -> None:
+    allocation = Allocation(B, "basic-server-21")
+    picks = placed(*TWO_SERVICES, alice=allocation).place(TARGET, "alice")
+    assert picks[0] == TWO_SERVICES[21].address
+    assert set(picks) == OF_B
+    gone = [each for each in TWO_SERVICES if each.id != "basic-server-21"]
+    rest = placed(*gone, alice=allocation).place(TARGET, "alice")
+    assert set(rest[:2]) == OF_B - {picks[0]}
+    assert rest[2] not in OF_B
+
+
+@pytest.mark.parametrize(
+    "fields", [{"vanished": True}, {"health": Health.CRITICAL}, {"draining": True}]
+)
+def test_a_service_that_cannot_serve_leaves_its_users_to_the_others(fields: Any) -> None:
+    others = TWO_SERVICES[:20]
+    placements = placed(*others, of_service(B, 20, **fields), alice=Allocation(B))
+    picks = placements.place(TARGET, "alice")
+    assert len(picks) == MAX_PICKS
+    assert set(picks) <= {each.address for each in others}
+
+
+def test_an_allocated_service_is_filtered_by_the_requirements() -> None:
+    chosen = of_service(B, 30, labels={"region": "cn"})
+    elsewhere = instance(31, labels={"region": "cn"})._replace(service=A)
+    allocation = Allocation(B, "", (("region", "cn"),))
+    placements = placed(*TWO_SERVICES, chosen, elsewhere, alice=allocation)
+    assert placements.place(TARGET, "alice") == (chosen.address, elsewhere.address)

@@ -46,8 +46,8 @@ class Allocation(NamedTuple):
     """What Looma allocated to a user: an instance of a service, by its id.
 
     Any instance that serves the user must have the labels in ``requirements``. ``instance`` is
-    empty where Looma leaves the choice open. ``fulfillable`` is False where the requirements could
-    not be read: then no instance serves the user.
+    empty where Looma leaves the choice among the service's instances open. ``fulfillable`` is False
+    where the requirements could not be read: then no instance serves the user.
     """
 
     service: str

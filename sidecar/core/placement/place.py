@@ -49,7 +49,7 @@ class Placements:
         self._directory = directory
         self._zone = zone
         allocated = {each for some in directory.allocations.values() for each in some}
-        self._wanted = {(), *(each.requirements for each in allocated)}
+        self._wanted = {("", ()), *((each.service, each.requirements) for each in allocated)}
         self._targets = {target: self._prepared(target) for target in targets}
         self._remembered = 0  # subjects, of all targets
 
@@ -94,10 +94,16 @@ class Placements:
 
 
 class _Tier(NamedTuple):
-    """Instances of equal preference."""
+    """Instances of equal preference; ``ring`` is None where there is one instance."""
 
     instances: list[Instance]
-    ring: Ring
+    ring: Ring | None
+
+    def picks(self, subject: str) -> list[str]:
+        """Return the addresses for a subject, the best first."""
+        if self.ring is None:
+            return [self.instances[0].address]
+        return [self.instances[index].address for index in self.ring.first(subject, MAX_PICKS)]
 
 
 class _Target:
@@ -105,7 +111,7 @@ class _Target:
         self,
         name: str,
         instances: Sequence[Instance],
-        wanted: Iterable[Requirements],
+        wanted: Iterable[tuple[str, Requirements]],
         zone: str,
     ) -> None:
         # The picks of each subject, which ``Placements`` bounds.
@@ -116,12 +122,24 @@ class _Target:
         usable = [each for each in instances if each.usable]
         self.tiers = {
             requirements: _tiers([each for each in usable if _fits(each, requirements)], zone)
-            for requirements in wanted
+            for requirements in {requirements for _, requirements in wanted}
+        }
+        # A prefix's services that users are allocated to. One that vanished is a last choice.
+        by_service: dict[str, list[Instance]] = {}
+        for each in usable if name.endswith("*") else ():
+            if not each.vanished:
+                by_service.setdefault(each.service, []).append(each)
+        self._of_service = {
+            (service, requirements): _tiers(
+                [each for each in by_service[service] if _fits(each, requirements)], zone
+            )
+            for service, requirements in wanted
+            if service in by_service
         }
 
     def place(self, subject: str, allocations: Iterable[Allocation]) -> tuple[str, ...]:
         picks: list[str] = []
-        requirements: Requirements = ()
+        tiers = self.tiers[()]
         for allocation in allocations:
             if matches(self._name, allocation.service):
                 if not allocation.fulfillable:
@@ -130,13 +148,13 @@ class _Target:
                 instance = self._listed.get(allocation.instance)
                 if instance is not None and instance.usable and _fits(instance, requirements):
                     picks.append(instance.address)
+                own = self._of_service.get((allocation.service, requirements), [])
+                tiers = [*own, *self.tiers[requirements]]
                 break
-        for tier in self.tiers[requirements]:
+        for tier in tiers:
             if len(picks) > MAX_PICKS:
                 break
-            picks += [
-                tier.instances[index].address for index in tier.ring.first(subject, MAX_PICKS)
-            ]
+            picks += tier.picks(subject)
         return tuple(dict.fromkeys(picks))[:MAX_PICKS]
 
 
@@ -151,6 +169,11 @@ def _tiers(instances: Iterable[Instance], zone: str) -> list[_Tier]:
         rank = (each.vanished, _HEALTHIEST_FIRST[each.health], bool(zone) and each.zone != zone)
         groups.setdefault(rank, []).append(each)
     return [
-        _Tier(group, Ring((i, each.id, each.capacity) for i, each in enumerate(group)))
+        _Tier(
+            group,
+            Ring((i, each.id, each.capacity) for i, each in enumerate(group))
+            if len(group) > 1
+            else None,
+        )
         for _, group in sorted(groups.items())
     ]

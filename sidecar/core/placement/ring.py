@@ -24,7 +24,6 @@ POINTS: Final = 8  # of an instance of capacity 1
 MAX_CAPACITY: Final = 8
 
 _SIZE: Final = 1 << 64
-_BUCKETS: Final = 256
 
 
 class Ring:
@@ -35,16 +34,16 @@ class Ring:
     def __init__(self, members: Iterable[tuple[int, str, int]]) -> None:
         """Place members: index, id, and capacity (1 to ``MAX_CAPACITY``, else the nearer bound)."""
         # Sorted in parts: one sort of everything would hold the interpreter for its whole time.
-        buckets: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
+        buckets: dict[int, list[tuple[int, int]]] = {}
         self._members = 0
         for index, name, capacity in members:
             self._members += 1
             for copy in range(POINTS * min(max(capacity, 1), MAX_CAPACITY)):
                 point = _hash(f"{copy} {name}", 8)
-                buckets[point >> 56].append((point, index))
+                buckets.setdefault(point >> 56, []).append((point, index))
         self._points = array("Q")
         self._owners = array("I")
-        for bucket in buckets:
+        for _, bucket in sorted(buckets.items()):
             bucket.sort()
             self._points.extend(point for point, _ in bucket)
             self._owners.extend(owner for _, owner in bucket)
