@@ -13,7 +13,7 @@ from aiohttp import web
 from sidecar.app.process import shorten_pauses
 from sidecar.console.application import application, parts
 from sidecar.console.environments.store import StoreError
-from sidecar.console.settings import Settings, load
+from sidecar.console.settings import Settings, load, unencrypted
 from sidecar.documents.findings import ConfigError
 from sidecar.net.addresses import is_loopback
 from sidecar.ops.logs import configure_logging
@@ -71,6 +71,8 @@ async def _serve(settings: Settings, audit: LineWriter) -> None:
             _require_local(sock)
             await web.SockSite(runner, sock).start()
         shorten_pauses()
+        for warning in unencrypted(settings):
+            _log.warning("%s", warning)
         _log.info("listening on %s, for browsers %s", listening.address, settings.console.origin)
         await stop.wait()
     finally:

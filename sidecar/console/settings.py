@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from sidecar.config.addresses import address, base_url, http_url
 from sidecar.config.files import read_file
@@ -167,6 +168,19 @@ def load(path: Path) -> Settings:
     if settings is None or findings:
         raise ConfigError(findings)
     return settings
+
+
+def unencrypted(settings: Settings) -> list[str]:
+    """Return what the console sends or asks over plain HTTP beyond this machine, for the log."""
+    urls = {"looma.url": settings.looma.url, "zervi.url": settings.zervi.url}
+    for name, section in (("looma", settings.looma), ("zervi", settings.zervi)):
+        if section.token is not None and section.token.login_url is not None:
+            urls[f"{name}.token.login_url"] = section.token.login_url
+    return [
+        f"`{key}` is plain HTTP: a man in the middle can steal tokens and change answers; use https"
+        for key, url in urls.items()
+        if url.lower().startswith("http://") and not is_loopback(str(urlsplit(url).hostname))
+    ]
 
 
 def _read(document: Document, base: Path) -> tuple[Settings | None, list[Problem]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.console.settings import Settings, load
+from sidecar.console.settings import Settings, load, unencrypted
 from sidecar.documents.findings import ConfigError
 from sidecar.documents.kinds import Duration, List
 from sidecar.documents.schema import keys_of, section_in
@@ -35,6 +35,33 @@ def test_the_least_configuration_is_good(tmp_path: Path) -> None:
     path = tmp_path / "console.yaml"
     path.write_text(GOOD)
     assert load(path).console.listen == "127.0.0.1:8700"
+
+
+@pytest.mark.parametrize(
+    ("looma", "zervi", "keys"),
+    [
+        ("https://looma", "https://zervi", []),
+        ("http://127.0.0.1:8888", "http://[::1]:8207", []),
+        ("HTTP://looma:8888", "https://zervi", ["looma.url"]),
+        ("https://looma", "http://10.0.0.9", ["zervi.url"]),
+    ],
+)
+def test_plain_http_to_another_machine_is_logged_at_start(
+    tmp_path: Path, looma: str, zervi: str, keys: list[str]
+) -> None:
+    path = tmp_path / "console.yaml"
+    path.write_text(GOOD.replace("http://looma:8888", looma).replace("http://zervi:8207", zervi))
+    found = unencrypted(load(path))
+    assert [line.split("`")[1] for line in found] == keys
+
+
+def test_the_service_login_over_plain_http_is_logged_too(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("made up")
+    token = 'token: {login_url: "http://zervi/login", service_id: a, secret_file: secret}'
+    path = tmp_path / "console.yaml"
+    path.write_text(GOOD.replace("http://", "https://").replace('8207"', f'8207", {token}'))
+    (line,) = unencrypted(load(path))
+    assert line.startswith("`zervi.token.login_url` is plain HTTP")
 
 
 def test_the_example_is_good() -> None:
