@@ -15,6 +15,11 @@ from tests.deploy.programs import ROOT
 
 GENERATED = ROOT / "tests" / "envoys"
 ENVOY_GATEWAY = GENERATED / "envoy-gateway-1.9.1.json"
+ISTIO = GENERATED / "istio-1.31.json"
+"""What Istio's discovery server made of ``deploy/istio`` for the pod: its inbound listener with its
+clusters (istio.io/istio eed52ebb66ad of 2026-08-27, `pilot/test/xds`)."""
+
+_OWN = "type.googleapis.com/udpa.type.v1.TypedStruct"  # of Istio's own filters, which Envoy lacks
 
 SERVICE = """\
 apiVersion: v1
@@ -71,8 +76,9 @@ def sections(document: Manifest) -> Iterator[Manifest]:
 def standing(document: Manifest, loaded: Bootstrap, authz: dict[str, Any], upstream: int) -> None:
     """Put what a control plane serves (listeners, routes, clusters, endpoints) into a bootstrap.
 
-    The listener that asks the sidecar takes the place and address of the first one. Nothing else
-    of what the mesh generated changes, except the addresses of sidecar and service.
+    The listener that asks the sidecar takes the place and address of the first one. The addresses
+    of sidecar and service change; of Istio's listener, mutual TLS and Istio's own filters, which
+    need a mesh, are left out. Nothing else of what the mesh generated changes.
     """
     found = copy.deepcopy(list(sections(document)))
     tables = {
@@ -94,21 +100,43 @@ def standing(document: Manifest, loaded: Bootstrap, authz: dict[str, Any], upstr
         for each in section.get("dynamicListeners", ())
         if "ext_authz" in json.dumps(each)
     ]
+    if "filterChains" in listener:
+        _without_istio(listener)
     for manager in _with(listener, "rds"):
         manager["routeConfig"] = _plain(tables[manager.pop("rds")["routeConfigName"]])
     for cluster in clusters:
+        _without_own(cluster.get("filters", []))
         source = cluster.pop("edsClusterConfig", None)
         if source is not None:
             cluster["type"] = "STATIC"
             cluster["loadAssignment"] = _plain(endpoints[source["serviceName"]])
         for endpoint in _with(cluster, "address"):
-            is_sidecar = "securitypolicy" in cluster["name"] or "zervi" in cluster["name"]
+            is_sidecar = "zervi" in cluster["name"]
             address = {"socketAddress": {"address": "127.0.0.1", "portValue": upstream}}
             endpoint["address"] = authz if is_sidecar else address
     static = loaded["static_resources"]
     listener["address"] = static["listeners"][0]["address"]
     static["listeners"][0] = _plain(listener)
     static["clusters"] += [_plain(each) for each in clusters]
+
+
+def _without_istio(listener: Manifest) -> None:
+    """Leave the chain for the service's port, for requests in the clear."""
+    chains = listener["filterChains"]
+    (chain,) = [each for each in chains if each["filterChainMatch"].get("destinationPort") == 8601]
+    for key in ("filterChainMatch", "transportSocket"):
+        chain.pop(key, None)
+    _without_own(chain["filters"])
+    for each in chain["filters"]:
+        _without_own(each["typedConfig"]["httpFilters"])
+    kept = {"@type", "name", "address", "trafficDirection"}
+    for key in listener.keys() - kept:
+        del listener[key]
+    listener["filterChains"] = [chain]
+
+
+def _without_own(filters: list[Manifest]) -> None:
+    filters[:] = [each for each in filters if each["typedConfig"]["@type"] != _OWN]
 
 
 def _plain(message: Manifest) -> Manifest:

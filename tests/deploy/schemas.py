@@ -14,7 +14,7 @@ import yaml
 from tests.deploy.programs import MODULES
 
 KINDS = {
-    "AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "Sidecar",
+    "AuthorizationPolicy", "DestinationRule", "PeerAuthentication", "ServiceEntry", "Sidecar",
     "Gateway", "GatewayClass", "HTTPRoute",
     "Backend", "ClientTrafficPolicy", "EnvoyPatchPolicy", "EnvoyProxy", "SecurityPolicy",
     "PodMonitor", "PrometheusRule",

@@ -13,7 +13,7 @@ from demo.envoy import Envoy, bootstrap
 from demo.ports import Ports
 from demo.stack import BOOTSTRAPS, Setup, Stack, running
 from sidecar.workbench.doctor import examine
-from tests.deploy.meshes import envoy_gateway, recorded, sections, standing
+from tests.deploy.meshes import ISTIO, envoy_gateway, recorded, sections, standing
 from tests.deploy.programs import need
 from tests.support.http1 import send
 from tests.support.ports import free_port, free_ports_in_a_row
@@ -32,6 +32,12 @@ def test_doctor_finds_nothing_in_what_envoy_gateway_makes_of_deploy() -> None:
     found = list(examine(recorded(), wanted, "envoy-gateway"))
     assert {str(each.severity) for each in found} == {"info"}
     assert not [each.message for each in found if "does not let you choose" in each.message]
+
+
+def test_doctor_finds_only_what_istio_cannot_set_in_what_istio_makes_of_deploy() -> None:
+    document = json.loads(ISTIO.read_text("utf-8"))
+    found = list(examine(document, ANYTHING._replace(address="127.0.0.1:9001"), "istio"))
+    assert {(each.code, str(each.severity)) for each in found} == {("mesh", "info")}
 
 
 def test_doctor_finds_the_sidecars_address_among_the_endpoints_of_a_control_plane() -> None:
@@ -99,10 +105,12 @@ async def guarded(directory: Path, document: Any) -> AsyncIterator[tuple[Stack, 
             await envoy.stop()
 
 
+@pytest.mark.parametrize("mesh", ["envoy-gateway", "istio"])
 async def test_an_envoy_of_the_mesh_asks_about_each_request_and_denies_without_an_answer(
-    tmp_path: Path,
+    tmp_path: Path, mesh: str
 ) -> None:
-    async with guarded(tmp_path, recorded()) as (stack, port):
+    document = recorded() if mesh == "envoy-gateway" else json.loads(ISTIO.read_text("utf-8"))
+    async with guarded(tmp_path, document) as (stack, port):
         alice = ("Authorization", f"Bearer {stack.zervi.token('alice')}")
         path = "/api/services/list?token=in-the-query"
         allowed = await send(port, path, alice, ("x-user-id", "99"))
@@ -112,6 +120,9 @@ async def test_an_envoy_of_the_mesh_asks_about_each_request_and_denies_without_a
         await stack.sidecar.wait()
         assert (await send(port, path, alice)).status == 503
     log = (tmp_path / "mesh" / "mesh.stdout").read_text()
+    if mesh == "istio":
+        assert not log  # off by default
+        return
     assert "in-the-query" not in log
     reasons = [json.loads(line)["reason"] for line in log.splitlines()]
     assert reasons == ["ok", "token_missing", None]
