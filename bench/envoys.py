@@ -93,9 +93,8 @@ def comparison(
         authz = next(each for each in filters if "ext_authz" in each["name"])
         place = filters.index(authz)
         if name in remembered:
-            grpc = authz["typed_config"]["grpc_service"]
-            grpc["envoy_grpc"]["cluster_name"] = remembered[name]
-            _remember(filters, place)
+            address = servers[remembered[name]].address
+            resources["clusters"].append(_remember(filters, place, name, address))
         elif name in servers:
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
@@ -109,16 +108,18 @@ def comparison(
     return whole, urls
 
 
-def _remember(filters: list[dict[str, Any]], place: int) -> None:
-    """Make a listener's filters remember for a second; ``place`` is that of ext_authz."""
-    remembers = connection_manager(yaml.safe_load(REMEMBERS.read_text()))["http_filters"]
-    by_name = {each["name"]: each for each in remembers}
-    lock = "envoy.filters.http.rbac"
-    asked = by_name["envoy.filters.http.ext_authz"]["typed_config"]
-    for key in ("filter_enabled_metadata", "metadata_context_namespaces"):
-        filters[place]["typed_config"][key] = asked[key]
-    filters[place + 1] = by_name[lock]
-    filters.insert(place, by_name[FILTER])
+def _remember(filters: list[dict[str, Any]], place: int, name: str, address: str) -> dict[str, Any]:
+    """Make a listener's filters remember for a second; ``place`` is that of ext_authz.
+
+    Returns the cluster that they ask.
+    """
+    whole = yaml.safe_load(REMEMBERS.read_text())
+    by_name = {each["name"]: each for each in connection_manager(whole)["http_filters"]}
+    authz = by_name["envoy.filters.http.ext_authz"]
+    authz["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = name
+    filters[place : place + 2] = [by_name[FILTER], authz, by_name["envoy.filters.http.rbac"]]
+    clusters = {each["name"]: each for each in whole["static_resources"]["clusters"]}
+    return _cluster(clusters["authz"], name, address)
 
 
 def _cluster(template: Mapping[str, Any], name: str, address: str) -> dict[str, Any]:

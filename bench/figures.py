@@ -250,6 +250,10 @@ def _remember(results: Results) -> Iterable[Figure]:
             rate = mixed / row(remembering.mixed_name(name), connections).rate.median
             shown = f"{remembering.MIXED}, {connections} connections, Envoy remembers ÷ {name}"
             yield Figure(f"requests per second, {shown}", rate)
+    beside = remembering.BESIDE_CONNECTIONS
+    p50 = row(remembering.flooded_name(remembers), beside).p50.median
+    asks = row(remembering.flooded_name(H2.name), beside).p50.median
+    yield Figure(f"p50 {remembering.FLOODED}, Envoy remembers ÷ {H2.name}", p50 / asks, most=1)
 
 
 def _footprint(results: Results) -> Iterable[Figure]:

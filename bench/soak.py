@@ -5,7 +5,8 @@ sidecar's own ports break every rule and take every connection, the policy is re
 and Zervi rotates its key. Meanwhile every answer must be right, probes must be answered, no denied
 request may reach the Basic Server, and memory must not grow. Afterwards the sidecar must hold no
 more streams, tasks, connections and descriptors than before, and stop immediately on SIGTERM.
-With ``--remember 1s`` Envoy remembers allows, and no answer from its memory may be older than that.
+With ``--remember 1s`` Envoy remembers allows, and no answer from its memory may be older than that;
+users are revoked, and their requests must not pass for longer than the feed and the memory take.
 Exits with 1 if one of these is violated.
 """
 
@@ -31,6 +32,7 @@ from bench.reloads import repeated_reloads
 from bench.rounds import progress
 from bench.soak_memory import Ages
 from bench.soak_peers import hoard, misdeeds, peer, probe
+from bench.soak_revocation import POLL_SECONDS, SLACK_SECONDS, Revoker
 from bench.soak_traffic import HOST, MARK, Http1, Http2, Kind, Relay, Tally, client
 from demo.envoy import Envoy
 from demo.minting import SigningKey, expired, forge, sign, user_claims
@@ -38,6 +40,7 @@ from demo.ports import Ports
 from demo.process import Process
 from demo.stack import Setup, Stack, running
 from demo.zervi import Zervi
+from demo.zervi_revocations import REVOCATIONS_PATH
 from sidecar.documents.values import seconds as seconds_of
 
 SECONDS = 600.0
@@ -147,6 +150,12 @@ async def world(directory: Path, remember: str = "") -> AsyncIterator[tuple[Stac
         zervi["jwks"] = {"cooldown": "1s", "unknown_key_wait": "2s"}
         zervi["token_cache"] = {"max_entries": CACHED_TOKENS}
         config["log"] = {"decisions": "all" if remember else "denied"}
+        if remember:
+            zervi["revocation"] = {
+                "url": f"http://{HOST}:{ports.zervi}{REVOCATIONS_PATH}",
+                "issuers": [zervi["issuers"][0]["issuer"]],
+                "poll": f"{POLL_SECONDS:g}s",
+            }
 
     setup = Setup(
         configure=configure,
@@ -171,6 +180,7 @@ async def soak(seconds: float, directory: Path, tally: Tally, remember: str = ""
         asked = request_kinds(stack.zervi, signers)
         envoy, authz, ops = stack.ports.envoy, stack.ports.authz, stack.ports.ops
         bad = misdeeds(stack.zervi)
+        revoker = Revoker(envoy, stack.zervi, signers)
         for kind in asked:  # so that everything that is opened only once exists before counting
             reader, writer = await asyncio.open_connection(HOST, envoy)
             await Http1(reader, writer).ask(kind)
@@ -185,6 +195,8 @@ async def soak(seconds: float, directory: Path, tally: Tally, remember: str = ""
                 tasks.append(group.create_task(probe(ops, health, tally)))
                 tasks.append(group.create_task(relay.cut()))
                 tasks.append(group.create_task(rotate(stack.zervi, signers)))
+                if ages is not None:
+                    tasks.append(group.create_task(revoker.run(tally)))
                 async with repeated_reloads(stack.sidecar, stack.directory / "routes.yaml"):
                     memory = await watch(stack, seconds, asked, tally, ages)
                 for task in tasks:
@@ -219,18 +231,22 @@ async def soak(seconds: float, directory: Path, tally: Tally, remember: str = ""
         Finding("MiB when warm / half-way / at the end", mebibytes, end - warm < MOST_GROWTH),
         *(Finding(f"{name}: before / after", f"{a} / {b}", b <= a) for name, a, b in kept),
         Finding("errors in its log", errors or 0, not errors),
-        *([] if ages is None else remembered(ages, remember)),
+        *([] if ages is None else remembered(ages, revoker, remember)),
         Finding("exit code / seconds", f"{code} / {took:.2f}", not code and took < END_SECONDS),
     ]
 
 
-def remembered(ages: Ages, remember: str) -> list[Finding]:
+def remembered(ages: Ages, revoker: Revoker, remember: str) -> list[Finding]:
     """Return what was seen of Envoy's memory."""
     most = seconds_of(remember) * 1000
+    passed = revoker.longest * 1000
+    until = most + (POLL_SECONDS * 1.15 + SLACK_SECONDS) * 1000
     return [
         Finding("answered from memory", f"{ages.remembered:,}", ages.remembered > 0),
         Finding("without the decision that is remembered", ages.unknown, ages.unknown == 0),
         Finding("the oldest in ms", f"{ages.oldest:.0f} of {most:.0f}", ages.oldest <= most),
+        Finding("users revoked", revoker.revoked, revoker.revoked > 0),
+        Finding("passed after that, in ms", f"{passed:.0f} of {until:.0f}", passed <= until),
     ]
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,9 @@ import pytest_asyncio
 
 from demo import minting
 from demo.process import Process
-from demo.stack import Setup, Stack
+from demo.stack import DEMO, Setup, Stack, start_sidecar, until_ready
+from sidecar.config import load
+from sidecar.workbench.generate.envoy import Choices, bootstrap
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support.http1 import Answer, send
 from tests.support.waiting import eventually
@@ -201,3 +206,59 @@ async def test_an_envoy_of_another_configuration_asks_about_each_request(
             answer = await send(own.ports.envoy, PATH, token)
             assert (await _logged(own, answer))["remembered"] is None
         await eventually(lambda: "generate envoy --remember" in own.sidecar.output(), "a warning")
+
+
+def _file(directory: Path, **changes: str) -> str:
+    """Generate a bootstrap that remembers for 5 s, with other values; its path."""
+    config = load(DEMO / "sidecar.yaml", {"ZERVI_JWT_SECRET": "made up for this test" * 2})
+    text = bootstrap(config, Choices("", remember=5000))
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    file = directory / "envoy.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+async def test_a_flood_of_requests_ends_older_memories_and_is_bounded(
+    start_stack: StartStack, tmp_path: Path
+) -> None:
+    """Two generations of four: 0 to 3 and 4 to 7, then 4 to 7 and 8."""
+    bounded = _file(tmp_path, **{"MAX_ENTRIES = 4096": "MAX_ENTRIES = 4"})
+    async with start_stack(Setup(routes=ROUTES, bootstrap=bounded)) as own:
+        token = _bearer(own)
+        answers = [
+            await send(own.ports.envoy, f"{PATH}/{number}", token)
+            for number in (*range(9), 8, 7, 4, 0)
+        ]
+        logged = [(await _logged(own, answer))["remembered"] for answer in answers]
+        remembered = [each is not None for each in logged]
+        assert remembered == [False] * 9 + [True, True, True, False]
+
+
+async def test_new_requests_wait_for_a_sidecar_that_was_killed_and_comes_back(
+    start_stack: StartStack, tmp_path: Path
+) -> None:
+    """As without memory, though the retry policy of a Check is elsewhere."""
+    patient = _file(
+        tmp_path, **{"num_retries: 20": "num_retries: 1000", "timeout: 3s": "timeout: 30s"}
+    )
+    async with start_stack(Setup(routes=ROUTES, bootstrap=patient)) as own:
+        token = _bearer(own)
+        assert (await send(own.ports.envoy, PATH, token)).status == 200
+        own.sidecar.signal(signal.SIGKILL)
+        await own.sidecar.wait()
+        waiting = [
+            asyncio.create_task(send(own.ports.envoy, f"{target}/{number}", token))
+            for number in range(5)
+            for target in (PATH, "/api/cluster/nodes")
+        ]
+        config = own.directory / "sidecar.yaml"
+        command = [sys.executable, "-m", "sidecar", "serve", "--config", str(config)]
+        successor = await start_sidecar(command, own.directory, own.secret)
+        try:
+            await until_ready(successor, own.ops_url)
+            answers = await asyncio.gather(*waiting)
+        finally:
+            await successor.stop()
+        assert [answer.status for answer in answers] == [200, 403] * 5

@@ -292,7 +292,7 @@ def test_an_error_inside_leaves_a_request_that_is_asked_about(worker: Worker) ->
         local make = new_handle
         function new_handle(...)
           local handle = make(...)
-          handle.headers().replace = function() error("no") end
+          handle.headers().add = function() error("no") end
           return handle
         end
     """)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,42 @@ MUTANTS = [each for each in mutants(json.loads(BOOTSTRAP)) if _parts(each)]
 def test_each_change_of_what_heeds_the_memory_is_found(mutant: Mutant) -> None:
     found = list(examine(mutant.apply(_fresh()), WANTED))
     assert bool(found) is (mutant.name not in HARMLESS), mutant.name
+
+
+def _retries(loaded: Bootstrap) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return where the retry policy of a Check is, and where other files have it."""
+    clusters = loaded["static_resources"]["clusters"]
+    cluster = next(each for each in clusters if each["name"] == "authz")
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    return options, _filters(loaded)["envoy.filters.http.ext_authz"]["typed_config"]["grpc_service"]
+
+
+def test_each_weaker_retry_policy_of_the_sidecars_cluster_is_found() -> None:
+    changes: tuple[Callable[[dict[str, Any]], object], ...] = (
+        lambda policy: policy.clear(),
+        lambda policy: policy.pop("retry_on"),
+        lambda policy: policy.update(retry_on="5xx"),
+        lambda policy: policy.pop("num_retries"),
+        lambda policy: policy.update(num_retries=0),
+        lambda policy: policy["retry_back_off"].update(base_interval="30s"),
+        lambda policy: policy.update(retry_host_predicate=[{"name": "x"}]),
+    )
+    for change in changes:
+        loaded = _fresh()
+        change(_retries(loaded)[0]["retry_policy"])
+        assert list(examine(loaded, WANTED)), loaded
+    loaded = _fresh()
+    _retries(loaded)[0].pop("retry_policy")
+    assert [each.code for each in examine(loaded, WANTED)] == ["restart"]
+
+
+def test_a_retry_policy_beside_the_clusters_name_is_as_good_and_two_are_not() -> None:
+    loaded = _fresh()
+    options, service = _retries(loaded)
+    service["retry_policy"] = options["retry_policy"]
+    assert _errors(json.loads(json.dumps(loaded)))
+    options.pop("retry_policy")
+    assert list(examine(loaded, WANTED)) == []
 
 
 def test_the_memory_belongs_directly_before_ext_authz() -> None:

@@ -28,6 +28,8 @@ from sidecar.workbench.generate.remember import (
 
 CODE: Final = "remember"
 
+OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
 _LUA: Final = LUA.rpartition("/")[2]
 _HINT: Final = "write the file again with `generate envoy --remember`; change none of these lines"
 _LONGEST: Final = re.compile(r"local LONGEST = ([1-9][0-9]{0,3})\n")
@@ -50,6 +52,7 @@ def with_memory(source: Source, wanted: Wanted) -> Source:
             accepted.add(lua.place)
             problems += _program(lua, wanted)
             problems += _asked(authz.below("typed_config"))
+            _move_retries(authz.below("typed_config", "grpc_service"), source.clusters)
             lock = after[0].below("typed_config") if after else authz
             if type_name(lock) == RBAC:
                 problems += _lock(lock)
@@ -112,6 +115,16 @@ def _asked(authz: Part) -> Iterator[Problem]:
         if not _same(found, written):
             message = f"`{name}` of ext_authz is not as generated"
             yield error((*authz.place, key) if found else authz.place, CODE, message, _HINT)
+
+
+def _move_retries(service: Part, clusters: tuple[Part, ...]) -> None:
+    """Move the retry policy of the sidecar's cluster to where it is examined."""
+    name = service.get("envoy_grpc", "cluster_name")
+    (cluster, *others) = [each for each in clusters if each.get("name") == name] or [service]
+    options = cluster.below("typed_extension_protocol_options", OPTIONS)
+    key = options.key("retry_policy")
+    if not others and key in options.value and not service.has("retry_policy"):
+        service.value["retry_policy"] = options.value.pop(key)
 
 
 def _lock(rbac: Part) -> Iterator[Problem]:

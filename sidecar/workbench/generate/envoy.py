@@ -28,6 +28,13 @@ _MIN_PROGRAM: Final = 1000
 _INSTRUCTIONS_PER_NAME: Final = 25
 
 
+_RETRIES: Final = (
+    "  retry_on: unavailable,cancelled,connect-failure,refused-stream,reset",
+    "  num_retries: 20",
+    "  retry_back_off: {base_interval: 0.05s, max_interval: 0.3s}",
+)
+
+
 class Choices(NamedTuple):
     """What ``sidecar.yaml`` does not say.
 
@@ -98,10 +105,12 @@ def bootstrap(config: Config, choices: Choices) -> str:
 def _remembering(config: Config, longest: int) -> Values:
     names = ("remember_filter", "remember_asked", "remember_lock", "remember_log")
     if not longest:
-        return dict.fromkeys(names, ())
+        retries = ["retry_policy: # not inside envoy_grpc, where Envoy ignores it", *_RETRIES]
+        return dict.fromkeys((*names, "remember_retries"), ()) | {"retries": retries}
     filters = remember.filter_lines(longest, remember.heeded(config))
     parts = (filters, remember.asked_lines(), remember.lock_lines(), remember.log_lines())
-    return dict(zip(names, parts, strict=True))
+    retries = [*remember.RETRIES, *_RETRIES]
+    return dict(zip(names, parts, strict=True)) | {"retries": (), "remember_retries": retries}
 
 
 def _template(name: str) -> str:

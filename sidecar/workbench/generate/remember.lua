@@ -149,10 +149,10 @@ function envoy_on_request(handle)
         headers:remove(sent[index])
       end
     end
-    -- ... then with the caller's identity.
+    -- ... then with the caller's identity. All of its names are protected ones, so none is there twice.
     local identity = entry.identity
     for index = 1, #identity, 2 do
-      headers:replace(identity[index], identity[index + 1])
+      headers:add(identity[index], identity[index + 1])
     end
     entry.repeats = entry.repeats + 1
     counts[entry.route] = (counts[entry.route] or 0) + 1

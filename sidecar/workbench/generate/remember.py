@@ -35,6 +35,14 @@ PRINCIPAL: Final[Mapping[str, Any]] = {
     "sourced_metadata": {"metadata_source": "DYNAMIC", "metadata_matcher": REMEMBERED}
 }
 
+# For each request, answered from memory too, Envoy looks its gRPC client up by comparing all of
+# `grpc_service`, and a retry policy there is most of it. The cluster's own policy does the same.
+RETRIES: Final = (
+    "# Of each Check. In grpc_service it would cost time with each request that is answered from",
+    "# memory.",
+    "retry_policy:",
+)
+
 SHORTEST: Final = 0.001  # seconds
 
 _WIDTH: Final = 100  # characters of a line
