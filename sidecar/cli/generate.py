@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     stats, admin = args.stats or STATS, args.admin or ADMIN
     for name, check, value in (
-        ("--remember", remembered, args.remember or "1s"),
-        ("--upstream", tcp_address, args.upstream or UPSTREAM),
+        ("--remember", remembered, "1s" if args.remember is None else args.remember),
+        ("--upstream", tcp_address, UPSTREAM if args.upstream is None else args.upstream),
         ("--stats", tcp_address, stats),
         ("--admin", unix_address, f"unix:{admin}"),
     ):

@@ -26,10 +26,11 @@ GROUPS, VARIANTS = 4, 6  # of requests of one configuration: one, and what is ne
 TOKENS, SERVICE = 9, 4  # how many there are; the one of a service
 SECRET = "a secret made up for the tests of what Envoy remembers"
 ISSUER = "jobfirst-auth"
-HOSTS = ("api.example", "API.example:80", "other.example")
+HOSTS = ("api.example", "API.example:80", "api.example:443", "api.example.", "other.example")
 PATHS = (
     *("/open/1", "/closed/7", "/closed/8", "/maybe/7", "/orders/7/x", "/both/7", "/hosted/1"),
     *("/admin/7", "/closed/7/", "/Closed/7", "/closed/7?a=1", "/none", "/closed/%37"),
+    *("/closed/7?a=1&b=2", "/closed/7?b=2&a=1", "/closed/7;x", "/closed/7?", "/open/../closed/7"),
 )
 # `{}` is a token.
 PLACES = (
@@ -48,6 +49,12 @@ FIXED = (
     *("Origin: https://app.example", "Origin: https://evil.example", "Accept-Language: zh"),
     *("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"),
     "Access-Control-Request-Method: GET",
+    # Empty, more than once in a line, hop by hop, of other protocols.
+    *("Authorization:", "Authorization: Basic eA==", "X-Token:", "X-User-Id:", "Cookie: session="),
+    *("X-Token: a, b", "X-User-Id: 9,10", "Cookie: a=b; a=c", "X-Service-Token: "),
+    *("Connection: close, X-User-Id", "Connection: close, Authorization", "TE: trailers"),
+    *("Connection: Upgrade\r\nUpgrade: websocket", "Upgrade: h2c", "Expect: 100-continue"),
+    *("Content-Type: application/grpc", "X-Forwarded-Host: evil.example", "Host2: x"),
 )
 
 _HEADER = {"header": "authorization", "scheme": "Bearer"}

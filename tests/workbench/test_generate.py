@@ -181,7 +181,13 @@ def _upstream(loaded: dict[str, Any]) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--upstream", "8080"), ("--stats", "9902"), ("--admin", "admin.sock")]
+    "arguments",
+    [
+        *(("--upstream", value) for value in ("8080", "")),
+        *(("--remember", value) for value in ("", "0s", "6s", "5001ms", "nan", "1")),
+        ("--stats", "9902"),
+        ("--admin", "admin.sock"),
+    ],
 )
 def test_an_invalid_argument_is_an_error_of_usage(
     generated: Generated, arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
