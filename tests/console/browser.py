@@ -1,11 +1,8 @@
 """A real Chromium before a real Envoy, sidecar and console; all of it for one file of tests."""
 
-import asyncio
 import shutil
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from demo.console import Change, RunningConsole, running
 from demo.looma import Looma, start_looma
 from demo.zervi import Zervi, start_zervi
+from tests.support.in_thread import Run, in_thread
 
 SECONDS = 20.0  # for a page; a machine may be busy
 
@@ -32,47 +30,28 @@ class World:
     console: RunningConsole
     looma: Looma
     zervi: Zervi
-    run: Callable[[Coroutine[Any, Any, Any]], Any]
+    run: Run
 
 
 @contextmanager
 def world(directory: Path, change: Change | None = None) -> Iterator[World]:
     """Run everything in a thread, because selenium blocks."""
-    ready: Future[tuple[RunningConsole, Looma, Zervi]] = Future()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
+    with in_thread(_stack(directory, change)) as (parts, run):
+        yield World(*parts, run)
 
-    async def serve() -> None:
-        looma = await start_looma(0)
-        zervi = await start_zervi(0, b"0123456789abcdef0123456789abcdef")
-        try:
-            async with running(
-                directory, looma=looma.url, zervi=zervi.url, change=change
-            ) as console:
-                ready.set_result((console, looma, zervi))
-                await stop.wait()
-        finally:
-            await zervi.stop()
-            await looma.stop()
 
-    def main() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001 -- the test has to see it
-            if not ready.done():
-                ready.set_exception(error)
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=main)
-    thread.start()
+@asynccontextmanager
+async def _stack(
+    directory: Path, change: Change | None
+) -> AsyncIterator[tuple[RunningConsole, Looma, Zervi]]:
+    looma = await start_looma(0)
+    zervi = await start_zervi(0, b"0123456789abcdef0123456789abcdef")
     try:
-        parts = ready.result(60)
-        yield World(*parts, lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(60))
+        async with running(directory, looma=looma.url, zervi=zervi.url, change=change) as console:
+            yield console, looma, zervi
     finally:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
+        await zervi.stop()
+        await looma.stop()
 
 
 class Page:

@@ -1,10 +1,8 @@
 """The console keeps docs/console.openapi.yaml, and the stand-in what the console asks of Zervi."""
 
-import asyncio
 import re
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.console.rig import BOB, ORIGIN, entry, hostile_entry, whole
 from tests.edge.looma_contract import Contract
+from tests.support.in_thread import in_thread
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "docs" / "console.openapi.yaml"
@@ -36,40 +35,22 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("console")
     (directory / "sidecar.yaml").write_text((ROOT / "envoy/console/sidecar.yaml").read_text())
     (directory / "routes.yaml").write_text((ROOT / "envoy/console/routes.yaml").read_text())
-    ready: Future[str] = Future()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
+    with in_thread(_console(directory)) as (url, _):
+        yield url
 
-    async def serve() -> None:
-        sections = {
-            "policies": [{"config": "sidecar.yaml"}],
-            "environments": {"database": "environments.db"},
-        }
-        async with whole(directory, **sections) as (console, looma, _):
-            for number in range(30):
-                body = entry(number) if number % 2 else hostile_entry(number % 5)
-                async with console.client.post(f"{looma.url}/cluster/register", json=body):
-                    pass
-            ready.set_result(console.url)
-            await stop.wait()
 
-    def main() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001 -- the test has to see it
-            if not ready.done():
-                ready.set_exception(error)
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=main)
-    thread.start()
-    try:
-        yield ready.result(60)
-    finally:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
+@asynccontextmanager
+async def _console(directory: Path) -> AsyncIterator[str]:
+    sections = {
+        "policies": [{"config": "sidecar.yaml"}],
+        "environments": {"database": "environments.db"},
+    }
+    async with whole(directory, **sections) as (console, looma, _):
+        for number in range(30):
+            body = entry(number) if number % 2 else hostile_entry(number % 5)
+            async with console.client.post(f"{looma.url}/cluster/register", json=body):
+                pass
+        yield console.url
 
 
 @schema.exclude(operation_id=["events"]).parametrize()  # a stream: tests/console/test_events.py

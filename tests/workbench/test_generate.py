@@ -1,7 +1,6 @@
 """`generate envoy`: Envoy takes each output, and doctor finds nothing against its sidecar.yaml."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.envoy import program
 from sidecar.cli import main
 from sidecar.config.removed import REMOVED
 from sidecar.workbench.generate.names import expression
 from sidecar.workbench.generate.template import fill
+from tests.support.envoy_validates import envoy_validates
 
 ISSUERS = 'issuers: [{issuer: zervi, jwks_url: "https://zervi.local/keys"}]'
 PLAIN = f"zervi: {{{ISSUERS}}}\npolicy: {{file: routes.yaml}}\n"
@@ -77,26 +76,10 @@ def generated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Generated:
     return Generated(tmp_path, capsys)
 
 
-def accepted(file: Path) -> None:
-    """Let the real Envoy validate a bootstrap."""
-    command: list[str | Path] = [
-        program(),
-        "--mode",
-        "validate",
-        "--config-path",
-        file,
-        "--log-level",
-        "warning",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "[warning]" not in done.stderr
-
-
 @pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_envoy_takes_the_output_and_doctor_finds_nothing(generated: Generated, config: str) -> None:
     generated.make(config)
-    accepted(generated.output)
+    envoy_validates(generated.output)
     assert generated.findings() == f"{generated.output}: good\n"
 
 
