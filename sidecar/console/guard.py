@@ -18,7 +18,7 @@ from sidecar.console.fleet.search import SearchError
 from sidecar.console.people.zervi import NoUserError
 from sidecar.console.remote import RemoteError
 from sidecar.net.addresses import is_loopback
-from sidecar.net.logs import once_a_minute, told
+from sidecar.net.logs import fault_place, once_a_minute
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Change = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -76,7 +76,7 @@ class Guard:
                 return problem(error.status, code, error.reason.lower(), **headers)
             except Exception as error:  # noqa: BLE001 -- a client gets no trace
                 place = request.match_info.route.resource
-                _log.error("an error in %s: %s", place and place.canonical, told(error))
+                _log.error("an error in %s: %s", place and place.canonical, fault_place(error))
                 return problem(500, "INTERNAL", "an internal error; the console's log has it")
 
         return guarded

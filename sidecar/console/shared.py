@@ -7,7 +7,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from sidecar.console.remote import RemoteError
 from sidecar.net.clock import steady
-from sidecar.net.logs import once_a_minute, told
+from sidecar.net.logs import fault_place, once_a_minute
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Shared(Generic[T]):
             _log.warning(text, self._what, error, extra=once_a_minute(self._what))
             self.known = self.known._replace(error=str(error))
         except Exception as error:  # noqa: BLE001 -- what an answer holds must not stop the console
-            _log.error("%s: internal error, %s", self._what, told(error))
+            _log.error("%s: internal error, %s", self._what, fault_place(error))
             self.known = self.known._replace(error="internal error")
         finally:
             self._next = self._clock() + self.every

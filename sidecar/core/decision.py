@@ -9,9 +9,9 @@ from sidecar.core.decisions import (
     Decision,
     DecisionRecord,
     Deny,
+    MemoryUse,
     Needs,
     PeerInfo,
-    Told,
     outcome,
 )
 from sidecar.core.looked_up import asks_for, granted
@@ -48,9 +48,9 @@ __all__ = [
     "Decision",
     "DecisionRecord",
     "Deny",
+    "MemoryUse",
     "Needs",
     "PeerInfo",
-    "Told",
     "decide",
     "outcome",
     "settle",

@@ -99,11 +99,11 @@ class PeerInfo(NamedTuple):
     context: tuple[tuple[str, str], ...] = ()
 
 
-class Told(NamedTuple):
-    """What Envoy tells with a question, where it remembers allows (``core.remembering``).
+class MemoryUse(NamedTuple):
+    """What Envoy reports with a Check of its memory of allows (``core.remembering``).
 
-    ``repeats`` is how often the same request was answered from memory since it was asked last,
-    ``routes`` how often any request was since the last question, by route.
+    ``repeats`` is how often the same request was answered from memory since its last Check,
+    ``routes`` how often any request was since the last Check, by route.
     """
 
     repeats: int = 0
@@ -117,7 +117,7 @@ class DecisionRecord(NamedTuple):
     where the message could not be read. ``cached`` says whether the token was verified before; None
     where no token was read. ``peer_info`` reads
     the message again, which few callers need. ``traced`` is None without ``tracing``, and where the
-    caller sent no trace; ``told`` is None unless Envoy remembers allows.
+    caller sent no trace; ``memory_use`` is None unless Envoy remembers allows.
     """
 
     time: float
@@ -129,4 +129,4 @@ class DecisionRecord(NamedTuple):
     cached: bool | None = None
     peer_info: Callable[[], PeerInfo] = PeerInfo
     traced: Traced | None = None
-    told: Told | None = None
+    memory_use: MemoryUse | None = None

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
-from sidecar.core.decision import Told
+from sidecar.core.decision import MemoryUse
 from sidecar.pb.ext_authz_pb2 import Metadata
 
 NAMESPACE: Final = "zervi.question"
@@ -21,7 +21,7 @@ class Question(NamedTuple):
     """``covers`` is the digest of what Envoy compares and removes (``core.remembering``)."""
 
     covers: str
-    told: Told
+    memory_use: MemoryUse
 
 
 def read_question(metadata_context: bytes) -> Question | None:
@@ -37,8 +37,8 @@ def read_question(metadata_context: bytes) -> Question | None:
     asks = metadata[NAMESPACE].fields[FIELD].struct_value
     routes = asks.fields["routes"].struct_value.fields
     counted = ((name, _count(routes[name].number_value)) for name in sorted(routes)[:MAX_ROUTES])
-    told = Told(_number(asks, "repeats"), tuple([each for each in counted if each[1]]))
-    return Question(asks.fields["covers"].string_value, told)
+    use = MemoryUse(_number(asks, "repeats"), tuple([each for each in counted if each[1]]))
+    return Question(asks.fields["covers"].string_value, use)
 
 
 def _number(struct: Struct, name: str) -> int:

@@ -15,8 +15,8 @@ from sidecar.core.decision import (
     Decision,
     DecisionRecord,
     Deny,
+    MemoryUse,
     Needs,
-    Told,
     decide,
     settle,
     still_valid,
@@ -45,7 +45,7 @@ from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.extauthz.try_budget import TryBudget
 from sidecar.net.clock import SINCE_EPOCH, steady
-from sidecar.net.logs import told
+from sidecar.net.logs import fault_place
 from sidecar.transport.interface import Methods
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -275,7 +275,7 @@ class CheckService:
 
     def _fail(self, check: CheckInProgress, error: Exception) -> bytes:
         """Deny, whatever else fails; unlike the guard, with a record."""
-        _log.error("a Check failed inside and was denied: %s", told(error))
+        _log.error("a Check failed inside and was denied: %s", fault_place(error))
         denial = Deny(Reason.INTERNAL, detail=type(error).__name__)
         check.decision_id = check.decision_id or uuid4().hex
         try:
@@ -294,7 +294,7 @@ class CheckService:
             decision,
             request,
             check.cached,
-            None if check.question is None else check.question.told,
+            None if check.question is None else check.question.memory_use,
         )
 
     def _record_later(
@@ -306,7 +306,7 @@ class CheckService:
         decision: Decision,
         request: Request | None,
         cached: bool | None,
-        told: Told | None,
+        memory_use: MemoryUse | None,
     ) -> None:
         self._unrecorded.append(
             tuple.__new__(
@@ -321,7 +321,7 @@ class CheckService:
                     cached,
                     partial(peer_info, message),
                     self._traced,
-                    told,
+                    memory_use,
                 ),
             )
         )

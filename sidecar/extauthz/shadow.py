@@ -15,7 +15,7 @@ from sidecar.core.tokens.selection import try_freely
 from sidecar.core.tokens.verify import Verified
 from sidecar.extauthz.token_cache import TokenCache
 from sidecar.net.clock import steady
-from sidecar.net.logs import told
+from sidecar.net.logs import fault_place
 
 MAX_KINDS = 1000  # of differences, each logged once: a candidate may differ on every route
 
@@ -102,7 +102,7 @@ class Shadow:
 
     def _fail(self, record: DecisionRecord, error: Exception) -> None:
         """Count a failure; the log shows the same warning once a minute."""
-        _log.warning("the shadow failed inside: %s", told(error))
+        _log.warning("the shadow failed inside: %s", fault_place(error))
         self._count(_route(record.decision), record.decision.reason, Reason.INTERNAL)
 
 

@@ -3,7 +3,7 @@
 from traceback import walk_tb
 
 
-def told(error: BaseException) -> str:
+def fault_place(error: BaseException) -> str:
     """Return an error's type and where it was raised, the innermost function first.
 
     Its text and the values in its frames are left out: they may hold what a client sent.

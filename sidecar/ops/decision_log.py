@@ -106,8 +106,8 @@ def render(
     }
     if record.traced is not None and (trace_id := record.traced.trace_id):
         line["trace_id"] = trace_id
-    if record.told is not None and record.told.repeats:
-        line["repeats"] = record.told.repeats
+    if record.memory_use is not None and record.memory_use.repeats:
+        line["repeats"] = record.memory_use.repeats
     service = decision.service
     if service is not None:
         line["service"] = redact.text(service.principal.subject, MAX_TEXT)

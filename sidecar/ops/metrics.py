@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sidecar.core.decision import Allow, DecisionRecord, Told, outcome
+from sidecar.core.decision import Allow, DecisionRecord, MemoryUse, outcome
 from sidecar.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ class Metrics:
                 values.token_cache_hits += 1
             elif record.cached is not None:
                 values.token_cache_misses += 1
-            if record.told is not None:
-                self._remembered(record.told)
+            if record.memory_use is not None:
+                self._remembered(record.memory_use)
 
     def jwks_refresh(self, issuer: str, result: str) -> None:
         """Count a fetch of an issuer's keys by its result: success, not_modified, failure."""
@@ -159,10 +159,10 @@ class Metrics:
         """Count a look-up by its source and result: answered, none, failed, overloaded."""
         _count(self._values.look_ups, (source, result))
 
-    def _remembered(self, told: Told) -> None:
+    def _remembered(self, use: MemoryUse) -> None:
         """Count requests that Envoy answered from memory."""
         counts = self._values.remembered
-        for route, count in told.routes:
+        for route, count in use.routes:
             known = (route,) in counts or len(counts) < MAX_CHECK_SERIES
             _count(counts, (route if known else OTHER_ROUTES,), count)
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sidecar.core.tokens.lookups import Answer, Ended
 from sidecar.net.clock import steady
-from sidecar.net.logs import once_a_minute, told
+from sidecar.net.logs import fault_place, once_a_minute
 from sidecar.zervi.answers import AnswerCache, Entry
 from sidecar.zervi.interface import FetchError
 from sidecar.zervi.schedule import Ration
@@ -217,7 +217,7 @@ class Asking(Generic[Key]):
         except FetchError as error:
             return self._fail(key, token, error)
         except Exception as error:  # noqa: BLE001 -- each waiting request gets an end
-            _log.error("a look-up failed inside: %s", told(error))
+            _log.error("a look-up failed inside: %s", fault_place(error))
             cause = f"internal error {type(error).__name__}"
             return self._fail(key, token, FetchError(cause, "please report this as a bug"))
         finally:

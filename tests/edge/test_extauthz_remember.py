@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from sidecar.core.decision import DecisionRecord, Told
+from sidecar.core.decision import DecisionRecord, MemoryUse
 from sidecar.core.remembering import coverage, deciding_headers
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.extauthz.remembering import MAX_BYTES, Question, read_question
@@ -142,9 +142,9 @@ def test_what_was_answered_from_memory_is_recorded() -> None:
     ask(checks, _question(_request(), repeats=3, routes={"orders": 3, "users": 4}))
     ask(checks, _question(check_request(), repeats=2))
     ask(checks, _request())
-    assert [record.told for record in records] == [
-        Told(3, (("orders", 3), ("users", 4))),
-        Told(2),
+    assert [record.memory_use for record in records] == [
+        MemoryUse(3, (("orders", 3), ("users", 4))),
+        MemoryUse(2),
         None,
     ]
 
@@ -184,14 +184,14 @@ def test_other_metadata_is_no_question(metadata: bytes) -> None:
     ids=str,
 )
 def test_senseless_numbers_count_as_none(asks: dict[str, Any]) -> None:
-    assert read_question(_metadata(**asks)) == Question("", Told())
+    assert read_question(_metadata(**asks)) == Question("", MemoryUse())
 
 
 def test_at_most_a_bounded_number_of_routes_is_read() -> None:
     routes = {f"route-{number}": 1 for number in range(500)}
     question = read_question(_metadata(routes=routes))
     assert question is not None
-    assert len(question.told.routes) == 32
+    assert len(question.memory_use.routes) == 32
 
 
 def test_a_message_with_metadata_twice_is_no_way_to_another_answer() -> None:

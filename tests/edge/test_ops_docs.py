@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from sidecar.core.decision import Allow, DecisionRecord, Deny, PeerInfo, Told
+from sidecar.core.decision import Allow, DecisionRecord, Deny, MemoryUse, PeerInfo
 from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.table import Route
@@ -54,7 +54,7 @@ def test_every_field_of_a_decision_is_on_the_page_and_no_other() -> None:
         request=Request("GET", "host", b"/", {}, True),
         policy_digest="digest",
         peer_info=lambda: PeerInfo("source", "destination", (("a", "b"),)),
-        told=Told(repeats=1),
+        memory_use=MemoryUse(repeats=1),
     )
     alice = Verified(b"", Principal(Kind.USER, "7", "an-issuer"), 0, None, 0.0, 0.0, 0.0, ())
     allowed = record._replace(decision=Allow(Reason.OK, Route(0, "a", "/"), alice, alice))

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, Told
+from sidecar.core.decision import Allow, Decision, DecisionRecord, Deny, MemoryUse
 from sidecar.core.reasons import Reason
 from sidecar.core.routes.table import Route
 from sidecar.ops.exposition import render
@@ -158,8 +158,8 @@ def test_readiness_and_dropped_lines_are_asked_for_at_each_scrape() -> None:
 
 def test_every_metric_has_its_type_and_labels() -> None:
     metrics = Metrics("1.0", ready=lambda: {"policy": True})
-    remembered = Told(1, (("users", 1),))
-    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=remembered)])
+    remembered = MemoryUse(1, (("users", 1),))
+    metrics.records([record(Allow(Reason.OK, USERS))._replace(memory_use=remembered)])
     metrics.jwks_refresh("zervi", "success")
     metrics.jwks_keys("zervi", 1, 1.0)
     metrics.look_up("permissions", "answered")
@@ -208,9 +208,11 @@ def test_every_metric_has_its_type_and_labels() -> None:
 def test_requests_that_envoy_answered_from_memory_are_counted_by_route() -> None:
     metrics = Metrics("1.0")
     told = (("users", 3), ("orders", 1)), (("users", 2),)
-    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=Told(0, t)) for t in told])
-    many = Told(0, tuple((f"route-{number}", 1) for number in range(MAX_CHECK_SERIES)))
-    metrics.records([record(Allow(Reason.OK, USERS))._replace(told=many)])
+    metrics.records(
+        [record(Allow(Reason.OK, USERS))._replace(memory_use=MemoryUse(0, t)) for t in told]
+    )
+    many = MemoryUse(0, tuple((f"route-{number}", 1) for number in range(MAX_CHECK_SERIES)))
+    metrics.records([record(Allow(Reason.OK, USERS))._replace(memory_use=many)])
     counts = metrics.values().remembered
     assert counts[("users",)] == 5
     assert counts[("orders",)] == 1

@@ -15,7 +15,7 @@ from aiohttp import web
 from sidecar.console.answers import problem
 from sidecar.console.caller import Caller
 from sidecar.console.fleet.cluster import Cluster
-from sidecar.net.logs import told
+from sidecar.net.logs import fault_place
 
 STREAM_SECONDS: Final = 300.0
 MAX_STREAMS: Final = 500  # each costs some 20 KiB
@@ -111,7 +111,7 @@ class Events:
                     self._latest = f"event: overview\ndata: {text}\n\n".encode()
                     await self._announce()
             except Exception as error:  # noqa: BLE001 -- the streams must go on
-                _log.error("the overview is not sent: %s", told(error))
+                _log.error("the overview is not sent: %s", fault_place(error))
             await asyncio.sleep(self._cluster.nodes.every)
 
     async def _announce(self) -> None:

@@ -16,7 +16,7 @@ from sidecar.console.environments.model import (
     Wanted,
 )
 from sidecar.console.environments.store import Created, Store, StoreError
-from sidecar.net.logs import told
+from sidecar.net.logs import fault_place
 
 MAX_TRIES: Final = 6
 """Of a step forth, some 30 s; then the creation is undone. A step back is tried until it succeeds:
@@ -129,7 +129,7 @@ class Saga:
                     _log.error("environment %s: %s", identifier, error)
                     done = False
                 except Exception as error:  # noqa: BLE001 -- one environment must not stop the others
-                    _log.error("environment %s: internal error, %s", identifier, told(error))
+                    _log.error("environment %s: internal error, %s", identifier, fault_place(error))
                     done = False
                 failures = 0 if done else failures + 1
                 if not done:

@@ -141,13 +141,13 @@ class ConsulCatalog:
         entries = [each for query in self._services.values() for each in query.content or ()]
         # An id is unique at an agent only; elsewhere another service may have it.
         ids = Counter(each["service_id"] for each in entries)
-        told = [
+        listed = [
             {**each, "service_id": f"{each['service_id']}:{each['node']}"}
             if ids[each["service_id"]] > 1
             else each
             for each in entries
         ]
-        return instances_of({"services": told}, self._admission)
+        return instances_of({"services": listed}, self._admission)
 
 
 class _Query(Generic[_Content]):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
-from sidecar.net.logs import told
+from sidecar.net.logs import fault_place
 from sidecar.transport.h2 import rpc
 from sidecar.transport.h2.account import Budget
 from sidecar.transport.h2.connection import Connection
@@ -295,6 +295,6 @@ class H2Protocol(asyncio.Protocol):
     def _fail(self, stream: Stream, error: BaseException) -> None:
         """End an answer with an error; the peer sees its text only if it is an RpcError."""
         if not isinstance(error, RpcError):
-            _log.error("%s failed: %s", stream.head.path, told(error))
+            _log.error("%s failed: %s", stream.head.path, fault_place(error))
             error = RpcError(rpc.INTERNAL, "internal error")
         self._sender.finish(stream, rpc.status(error))

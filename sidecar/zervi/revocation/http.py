@@ -57,7 +57,7 @@ class HttpFeed:
             self.cursor = self._validator = None
             await self._pages(sink, None)
 
-    async def follow(self, told: Callable[[bytes], None]) -> None:
+    async def follow(self, on_message: Callable[[bytes], None]) -> None:
         """Return: the feed is polled."""
 
     async def close(self) -> None:

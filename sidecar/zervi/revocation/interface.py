@@ -77,8 +77,8 @@ class Feed(Protocol):
         It returns when all that was there at the time of the call is passed on.
         """
 
-    async def follow(self, told: Callable[[bytes], None]) -> None:
-        """Call ``told`` with each message about a change, until cancelled; never raises.
+    async def follow(self, on_message: Callable[[bytes], None]) -> None:
+        """Call ``on_message`` with each message about a change, until cancelled; never raises.
 
         A feed without messages returns immediately.
         """

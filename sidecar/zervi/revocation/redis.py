@@ -74,12 +74,12 @@ class RedisFeed:
         sink.check()
         self._latest, self._read_at = latest, began
 
-    async def follow(self, told: Callable[[bytes], None]) -> None:
+    async def follow(self, on_message: Callable[[bytes], None]) -> None:
         """Subscribe to the channel, again and again."""
         schedule = Schedule(PING_SECONDS, Random())  # noqa: S311 -- jitter, no secret
         while True:
             try:
-                await self._listen(told, schedule)
+                await self._listen(on_message, schedule)
             except Exception as error:  # noqa: BLE001 -- whatever answered, messages must go on
                 cause = error.cause if isinstance(error, FetchError) else type(error).__name__
                 text = "revocations: no messages from %s: %s; it is still read in turns"
@@ -92,7 +92,7 @@ class RedisFeed:
         if client is not None:
             await client.aclose()
 
-    async def _listen(self, told: Callable[[bytes], None], schedule: Schedule) -> None:
+    async def _listen(self, on_message: Callable[[bytes], None], schedule: Schedule) -> None:
         client = await self._connection()
         try:
             async with client.pubsub() as channel:
@@ -103,9 +103,9 @@ class RedisFeed:
                         await channel.ping()
                     elif message["type"] == "subscribe":
                         schedule.after_success(None)
-                        told(b"")  # what was published before is read
+                        on_message(b"")  # what was published before is read
                     elif message["type"] == "message":
-                        told(message["data"])
+                        on_message(message["data"])
                     await asyncio.sleep(0)  # a flood of messages does not stop the event loop
         finally:
             await client.aclose()
