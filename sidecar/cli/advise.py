@@ -122,7 +122,9 @@ def _propose(
         return proposal
     tried = args.propose.with_name(f".{args.propose.name}.{os.getpid()}")
     try:
-        tried.write_text(proposal.text, "utf-8")
+        tried.unlink(missing_ok=True)
+        with tried.open("x", encoding="utf-8") as file:  # never through a link of another user
+            file.write(proposal.text)
         narrower = _narrower(args, tried)
         proof = Proof(wiring.snapshot(config), wiring.snapshot(narrower), time.time(), fields)
         read_logs(args.logs, proof.take)

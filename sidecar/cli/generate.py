@@ -115,7 +115,9 @@ def _written(path: Path | None, text: str) -> int:
         return 0
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding="utf-8")
+        new.unlink(missing_ok=True)  # left by a killed process
+        with new.open("x", encoding="utf-8") as file:  # never through a link, which others may make
+            file.write(text)
         new.replace(path)
     except OSError as error:
         print(f"{path}: {error.strerror}", file=sys.stderr)

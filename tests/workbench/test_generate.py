@@ -235,3 +235,17 @@ def test_the_output_is_a_file_on_request_and_never_half_of_one(
     config.write_text(PLAIN)
     assert main([*arguments, "--output", str(tmp_path / "missing/envoy.yaml")]) == 1
     assert "missing/envoy.yaml: No such file or directory" in capsys.readouterr().err
+
+
+def test_the_output_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """In a directory of several users, another one may make it before."""
+    (tmp_path / "sidecar.yaml").write_text(PLAIN)
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    output, other = tmp_path / "envoy.yaml", tmp_path / "other"
+    other.write_text("not ours")
+    (tmp_path / ".envoy.yaml.new").symlink_to(other)
+    arguments = ["generate", "envoy", "--config", str(tmp_path / "sidecar.yaml")]
+    assert main([*arguments, "--output", str(output)]) == 0
+    assert other.read_text() == "not ours"
+    assert output.read_text().startswith("# ")
+    assert not output.is_symlink()
