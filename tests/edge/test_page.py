@@ -253,6 +253,13 @@ sys.exit(1)
     assert answers.count(("explain_failed", "1")) == MAX_WAITING + 1
 
 
+async def test_an_explanation_takes_no_time_from_the_checks(tmp_path: Path) -> None:
+    """The process has the lowest priority before it reads the line."""
+    script = "import os; sys.stdin.read(); sys.exit(str(os.getpriority(os.PRIO_PROCESS, 0)))"
+    with pytest.raises(NotExplainedError, match="19"):
+        await explaining(tmp_path, script).explain(LINE)
+
+
 async def test_an_explanation_that_hangs_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

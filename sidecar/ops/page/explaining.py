@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -20,6 +21,8 @@ of 10,000 routes, some seconds."""
 
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of an explanation. It repeats the line, which has at most 64 KiB, and names routes."""
+
+LOWEST_PRIORITY: Final = 19  # setpriority(2)
 
 _ROOT: Final = str(Path(__file__).parents[3])
 
@@ -87,6 +90,9 @@ class Explaining:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
         )
+        # The page's peers can ask again and again: Checks come first.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
         try:
             output, errors = await _talk(process, line)
             code = await process.wait()
