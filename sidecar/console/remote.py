@@ -7,7 +7,15 @@ from typing import Any, Final, NamedTuple
 
 from sidecar.console.settings import LoomaSection, TokenSection, ZerviSection
 from sidecar.looma.http_calls import HttpCaller
-from sidecar.looma.token import EnvTokens, FileTokens, Login, NoTokenError, Tokens, tokens_of
+from sidecar.looma.token import (
+    REFUSED_PAUSE,
+    EnvTokens,
+    FileTokens,
+    Login,
+    NoTokenError,
+    Tokens,
+    tokens_of,
+)
 from sidecar.net.http_client import HttpClient, HttpError, read_body
 from sidecar.net.trust import TlsFiles, TrustError
 
@@ -46,6 +54,7 @@ class Remote:
         self._client = HttpClient(files)
         self._tokens = None if token is None else _tokens(token, files)
         self._free = asyncio.Semaphore(MAX_CALLS)
+        self._no_other_before = 0.0  # by the loop's clock
 
     @classmethod
     def of(cls, name: str, section: LoomaSection | ZerviSection) -> "Remote":
@@ -73,12 +82,16 @@ class Remote:
                 tokens = self._tokens if token else None
                 first = "" if tokens is None else await tokens.token()
                 reply = await self._once(method, url, body, headers or {}, limit, first)
-                if reply.status not in (401, 403) or tokens is None:
+                now = asyncio.get_running_loop().time()
+                if not _refused(reply) or tokens is None or now < self._no_other_before:
                     return reply
                 other = await tokens.other_than(first)
                 if other is None:
                     return reply
-                return await self._once(method, url, body, headers or {}, limit, other)
+                reply = await self._once(method, url, body, headers or {}, limit, other)
+                if _refused(reply):  # it is not the token's age: each viewer would cause a login
+                    self._no_other_before = now + REFUSED_PAUSE
+                return reply
         except TimeoutError:
             raise RemoteError(f"{self._name} did not answer within {seconds:g} s") from None
         except (HttpError, TrustError, NoTokenError) as error:
@@ -116,6 +129,10 @@ class Remote:
                 raise RemoteError(message, response.status)
             found = await asyncio.to_thread(_parsed, received)
             return Reply(response.status, found, response.entity_tag() or "")
+
+
+def _refused(reply: Reply) -> bool:
+    return reply.status in (401, 403)
 
 
 def _parsed(content: bytes) -> Any:
