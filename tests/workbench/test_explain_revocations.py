@@ -221,3 +221,43 @@ def test_revocations_of_a_case_need_a_configured_feed(
     file.write_text(CASE.format(revocations=REVOKED, more=f"config: {files.config}\n"))
     assert main(["test", str(file)]) == 2
     assert "`revocations` needs `zervi.revocation`" in capsys.readouterr().err
+
+
+def test_a_logged_request_has_no_token_to_compare(
+    explain: Explain, config: str, tmp_path: Path
+) -> None:
+    """Its verdict is that of the policy, and no step says anything of revocation."""
+    log = tmp_path / "decisions.log"
+    line = {
+        "decision_id": "d1",
+        "decision": "allow",
+        "reason": "ok",
+        "host": "localhost",
+        "method": "GET",
+        "path": "/any",
+        "subject": "7",
+        "principal_kind": "user",
+        "issuer": "zervi",
+        "roles": [],
+        "permissions": [],
+    }
+    log.write_text(json.dumps(line) + "\n")
+    asked = ("--decision-id", "d1", "--log", str(log))
+    given = ("--revocations", feed(tmp_path, {"issuer": "zervi", "not_before": 1005}))
+    assert revocation(explain.steps(*asked, *given, config=config)) == []
+    assert json.loads(explain(*asked, *given, "--json", config=config))["reason"] == "ok"
+
+
+def test_an_opaque_token_is_compared_after_its_introspection(
+    explain: Explain, config: str, tmp_path: Path
+) -> None:
+    text = Path(config).read_text()
+    asked_about = 'introspection: {kind: rfc7662, url: "https://z/i"}'
+    secret = "secret_env: ZERVI_JWT_SECRET"
+    Path(config).write_text(text.replace(secret, f"{secret}, {asked_about}"))
+    verdict = json.dumps({"active": True, "sub": "7", "iat": NOW, "exp": NOW + 60})
+    asked = ("--path", "/any", "--token", "opaque", "--introspection", verdict)
+    entry = {"user_id": "7", "not_before": NOW + 5}
+    steps = explain.steps(*asked, "--revocations", feed(tmp_path, entry), config=config)
+    ((held, said),) = revocation(steps)
+    assert (held, said.startswith(HOW)) == (False, True)
