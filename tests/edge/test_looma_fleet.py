@@ -55,7 +55,7 @@ def test_gateways_ask_for_the_directory_and_less_often_while_looma_is_down(looma
 
     _, steady, dead, *_ = fleet.LOOMA_PHASES
     assert 0.8 * fleet.GATEWAY_CALLS <= calls(steady) <= 1.2 * fleet.GATEWAY_CALLS
-    assert calls(dead) < 0.2 * calls(steady)
+    assert calls(dead) < 0.3 * calls(steady), "and still within 15 s of its return"
 
 
 def test_every_node_is_registered_again_after_each_loss(looma: Story) -> None:
