@@ -4,10 +4,13 @@
 ignores. Versions are fixed, and Go's checksum database vouches for the sources.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +26,18 @@ PACKAGES: Final = {
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.9",
 }
 
-ASKED_FOR: Final = {"egctl": "github.com/envoyproxy/gateway/cmd/egctl@v1.9.1"}
+ASKED_FOR: Final = {
+    "egctl": "github.com/envoyproxy/gateway/cmd/egctl@v1.9.1",
+    "otelcol": "go.opentelemetry.io/collector/cmd/builder@v0.165.0",
+}
 """Programs that take long to build: only where their names are arguments."""
+
+COLLECTOR: Final = {
+    "receivers": ["go.opentelemetry.io/collector/receiver/otlpreceiver v0.165.0"],
+    "exporters": ["go.opentelemetry.io/collector/exporter/debugexporter v0.165.0"],
+    "providers": ["go.opentelemetry.io/collector/confmap/provider/fileprovider v1.71.0"],
+}
+"""What the OpenTelemetry Collector is built of, by its own builder."""
 
 REQUIRED: Final = "ZERVI_TESTS_NEED_PROGRAMS"
 """The variable with which `.ci/run` makes a missing program a failure, not a skipped test."""
@@ -70,12 +83,31 @@ def main(names: list[str]) -> int:
         stamp = BIN / f".{name}"
         if stamp.exists() and stamp.read_text() == package and (BIN / name).exists():
             continue
-        built = subprocess.run([go, "install", package], env=environment, check=False)
-        if built.returncode:
-            failed = 1
-        else:
+        build = _collector if name == "otelcol" else _install
+        if build(go, package, environment):
             stamp.write_text(package)
+        else:
+            failed = 1
     return failed
+
+
+def _install(go: str, package: str, environment: Mapping[str, str]) -> bool:
+    return subprocess.run([go, "install", package], env=environment, check=False).returncode == 0
+
+
+def _collector(go: str, builder: str, environment: Mapping[str, str]) -> bool:
+    with tempfile.TemporaryDirectory() as directory:
+        manifest = Path(directory, "manifest.yaml")
+        modules = {kind: [{"gomod": each} for each in found] for kind, found in COLLECTOR.items()}
+        dist = {"name": "otelcol", "module": "example.invalid/otelcol", "output_path": directory}
+        resolver = {"default_uri_scheme": "file"}
+        manifest.write_text(json.dumps({"dist": dist, "conf_resolver": resolver, **modules}))
+        command = [go, "run", builder, "--config", str(manifest)]
+        if subprocess.run(command, env=environment, check=False).returncode:
+            return False
+        BIN.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(Path(directory, "otelcol"), BIN / "otelcol")
+    return True
 
 
 if __name__ == "__main__":
