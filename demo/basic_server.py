@@ -6,6 +6,7 @@ from typing import NamedTuple
 from aiohttp import WSMsgType, web
 
 _REMEMBERED = 1000  # requests
+_MAX_FIELD = 65536  # bytes of a header: more than Envoy passes
 
 
 class Received(NamedTuple):
@@ -34,7 +35,9 @@ class BasicServer:
         app = web.Application()
         app.router.add_get("/health", self._health)
         app.router.add_route("*", "/{path:.*}", self._echo)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, max_field_size=_MAX_FIELD
+        )
 
     async def start(self, port: int) -> None:
         """Listen on loopback. Raises OSError if the port is in use."""
