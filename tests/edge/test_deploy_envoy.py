@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from demo.envoy import (
     Bootstrap,
@@ -17,6 +16,7 @@ from demo.stack import BOOTSTRAPS
 from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.tokens.principal import IdentityHeaders
 from tests.support.envoy_validates import envoy_validates
+from tests.support.envoy_weakened import as_json
 
 FILES = [BOOTSTRAPS / name for name in ("envoy.yaml", "envoy-uds.yaml")]
 
@@ -29,7 +29,7 @@ def file(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def loaded(file: Path) -> Bootstrap:
-    bootstrap: Bootstrap = yaml.safe_load(file.read_text())
+    bootstrap: Bootstrap = json.loads(as_json(file))
     return bootstrap
 
 
@@ -48,9 +48,7 @@ def test_envoy_itself_finds_nothing_wrong_and_nothing_deprecated(file: Path) -> 
 
 
 def test_the_unix_socket_variant_differs_only_in_the_sidecars_address() -> None:
-    tcp, uds = (
-        yaml.safe_load((BOOTSTRAPS / name).read_text()) for name in ("envoy.yaml", "envoy-uds.yaml")
-    )
+    tcp, uds = (json.loads(as_json(file)) for file in FILES)
     assert _address(_clusters(tcp)["authz"]) == {
         "socket_address": {"address": "127.0.0.1", "port_value": 9001}
     }

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
-import yaml
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
 from demo.stack import BOOTSTRAPS
@@ -17,6 +16,7 @@ from sidecar.workbench.doctor import Wanted, allowlist, examine
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import load_profile
 from tests.support.envoy_api import messages
+from tests.support.envoy_weakened import as_json
 
 ENVOY = BOOTSTRAPS / "envoy.yaml"
 
@@ -172,7 +172,7 @@ def _wrapped(name: str) -> Any:
 
 def silent() -> Iterator[Mutant]:
     """Yield every change of envoy.yaml of which ``doctor`` says nothing."""
-    text = json.dumps(yaml.safe_load(ENVOY.read_text(encoding="utf-8")))
+    text = as_json(ENVOY)
     fits = wanted()
     for made in (mutants, additions):
         for mutant in made(json.loads(text)):

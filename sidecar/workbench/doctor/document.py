@@ -100,15 +100,18 @@ def is_bounded(document: object) -> bool:
     sizes: dict[int, tuple[int, int]] = {}  # of each collection: its values and its levels
 
     def measure(value: object, depth: int) -> tuple[int, int]:
+        if isinstance(value, str):
+            return 1 + len(value) // TEXT_OF_A_VALUE, 0
         if not isinstance(value, dict | list):
-            return 1 + (len(value) // TEXT_OF_A_VALUE if isinstance(value, str) else 0), 0
+            return 1, 0
         if id(value) not in sizes:
             sizes[id(value)] = too_large, 0  # what contains itself
             if depth <= MAX_DEPTH:
-                items = value.values() if isinstance(value, dict) else value
-                inner = [measure(item, depth + 1) for item in items]
-                size = min(1 + sum(each for each, _ in inner), too_large)
-                sizes[id(value)] = size, 1 + max((levels for _, levels in inner), default=0)
+                size, levels = 1, 0
+                for item in value.values() if isinstance(value, dict) else value:
+                    more, below = measure(item, depth + 1)
+                    size, levels = size + more, max(levels, below)
+                sizes[id(value)] = min(size, too_large), 1 + levels
         size, levels = sizes[id(value)]
         return (size if depth + levels <= MAX_DEPTH else too_large), levels
 
