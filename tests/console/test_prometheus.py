@@ -135,7 +135,9 @@ def test_the_queries_name_metrics_that_the_sidecar_has() -> None:
             assert f"`{name.removesuffix('_bucket')}`" in page, name
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
 def test_prometheus_itself_accepts_the_queries(tmp_path: Path) -> None:
     rules = [{"record": f"console:{each.key}", "expr": each.promql} for each in QUERIES]
     path = tmp_path / "rules.json"

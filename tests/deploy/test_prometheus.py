@@ -25,9 +25,11 @@ RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 
-needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is missing")
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)"
+)
 needs_prometheus = pytest.mark.skipif(
-    not shutil.which("prometheus"), reason="prometheus is missing"
+    not shutil.which("prometheus"), reason="prometheus is not installed (Debian: prometheus)"
 )
 
 

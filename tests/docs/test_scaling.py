@@ -47,7 +47,9 @@ def test_keda_and_the_hpa_scale_alike() -> None:
     assert HPA["spec"]["maxReplicas"] == KEDA["spec"]["maxReplicaCount"]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (prometheus)")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
 def test_the_query_counts_the_users_of_the_target_as_the_sidecar_shows_them(
     tmp_path: Path,
 ) -> None:

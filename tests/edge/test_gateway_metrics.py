@@ -166,8 +166,9 @@ class Started:
 
 @pytest.fixture(autouse=True)
 def silent_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the answer of a registry that gives none."""
+    """Wait neither for the answer of a registry that gives none nor for an Envoy."""
     monkeypatch.setattr(gateway_directory, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(gateway, "SETTLE_SECONDS", 0.02)
 
 
 @pytest.fixture

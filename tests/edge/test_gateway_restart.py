@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.app import gateway_directory, gateway_snapshot
+from sidecar.app import gateway, gateway_directory, gateway_snapshot
 from sidecar.app.gateway import Gateway
 from sidecar.config import Config, load
 from sidecar.core.placement.directory import Allocation, Directory, Health, Instance
@@ -36,8 +36,9 @@ LISTED = Listing((ONE, SIX), allocations={"7": (Allocation("basic-6", "b6"),)})
 
 @pytest.fixture(autouse=True)
 def silent_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the answer of a registry that gives none."""
+    """Wait neither for the answer of a registry that gives none nor for an Envoy."""
     monkeypatch.setattr(gateway_directory, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(gateway, "SETTLE_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ async def test_a_change_is_saved_while_the_gateway_runs(
     monkeypatch.setattr(gateway_snapshot, "SAVE_SECONDS", 0.01)
     started = await Started(configured()).start()
     try:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.03)  # three times at which it would be saved
         assert not (tmp_path / "directory.json").exists(), "nothing was listed yet"
         started.take(LISTED)
         await eventually((tmp_path / "directory.json").exists, "it is saved")

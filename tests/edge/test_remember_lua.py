@@ -353,7 +353,9 @@ def test_two_requests_share_a_key_only_if_all_that_decides_is_equal(one: Any, ot
     assert worker.asks(second) == (decide[0] != decide[1])
 
 
-@pytest.mark.skipif(shutil.which("luacheck") is None, reason="luacheck is not installed")
+@pytest.mark.skipif(
+    shutil.which("luacheck") is None, reason="luacheck is not installed (Debian: lua-check)"
+)
 def test_luacheck_has_nothing_to_say(tmp_path: Path) -> None:
     program_file = tmp_path / "remember.lua"
     program_file.write_text(program())
