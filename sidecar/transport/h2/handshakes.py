@@ -66,7 +66,11 @@ class Handshake(asyncio.Protocol):
         self._handshakes = handshakes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand the connection over, before anything is read from it."""
-        descriptor = os.dup(transport.get_extra_info("socket").fileno())
-        transport.abort()  # type: ignore[attr-defined]  # -- it closes only its own descriptor
+        """Hand the connection over, before anything is read from it; close it if that fails."""
+        try:
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:  # too many open files: it must not stay open without a timeout
+            return
+        finally:
+            transport.abort()  # type: ignore[attr-defined]  # -- it closes only its own descriptor
         self._handshakes.begin(socket.socket(fileno=descriptor))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -361,6 +362,28 @@ async def test_a_handshake_that_fails_or_is_abandoned_leaves_nothing_behind(begu
             raw.send(request(1))
             await answered(raw, 1)
         assert not one._handshakes
+
+
+@pytest.mark.usefixtures("both_loops")
+async def test_a_connection_without_a_descriptor_for_its_handshake_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise, clients that take all descriptors would keep these for as long as they like."""
+
+    def none_left(_descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with secured() as (_, port):
+        with monkeypatch.context() as full:
+            full.setattr("sidecar.transport.h2.handshakes.os.dup", none_left)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionResetError):
+                async with asyncio.timeout(10):
+                    assert await reader.read() == b""
+            writer.close()
+        async with tls_peer(port) as raw:
+            raw.send(request(1))
+            await answered(raw, 1)
 
 
 async def test_draining_does_not_wait_for_handshakes() -> None:
