@@ -1,16 +1,19 @@
 """How long an allow is valid, while its snapshot is the current one."""
 
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.core.decisions import Allow
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import NO_ANSWERS, Answers
 from sidecar.core.tokens.verify import Verified, recheck
 
+LOOK_AGAIN: Final = 0.1
+"""Seconds after which an answer to a look-up is read again: its uses renew it before its end."""
+
 
 class Validity(NamedTuple):
-    """A span on both clocks in which an allow is valid, whatever else happens.
+    """A span on both clocks in which an allow is valid unless an answer to a look-up changes.
 
     ``since`` and ``until`` are seconds since the epoch, ``aged_since`` and ``aged_until`` seconds
     of the clock of ``KeySet.fetched_at``. Outside of it, ask ``still_valid``.
@@ -23,18 +26,23 @@ class Validity(NamedTuple):
 
 
 UNKNOWN = Validity(inf, -inf, inf, -inf)
-"""No such span: a revocation or another answer to a look-up may arrive at any time."""
+"""No such span: a revocation may arrive at any time."""
 
 
-def validity(allow: Allow, snapshot: Snapshot) -> Validity:
-    """Return a span in which ``still_valid`` is true by this snapshot."""
+def validity(
+    allow: Allow, snapshot: Snapshot, steady: float, answers: Answers = NO_ANSWERS
+) -> Validity:
+    """Return a span in which ``still_valid`` is true by this snapshot and these answers.
+
+    ``steady`` is the present time by the clock of ``KeySet.fetched_at``.
+    """
     since = aged_since = -inf
     until = aged_until = inf
     if allow.verified is None:
         return Validity(since, until, aged_since, aged_until)
+    if snapshot.revocations is not None:
+        return UNKNOWN
     for verified in (allow.verified, *allow.others):
-        if verified.asked or snapshot.revocations is not None:
-            return UNKNOWN
         since = max(since, verified.valid_from)
         until = min(until, verified.valid_until)
         aged_until = min(aged_until, verified.cached_until)
@@ -44,6 +52,11 @@ def validity(allow: Allow, snapshot: Snapshot) -> Validity:
                 return UNKNOWN
             aged_since = max(aged_since, keys.fetched_at)
             aged_until = min(aged_until, keys.fetched_at + snapshot.max_stale)
+        for question, mark in verified.asked:
+            answer = answers.get(question)
+            if answer is None or answer.mark != mark:
+                return UNKNOWN
+            aged_until = min(aged_until, answer.fresh_until, steady + LOOK_AGAIN)
     return Validity(since, until, aged_since, aged_until)
 
 

@@ -41,6 +41,9 @@ class KeySource(Protocol):
 class LookUps(Answers, Protocol):
     """Looks up permissions and verdicts; a use may renew an answer."""
 
+    changes: int
+    """Raised when an answer replaces one with another value, and for other sources."""
+
     @property
     def peeking(self) -> Answers:
         """The same answers; reading them renews none."""
@@ -54,6 +57,8 @@ class LookUps(Answers, Protocol):
 
 class _NoLookUps:
     """Where nothing is looked up."""
+
+    changes = 0
 
     @property
     def peeking(self) -> Answers:

@@ -13,7 +13,7 @@ from struct import Struct
 from sidecar.core.decision import Allow
 from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.validity import Validity, validity
+from sidecar.core.validity import UNKNOWN, Validity
 from sidecar.extauthz import memory
 from sidecar.extauthz.bounds import MalformedCheckError
 from sidecar.extauthz.envelope import Envelope, open_envelope, principal_of, read_outline
@@ -101,15 +101,20 @@ def of_peer(key: RepeatKey, message: bytes) -> RepeatKey:
     return before, after, ends, principal_of(read_outline(message).source)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Repeat:
-    """A request that was allowed, and its answer before and after the decision id."""
+    """A request that was allowed, and its answer before and after the decision id.
+
+    ``validity`` is by ``snapshot``, and as long as ``LookUps.changes`` is ``changes``.
+    """
 
     request: Request
     decision: Allow
-    validity: Validity
     before_id: bytes
     after_id: bytes
+    validity: Validity = UNKNOWN
+    snapshot: Snapshot | None = None
+    changes: int = 0
 
 
 def _size_of(key: RepeatKey, repeat: Repeat) -> int:
@@ -128,11 +133,10 @@ def _size_of(key: RepeatKey, repeat: Repeat) -> int:
 
 
 class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
-    """Requests that were allowed under ``snapshot``, at most ``capacity`` of them."""
+    """Requests that were allowed under one snapshot, at most ``capacity`` of them."""
 
-    def __init__(self, snapshot: Snapshot, capacity: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__(min(capacity, MAX_REMEMBERED), memory.REPEATS, _size_of)
-        self.snapshot = snapshot
         # hashes of requests that came once
         self._met: TwoGenerationCache[int, bool] = TwoGenerationCache(MAX_REMEMBERED)
         self._unguessable = secrets.token_hex(_ID_BYTES // 2).encode()
@@ -165,5 +169,5 @@ class Repeats(SizedTwoGenerationCache[RepeatKey, Repeat]):
             return
         around = answer.split(envelope.request_id.encode()) if envelope.request_id else ()
         if len(around) == 2:  # a client may put the id elsewhere too
-            span = validity(decision, self.snapshot)
-            self.put(key, Repeat(envelope.request, decision, span, *around))
+            before, after = around
+            self.put(key, Repeat(envelope.request, decision, before, after))

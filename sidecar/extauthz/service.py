@@ -26,6 +26,7 @@ from sidecar.core.request import Request
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.lookups import NO_ATTEMPTS, Attempts
 from sidecar.core.traced import Traced
+from sidecar.core.validity import validity
 from sidecar.extauthz.allows import Allows
 from sidecar.extauthz.asking import NO_LOOK_UPS, Asking, Begun, KeySource, LookUps
 from sidecar.extauthz.bounds import CheckProblem, MalformedCheckError
@@ -39,7 +40,7 @@ from sidecar.extauthz.in_progress import (
     token_rules,
 )
 from sidecar.extauthz.remembering import read_question
-from sidecar.extauthz.repeats import RepeatKey, Repeats, identify, of_peer
+from sidecar.extauthz.repeats import Repeat, RepeatKey, Repeats, identify, of_peer
 from sidecar.extauthz.respond import Responder
 from sidecar.extauthz.shadow import Shadow
 from sidecar.extauthz.token_cache import TokenCache
@@ -111,7 +112,7 @@ class CheckService:
         self._responder = self._responder.under(snapshot.policy)
         self._allows = Allows(snapshot, self._responder, self._settings.cached_tokens)
         self._denials = Denials(self._responder.build, self._responder.listed_origin)
-        self._repeats = Repeats(snapshot, self._settings.cached_tokens)
+        self._repeats = Repeats(self._settings.cached_tokens)
 
     def reload(
         self,
@@ -168,24 +169,24 @@ class CheckService:
         self, message: bytes, started: float, key: RepeatKey, own_id: bytes
     ) -> bytes | None:
         """Answer a repetition of an allowed request, None where a decision is needed."""
-        repeats, snapshot = self._repeats, self._snapshot
-        repeat = repeats.get(key)
+        repeat = self._repeats.get(key)
         if repeat is None or not is_sane(own_id):
             return None
         now = time.time()
         decision = repeat.decision
         aged_to = started + SINCE_EPOCH
         since, until, aged_since, aged_until = repeat.validity
-        if (
-            not (
-                since <= now < until
-                and aged_since <= aged_to < aged_until
-                and repeats.snapshot is snapshot
-            )
-            and still_valid(decision, snapshot, now, aged_to, self._lookups) is not True
+        if not (
+            since <= now < until
+            and aged_since <= aged_to < aged_until
+            and repeat.snapshot is self._snapshot
+            and repeat.changes == self._lookups.changes
         ):
-            repeats.drop(key)
-            return None
+            # Only True is valid.
+            if still_valid(decision, self._snapshot, now, aged_to, self._lookups) is not True:
+                self._repeats.drop(key)
+                return None
+            self._look_later(repeat, aged_to)
         cached = None if decision.verified is None else True
         decision_id = own_id.decode("ascii")
         # Arguments by position: by name they cost twice as much.
@@ -193,6 +194,12 @@ class CheckService:
             now, message, started, decision_id, decision, repeat.request, cached, None
         )
         return repeat.before_id + own_id + repeat.after_id
+
+    def _look_later(self, repeat: Repeat, aged_to: float) -> None:
+        """Note for how long an allow that is still valid need not be looked at again."""
+        snapshot, lookups = self._snapshot, self._lookups
+        repeat.snapshot, repeat.changes = snapshot, lookups.changes
+        repeat.validity = validity(repeat.decision, snapshot, aged_to, lookups.peeking)
 
     def _judge(self, check: CheckInProgress, key: RepeatKey | None) -> bytes | Awaitable[bytes]:
         try:

@@ -78,7 +78,7 @@ class TracedCheckService(CheckService):
         # Else no decision depends on the header, and it differs each time.
         self._cuts = all(source.name != TRACEPARENT for source in sources)
         if self._cuts:
-            self._repeats = _Repeats(snapshot, self._settings.cached_tokens)
+            self._repeats = _Repeats(self._settings.cached_tokens)
 
     def methods(self) -> Methods:
         """Return the methods for a transport."""

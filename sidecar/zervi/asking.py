@@ -103,7 +103,8 @@ class Asking(Generic[Key]):
     """The look-ups of one source and their answers.
 
     ``on_result(result, detail)`` is called after each look-up, and for each that is refused, with
-    one of ``RESULTS``. It belongs to one event loop.
+    one of ``RESULTS``; ``on_change()`` where an answer replaces one with another value.
+    It belongs to one event loop.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Asking(Generic[Key]):
         pace: Pace,
         *,
         on_result: Callable[[str, str], None],
+        on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = steady,
         random: Random | None = None,
     ) -> None:
@@ -120,6 +122,7 @@ class Asking(Generic[Key]):
         self._fetch: Fetch[Key] = fetch
         self._pace = pace
         self._on_result = on_result
+        self._on_change = on_change
         self._clock = clock
         self._ticks = monotonic if clock is steady else clock  # it costs half
         self._random = random or Random()  # noqa: S311 -- jitter, no secret
@@ -228,8 +231,11 @@ class Asking(Generic[Key]):
     def _remember(self, key: Key, token: bytes, found: Found, began: float) -> None:
         former = self._good.get(key) or self._negative.get(key)
         mark = next(_marks).to_bytes(8)
-        if former is not None and former.answer is not None and former.answer.value == found.value:
-            mark = former.answer.mark
+        if former is not None and former.answer is not None:
+            if former.answer.value == found.value:
+                mark = former.answer.mark
+            else:
+                self._on_change()
         ttl, stale = self._pace
         if found.negative:
             ttl, stale = min(ttl, NEGATIVE_SECONDS), 0.0

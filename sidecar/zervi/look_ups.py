@@ -45,11 +45,13 @@ class LookUps:
         self._by_issuer: list[Asking[bytes] | None] = []
         self._closing: set[asyncio.Task[None]] = set()
         self.peeking: Answers = _Peeking(self)
+        self.changes = 0
 
     def take(
         self, permissions: PermissionsSource | None, verdicts: Sequence[VerdictSource | None]
     ) -> None:
         """Ask these sources from now on; ``verdicts`` are in the order of the issuers."""
+        self.changes += 1  # answers of another source
         if permissions != self._permissions:
             if self._users is not None:
                 self._close_later(self._users)
@@ -114,10 +116,16 @@ class LookUps:
         return [*users, *tokens]
 
     def _asking(self, name: str, fetch: Fetch[Key], pace: Pace) -> Asking[Key]:
-        on_result = partial(self._on_look_up, name)
         return Asking(
-            name, fetch, pace, on_result=on_result, clock=self._clock, random=self._random
+            *(name, fetch, pace),
+            on_result=partial(self._on_look_up, name),
+            on_change=self._changed,
+            clock=self._clock,
+            random=self._random,
         )
+
+    def _changed(self) -> None:
+        self.changes += 1
 
     def _close_later(self, asking: Asking[str] | Asking[bytes]) -> None:
         task = asyncio.get_running_loop().create_task(asking.close())

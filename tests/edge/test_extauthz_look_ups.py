@@ -16,7 +16,7 @@ from sidecar.core.decision import DecisionRecord
 from sidecar.core.routes.route import Route
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.lookups import Introspection, PermissionRule
+from sidecar.core.tokens.lookups import Ended, Introspection, NeedsPermissions, PermissionRule
 from sidecar.extauthz import asking
 from sidecar.extauthz.in_progress import ServiceSettings
 from sidecar.extauthz.respond import AnswerSettings, Responder
@@ -195,6 +195,20 @@ async def test_a_repeated_request_is_answered_from_memory_while_the_answer_is_fr
         rig.lookups.take(rig.users._replace(ttl=61.0), (rig.tokens,))
         later = {**headers, "x-request-id": (str(uuid4()).encode(),)}
         assert await rig.reason(later) == "permission_denied"
+
+
+async def test_a_repeated_request_is_decided_again_as_soon_as_an_answer_changes() -> None:
+    async with running() as rig:
+        headers = live_bearer()
+
+        async def repeated() -> str:
+            return await rig.reason({**headers, "x-request-id": (str(uuid4()).encode(),)})
+
+        for permissions, reason in ((["closed:read"], "ok"), ([], "permission_denied")) * 2:
+            rig.zervi.permissions = permissions
+            ended = rig.lookups.ask(NeedsPermissions("7"), b"")
+            assert (ended if isinstance(ended, Ended) else await ended) is Ended.ANSWERED
+            assert {await repeated() for _ in range(4)} == {reason}
 
 
 async def test_after_zervi_died_known_answers_serve_and_unknown_users_get_503() -> None:

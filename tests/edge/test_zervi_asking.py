@@ -44,14 +44,19 @@ class Rig:
         self.now = 1000.0
         self.source = Source()
         self.results: list[tuple[str, str]] = []
+        self.changes = 0
         self.asking: Asking[str] = Asking(
             "permissions",
             self.source,
             Pace(ttl, max_stale),
             on_result=lambda *result: self.results.append(result),
+            on_change=self.changed,
             clock=lambda: self.now,
             random=Random(1),
         )
+
+    def changed(self) -> None:
+        self.changes += 1
 
     async def ask(self, key: str = "7") -> Ended:
         ended = self.asking.ask(key)
@@ -103,6 +108,18 @@ async def test_an_answer_is_fresh_for_ttl_and_stale_up_to_max_stale() -> None:
     assert rig.asking.size[2] == 0
     rig.now = 1060.0
     assert rig.asking.size[2] == 1
+
+
+async def test_only_another_value_is_a_change() -> None:
+    """What was decided by the former one is decided again at once."""
+    rig = Rig()
+    for found, changes in ((Found(A), 0), (Found(A), 0), (Found(B), 1), (Found(B), 1)):
+        rig.source.result = found
+        assert await rig.ask() is Ended.ANSWERED
+        assert rig.changes == changes
+    rig.source.result = Found(A, negative=True)
+    await rig.ask()
+    assert rig.changes == 2
 
 
 async def test_an_answer_that_grants_nothing_is_short_and_never_stale() -> None:
