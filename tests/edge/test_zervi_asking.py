@@ -111,7 +111,7 @@ async def test_an_answer_is_fresh_for_ttl_and_stale_up_to_max_stale() -> None:
 
 
 async def test_only_another_value_is_a_change() -> None:
-    """What was decided by the former one is decided again at once."""
+    """What was decided by the former one is decided again immediately."""
     rig = Rig()
     for found, changes in ((Found(A), 0), (Found(A), 0), (Found(B), 1), (Found(B), 1)):
         rig.source.result = found
