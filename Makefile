@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo envoy dashboards test coverage check format bench soak fuzz fleet proto lock release clean
+.PHONY: help demo envoy dashboards schemas test coverage check format bench soak fuzz fleet proto lock release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,7 @@ check: $(READY) ## format, lint, types, import boundaries, generated code, style
 	$(BIN)/python -m tests.generated_code
 	$(BIN)/python -m tests.generated_envoy
 	$(BIN)/python -m tests.generated_dashboards
+	$(BIN)/python -m tests.generated_schemas
 	$(BIN)/python -m tests.generated_chart
 	$(BIN)/python -m tests.style
 	$(BIN)/codespell
@@ -74,6 +75,9 @@ envoy: $(READY) ## generate envoy/ from its sidecar.yaml files, and parts of dep
 dashboards: $(READY) ## generate the dashboards of deploy/grafana
 	$(BIN)/python -m tests.generated_dashboards --write
 	$(BIN)/python -m tests.generated_chart --write
+
+schemas: $(READY) ## generate the JSON Schemas of the configuration files
+	$(BIN)/python -m tests.generated_schemas --write
 
 proto: $(READY) ## generate sidecar/pb from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=sidecar/pb --pyi_out=sidecar/pb proto/ext_authz.proto

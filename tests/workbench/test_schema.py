@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 
 from sidecar.cli import main
 from sidecar.documents.yaml_source import read_yaml
-from tests.support.schema_files import ROOT, files
+from tests.generated_schemas import ROOT, files
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
@@ -35,7 +35,7 @@ def errors(schema: Draft7Validator, text: str) -> list[str]:
 
 def test_the_checked_in_schemas_are_generated_from_the_kinds_and_the_page() -> None:
     for path, text in files().items():
-        assert path.read_text(encoding="utf-8") == text, "python -m tests.support.schema_files"
+        assert path.read_text(encoding="utf-8") == text, "make schemas"
 
 
 @config

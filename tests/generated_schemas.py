@@ -1,10 +1,11 @@
 """The JSON Schemas of the files, from the kinds that read them and the page that describes them.
 
-``python -m tests.support.schema_files`` writes them; a test holds what is checked in against this.
+``python -m tests.generated_schemas`` compares, and with ``--write`` writes.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from sidecar.documents.schema import Section, keys_of
 from sidecar.documents.values import ALGORITHMS, SECRET_ALGORITHMS, algorithm
 from sidecar.documents.yaml_source import read_yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "sidecar" / "workbench" / "schemas"
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers read
 
@@ -166,6 +167,16 @@ def files() -> dict[Path, str]:
     }
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Compare or write the files; return 1 if one differs."""
     for path, text in files().items():
-        path.write_text(text, encoding="utf-8")
+        if "--write" in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            print(f"{path.name} is out of date: make schemas")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
