@@ -61,7 +61,10 @@ def authenticate(
             error.facts = glance(token, snapshot.issuers)
             if trace and found.marks is not None:
                 trace.revoked(found.marks)
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # it and this frame, which has the whole request, would name each other
         if trace:
             trace.check(
                 "revocation",

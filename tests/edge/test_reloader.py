@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -90,6 +91,31 @@ async def test_no_garbage_collection_looks_at_what_a_reload_made(
     await eventually(lambda: len(watched.told) == 2, "the reload")
     assert gc.get_freeze_count() > 0
     gc.unfreeze()
+
+
+async def test_garbage_from_before_a_reload_is_freed(
+    watch: Callable[[Watch | None], Watch],
+) -> None:
+    """Otherwise each reload would keep for ever what waits for a collection."""
+    watched = watch(None)
+    gc.disable()
+    try:
+        cycle = Cycle()
+        cycle.own = cycle
+        left = weakref.ref(cycle)
+        del cycle
+        watched.files.write(routes='api_gateway: {routes: [{path: "/y"}]}\n')
+        await eventually(lambda: len(watched.told) == 2, "the reload")
+        assert left() is None
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+class Cycle:
+    """An object that refers to itself."""
+
+    own: object = None
 
 
 async def test_a_policy_that_changed_while_the_sidecar_started_is_loaded(

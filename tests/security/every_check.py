@@ -1,5 +1,6 @@
 """Checks that between them call every function on the path of a Check, allowed and denied ones."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
@@ -14,6 +15,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.key_sets import parse_key_set
+from sidecar.core.tokens.revocations import Entries, Revocations
 from sidecar.extauthz.respond import AnswerSettings
 from sidecar.extauthz.service import CHECK, CheckService
 from tests.support.checks import check_request, service
@@ -160,6 +162,13 @@ def _outlived(checks: CheckService, message: bytes) -> None:
     checks._snapshot = snapshot(FRESH)
 
 
+def _revoking(checks: CheckService, _: bytes) -> None:
+    revoked = Entries()
+    revoked.add({"user_id": "7", "not_before": int(NOW)}, NOW)
+    revocations = Revocations(revoked, frozenset({"zervi"}), 86_400, trusted_until=math.inf)
+    checks.swap(snapshot(OLD)._replace(revocations=revocations))
+
+
 def _forwarding_preflights(checks: CheckService, _: bytes) -> None:
     forwarding = policy(ROUTES, allow_paths=ALLOWABLE, cors_preflight="forward")
     checks.swap(snapshot(OLD)._replace(policy=forwarding))
@@ -275,3 +284,4 @@ def _denied() -> Iterator[Case]:
     yield Case("withdrawn", good, False, _primed_then(FRESH))
     yield Case("stale", good, False, _primed_then(OLD, fetched_at=NOW - 100_000))
     yield Case("expired since", good, True, _expired_in_cache)
+    yield Case("revoked", good, False, _revoking)

@@ -18,6 +18,8 @@ import sidecar.extauthz
 from sidecar.core import decision, names, preflight
 from sidecar.core.tokens import allowed_apis, claims, credentials, principal, strict_json
 from sidecar.core.tokens import verify as tokens
+from sidecar.core.tokens.revocations import Entries, Revocations
+from sidecar.core.tokens.shards import Shard
 from sidecar.extauthz.guard import Guard
 from sidecar.extauthz.service import CheckService
 from sidecar.pb.ext_authz_pb2 import CheckResponse
@@ -26,6 +28,8 @@ from tests.security.faults import admits, functions_in, misbehaving, traced
 from tests.support.checks import OK
 
 NONSENSE: tuple[object, ...] = (None, True, False, 0, "", b"", [], object())
+
+NUMBERS = (True, False, 0)
 
 # Functions that return only yes or no; a wrong yes of these looks like a right one.
 # Those that raise for no may return anything for yes. Each has tests of its own.
@@ -44,6 +48,13 @@ VERDICTS: dict[object, tuple[object, ...]] = {
     allowed_apis.cover: (True,),
     allowed_apis._matches: (True,),
     decision.still_valid: (True,),
+    Revocations.refusal: (None,),
+    Revocations.entry_against: (None,),
+    Entries.mark: NUMBERS,  # a wrong number is another entry's
+    Shard._place: NUMBERS,
+    Revocations.check_lifetime: NONSENSE,
+    Entries.time: (None,),
+    Shard.time: (None,),
     credentials.cookie_value: (None, b""),
     credentials._is_of_own_page: (True,),
     names.may_be_in: (False,),

@@ -125,17 +125,17 @@ class Entries:
         """Return the marks of a token; ``digest`` is its SHA-256."""
         jti = as_text(claims.get("jti"))
         iat = claims.get("iat")
-        subject = f"{principal.kind}\0{principal.subject}"
-
-        def marks(issuer: str) -> tuple[int, ...]:
-            found = self.mark(_USER, subject, issuer), self.mark(_TOKEN, digest, issuer)
-            return found if jti is None else (*found, self.mark(_JTI, jti, issuer))
-
+        own: list[tuple[str, str | bytes]] = [
+            (_USER, f"{principal.kind}\0{principal.subject}"),
+            (_TOKEN, digest),
+        ]
+        if jti is not None:
+            own.append((_JTI, jti))
         name = principal.issuer
         return Marks(
             iat if isinstance(iat, int | float) else None,
-            marks("") if covered else (),
-            (self.mark(_ISSUER, "", name), *marks(name)),
+            tuple([self.mark(*each, "") for each in own]) if covered else (),
+            (self.mark(_ISSUER, "", name), *[self.mark(*each, name) for each in own]),
             covered,
         )
 

@@ -90,7 +90,10 @@ class ConsulCatalog:
             if problem is not None and not (known and self._changed):
                 for query in queries:
                     await query.close()
-                raise problem
+                try:
+                    raise problem
+                finally:
+                    del problem  # it and this frame would name each other
             if known and (done or self._changed):
                 break
         self.interval = max(INTERVAL, size / BYTES_PER_SECOND)
