@@ -101,6 +101,7 @@ class Metrics:
         """Count decisions."""
         values = self._values
         checks, buckets = values.checks, values.check_buckets
+        total, hits = values.check_seconds, values.token_cache_hits
         for record in records:
             decision, seconds = record.decision, record.seconds
             route = decision.route
@@ -113,13 +114,15 @@ class Metrics:
             else:
                 _count(checks, (key[0], key[1], OTHER_ROUTES))
             buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
-            values.check_seconds += seconds
-            if record.cached:
-                values.token_cache_hits += 1
-            elif record.cached is not None:
+            total += seconds
+            cached = record.cached
+            if cached:
+                hits += 1
+            elif cached is not None:
                 values.token_cache_misses += 1
             if record.memory_use is not None:
                 self._remembered(record.memory_use)
+        values.check_seconds, values.token_cache_hits = total, hits
 
     def jwks_refresh(self, issuer: str, result: str) -> None:
         """Count a fetch of an issuer's keys by its result: success, not_modified, failure."""

@@ -60,9 +60,9 @@ def message_of(body: bytes | bytearray | None, encoded: bool) -> bytes:
         if encoded and compressed == 1:
             raise RpcError(UNIMPLEMENTED, "compressed messages are not supported")
         raise RpcError(INTERNAL, "compressed message without grpc-encoding")
-    if length > size:
-        raise RpcError(INTERNAL, "truncated message")
-    if length < size:
+    if length != size:
+        if length > size:
+            raise RpcError(INTERNAL, "truncated message")
         raise RpcError(UNIMPLEMENTED, "expected one message, received more")
     return bytes(body[PREFIX_BYTES:])
 

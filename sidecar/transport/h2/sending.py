@@ -57,7 +57,13 @@ class Sender:
             message,
             _AFTER.pack(_LAST_START, number, _LAST),
         )
-        self.close(stream)
+        # What ``close`` does, without a call: each answer passes here.
+        del self._streams[number]
+        if self.blocked:
+            self.blocked.pop(number, None)
+        stream.ending = b""
+        if stream.held:
+            self._account.release(stream)
 
     def send(self, stream: Stream, message: bytes) -> None:
         """Send a message of an answer that continues, as far as the windows allow."""
