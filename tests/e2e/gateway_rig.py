@@ -183,18 +183,24 @@ class Killable:
     def __init__(self) -> None:
         self.port = 0
         self.open: set[asyncio.StreamWriter] = set()
+        self._killed = False
 
     async def start(self) -> int:
+        self._killed = False
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self.port
 
     def kill(self) -> None:
         self._server.close()
+        self._killed = True
         for writer in self.open:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._killed:  # it was accepted shortly before
+            writer.transport.abort()
+            return
         self.open.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while not writer.transport.is_closing():
