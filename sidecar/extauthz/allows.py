@@ -51,7 +51,10 @@ class Allows:
         if constant is None:
             constant = joined(self._responder.build(decision))
             self._built.put(key, constant)
-        return joined(constant, added)
+        # As ``joined`` does, without a call: the answer of each new path passes here.
+        if not constant or not added:
+            raise TypeError("each part of an answer must be non-empty bytes")
+        return b"".join((constant, added))
 
     def permission(
         self, decision: Allow, request: Request, question: Question, answers: Answers

@@ -63,7 +63,7 @@ def read_outline(message: bytes) -> AttributeContextOutline:
         raise MalformedCheckError(CheckProblem.NOT_A_CHECK_REQUEST) from None
 
 
-def open_envelope(attributes: AttributeContextOutline, *, with_peer: bool = False) -> Envelope:
+def open_envelope(attributes: AttributeContextOutline, with_peer: bool = False) -> Envelope:
     """Read the request that a CheckRequest is about, with the peer's identity only on demand.
 
     Raises MalformedCheckError; ``decide`` checks the request itself.

@@ -205,7 +205,7 @@ class CheckService:
         try:
             try:
                 outline = read_outline(check.message)
-                envelope = open_envelope(outline, with_peer=self._with_peer)
+                envelope = open_envelope(outline, self._with_peer)
                 if outline.metadata_context:
                     check.question = read_question(outline.metadata_context)
             except MalformedCheckError as error:
@@ -243,11 +243,9 @@ class CheckService:
         self, request: Request, attempts: Attempts = NO_ATTEMPTS, now: float | None = None
     ) -> Decision | Needs:
         aged_to = steady() if now is None else now
-        known, tries = self._verified, self._tries
-        return decide(
-            *(request, self._snapshot, known, time.time(), aged_to, None, tries),
-            *(self._lookups, attempts),
-        )
+        known, tries, lookups = self._verified, self._tries, self._lookups
+        snapshot, wall = self._snapshot, time.time()
+        return decide(request, snapshot, known, wall, aged_to, None, tries, lookups, attempts)
 
     def _settle(self, request: Request, needs: Needs, fetched: bool) -> Deny:
         return settle(needs, request, self._snapshot, steady(), fetched=fetched)
