@@ -13,6 +13,7 @@ from demo.console import RunningConsole, running
 from demo.looma import start_looma
 from demo.zervi import Zervi, start_zervi
 from tests.console.test_events import event
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -117,9 +118,9 @@ async def test_a_change_needs_the_permission_and_the_origin(
 async def test_bob_logs_alice_out(world: World) -> None:
     status, body = await ask(world, "bob", "POST", "/api/users/2/logout", {})
     assert (status, body) == (200, {"logged_out": True})
-    console = world[0].console.stdout.read_text()
-    assert '"audit": "user.logout"' in console
-    assert '"username": "bob"' in console
+    written = world[0].console.stdout
+    await eventually(lambda: '"audit": "user.logout"' in written.read_text(), "the audit line")
+    assert '"username": "bob"' in written.read_text()
 
 
 async def test_a_login_through_envoy_is_a_session(world: World) -> None:
