@@ -2,8 +2,8 @@
 
 Clients send the same request again and again. The decision depends only on the request, the
 snapshot and, with a token, the time: if none of these differs, it need not be made again.
-A snapshot has its own ``Repeats``; core checks every time whether an allow
-is ``still_valid``.
+A snapshot has its own ``Repeats``; core says for how long an allow is valid
+(``sidecar.core.validity``).
 """
 
 import secrets
