@@ -120,7 +120,7 @@ async def test_listen_takes_a_restart_and_the_log_names_its_keys(tmp_path: Path)
         listen = {"authz": "127.0.0.1:0", "ops": "127.0.0.1:1", "transport": "grpcio"}
         await reload(sidecar, listen=listen, log={"decisions": "all", "level": "warning"})
         for key in ("listen.ops", "listen.transport"):
-            assert sidecar.said(f"`{key}` changed: takes effect after a restart")
+            await sidecar.says(f"`{key}` changed: takes effect after a restart")
         assert not sidecar.said("`listen.authz`")
         assert await sidecar.reason(bearer=token()) == "ok"
         await sidecar.says('"decision":"allow"')
