@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.decision import decide
@@ -52,6 +52,12 @@ def _judge(snapshot: Snapshot, path: str, method: str, held: tuple[str, ...], ro
 
 
 @given(_tables, st.lists(_requests, max_size=8), st.lists(_requests, max_size=20))
+@example(
+    # `/a` is `/*`'s, and judged by `/a/*` too, which a denial names.
+    table=[("/a/*", "permissions: [p]", ""), ("/*", "auth_required: false", "")],
+    logged=[("/a", "GET", ("p",), False)],
+    others=[],
+)
 @settings(max_examples=150)
 def test_a_proposal_denies_nothing_logged_and_allows_nothing_new(
     table: list[tuple[str, str, str]], logged: list[Any], others: list[Any]

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sidecar.core.decision import Needs, decide
 from sidecar.core.paths.canonical import PathError, canonicalise
-from sidecar.core.reasons import Reason
 from sidecar.core.request import Request
 from sidecar.core.routes.route import Route
 from sidecar.core.snapshot import Snapshot
@@ -17,7 +15,6 @@ from sidecar.workbench.advise.needed import Held, needed
 from sidecar.workbench.advise.places import Places, places_of
 from sidecar.workbench.log_fields import Fields
 from sidecar.workbench.logs import CallerField, CutPathError, Logged, UnusableLineError, read_line
-from sidecar.workbench.principals import TakenAsVerified
 
 MAX_ROUTED: Final = 100_000
 """Requests whose route is remembered: some 40 MiB. Frequent requests soon return after a reset."""
@@ -139,7 +136,8 @@ class Usage:
         if isinstance(credential, bool):
             use.known_credential += 1
             use.with_credential += credential
-        if use.places is not None and not use.places.add(_segments(logged.request, snapshot)):
+        segments = _segments(logged.request, snapshot)
+        if use.places is not None and not use.places.add(segments or ()):
             use.places = None
         if held is not None:
             self._note_needed(held, route)
@@ -204,7 +202,10 @@ class Usage:
         self.needed_permissions |= permissions
 
     def _route(self, request: Request, snapshot: Snapshot) -> Route | None:
-        """Return the route that the table has for a request, None where it has none."""
+        """Return the route that the table has for a request, None where it has none.
+
+        A decision cannot say it: a denial may name the stricter route of another reading.
+        """
         key = (request.method, request.host, request.target)
         try:
             return self._routed[key]
@@ -212,18 +213,19 @@ class Usage:
             pass
         if len(self._routed) >= MAX_ROUTED:
             self._routed.clear()
-        decision = decide(request, snapshot, TakenAsVerified(), self._now)
-        route = decision.route
-        if not isinstance(decision, Needs) and decision.reason is Reason.METHOD_NOT_ALLOWED:
-            route = None
+        segments = _segments(request, snapshot)
+        found = None
+        if segments is not None:
+            found = snapshot.policy.match(request.host, request.method, segments)
+        route = found if isinstance(found, Route) else None
         self._routed[key] = route
         return route
 
 
-def _segments(request: Request, snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the canonical segments of a path that the table allowed."""
+def _segments(request: Request, snapshot: Snapshot) -> tuple[str, ...] | None:
+    """Return the canonical segments of a path, None where the policy does not allow it."""
     try:
         path = canonicalise(request.target, raw_headers=True, allow=snapshot.policy.accepted)
     except PathError:
-        return ()
+        return None
     return path.readings[0]
