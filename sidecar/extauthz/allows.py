@@ -51,10 +51,7 @@ class Allows:
         if constant is None:
             constant = joined(self._responder.build(decision))
             self._built.put(key, constant)
-        # As ``joined`` does, without a call: the answer of each new path passes here.
-        if not constant or not added:
-            raise TypeError("each part of an answer must be non-empty bytes")
-        return b"".join((constant, added))
+        return joined(constant, added)
 
     def permission(
         self, decision: Allow, request: Request, question: Question, answers: Answers

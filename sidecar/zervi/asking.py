@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sidecar.core.tokens.lookups import Answer, Ended
+from sidecar.core.validity import LOOK_AGAIN
 from sidecar.net.clock import steady
 from sidecar.net.logs import fault_place, once_a_minute
 from sidecar.zervi.answers import AnswerCache, Entry
@@ -54,8 +55,8 @@ REFRESH_FROM, REFRESH_TO = 0.7, 0.9
 """The part of ``ttl`` after which a use of an answer begins the next look-up; it is random, so that
 answers of the same moment are not all asked for at one moment again."""
 
-USED_SECONDS: Final = 0.1
-"""A use is noted at most so often: it is on the path of each request."""
+USED_SECONDS: Final = LOOK_AGAIN
+"""A use is noted at most so often: remembered allows read their answers no more often either."""
 
 # After a failure the same question, and after several in a row any question, waits for a random
 # time up to a ceiling that doubles: the sidecars of a fleet must not all ask at the same moment.

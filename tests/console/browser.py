@@ -127,8 +127,8 @@ class Page:
 
     def _log(self) -> list[dict[str, Any]]:
         """Return what the browser has logged since the last call."""
-        # selenium does not type it
-        lines: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        untyped: Any = self.driver  # selenium does not type ``get_log``
+        lines: list[dict[str, Any]] = untyped.get_log("browser")
         return lines
 
 

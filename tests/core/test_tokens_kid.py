@@ -112,7 +112,9 @@ def test_without_budget_a_further_key_is_not_tried() -> None:
 def test_a_key_without_budget_does_not_keep_later_keys_from_being_tried() -> None:
     """The budget may know that a later one is in use."""
     known = snapshot(issuer(*bare(*NAMES[:3])))
-    third = known.issuers[0].keys.keys[2].thumbprint  # type: ignore[union-attr]
+    keys = known.issuers[0].keys
+    assert keys is not None
+    third = keys.keys[2].thumbprint
 
     def tries(_index: int, key: str, verifies: Callable[[], bool]) -> bool | None:
         return verifies() if key == third else None

@@ -239,5 +239,5 @@ async def test_a_role_is_granted_and_withdrawn(zervi: Zervi, client: aiohttp.Cli
         await post(client, f"{zervi.url}/demo/{change}", form)
         async with client.get(f"{zervi.url}/api/users/2/permissions") as response:
             assert (await response.json())["data"]["roles"] == roles
-    status, _answer = await post(client, f"{zervi.url}/demo/grant", {"username": "nobody"})
+    status, _answer = await post(client, f"{zervi.url}/demo/grant", {"username": "unknown"})
     assert status == 404

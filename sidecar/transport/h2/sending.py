@@ -57,13 +57,7 @@ class Sender:
             message,
             _AFTER.pack(_LAST_START, number, _LAST),
         )
-        # What ``close`` does, without a call: each answer passes here.
-        del self._streams[number]
-        if self.blocked:
-            self.blocked.pop(number, None)
-        stream.ending = b""
-        if stream.held:
-            self._account.release(stream)
+        self.close(stream)
 
     def send(self, stream: Stream, message: bytes) -> None:
         """Send a message of an answer that continues, as far as the windows allow."""
