@@ -97,11 +97,17 @@ class Responder:
     def __init__(self, settings: AnswerSettings, *, names_hosts: bool = False) -> None:
         self._settings = settings
         self._names_hosts = names_hosts
-        removed = {*settings.never_from_clients(), *settings.remove_headers}
-        removed.update(settings.remove_with_hosts if names_hosts else ())
+        always = set(settings.never_from_clients())
         withheld = () if settings.forward_authorization else settings.token_sources
-        removed.update(source.name for source in withheld if source.kind == "header")
+        always.update(source.name for source in withheld if source.kind == "header")
+        named = {*settings.remove_headers, *(settings.remove_with_hosts if names_hosts else ())}
+        removed = always | named
         self._removed = sorted(removed)
+        self._always = sorted(always)
+        # Envoy takes as long to remove a header that a request does not have, so an answer names
+        # these only for a request that has them.
+        self._if_sent = named - always
+        self._if_unseen = wire.ok_response(wire.removals(sorted(self._if_sent)))
         self._removed_beside: dict[tuple[str, ...], bytes] = {}
         # The token among WebSocket protocols is never one of them to the upstream.
         parts = [each for each in settings.token_sources if each.kind == "websocket_protocol"]
@@ -156,9 +162,9 @@ class Responder:
     def addendum(self, request: Request, decision_id: str) -> bytes:
         """Return the part of an allow that is the request's own: its decision id and its removals.
 
-        It removes other spellings of removed headers, and tokens that are not forwarded. Many
-        upstreams read ``x_user_id`` as ``x-user-id`` (CGI's rule); Envoy removes only the exact
-        name. ``decision_id`` is ASCII.
+        It removes the request's own ``remove_headers``, other spellings of removed headers, and
+        tokens that are not forwarded. Many upstreams read ``x_user_id`` as ``x-user-id`` (CGI's
+        rule); Envoy removes only the exact name. ``decision_id`` is ASCII.
         """
         encoded = decision_id.encode("ascii")
         names = tuple(request.headers)
@@ -167,20 +173,30 @@ class Responder:
             removals = self._removals_of(names)
             if sum(map(len, names)) <= _MAX_NAMES:
                 self._removals.put(names, removals)
+        if not request.raw_headers:  # Envoy may have withheld headers from the Check
+            removals += self._if_unseen
         if self._withheld is not None:
             removals += self._withheld.of(request)
         return wire.before_decision_id(len(encoded)) + encoded + removals
 
     def is_plain(self, request: Request) -> bool:
         """Say whether an allow removes nothing but whole headers of ``removed`` from a request."""
-        return self.addendum(request, "") == wire.before_decision_id(0)
+        if self._withheld is not None and self._withheld.of(request):
+            return False
+        return not self._other_spellings(tuple(request.headers))
 
     def _removals_of(self, names: Sequence[str]) -> bytes:
-        """Return the part of an answer that removes other spellings among these names."""
+        """Return the part of an answer that removes headers because of their names."""
+        sent = [name for name in names if name in self._if_sent]
+        removed = sent + self._other_spellings(names)
+        return wire.ok_response(wire.removals(removed)) if removed else b""
+
+    def _other_spellings(self, names: Sequence[str]) -> list[str]:
+        """Return the names that are other spellings of removed headers."""
         if not _UNCOMMON.search("\n".join(names)):
-            return b""
+            return []
         odd = [name for name in names if _SEPARATOR.sub("-", name) in self._protected]
-        return wire.ok_response(wire.removals([name for name in odd if _UNCOMMON.search(name)]))
+        return [name for name in odd if _UNCOMMON.search(name)]
 
     def identity(self, decision: Allow) -> tuple[tuple[str, str], ...]:
         """Return the identity headers of an allow. Raises TypeError for an invalid identity."""
@@ -206,7 +222,7 @@ class Responder:
         kept = next(zip(*identity, strict=True), ())  # the names
         removals = self._removed_beside.get(kept)
         if removals is None:
-            others = [name for name in self._removed if name not in kept]
+            others = [name for name in self._always if name not in kept]
             removed = wire.removals(others)
             if len(removed) != len(others):
                 raise TypeError("the answer lacks a removal")

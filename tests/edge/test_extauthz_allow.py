@@ -60,13 +60,30 @@ def test_an_allow_sets_what_has_a_value_and_removes_the_rest() -> None:
         "x-user-issuer": "jobfirst-auth",
     }
     assert list(response.ok_response.headers_to_remove) == [
-        "x-original-url",
         "x-service-id",
         "x-user-email",
         "x-user-role",
     ]
     actions = {option.append_action for option in response.ok_response.headers}
     assert actions == {HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD}
+
+
+@pytest.mark.parametrize("sent", [(), ("x-host",), ("x-original-url", "x-host", "accept")])
+def test_an_allow_removes_those_of_remove_headers_that_the_request_has(sent: tuple[str]) -> None:
+    """With raw headers the Check shows each of them; Envoy takes time for every name to remove."""
+    responder = Responder(SETTINGS._replace(remove_headers=("x-host", "x-original-url")))
+    headers = {name: [b"v"] for name in sent}
+    told = read(responder.addendum(request(headers=headers), "id")).ok_response
+    assert list(told.headers_to_remove) == [name for name in sent if name != "accept"]
+
+
+def test_without_raw_headers_an_allow_removes_all_of_remove_headers() -> None:
+    """Such a Check may lack some of the request's headers (``allowed_headers`` in Envoy)."""
+    responder = Responder(SETTINGS._replace(remove_headers=("x-host", "x-original-url")))
+    for headers in ({}, {"x-host": [b"v"]}):
+        cleaned = request(headers=headers)._replace(raw_headers=False)
+        told = read(responder.addendum(cleaned, "id")).ok_response
+        assert {*told.headers_to_remove} == {"x-host", "x-original-url"}
 
 
 def test_a_removed_header_that_is_an_identity_header_too_is_set() -> None:
