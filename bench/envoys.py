@@ -13,7 +13,7 @@ import yaml
 
 from bench.processes import free_ports
 from bench.sidecars import ALLOWED, PERMISSION
-from demo.envoy import Bootstrap, bootstrap, connection_manager
+from demo.envoy import Bootstrap, bootstrap, connection_manager, ext_authz_filter
 from demo.minting import AUDIENCE, JWKS_ISSUER
 from sidecar.config.model import TracingSection
 from sidecar.workbench.generate import traces
@@ -94,7 +94,7 @@ def comparison(
         place = filters.index(authz)
         if name in remembered:
             address = servers[remembered[name]].address
-            resources["clusters"].append(_remember(filters, place, name, address))
+            resources["clusters"].append(_remember(settings, place, name, address))
         elif name in servers:
             grpc = authz["typed_config"]["grpc_service"]
             grpc["envoy_grpc"]["cluster_name"] = name
@@ -108,16 +108,18 @@ def comparison(
     return whole, urls
 
 
-def _remember(filters: list[dict[str, Any]], place: int, name: str, address: str) -> dict[str, Any]:
-    """Make a listener's filters remember for a second; ``place`` is that of ext_authz.
+def _remember(settings: dict[str, Any], place: int, name: str, address: str) -> dict[str, Any]:
+    """Make a connection manager remember for a second; ``place`` is that of ext_authz.
 
-    Returns the cluster that they ask.
+    Returns the cluster that it asks.
     """
     whole = yaml.safe_load(REMEMBERS.read_text())
-    by_name = {each["name"]: each for each in connection_manager(whole)["http_filters"]}
-    authz = by_name["envoy.filters.http.ext_authz"]
-    authz["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = name
-    filters[place : place + 2] = [by_name[FILTER], authz, by_name["envoy.filters.http.rbac"]]
+    ext_authz_filter(whole)["grpc_service"]["envoy_grpc"]["cluster_name"] = name
+    manager = connection_manager(whole)
+    filters = manager["http_filters"]
+    first = next(index for index, each in enumerate(filters) if each["name"] == FILTER)
+    settings["http_filters"][place : place + 2] = filters[first:-1]
+    settings["early_header_mutation_extensions"] = manager["early_header_mutation_extensions"]
     clusters = {each["name"]: each for each in whole["static_resources"]["clusters"]}
     return _cluster(clusters["authz"], name, address)
 

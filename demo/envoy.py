@@ -83,6 +83,9 @@ def ext_authz_filter(loaded: Bootstrap) -> dict[str, Any]:
     for http_filter in connection_manager(loaded)["http_filters"]:
         if http_filter["name"] == "envoy.filters.http.ext_authz":
             settings: dict[str, Any] = http_filter["typed_config"]
+            if "xds_matcher" in settings:  # of an Envoy that remembers allows
+                action = settings["xds_matcher"]["on_no_match"]["action"]
+                settings = action["typed_config"]["typed_config"]["typed_config"]
             return settings
     raise ValueError("the bootstrap has no ext_authz filter")
 

@@ -22,7 +22,7 @@ LONGEST: Final = 5.0
 
 PSEUDO_HEADERS: Final = (":method", ":authority", ":path")
 
-_COVERAGE: Final = 1
+_COVERAGE: Final = 2
 """Raised with each change of what the filter in Envoy must do."""
 
 _ALLOWS: Final = frozenset({Reason.OK, Reason.PUBLIC})

@@ -1,35 +1,16 @@
--- A stand-in for Envoy's handle of a request or a response: the calls that remember.lua makes, and nothing else.
-
-local raw_pairs = pairs
-
-function pairs(value) -- Envoy's headers have `pairs`, as in Lua 5.2
-  local meta = getmetatable(value)
-  if meta and meta.__pairs then
-    return meta.__pairs(value)
-  end
-  return raw_pairs(value)
-end
+-- A stand-in for Envoy's handle of a request: the calls that remember.lua makes, and nothing else.
 
 local Headers = {}
 Headers.__index = Headers
 
-function Headers.__pairs(self)
-  local index = 0
-  return function()
-    index = index + 1
-    local header = self.list[index]
-    if header then
-      return header[1], header[2]
-    end
-  end
-end
-
-function Headers:get(name)
+function Headers:get(name) -- Envoy joins several values
+  local values = {}
   for _, header in ipairs(self.list) do
     if header[1] == name then
-      return header[2]
+      values[#values + 1] = header[2]
     end
   end
+  return values[1] and table.concat(values, ",")
 end
 
 function Headers:remove(name)
@@ -42,12 +23,14 @@ function Headers:remove(name)
   self.list = left
 end
 
-function Headers:add(name, value)
+function Headers:replace(name, value)
+  self:remove(name)
   self.list[#self.list + 1] = { name, value }
 end
 
--- `list` has the headers as pairs; `metadata` the dynamic metadata of the stream, by namespace.
-function new_handle(list, metadata, now)
+-- `list` has the headers as pairs; `metadata` the dynamic metadata of the stream, by namespace; `texts` its filter
+-- state, by key.
+function new_handle(list, metadata, texts, now)
   local headers = setmetatable({ list = list }, Headers)
   local dynamic = {}
   function dynamic.get(_, namespace)
@@ -57,7 +40,18 @@ function new_handle(list, metadata, now)
     metadata[namespace] = metadata[namespace] or {}
     metadata[namespace][key] = value
   end
+  local state = {}
+  function state.get(_, key)
+    return texts[key]
+  end
+  function state.set(_, key, kind, value)
+    assert(kind == "envoy.string" and type(value) == "string" and texts[key] == nil)
+    texts[key] = value
+  end
   local info = {}
+  function info.filterState()
+    return state
+  end
   function info.dynamicMetadata()
     return dynamic
   end

@@ -54,47 +54,44 @@ class Worker:
         return value
 
     def request(self, headers: Headers) -> "Stream":
-        stream = Stream(self, self._lua.table())
-        handle = self._handle(headers, stream.metadata)
-        self._lua.globals().envoy_on_request(handle)
-        stream.headers = [(pair[1], pair[2]) for pair in handle.headers().list.values()]
+        stream = Stream(self._lua.table(), self._lua.table())
+        stream.headers = self._run(stream, headers)
         return stream
 
-    def response(self, stream: "Stream", answer: dict[str, Any] | None, headers: Headers) -> None:
+    def pass_on(self, stream: "Stream", answer: dict[str, Any] | None) -> None:
+        """Let the second filter see a request as ext_authz passes it, with the answer to it."""
         if answer is not None:
             stream.metadata["envoy.filters.http.ext_authz"] = self._table(answer)
-        self._lua.globals().envoy_on_response(self._handle(headers, stream.metadata))
+        self._run(stream, [("x-user-id", "7"), *stream.headers])
 
-    def _handle(self, headers: Headers, metadata: Any) -> Any:
-        return self._lua.globals().new_handle(self._table(headers), metadata, self.now)
+    def _run(self, stream: "Stream", headers: Headers) -> Headers:
+        lua = self._lua.globals()
+        handle = lua.new_handle(self._table(headers), stream.metadata, stream.state, self.now)
+        lua.envoy_on_request(handle)
+        return [(pair[1], pair[2]) for pair in handle.headers().list.values()]
 
-    def asks(
-        self,
-        headers: Headers = GET,
-        answer: dict[str, Any] | None = ALLOW,
-        status: str = "200",
-        *more: tuple[str, str],
-    ) -> bool:
+    def asks(self, headers: Headers = GET, answer: dict[str, Any] | None = ALLOW) -> bool:
         """Send a request, answer it, and say whether the sidecar was asked."""
         stream = self.request(headers)
         if stream.remembered is None:
-            self.response(stream, answer, [(":status", status), *more])
+            self.pass_on(stream, answer)
+            assert stream.remembered is None
             return True
-        self.response(stream, None, [(":status", "200")])
         return False
 
 
 class Stream:
     """A request in a worker; ``headers`` are those that go on."""
 
-    def __init__(self, worker: Worker, metadata: Any) -> None:
+    def __init__(self, metadata: Any, state: Any) -> None:
         self.metadata = metadata
+        self.state = state
         self.headers: Headers = []
 
     @property
-    def remembered(self) -> dict[str, str] | None:
-        found = self.metadata["zervi.remember"]
-        return None if found is None else dict(found["allow"])
+    def remembered(self) -> str | None:
+        found: str | None = self.state["zervi.remember"]
+        return found
 
     @property
     def question(self) -> dict[str, Any] | None:
@@ -126,7 +123,7 @@ def test_an_allow_is_remembered_no_longer_than_the_sidecar_permits(worker: Worke
 def test_the_time_begins_with_the_question_not_with_its_answer(worker: Worker) -> None:
     stream = worker.request(GET)
     worker.now += 900
-    worker.response(stream, ALLOW, [(":status", "200")])
+    worker.pass_on(stream, ALLOW)
     assert not worker.asks()
     worker.now += 100
     assert worker.asks()
@@ -152,14 +149,17 @@ def test_nothing_but_a_permitted_allow_is_remembered(
     assert worker.asks()
 
 
-@pytest.mark.parametrize("status", ["400", "403", "431", "500", "503", "", "x"])
-def test_an_allow_whose_request_ended_in_an_error_is_not_remembered(
-    worker: Worker, status: str
-) -> None:
-    assert worker.asks(GET, ALLOW, status)
-    assert worker.asks(GET, ALLOW, "200", ("grpc-status", "13"))
-    assert worker.asks(GET, ALLOW, "302")
-    assert not worker.asks()
+def test_an_allow_whose_request_envoy_does_not_pass_on_is_not_remembered(worker: Worker) -> None:
+    """Envoy may refuse a request after the answer, because of what it would add."""
+    worker.request(GET)
+    assert worker.asks()
+
+
+def test_a_late_answer_is_of_no_use(worker: Worker) -> None:
+    stream = worker.request(GET)
+    worker.now += SECOND
+    worker.pass_on(stream, ALLOW)
+    assert worker.asks()
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,23 @@ def test_each_part_of_what_decides_is_asked_about(worker: Worker, other: Headers
 
 
 def test_what_does_not_decide_is_not_asked_about(worker: Worker) -> None:
-    assert worker.asks([*GET, ("accept", "a"), ("x-user-id", "3")])
+    assert worker.asks([*GET, ("accept", "a")])
     assert not worker.asks([*GET, ("accept", "b")])
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-service-token", ":authority"])
+def test_a_value_with_a_comma_is_asked_about(worker: Worker, name: str) -> None:
+    """It may be several values, or be read as several."""
+    headers = [pair for pair in GET if pair[0] != name]
+    for values in (["a,b"], ["a", "b"], ["", ""]):
+        for _ in range(2):
+            assert worker.asks([*headers, *((name, value) for value in values)])
+
+
+def test_a_path_with_a_comma_is_remembered(worker: Worker) -> None:
+    headers = [*GET[:2], (":path", "/a,b"), GET[3]]
+    assert worker.asks(headers)
+    assert not worker.asks(headers)
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "CONNECT"])
@@ -196,50 +211,59 @@ def test_preflights_and_tunnels_are_asked_about(worker: Worker, method: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["x.user.id", "x_user_id", "x~user-id", "X-User-Id", "x-user-id\xa0", "~", "é"]
-)
-def test_a_request_with_an_odd_name_is_asked_about(worker: Worker, name: str) -> None:
-    assert worker.asks()
-    assert worker.asks([*GET, (name, "3")])
-    assert not worker.asks()
-
-
-@pytest.mark.parametrize(
     "more",
     [
         [("authorization", LONG)],
         [("x-service-token", LONG)],
-        [(f"x-{number}", "") for number in range(60)],
-        [("cookie", "x" * 40_000)],
     ],
-    ids=["long token", "long service token", "many headers", "large headers"],
+    ids=["long token", "long service token"],
 )
-def test_a_long_token_and_a_large_request_are_asked_about(worker: Worker, more: Headers) -> None:
+def test_a_long_token_is_asked_about(worker: Worker, more: Headers) -> None:
     for _ in range(2):
         assert worker.asks([*GET[:3], *more])
 
 
-def test_the_request_gets_the_identity_and_loses_a_clients_own(worker: Worker) -> None:
+def test_the_request_gets_the_identity_and_loses_a_token_that_stays_here(worker: Worker) -> None:
+    headers = [*GET, ("x-service-token", "s"), ("accept", "a")]
+    worker.asks(headers)
+    stream = worker.request(headers)
+    assert stream.headers == [*GET, ("accept", "a"), ("x-user-id", "7")]
+
+
+def test_a_remembered_request_says_what_the_sidecar_said(worker: Worker) -> None:
+    """For the access log; Envoy compares how it begins."""
     worker.asks()
-    stream = worker.request(
-        [
-            *GET,
-            ("x-user-id", "3"),
-            ("x-username", "eve"),
-            ("x-user-id", "4"),
-            ("x-service-token", ""),
-        ]
+    assert worker.request(GET).remembered == "reason=ok route=orders decision_id=first subject=7"
+    public = [*GET[:3]]
+    worker.asks(public, {**ALLOW, "reason": "public", "subject": None})
+    assert (
+        worker.request(public).remembered == "reason=public route=orders decision_id=first subject="
     )
-    assert stream.remembered is None  # a service's token decides
-    stream = worker.request([*GET, ("x-user-id", "3"), ("x-username", "eve"), ("x-user-id", "4")])
-    assert stream.headers == [*GET, ("x-user-id", "7")]
-    assert stream.remembered == {
-        key: ALLOW[key] for key in ("reason", "route", "subject", "decision_id")
-    }
+
+
+def test_the_second_filter_never_answers_from_memory(worker: Worker) -> None:
+    """Two equal requests are asked about at the same time; the first one is remembered by then."""
+    first, second = worker.request(GET), worker.request(GET)
+    worker.pass_on(first, ALLOW)
+    worker.pass_on(second, ALLOW | {"decision_id": "second"})
+    assert second.remembered is None
+    question = worker.request([*GET[:2], (":path", "/b"), GET[3]]).question
+    assert question is not None
+    assert question.get("routes") is None
+
+
+def test_what_is_not_to_be_remembered_has_no_number(worker: Worker) -> None:
+    """The second filter then takes no other request's question for its own."""
+    stream = worker.request([(":method", "OPTIONS"), *GET[1:]])
+    assert stream.state["zervi.asked"] == "0"
+    for _ in range(512):
+        worker.request(GET)
+    worker.pass_on(stream, ALLOW)
+    assert worker.asks()
 
 
 def test_a_request_that_is_asked_about_goes_on_as_it_came(worker: Worker) -> None:
-    headers = [*GET, ("x-user-id", "3"), ("accept", "a")]
+    headers = [*GET, ("x-service-token", "s"), ("accept", "a")]
     assert worker.request(headers).headers == headers
 
 
@@ -292,7 +316,7 @@ def test_an_error_inside_leaves_a_request_that_is_asked_about(worker: Worker) ->
         local make = new_handle
         function new_handle(...)
           local handle = make(...)
-          handle.headers().add = function() error("no") end
+          handle.headers().replace = function() error("no") end
           return handle
         end
     """)
@@ -314,7 +338,7 @@ def test_a_flood_of_requests_fills_two_generations_and_no_more() -> None:
     assert used[2] < 1.1 * used[1] < 24 * 1024  # KiB
 
 
-def test_questions_without_a_response_are_bounded_too(worker: Worker) -> None:
+def test_questions_without_an_answer_are_bounded_too(worker: Worker) -> None:
     lua = worker._lua
     for number in range(20_000):
         worker.request([*GET[:2], (":path", f"/{number}/{'x' * 1000}"), GET[3]])
@@ -322,13 +346,6 @@ def test_questions_without_a_response_are_bounded_too(worker: Worker) -> None:
     assert lua.eval("collectgarbage('count')") < 4 * 1024
     assert worker.asks()
     assert not worker.asks()
-
-
-def test_names_that_clients_invent_are_bounded(worker: Worker) -> None:
-    worker.asks()
-    for number in range(5000):
-        assert not worker.asks([*GET, (f"x-made-up-{number}", "1")])
-    assert worker.asks([*GET, ("x.user.id", "3")])
 
 
 NAMES = ["authorization", "x-service-token", "accept"]
@@ -349,8 +366,9 @@ def test_two_requests_share_a_key_only_if_all_that_decides_is_equal(one: Any, ot
         for method, host, path, headers in (one, other)
     )
     assert worker.asks(first)
-    decide = [[pair for pair in headers if pair[0] != "accept"] for headers in (first, second)]
-    assert worker.asks(second) == (decide[0] != decide[1])
+    if not worker.asks(second):
+        decide = [sorted(pair for pair in each if pair[0] != "accept") for each in (first, second)]
+        assert decide[0] == decide[1]
 
 
 @pytest.mark.skipif(

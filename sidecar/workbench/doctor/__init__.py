@@ -58,7 +58,7 @@ def examine(
     if wanted.gateway is not None and mesh is None:
         source = without_gateway(source, wanted.gateway)
     elif mesh is None:
-        source = with_memory(source, wanted)
+        source = with_memory(source, wanted, pin)
     else:
         source = with_endpoints(source)
     problems = _chosen(source, wanted, load_profile(), mesh, only)

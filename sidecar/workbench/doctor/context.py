@@ -55,7 +55,7 @@ class Context:
     ``tables`` are the route tables of a config_dump. ``expressions`` bounds how many are tried.
     ``collectors`` name the clusters that only get spans.
     ``partial``: the file may lack what Envoy has. ``mesh`` is what generated it. ``memories`` are
-    the places of filters that may be before ext_authz, since they remember its allows.
+    the places of filters that remember the sidecar's allows.
     """
 
     profile: Profile

@@ -48,7 +48,8 @@ def manager(part: Part, context: Context) -> Iterator[Problem]:
     if context.mesh is not None:
         known |= expected | ({EXT_AUTHZ} if context.mesh.per_route else set())
     for each, kind in zip(rest, rest_kinds, strict=True):
-        yield from _after(each, kind, known)
+        if each.place not in context.memories:
+            yield from _after(each, kind, known)
     yield from stats_manager(part, context)
 
 

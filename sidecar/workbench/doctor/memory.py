@@ -1,73 +1,89 @@
 """Examines an Envoy that remembers allows: it must be as ``generate envoy --remember`` writes it.
 
-What is, is deleted from the document, and its filter is accepted before ext_authz. What differs is
-an error.
+What remembers is taken out of the document, which then is like one that asks about every request.
+What differs from the generated parts is an error.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
+
+import yaml
 
 from sidecar.core.remembering import LONGEST, PSEUDO_HEADERS
 from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor.context import Wanted, error
-from sidecar.workbench.doctor.document import Part, snake, type_name
-from sidecar.workbench.doctor.filters import EXT_AUTHZ, RBAC, kinds_of
+from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.filters import kinds_of
+from sidecar.workbench.doctor.shapes import Pin
 from sidecar.workbench.doctor.sources import Source, managers
 from sidecar.workbench.generate.remember import (
-    ASKED,
-    FILTER,
-    LUA,
-    PRINCIPAL,
+    EARLY,
     QUESTION,
     Heeded,
+    ask_lines,
+    early_lines,
+    filter_lines,
+    lock_lines,
+    never_from_clients,
     script,
 )
 
 CODE: Final = "remember"
 
-OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-_LUA: Final = LUA.rpartition("/")[2]
+_LUA: Final = "envoy.extensions.filters.http.lua.v3.Lua"
+_WRAPPER: Final = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+_ASKED: Final = ("xds_matcher", "on_no_match", "action", "typed_config", "typed_config")
+_FILTERS: Final = 4  # of those that remember, ask, deny, and learn
 _HINT: Final = "write the file again with `generate envoy --remember`; change none of these lines"
 _LONGEST: Final = re.compile(r"local LONGEST = ([1-9][0-9]{0,3})\n")
 _TABLE: Final = r"local %s = \{\n([^}]*)\}\n"
-_NAME: Final = re.compile(r'\["([a-z0-9!#$%&\'*+.^_`|~:-]+)"\] =')
+_NAME: Final = re.compile(r'"([a-z0-9!#$%&\'*+.^_`|~:-]+)"')
+_EXAMINED: Final = ["{}"]  # in place of settings that are examined as in any other file
 
 
-def with_memory(source: Source, wanted: Wanted) -> Source:
-    """Return what is left to examine, with the differences as problems."""
+_PROGRAM, _NAMES = "program\n", "names"  # in place of what depends on the configuration
+_MEMORY, _ASK, _LOCK, _LEARN = yaml.safe_load(
+    "\n".join((*filter_lines(_PROGRAM), *ask_lines(_EXAMINED), *lock_lines(_EXAMINED)))
+)
+_EARLY: Final = yaml.safe_load("\n".join(early_lines(_NAMES)))[EARLY]
+
+
+def with_memory(source: Source, wanted: Wanted, pin: Pin) -> Source:
+    """Return what is left to examine, with the differences as problems.
+
+    ``pin`` is called with the places of the settings that move out of their wrappers.
+    """
     problems = list(source.problems)
     accepted = set(source.memories)
     for listener in source.listeners:
         for manager in managers(listener):
-            kinds = kinds_of(manager)
-            place = kinds.index(EXT_AUTHZ) if EXT_AUTHZ in kinds else 0
-            if place == 0 or kinds[place - 1] != _LUA:
-                continue
-            filters = list(manager.each("http_filters"))
-            lua, authz, *after = filters[place - 1 :]
-            accepted.add(lua.place)
-            problems += _program(lua, wanted)
-            problems += _asked(authz.below("typed_config"))
-            _move_retries(authz.below("typed_config", "grpc_service"), source.clusters)
-            lock = after[0].below("typed_config") if after else authz
-            if type_name(lock) == RBAC:
-                problems += _lock(lock)
+            place = _place(kinds_of(manager))
+            if place is not None:
+                memory, ask, *after = list(manager.each("http_filters"))[place:][:_FILTERS]
+                accepted |= {memory.place, *(each.place for each in after[1:])}
+                problems += _differences(manager, memory, ask, after, wanted)
+                _unwrap(manager, ask, after, pin)
+                problems += _question(ask.below("typed_config"))
     return replace(source, problems=tuple(problems), memories=frozenset(accepted))
 
 
-def _program(lua: Part, wanted: Wanted) -> Iterator[Problem]:
-    """Yield that the filter is not exactly the generated one."""
-    config = lua.below("typed_config")
-    code = config.below("default_source_code")
+def _place(kinds: Sequence[str]) -> int | None:
+    """Return the index of the filter that remembers, None without one."""
+    pairs = enumerate(pairwise(kinds))
+    return next((index for index, pair in pairs if pair == (_LUA, _WRAPPER)), None)
+
+
+def _differences(
+    manager: Part, memory: Part, ask: Part, after: Sequence[Part], wanted: Wanted
+) -> Iterator[Problem]:
+    code = memory.below("typed_config", "default_source_code")
     text = code.get("inline_string")
-    bare = set(config.value) == {"@type", config.key("default_source_code")}
-    if lua.get("name") != FILTER or not bare or len(code.value) != 1 or not isinstance(text, str):
+    if not isinstance(text, str):
         message = "a Lua filter before ext_authz is not the one that remembers allows"
-        yield error(lua.place, CODE, message, _HINT)
+        yield error(memory.place, CODE, message, _HINT)
         return
     place = (*code.place, code.key("inline_string"))
     longest = _LONGEST.match(text)
@@ -76,14 +92,39 @@ def _program(lua: Part, wanted: Wanted) -> Iterator[Problem]:
         yield error(place, CODE, message, _HINT)
         return
     heeded = wanted.heeded or _heeded_by(text)
-    written = script(int(longest[1]), heeded)
     if wanted.heeded is None and (lacking := sorted({*wanted.headers} - {*heeded.removed})):
-        message = f"the filter passes a client's {', '.join(lacking)}"
+        message = f"Envoy passes a client's {', '.join(lacking)}"
         yield error(place, CODE, message, _HINT)
-    elif text.rstrip("\n") != written.rstrip("\n"):
-        line = _first_difference(text, written)
+        return
+    program = script(int(longest[1]), heeded)
+    if text != program:
+        line = _first_difference(text, program)
         message = f"line {line} of the filter's program is not as generated for this configuration"
         yield error(place, CODE, message, _HINT)
+        return
+    missing = Part(ask.place, {})
+    lock, learn, *_ = *after, missing, missing
+    names = never_from_clients(heeded)
+    early = Part((*manager.place, manager.key(EARLY)), {})
+    parts = (
+        (memory, memory.value, _with(program, _MEMORY), "the Lua filter before ext_authz is"),
+        (ask, ask.value, _ASK, "what decides whether the sidecar is asked is"),
+        (lock, lock.value, _LOCK, "the second lock is"),
+        (learn, learn.value, _with(program, _LEARN), "the Lua filter after it is"),
+        (early, manager.get(EARLY), names and _with(names, _EARLY), f"`{EARLY}` is"),
+    )
+    for part, found, written, what in parts:
+        if not _same(found, written or None):
+            yield error(part.place, CODE, f"{what} not as generated", _HINT)
+
+
+def _with(text: str, written: Any) -> Any:
+    """Return a generated part with a text of this configuration in it."""
+    if isinstance(written, dict):
+        return {name: _with(text, value) for name, value in written.items()}
+    if isinstance(written, list):
+        return [_with(text, value) for value in written]
+    return text if written in (_PROGRAM, _NAMES) else written
 
 
 def _heeded_by(text: str) -> Heeded:
@@ -103,49 +144,38 @@ def _first_difference(text: str, written: str) -> int:
     return min(len(lines), len(others)) + 1
 
 
-def _asked(authz: Part) -> Iterator[Problem]:
-    """Yield that ext_authz does not ask about every request that the filter did not answer."""
-    wanted: Mapping[str, Any] = {
-        "filter_enabled_metadata": ASKED,
-        "metadata_context_namespaces": [QUESTION],
-    }
-    for name, written in wanted.items():
-        key = authz.key(name)
-        found = authz.value.pop(key, None)
-        if not _same(found, written):
-            message = f"`{name}` of ext_authz is not as generated"
-            yield error((*authz.place, key) if found else authz.place, CODE, message, _HINT)
+def _unwrap(manager: Part, ask: Part, after: Sequence[Part], pin: Pin) -> None:
+    """Put the settings of ext_authz and of the second lock where other files have them."""
+    inner = [(ask, ask.below("typed_config", *_ASKED, "typed_config"))]
+    if after:
+        lock = after[0].below("typed_config", "extension_config", "typed_config")
+        inner.append((after[0], lock))
+    for outer, settings in inner:
+        if settings.value:
+            pin(settings.place)
+            outer.value[outer.key("typed_config")] = settings.value
+    manager.value.pop(manager.key(EARLY), None)
 
 
-def _move_retries(service: Part, clusters: tuple[Part, ...]) -> None:
-    """Move the retry policy of the sidecar's cluster to where it is examined."""
-    name = service.get("envoy_grpc", "cluster_name")
-    (cluster, *others) = [each for each in clusters if each.get("name") == name] or [service]
-    options = cluster.below("typed_extension_protocol_options", OPTIONS)
-    key = options.key("retry_policy")
-    if not others and key in options.value and not service.has("retry_policy"):
-        service.value["retry_policy"] = options.value.pop(key)
-
-
-def _lock(rbac: Part) -> Iterator[Problem]:
-    """Yield that the second lock does not pass exactly what the filter answered."""
-    for policy in rbac.below("rules").members("policies"):
-        principals = policy.value.get(policy.key("principals"))
-        if (
-            isinstance(principals, list)
-            and len(principals) > 1
-            and _same(principals[-1], PRINCIPAL)
-        ):
-            principals.pop()
-            return
-    message = "the second lock does not pass what was answered from memory as generated"
-    yield error(rbac.place, CODE, message, _HINT)
+def _question(ext_authz: Part) -> Iterator[Problem]:
+    """Yield that ext_authz does not tell the sidecar what was answered from memory."""
+    key = ext_authz.key("metadata_context_namespaces")
+    if ext_authz.value.pop(key, None) != [QUESTION]:
+        message = f"`{key}` of ext_authz is not as generated"
+        yield error(ext_authz.place, CODE, message, _HINT)
 
 
 def _same(found: object, written: object) -> bool:
-    """Compare a part with what is generated; a config_dump leaves out the default of an enum."""
-    text = json.dumps(snake(found), sort_keys=True)
-    return text.replace(_DEFAULT, "") == json.dumps(written, sort_keys=True).replace(_DEFAULT, "")
-
-
-_DEFAULT: Final = ', "metadata_source": "DYNAMIC"'
+    """Compare a part with what is generated, whatever the spelling of its fields."""
+    if isinstance(written, list):
+        same = isinstance(found, list) and len(found) == len(written)
+        return same and all(map(_same, found, written))  # type: ignore[call-overload]  # -- a list
+    if not isinstance(written, dict):
+        return type(found) is type(written) and found == written
+    if not isinstance(found, dict) or not written:
+        return isinstance(found, dict)
+    part = Part((), found)
+    keys = {name: part.key(name) for name in written}
+    return {*keys.values()} == {*found} and all(
+        _same(found[keys[name]], value) for name, value in written.items()
+    )

@@ -4,7 +4,7 @@ The templates are beside this module; a test holds ``envoy/`` equal to its outpu
 """
 
 import json
-from importlib.resources import files
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from sidecar.gateway.resources import grpc_timeout_max
 from sidecar.net.addresses import parse_tcp
 from sidecar.workbench.generate import blocks, remember, traces
 from sidecar.workbench.generate.names import expression, quoted_lines
-from sidecar.workbench.generate.template import Values, fill
+from sidecar.workbench.generate.template import Values, fill, template
 from sidecar.workbench.touched import touched
 
 INGRESS: Final = 10000
@@ -27,12 +27,8 @@ UPSTREAM: Final = "127.0.0.1:8601"  # without a probe that says where the Basic 
 _MIN_PROGRAM: Final = 1000
 _INSTRUCTIONS_PER_NAME: Final = 25
 
-
-_RETRIES: Final = (
-    "  retry_on: unavailable,cancelled,connect-failure,refused-stream,reset",
-    "  num_retries: 20",
-    "  retry_back_off: {base_interval: 0.05s, max_interval: 0.3s}",
-)
+EXT_AUTHZ: Final = "envoy.filters.http.ext_authz"
+RBAC: Final = "envoy.filters.http.rbac"
 
 
 class Choices(NamedTuple):
@@ -91,7 +87,6 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "upstream_grpc": blocks.socket_address(host, port + 1),
         "routes_file": _source(gateway, ROUTES),
         "clusters_file": _source(gateway, CLUSTERS),
-        **_remembering(config, choices.remember),
         "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable))),
     }
     parts = {
@@ -99,26 +94,34 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "upstreams": _part(f"clusters-{choices.mode}.yaml", values),
         "dynamic_resources": _part("dynamic-gateway.yaml", values) if gateway else (),
     }
-    return fill(_template("bootstrap.yaml"), {**values, **parts})
+    asking = _asking(config, choices.remember, values)
+    return fill(template("bootstrap.yaml"), {**values, **parts, **asking})
 
 
-def _remembering(config: Config, longest: int) -> Values:
-    names = ("remember_filter", "remember_asked", "remember_lock", "remember_log")
+def _asking(config: Config, longest: int, values: Values) -> Values:
+    """Return the parts that ask the sidecar; ``longest`` is for how long Envoy remembers."""
+    question = remember.question_lines() if longest else ()
+    ext_authz = _part("ext-authz.yaml", {**values, "question": question})
+    lock = _part("second-lock.yaml", values)
     if not longest:
-        retries = ["retry_policy: # not inside envoy_grpc, where Envoy ignores it", *_RETRIES]
-        return dict.fromkeys((*names, "remember_retries"), ()) | {"retries": retries}
-    filters = remember.filter_lines(longest, remember.heeded(config))
-    parts = (filters, remember.asked_lines(), remember.lock_lines(), remember.log_lines())
-    retries = [*remember.RETRIES, *_RETRIES]
-    return dict(zip(names, parts, strict=True)) | {"retries": (), "remember_retries": retries}
+        asking = {"ask": _filter(EXT_AUTHZ, ext_authz), "lock": _filter(RBAC, lock)}
+        return asking | dict.fromkeys(("remember_early", "remember_filter", "remember_log"), ())
+    headers = remember.heeded(config)
+    return {
+        "ask": remember.ask_lines(ext_authz),
+        "lock": remember.lock_lines(lock),
+        "remember_early": remember.early_lines(remember.never_from_clients(headers)),
+        "remember_filter": remember.filter_lines(remember.script(longest, headers)),
+        "remember_log": remember.log_lines(),
+    }
 
 
-def _template(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _filter(name: str, settings: Sequence[str]) -> list[str]:
+    return [f"- name: {name}", "  typed_config:", *(f"    {line}" for line in settings)]
 
 
 def _part(name: str, values: Values) -> list[str]:
-    return fill(_template(name), values).splitlines()
+    return fill(template(name), values).splitlines()
 
 
 def _source(gateway: GatewaySection | None, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 # Many servers read x_user_id and x.user.id as x-user-id.
 SEPARATOR: Final = "[^a-z0-9]"
+OTHER_SEPARATOR: Final = "[^a-z0-9-]"
 
 _WIDTH: Final = 80  # characters of a line
 
@@ -24,6 +25,17 @@ def expression(names: Iterable[str]) -> str:
             branch = branch.setdefault(word, {})
         branch[""] = {}
     return "|".join(_branches(tree))
+
+
+def other_spellings(name: str) -> list[str]:
+    """Return expressions that match a name with other separators, together every one but itself."""
+    first, *words = name.split("-")
+    found, before = [], first
+    for place, word in enumerate(words):
+        after = "".join(SEPARATOR + each for each in words[place + 1 :])
+        found.append(f"{before}{OTHER_SEPARATOR}{word}{after}")
+        before += f"-{word}"
+    return found
 
 
 def quoted_lines(text: str) -> list[str]:

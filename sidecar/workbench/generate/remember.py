@@ -1,13 +1,13 @@
-"""The part of Envoy's bootstrap that remembers allows: a Lua filter, and what heeds its metadata.
+"""The parts of Envoy's bootstrap that remember allows, and what an Envoy with them heeds.
 
-``remember.lua`` beside this module is the filter's program; a few lines before it depend on the
-configuration. ``doctor`` compares all of this with what it finds.
+``remember.lua`` beside this module is the program of two Lua filters; a few lines before it depend
+on the configuration. ``doctor`` compares all of this with what it finds.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.app import wiring
 from sidecar.config import Config
@@ -15,33 +15,13 @@ from sidecar.core.remembering import LONGEST, PSEUDO_HEADERS, coverage, deciding
 from sidecar.documents.findings import BadValueError, quoted
 from sidecar.documents.values import seconds
 from sidecar.extauthz.respond import Responder
+from sidecar.workbench.generate.names import expression, other_spellings, quoted_lines
+from sidecar.workbench.generate.template import fill, template
 
 FILTER: Final = "zervi.remember"
-NAMESPACE: Final = "zervi.remember"  # of the metadata that the filter writes, and nothing else
-QUESTION: Final = "zervi.question"
-
-LUA: Final = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
-
-# ext_authz asks unless the filter wrote this. The second lock passes the same value.
-_PATH: Final = [{"key": "allow"}, {"key": "reason"}]
-_ALLOWS: Final = {
-    "or_match": {
-        "value_matchers": [{"string_match": {"exact": "ok"}}, {"string_match": {"exact": "public"}}]
-    }
-}
-REMEMBERED: Final[Mapping[str, Any]] = {"filter": NAMESPACE, "path": _PATH, "value": _ALLOWS}
-ASKED: Final[Mapping[str, Any]] = {**REMEMBERED, "invert": True}
-PRINCIPAL: Final[Mapping[str, Any]] = {
-    "sourced_metadata": {"metadata_source": "DYNAMIC", "metadata_matcher": REMEMBERED}
-}
-
-# For each request, answered from memory too, Envoy looks its gRPC client up by comparing all of
-# `grpc_service`, and a retry policy there is most of it. The cluster's own policy does the same.
-RETRIES: Final = (
-    "# Of each Check. In grpc_service it would cost time with each request that is answered from",
-    "# memory.",
-    "retry_policy:",
-)
+EARLY: Final = "early_header_mutation_extensions"
+STATE: Final = "zervi.remember"  # filter state that only the filters of this file write
+QUESTION: Final = "zervi.question"  # metadata, likewise
 
 SHORTEST: Final = 0.001  # seconds
 
@@ -49,10 +29,18 @@ _WIDTH: Final = 100  # characters of a line
 
 
 class Heeded(NamedTuple):
-    """The headers that the filter heeds: those that decide, and those that it removes, sorted."""
+    """The headers that Envoy heeds: those that decide, and those that no client may send, sorted.
+
+    The latter do not reach the Basic Server as a client sent them.
+    """
 
     deciding: tuple[str, ...]
     removed: tuple[str, ...]
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The headers that decide and that the Basic Server does not get."""
+        return tuple(name for name in self.removed if name in self.deciding)
 
 
 def remembered(text: str) -> int:
@@ -64,19 +52,29 @@ def remembered(text: str) -> int:
 
 
 def heeded(config: Config) -> Heeded:
-    """Return the headers that the filter must heed for this configuration."""
+    """Return the headers that Envoy must heed for this configuration."""
     responder = Responder(wiring.answers(config), names_hosts=config.policy.names_hosts)
     return Heeded(deciding_headers(responder.token_sources), responder.removed)
 
 
+def never_from_clients(headers: Heeded) -> str:
+    """Return what matches the names that Envoy removes from a request before all filters.
+
+    Each in every spelling, but a header that decides only in its other spellings.
+    """
+    whole = expression(name for name in headers.removed if name not in headers.deciding)
+    others = [each for name in headers.withheld for each in other_spellings(name)]
+    return "|".join([*([whole] if whole else []), *others])
+
+
 def script(longest: int, headers: Heeded) -> str:
-    """Return the program of the Lua filter; ``longest`` is in milliseconds."""
-    numbered = enumerate((*PSEUDO_HEADERS, *headers.deciding), 1)
+    """Return the program of the Lua filters; ``longest`` is in milliseconds."""
     lines = [
         f"local LONGEST = {longest}",
         f"local COVERS = {json.dumps(coverage(*headers))}",
-        *_table("KEY", (f"[{json.dumps(name)}] = {number}" for number, name in numbered)),
+        *_table("KEY", map(json.dumps, (*PSEUDO_HEADERS, *headers.deciding))),
         *_table("REMOVED", (f"[{json.dumps(name)}] = true" for name in headers.removed)),
+        *_table("WITHHELD", map(json.dumps, headers.withheld)),
     ]
     return "\n".join(lines) + "\n\n" + program()
 
@@ -86,54 +84,45 @@ def program() -> str:
     return files(__package__).joinpath("remember.lua").read_text(encoding="utf-8")
 
 
-def filter_lines(longest: int, headers: Heeded) -> list[str]:
-    """Return the Lua filter, as lines of YAML."""
-    return [
-        "# Experimental (docs/remember.md). SAFETY: answers from memory, for as long as the",
-        "# sidecar permits, at most LONGEST milliseconds. It must be directly before ext_authz,",
-        "# and no other filter may write its metadata.",
-        f"- name: {FILTER}",
-        "  typed_config:",
-        f'    "@type": {LUA}',
-        "    default_source_code:",
-        "      inline_string: |",
-        *(f"        {line}".rstrip() for line in script(longest, headers).splitlines()),
-        "",
-    ]
+def early_lines(names: str) -> list[str]:
+    """Return what removes headers whose names an expression matches, before all filters."""
+    if not names:
+        return []
+    return _filled("remember-early.yaml", never_from_clients=quoted_lines(names))
 
 
-def asked_lines() -> list[str]:
-    """Return when ext_authz asks the sidecar, and what it tells it."""
+def filter_lines(program: str) -> list[str]:
+    """Return the filter before ext_authz, as lines of YAML."""
+    return _filled("remember-filter.yaml", program=program.splitlines())
+
+
+def ask_lines(ext_authz: Sequence[str]) -> list[str]:
+    """Return the filter that asks about what was not answered; ``ext_authz`` are its settings."""
+    return _filled("remember-ask.yaml", ext_authz=ext_authz)
+
+
+def lock_lines(lock: Sequence[str]) -> list[str]:
+    """Return the second lock for what was not answered, and the filter that learns from answers.
+
+    ``lock`` are the settings of the second lock.
+    """
+    return _filled("remember-lock.yaml", lock=lock)
+
+
+def question_lines() -> list[str]:
+    """Return what ext_authz tells the sidecar."""
     return [
-        "# SAFETY: every request is asked about, unless the filter above answered it from memory.",
-        "filter_enabled_metadata:",
-        f"  filter: {NAMESPACE}",
-        "  path: [{key: allow}, {key: reason}]",
-        "  value: &an_allow",
-        "    or_match:",
-        "      value_matchers:",
-        "        - string_match: {exact: ok}",
-        "        - string_match: {exact: public}",
-        "  invert: true",
         f"metadata_context_namespaces: [{QUESTION}] # how many were answered from memory",
-    ]
-
-
-def lock_lines() -> list[str]:
-    """Return what the second lock passes beside the sidecar's answers."""
-    return [
-        "- sourced_metadata: # answered from memory",
-        "    metadata_source: DYNAMIC",
-        "    metadata_matcher:",
-        f"      filter: {NAMESPACE}",
-        "      path: [{key: allow}, {key: reason}]",
-        "      value: *an_allow",
     ]
 
 
 def log_lines() -> list[str]:
     """Return the access log's field: what the sidecar said of a request that was remembered."""
-    return [f'remembered: "%DYNAMIC_METADATA({NAMESPACE}:allow)%"']
+    return [f'remembered: "%FILTER_STATE({STATE}:PLAIN)%"']
+
+
+def _filled(name: str, **values: Sequence[str]) -> list[str]:
+    return fill(template(name), values).splitlines()
 
 
 def _table(name: str, items: Iterable[str]) -> list[str]:
@@ -143,4 +132,4 @@ def _table(name: str, items: Iterable[str]) -> list[str]:
         if lines[-1] and len(lines[-1]) + len(item) > _WIDTH:
             lines.append("")
         lines[-1] += f" {item}," if lines[-1] else f"{item},"
-    return [f"local {name} = {{", *(f"  {line}" for line in lines), "}"]
+    return [f"local {name} = {{", *(f"  {line}" for line in lines if line), "}"]

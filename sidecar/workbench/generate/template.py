@@ -2,11 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 
 _BLOCK = re.compile(r"( *)@\{(\w+)\}")
 _WORD = re.compile(r"@\{(\w+)\}")
 
 Values = Mapping[str, str | Sequence[str]]
+
+
+def template(name: str) -> str:
+    """Return a template of this package."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def fill(template: str, values: Values) -> str:
