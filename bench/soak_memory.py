@@ -31,7 +31,8 @@ class Ages:
                 self._allowed[line["decision_id"]] = _seconds(line["time"])
         for line in self._access.lines():
             if line.get("remembered"):
-                self._waiting.append((_seconds(line["time"]), line["remembered"]["decision_id"]))
+                _, _, rest = line["remembered"].partition(" decision_id=")
+                self._waiting.append((_seconds(line["time"]), rest.partition(" ")[0]))
         if not self._waiting:
             return
         latest = max(self._waiting[-1][0], max(self._allowed.values(), default=0.0))

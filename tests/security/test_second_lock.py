@@ -111,20 +111,26 @@ def as_shipped(_: Bootstrap) -> None:
     """Change nothing."""
 
 
-ENVOYS: Mapping[str, Callable[[Bootstrap], None]] = {
-    each.__name__: each
-    for each in (
-        *(as_shipped, fails_open, disabled_on_the_routes, disabled, asked_about_none),
-        *(removed, forwards_preflights),
-    )
+_SWITCHES = (fails_open, disabled_on_the_routes, disabled, asked_about_none, removed)
+_REMEMBERS = "remembers, "  # before the name of a change of envoy-remember.yaml
+
+ENVOYS: Mapping[str, tuple[str, Callable[[Bootstrap], None]]] = {
+    **{each.__name__: ("envoy.yaml", each) for each in (as_shipped, *_SWITCHES)},
+    "forwards_preflights": ("envoy.yaml", forwards_preflights),
+    **{
+        _REMEMBERS + each.__name__: ("envoy-remember.yaml", each)
+        for each in (as_shipped, *_SWITCHES)
+    },
 }
 
 # Each fault: the Envoy, and the answer to its Check.
 FAULTS: Mapping[str, tuple[str, bytes]] = {
     **{
-        each.__name__: (each.__name__, allow(reason="ok"))
-        for each in (fails_open, disabled_on_the_routes, disabled, asked_about_none, removed)
+        before + each.__name__: (before + each.__name__, allow(reason="ok"))
+        for each in _SWITCHES
+        for before in ("", _REMEMBERS)
     },
+    "remembers, an allow without a reason": ("remembers, as_shipped", allow(route="a")),
     "an empty answer to an Envoy that forwards preflights": ("forwards_preflights", b""),
     "an empty answer": ("as_shipped", b""),
     "an allow without a reason": ("as_shipped", allow(route="a", subject="7")),
@@ -161,9 +167,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     await basic_server.start(port)
     await grpc_upstream.start()
     envoys = {}
-    for name, change in ENVOYS.items():
+    for number, (name, (file, change)) in enumerate(ENVOYS.items()):
         loaded = bootstrap(
-            BOOTSTRAPS / "envoy.yaml",
+            BOOTSTRAPS / file,
             listener_port=free_port(),
             stats_port=free_port(),
             authz=f"127.0.0.1:{answerer.port}",
@@ -171,7 +177,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             upstream_grpc=grpc_upstream.port,
         )
         change(loaded)
-        envoys[name] = await Envoy.start(loaded, directory, name=name)
+        envoys[name] = await Envoy.start(loaded, directory, name=f"envoy-{number}")
     yield World(envoys, answerer, basic_server, grpc_upstream)
     for envoy in envoys.values():
         await envoy.stop()
@@ -229,6 +235,7 @@ async def outcomes(port: int) -> dict[str, Outcome]:
     ("envoy", "reason"),
     [
         *(("as_shipped", "ok"), ("as_shipped", "public")),
+        *(("remembers, as_shipped", "ok"), ("remembers, as_shipped", "public")),
         *(("forwards_preflights", "ok"), ("forwards_preflights", "preflight")),
     ],
 )

@@ -110,7 +110,7 @@ def _differences(
         (memory, memory.value, _with(program, _MEMORY), "the Lua filter before ext_authz is"),
         (ask, ask.value, _ASK, "what decides whether the sidecar is asked is"),
         (lock, lock.value, _LOCK, "the second lock is"),
-        (learn, learn.value, _with(program, _LEARN), "the Lua filter after it is"),
+        (learn, learn.value, _with(program, _LEARN), "the Lua filter after the second lock is"),
         (early, manager.get(EARLY), names and _with(names, _EARLY), f"`{EARLY}` is"),
     )
     for part, found, written, what in parts:
