@@ -1,18 +1,18 @@
 """A cache of verified tokens."""
 
 from collections import OrderedDict
-from typing import TypeVar
+from collections.abc import Iterator, MutableMapping
+from typing import TypeAlias, TypeVar
 
 from sidecar.core.tokens.verify import Verified
-from sidecar.extauthz.memory import of_part, of_token
+from sidecar.extauthz.memory import Part, of_part, of_token
 
 _Default = TypeVar("_Default")
 
+_Entry: TypeAlias = tuple[Verified, int, list[Part]]  # with its size without the shared parts
 
-_peek = OrderedDict.get  # looked up once: it is called for each request
 
-
-class TokenCache(OrderedDict[bytes, Verified]):
+class TokenCache(MutableMapping[bytes, Verified]):
     """Verified tokens by the SHA-256 of the whole token, with their hits and misses counted.
 
     At most ``max_entries`` and ``max_bytes``; the entry that was not used for the longest time goes
@@ -21,52 +21,66 @@ class TokenCache(OrderedDict[bytes, Verified]):
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
-        super().__init__()
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.bytes = 0
         self.hits = 0
         self.misses = 0
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._peek = self._entries.get
         # By the identity of a shared part: how many entries have it, and its size.
-        self._parts: dict[int, tuple[int, int]] = {}
+        self._parts: dict[int, list[int]] = {}
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
         """Look a token up and count it."""
-        found = _peek(self, digest)
+        found = self._peek(digest)
         if found is None:
             self.misses += 1
             return default
         self.hits += 1
-        self.move_to_end(digest)
-        return found
+        self._entries.move_to_end(digest)
+        return found[0]
 
     def peek(self, digest: bytes) -> Verified | None:
         """Look a token up without counting it or marking it as used."""
-        return _peek(self, digest)
+        found = self._peek(digest)
+        return None if found is None else found[0]
+
+    def __getitem__(self, digest: bytes) -> Verified:
+        return self._entries[digest][0]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __setitem__(self, digest: bytes, verified: Verified) -> None:
-        if digest in self:
+        entries = self._entries
+        if digest in entries:
             del self[digest]
-        super().__setitem__(digest, verified)
         size, parts = of_token(verified)
+        entries[digest] = verified, size, parts
         for part in parts:
-            entries, of_this = self._parts.get(id(part), (0, 0))
-            if not entries:
-                of_this = of_part(part, verified)
-                size += of_this
-            self._parts[id(part)] = entries + 1, of_this
+            shared = self._parts.get(id(part))
+            if shared is None:
+                shared = self._parts[id(part)] = [0, of_part(part, verified)]
+                size += shared[1]
+            shared[0] += 1
         self.bytes += size
-        while self.bytes > self.max_bytes or len(self) > self.max_entries:
-            del self[next(iter(self))]
+        while self.bytes > self.max_bytes or len(entries) > self.max_entries:
+            self._discount(entries.popitem(last=False)[1])
 
     def __delitem__(self, digest: bytes) -> None:
-        verified = self[digest]
-        super().__delitem__(digest)
-        size, parts = of_token(verified)
+        self._discount(self._entries.pop(digest))
+
+    def _discount(self, entry: _Entry) -> None:
+        """Count an entry no more that was taken out."""
+        _, size, parts = entry
         for part in parts:
-            entries, of_this = self._parts.pop(id(part))
-            if entries > 1:
-                self._parts[id(part)] = entries - 1, of_this
-            else:
-                size += of_this
+            shared = self._parts[id(part)]
+            shared[0] -= 1
+            if not shared[0]:
+                del self._parts[id(part)]
+                size += shared[1]
         self.bytes -= size
