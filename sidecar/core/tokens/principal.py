@@ -145,13 +145,14 @@ def principal_from_claims(
     listed = [texts(claims, claim, text_counts=True) for claim in names.roles]
     if issuer.grantable_roles is not None:
         listed = [filter(patterns_of(issuer.grantable_roles).hold, part) for part in listed]
-    roles, _ = shared(union(listed))
-    own = [texts(claims, claim, text_counts=False) for claim in names.permissions]
-    parts = [*own, *(issuer.role_permissions.get(role, ()) for role in roles)]
+    roles, _ = shared(listed)
+    parts = [texts(claims, claim, text_counts=False) for claim in names.permissions]
+    if issuer.role_permissions:
+        parts += [issuer.role_permissions.get(role, ()) for role in roles]
     patterns = None
     if issuer.grantable is not None:
         parts, patterns = limited(parts, patterns_of(issuer.grantable))
-    permissions, granted = shared(union(parts))
+    permissions, granted = shared(parts)
     headers = _claim_headers(claims, names.headers) if names.headers else ()
     kept = keep(claims, wanted) if wanted else ()
     # A NamedTuple's own constructor takes twice as long.
@@ -232,8 +233,10 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
         (names.email, principal.email),
         (names.issuer, principal.issuer),
     )
+    headers = [(name, text) for name, text in pairs if name and text is not None and text != ""]
+    if not _ALL_VISIBLE("".join(chain.from_iterable(headers))):  # one look at all of them
+        headers = [(name, _escaped(text)) for name, text in headers]
     lists = ((names.roles, principal.roles), (names.permissions, held_by(principal)))
-    headers = [(name, _escaped(text)) for name, text in pairs if name and text not in (None, "")]
     headers += [(name, _escaped_list(items)) for name, items in lists if name and items != ()]
     headers += principal.headers
     check_together(headers, ())
@@ -318,9 +321,17 @@ def union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(union)
 
 
-def shared(items: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the same tuple, and its set, for all principals with equal lists."""
-    found = _lists.get(items)
+def shared(parts: Sequence[Iterable[str]]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the union of ``parts``, and its set: the same for all principals with equal lists.
+
+    Raises TokenError, see ``union``.
+    """
+    filled = [part for part in parts if part != ()]
+    items = tuple(filled[0]) if len(filled) == 1 else union(filled)
+    found = _lists.get(items)  # nearly always: only unions are kept, so it is one
+    if found is None:
+        items = union([items])
+        found = _lists.get(items)
     if found is None:
         found = items, frozenset(items)
         _lists.keep(items, found)

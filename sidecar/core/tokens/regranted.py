@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sidecar.core.tokens.grantable import patterns_of
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.lookups import Granted
-from sidecar.core.tokens.principal import ALL_PERMISSIONS, Principal, limited, shared, union
+from sidecar.core.tokens.principal import ALL_PERMISSIONS, Principal, limited, shared
 
 
 def regranted(principal: Principal, looked_up: Granted, issuer: Issuer) -> Principal:
@@ -20,7 +20,7 @@ def regranted(principal: Principal, looked_up: Granted, issuer: Issuer) -> Princ
         held: Iterable[str] = looked_up.roles
         if issuer.grantable_roles is not None:
             held = filter(patterns_of(issuer.grantable_roles).hold, held)
-        roles, _ = shared(union([held]))
+        roles, _ = shared([held])
     own = looked_up.permissions
     if issuer.grantable is None:
         own = tuple(name for name in own if name != ALL_PERMISSIONS)
@@ -28,7 +28,7 @@ def regranted(principal: Principal, looked_up: Granted, issuer: Issuer) -> Princ
     patterns = None
     if issuer.grantable is not None:
         parts, patterns = limited(parts, patterns_of(issuer.grantable))
-    permissions, granted = shared(union(parts))
+    permissions, granted = shared(parts)
     return principal._replace(
         roles=roles, permissions=permissions, granted=granted, patterns=patterns
     )

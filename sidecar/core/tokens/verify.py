@@ -40,6 +40,7 @@ _EDDSA_NAMES: Final = frozenset({"Ed25519", "Ed448"})
 
 
 _NUMBERS: Final = frozenset({int, float})  # to Python a boolean is an int
+_ONLY_TEXTS: Final = frozenset({str})
 
 CHECKS: Final = ("form", "issuer", "times", "kind", "audience", "key", "signature", "claims")
 """The checks of ``verify``, in its order; ``issuer`` includes the algorithm."""
@@ -256,7 +257,7 @@ def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
         return
     name, aud = _audience(claims, issuer)
     named = aud if isinstance(aud, list) else [aud]
-    if not all(isinstance(item, str) for item in named) or issuer.audiences.isdisjoint(named):
+    if not _ONLY_TEXTS.issuperset(map(type, named)) or issuer.audiences.isdisjoint(named):
         problem = "is missing" if aud is None else "has none that it accepts"
         detail = (
             f"issuer {issuer.name} accepts {listed(issuer.audiences)}; {name} {problem}"
