@@ -8,6 +8,8 @@ from typing import Any, Final, NoReturn
 MAX_DEPTH: Final = 16  # objects and lists inside each other; tokens of the field use three
 MAX_INTEGER_CHARS: Final = 64  # identifiers need 20; from 4,300 digits on Python itself refuses
 
+_SPACE: Final = " \t\n\r"  # RFC 8259, section 2
+
 # A string, or one that never ends (json refuses it then). Each match consumes what it looked at, so
 # that the scan is linear whatever is sent.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
@@ -32,10 +34,13 @@ def loads(document: bytes) -> Any:
     except UnicodeDecodeError:
         raise StrictJsonError("not UTF-8") from None
     _check_depth(document)
+    text = text.strip(_SPACE)
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)  # ``decode`` would look for the space by itself
     except json.JSONDecodeError:
         raise StrictJsonError("not JSON") from None
+    if end != len(text):
+        raise StrictJsonError("not JSON")
     if _ESCAPED_SURROGATE.search(text):
         _check_surrogates(value)
     return value
