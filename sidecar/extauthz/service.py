@@ -223,12 +223,9 @@ class CheckService:
         if check.deadline is not None and check.started >= check.deadline:
             return self._answer(check, Deny(Reason.OVERLOADED, detail="the deadline had passed"))
         verified = self._verified
-        hits, misses = verified.hits, verified.misses
+        verified.hit = None
         decision = self._decision(envelope.request, NO_ATTEMPTS, check.started + SINCE_EPOCH)
-        if verified.hits > hits:
-            check.cached = True
-        elif verified.misses > misses:
-            check.cached = False
+        check.cached = verified.hit
         if isinstance(decision, Needs):
             begun = self._asking.begin(envelope.request, decision)
             if not isinstance(begun, Deny):

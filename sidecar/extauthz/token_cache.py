@@ -13,36 +13,37 @@ _Entry: TypeAlias = tuple[Verified, int, list[Part]]  # with its size without th
 
 
 class TokenCache(MutableMapping[bytes, Verified]):
-    """Verified tokens by the SHA-256 of the whole token, with their hits and misses counted.
+    """Verified tokens by the SHA-256 of the whole token.
 
     At most ``max_entries`` and ``max_bytes``; the entry that was not used for the longest time goes
     first. ``bytes`` is their estimated size, in which a list of permissions that many entries share
     counts once. ``core.tokens.verify.recheck`` checks at each hit whether an entry is still valid.
+    ``hit`` says whether a token was found since it was set to None, which means that none was
+    looked up.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.bytes = 0
-        self.hits = 0
-        self.misses = 0
+        self.hit: bool | None = None
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._peek = self._entries.get
         # By the identity of a shared part: how many entries have it, and its size.
         self._parts: dict[int, list[int]] = {}
 
     def get(self, digest: bytes, default: _Default = None) -> Verified | _Default:  # type: ignore[assignment]  # -- the stub's overloads say the same at length
-        """Look a token up and count it."""
+        """Look a token up and note whether it was found."""
         found = self._peek(digest)
         if found is None:
-            self.misses += 1
+            self.hit = self.hit or False
             return default
-        self.hits += 1
+        self.hit = True
         self._entries.move_to_end(digest)
         return found[0]
 
     def peek(self, digest: bytes) -> Verified | None:
-        """Look a token up without counting it or marking it as used."""
+        """Look a token up without noting it or marking it as used."""
         found = self._peek(digest)
         return None if found is None else found[0]
 
