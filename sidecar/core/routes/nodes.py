@@ -48,15 +48,19 @@ class Place:
 
 
 class Node:
-    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends."""
+    """A prefix of paths. ``tail`` is a node of its own, at which the rest of the path ends.
 
-    __slots__ = ("here", "literals", "mixed", "one", "tail")
+    ``branches`` says that a segment which is none of ``literals`` may lead on.
+    """
+
+    __slots__ = ("branches", "here", "literals", "mixed", "one", "tail")
 
     def __init__(self) -> None:
         self.literals: dict[str, Node] = {}
         self.mixed: MixedIndex[Node] | None = None
         self.one: Node | None = None
         self.tail: Node | None = None
+        self.branches = False
         self.here: Place | None = None
 
     def steps(self) -> int:
@@ -74,14 +78,17 @@ def insert(node: Node, segments: tuple[Segment, ...], tail: bool) -> Node:
     """Return the node of a pattern below ``node``, made where there is none."""
     for segment in segments:
         if segment is None:
+            node.branches = True
             node.one = node.one or Node()
             node = node.one
         elif isinstance(segment, Mixed):
+            node.branches = True
             node.mixed = node.mixed or MixedIndex()
             node = node.mixed.get(segment) or node.mixed.add(segment, Node())
         else:
             node = node.literals.setdefault(segment, Node())
     if tail:
+        node.branches = True
         node.tail = node.tail or Node()
         node = node.tail
     return node

@@ -118,11 +118,16 @@ class Policy:
         wider = [(self._everything, end)] if self._everything else []
         while True:
             while depth < end:
-                if node.tail is not None:
-                    wider.append((node.tail, end))
                 segment = segments[depth]
                 literal = node.literals.get(segment)
                 depth += 1
+                if not node.branches:
+                    if literal is None:
+                        break
+                    node = literal
+                    continue
+                if node.tail is not None:
+                    wider.append((node.tail, end))
                 if node.mixed is not None and (mixed := node.mixed.matching(segment)):
                     if node.one is not None:
                         wider.append((node.one, depth))
