@@ -121,10 +121,14 @@ def _before_text(name: str, length: int) -> bytes:
 
 def _field(tag: bytes, payload: bytes) -> bytes:
     """Return a length-delimited field."""
-    size = len(payload)
-    length = bytearray()
-    while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return tag + length + payload
+    return tag + _varint(len(payload)) + payload
+
+
+@lru_cache(_MAX_BEGINNINGS)
+def _varint(number: int) -> bytes:
+    octets = bytearray()
+    while number > 0x7F:
+        octets.append(number & 0x7F | 0x80)
+        number >>= 7
+    octets.append(number)
+    return bytes(octets)
