@@ -35,8 +35,9 @@ class Envelope(NamedTuple):
 
     @property
     def request_id(self) -> str:
-        """Envoy's id, empty if it is not safe to show: a client may have sent it."""
-        return sane_id(self.request_ids[0]) if len(self.request_ids) == 1 else ""
+        """Envoy's id as text, empty if it is not safe to show: a client may have sent it."""
+        ids = self.request_ids
+        return ids[0].decode("ascii") if len(ids) == 1 and is_sane(ids[0]) else ""
 
     @property
     def is_grpc(self) -> bool:
@@ -47,11 +48,6 @@ class Envelope(NamedTuple):
         """Return a header's first value as text, empty if there is none."""
         values = self.request.headers.get(name)
         return values[0].decode("latin-1") if values else ""
-
-
-def sane_id(value: bytes) -> str:
-    """Return an id as text, empty if it is not safe to show: a client may have sent it."""
-    return value.decode("ascii") if is_sane(value) else ""
 
 
 def read_outline(message: bytes) -> AttributeContextOutline:
