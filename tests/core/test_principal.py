@@ -10,7 +10,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
-from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims
+from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims, shared
 
 ISSUER = Issuer(
     "zervi",
@@ -275,3 +275,11 @@ def test_any_claims_give_a_well_formed_principal_or_a_refusal(claims: dict[str, 
     own = claims.get("permissions")
     if not found.roles:
         assert found.granted <= set(map(str, own if isinstance(own, list) else ()))
+
+
+@given(st.lists(st.lists(st.sampled_from(["", "a", "b", "c"])), max_size=3))
+def test_a_list_that_is_known_is_read_as_one_that_is_new(parts: list[list[str]]) -> None:
+    """Each name once, in order, and never the empty one, whatever was read before."""
+    expected = tuple(dict.fromkeys(name for part in parts for name in part if name))
+    for _ in range(2):
+        assert shared(parts) == (expected, frozenset(expected))
