@@ -33,11 +33,6 @@ local MAX_ROUTES = 32 -- routes whose counts one question carries
 local MAX_IDENTITY = 40 -- headers that an entry sets
 local ENTRY_BYTES = 400 -- of an entry's tables and numbers, beside its texts
 
--- Nearly all of this file calls Envoy, which LuaJIT cannot compile: trying to costs more than it saves.
-if jit then
-  jit.off()
-end
-
 local young, old = {}, {} -- key -> entry; `young` becomes `old` when it is full
 local entries, bytes = 0, 0 -- of `young`
 local waiting, asked = {}, 0 -- the questions without an answer yet, by number; how many were asked
