@@ -37,7 +37,7 @@ def _filters(loaded: Bootstrap) -> dict[str, Any]:
 
 
 def _moved(_: Place) -> None:
-    """Be told what moves."""
+    """Ignore what moves."""
 
 
 def _code(loaded: Bootstrap) -> dict[str, str]:

@@ -66,7 +66,7 @@ local function key_of(headers)
 end
 
 -- Says whether an allow of this method may be remembered: OPTIONS may be a preflight, CONNECT opens a tunnel.
-local function rememberable(method)
+local function may_remember(method)
   return method ~= "OPTIONS" and method ~= "CONNECT"
 end
 
@@ -151,7 +151,7 @@ function envoy_on_request(handle)
   end
   latest = now
   local headers = handle:headers()
-  local key = rememberable(headers:get(":method")) and key_of(headers)
+  local key = may_remember(headers:get(":method")) and key_of(headers)
   if not key then -- ask, and remember nothing
     state:set(ASKED, TEXT, NONE)
     return
