@@ -119,7 +119,7 @@ NGINX = (
 )
 
 _PHP_FPM = "php-fpm8.2"
-_PHP_LIBRARIES = Path("/usr/share/php/Illuminate/Routing")
+_PHP_LIBRARIES = Path("/usr/share/php/Illuminate/Events")
 
 
 def _php(name: str, program: str, locations: str, requests: tuple[Sent, ...] = REQUESTS) -> Server:

@@ -22,7 +22,8 @@ NPM = (
 )
 DEBIAN = (
     *("nginx-light", "php-fpm", "php-symfony-http-kernel", "php-symfony-routing"),
-    *("php-illuminate-routing", "php-illuminate-http", "puma", "ruby-actionpack", "ruby-sinatra"),
+    *("php-illuminate-routing", "php-illuminate-http", "php-illuminate-events"),
+    *("puma", "ruby-actionpack", "ruby-sinatra"),
 )
 
 
