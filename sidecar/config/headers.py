@@ -25,8 +25,13 @@ RESERVED_HEADERS = frozenset(
     }
 )  # fmt: skip
 
-# Clients' cookies and protocols without their token are set again; Envoy sets the id itself.
-_SET_OTHERWISE = frozenset({"cookie", "sec-websocket-protocol", "x-request-id"})
+# Clients' cookies and protocols without their token are set again; Envoy sets the others itself.
+_SET_OTHERWISE = frozenset(
+    {"cookie", "sec-websocket-protocol", "x-request-id", "x-forwarded-for", "x-forwarded-proto"}
+)
+_OF_ENVOY = "x-envoy-"
+
+_WORDS = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 def header_name(text: str) -> str:
@@ -57,18 +62,19 @@ def changeable_header(text: str) -> str:
         raise BadValueError("must not be `authorization`", hint)
     if name in RESERVED_HEADERS:
         raise BadValueError(f"must not be {quoted(name)}", "HTTP itself uses this header")
+    if not _WORDS.fullmatch(name):
+        hint = "other spellings of it, such as with `_`, are removed too"
+        problem = "must be words of letters and digits with single dashes between them"
+        raise BadValueError(f"{problem}, not {quoted(name)}", hint)
     return name
 
 
 def identity_header(text: str) -> str:
     """Return the name, in lower case, of a header for the upstream. Raises BadValueError."""
     name = changeable_header(text)
-    if name in _SET_OTHERWISE:
+    if name in _SET_OTHERWISE or name.startswith(_OF_ENVOY):
         hint = "the upstream could not tell the client's part from an identity"
         raise BadValueError(f"must not be {quoted(name)}", hint)
-    if "_" in name:
-        hint = f"many servers read `_` as `-`: write {name.replace('_', '-')}"
-        raise BadValueError(f"contains an underscore, {quoted(name)}", hint)
     return name
 
 

@@ -43,6 +43,8 @@ _UNCOMMON = re.compile(
 )  # in names joined by \n; `:` begins Envoy's pseudo-headers
 _SEPARATOR = re.compile(r"[^a-z0-9]")
 
+_NOT_AMONG_HEADERS = frozenset({"x-request-id"})  # of a Request
+
 # Cached sets of header names, and the characters of one: similar clients send the same names.
 _MAX_REMOVALS = 256
 _MAX_NAMES = 1024
@@ -101,6 +103,7 @@ class Responder:
         withheld = () if settings.forward_authorization else settings.token_sources
         always.update(source.name for source in withheld if source.kind == "header")
         named = {*settings.remove_headers, *(settings.remove_with_hosts if names_hosts else ())}
+        always |= named & _NOT_AMONG_HEADERS
         removed = always | named
         self._removed = sorted(removed)
         self._always = sorted(always)

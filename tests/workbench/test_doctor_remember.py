@@ -210,6 +210,42 @@ def test_a_second_writer_of_the_filter_state_is_an_error() -> None:
             assert _errors(json.loads(json.dumps(loaded))), (kind, place)
 
 
+def test_two_listeners_with_one_memory_must_ask_the_same_sidecar() -> None:
+    """Else one would answer with what the other one's sidecar allowed."""
+    loaded = _fresh()
+    resources = loaded["static_resources"]
+    text = json.dumps(resources["listeners"][0]).replace('"ingress"', '"second"')
+    resources["listeners"].append(json.loads(text.replace("10000", "10001")))
+    assert _errors(json.loads(json.dumps(loaded)), NO_CONFIGURATION) == []
+    other = next(each for each in resources["clusters"] if each["name"] == "authz")
+    resources["clusters"].append(json.loads(json.dumps(other).replace('"authz"', '"other"')))
+    resources["listeners"][-1] = json.loads(text.replace('"authz"', '"other"'))
+    assert "remember" in _errors(json.loads(json.dumps(loaded)), NO_CONFIGURATION)
+
+
+def test_listeners_may_share_their_filters_by_an_alias() -> None:
+    loaded = _fresh()
+    listeners = loaded["static_resources"]["listeners"]
+    listeners.append({**listeners[0], "name": "second"})
+    assert _errors(loaded) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "local LONGEST = 1000\n" + "local KEY = {\n" * 50_000,
+        'local LONGEST = 1000\nlocal REMOVED = {\n  ["' + "x-" * 50_000 + '"] = true,\n}\n',
+        'local LONGEST = 1000\nlocal KEY = {\n  "' + "x-" * 9_000 + '",\n}\n',
+        "local LONGEST = 1000\nlocal KEY = {\n" + '"x-y",' * 50_000 + "\n}\n",
+    ],
+    ids=["many tables", "a long removed name", "a long deciding name", "many names"],
+)
+def test_a_program_that_is_made_to_be_slow_is_an_error(text: str) -> None:
+    loaded = _fresh()
+    _code(loaded)["inline_string"] = text
+    assert "remember" in _errors(loaded, Wanted(None, ()))
+
+
 @pytest.mark.parametrize("level", ["virtual host", "route"])
 def test_no_route_may_replace_the_program(level: str) -> None:
     loaded = _fresh()

@@ -5,17 +5,18 @@ What differs from the generated parts is an error.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
 from sidecar.core.remembering import LONGEST, PSEUDO_HEADERS
 from sidecar.documents.findings import Problem
 from sidecar.workbench.doctor.context import Wanted, error
-from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.document import Part, is_bounded
 from sidecar.workbench.doctor.filters import kinds_of
 from sidecar.workbench.doctor.shapes import Pin
 from sidecar.workbench.doctor.sources import Source, managers
@@ -27,6 +28,7 @@ from sidecar.workbench.generate.remember import (
     early_lines,
     filter_lines,
     lock_lines,
+    memory_of,
     never_from_clients,
     script,
 )
@@ -39,16 +41,43 @@ _ASKED: Final = ("xds_matcher", "on_no_match", "action", "typed_config", "typed_
 _FILTERS: Final = 4  # of those that remember, ask, deny, and learn
 _HINT: Final = "write the file again with `generate envoy --remember`; change none of these lines"
 _LONGEST: Final = re.compile(r"local LONGEST = ([1-9][0-9]{0,3})\n")
-_TABLE: Final = r"local %s = \{\n([^}]*)\}\n"
-_NAME: Final = re.compile(r'"([a-z0-9!#$%&\'*+.^_`|~:-]+)"')
+_NAME: Final = re.compile(r'"([a-z0-9!#$%&\'*+.^_`|~:-]{1,100})"')
+_MAX_TABLE: Final = 20_000  # characters
 _EXAMINED: Final = ["{}"]  # in place of settings that are examined as in any other file
 
 
-_PROGRAM, _NAMES = "program\n", "names"  # in place of what depends on the configuration
+# In place of what depends on the configuration.
+_PROGRAM, _NAMES, _MEMORY_NAME = "program\n", "names", "memory"
 _MEMORY, _ASK, _LOCK, _LEARN = yaml.safe_load(
-    "\n".join((*filter_lines(_PROGRAM), *ask_lines(_EXAMINED), *lock_lines(_EXAMINED)))
+    "\n".join(
+        (*filter_lines(_MEMORY_NAME, _PROGRAM), *ask_lines(_EXAMINED), *lock_lines(_EXAMINED))
+    )
 )
 _EARLY: Final = yaml.safe_load("\n".join(early_lines(_NAMES)))[EARLY]
+
+
+class _Filters(NamedTuple):
+    """The filters of a connection manager that remember; ``after`` are the lock and what learns."""
+
+    manager: Part
+    memory: Part
+    ask: Part
+    after: Sequence[Part]
+
+    @property
+    def name(self) -> str:
+        """The name of the memory."""
+        return str(self.memory.get("typed_config", "shared_vm_id"))
+
+    @property
+    def ext_authz(self) -> Part:
+        """The settings of ext_authz."""
+        return self.ask.below("typed_config", *_ASKED, "typed_config")
+
+    @property
+    def asked(self) -> object:
+        """The cluster that is asked."""
+        return self.ext_authz.get("grpc_service", "envoy_grpc", "cluster_name")
 
 
 def with_memory(source: Source, wanted: Wanted, pin: Pin) -> Source:
@@ -56,29 +85,44 @@ def with_memory(source: Source, wanted: Wanted, pin: Pin) -> Source:
 
     ``pin`` is called with the places of the settings that move out of their wrappers.
     """
-    problems = list(source.problems)
-    accepted = set(source.memories)
-    for listener in source.listeners:
-        for manager in managers(listener):
-            place = _place(kinds_of(manager))
-            if place is not None:
-                memory, ask, *after = list(manager.each("http_filters"))[place:][:_FILTERS]
-                accepted |= {memory.place, *(each.place for each in after[1:])}
-                problems += _differences(manager, memory, ask, after, wanted)
-                _unwrap(manager, ask, after, pin)
-                problems += _question(ask.below("typed_config"))
-    return replace(source, problems=tuple(problems), memories=frozenset(accepted))
+    if not is_bounded(source.parts()):
+        return source  # which is reported
+    found = [
+        _Filters(manager, filters[0], filters[1], filters[2:])
+        for listener in source.listeners
+        for manager in managers(listener)
+        if len(filters := _filters(manager)) > 1
+    ]
+    problems = [*source.problems, *_shared(found)]
+    for each in found:
+        problems += _differences(each, wanted)
+    for each in found:
+        _unwrap(each, pin)
+    accepted = {place.place for each in found for place in (each.memory, *each.after[1:])}
+    return replace(source, problems=tuple(problems), memories=source.memories | accepted)
 
 
-def _place(kinds: Sequence[str]) -> int | None:
-    """Return the index of the filter that remembers, None without one."""
-    pairs = enumerate(pairwise(kinds))
-    return next((index for index, pair in pairs if pair == (_LUA, _WRAPPER)), None)
+def _shared(found: Sequence[_Filters]) -> Iterator[Problem]:
+    """Yield that two listeners have one memory of what different sidecars allow."""
+    asked: dict[str, object] = {}
+    for each in found:
+        if asked.setdefault(each.name, each.asked) != each.asked:
+            message = "this filter has the memory of one that asks another sidecar"
+            yield error(each.memory.place, CODE, message, "another `shared_vm_id` for each sidecar")
 
 
-def _differences(
-    manager: Part, memory: Part, ask: Part, after: Sequence[Part], wanted: Wanted
-) -> Iterator[Problem]:
+def _filters(manager: Part) -> list[Part]:
+    """Return the filters that remember, ask, deny and learn; none without a memory."""
+    pairs = enumerate(pairwise(kinds_of(manager)))
+    place = next((index for index, pair in pairs if pair == (_LUA, _WRAPPER)), None)
+    return [] if place is None else list(manager.each("http_filters"))[place:][:_FILTERS]
+
+
+def _differences(filters: _Filters, wanted: Wanted) -> Iterator[Problem]:
+    manager, memory, ask, after = filters
+    key = filters.ext_authz.key("metadata_context_namespaces")
+    if filters.ext_authz.value.get(key) != [QUESTION]:
+        yield error(ask.place, CODE, f"`{key}` of ext_authz is not as generated", _HINT)
     code = memory.below("typed_config", "default_source_code")
     text = code.get("inline_string")
     if not isinstance(text, str):
@@ -102,38 +146,46 @@ def _differences(
         message = f"line {line} of the filter's program is not as generated for this configuration"
         yield error(place, CODE, message, _HINT)
         return
+    name = filters.name
+    if wanted.address is not None or not name.startswith(memory_of("")):
+        name = memory_of(wanted.address or "")
+    expected = partial(_with, {_PROGRAM: program, _MEMORY_NAME: name})
     missing = Part(ask.place, {})
     lock, learn, *_ = *after, missing, missing
     names = never_from_clients(heeded)
     early = Part((*manager.place, manager.key(EARLY)), {})
     parts = (
-        (memory, memory.value, _with(program, _MEMORY), "the Lua filter before ext_authz is"),
+        (memory, memory.value, expected(_MEMORY), "the Lua filter before ext_authz is"),
         (ask, ask.value, _ASK, "what decides whether the sidecar is asked is"),
         (lock, lock.value, _LOCK, "the second lock is"),
-        (learn, learn.value, _with(program, _LEARN), "the Lua filter after the second lock is"),
-        (early, manager.get(EARLY), names and _with(names, _EARLY), f"`{EARLY}` is"),
+        (learn, learn.value, expected(_LEARN), "the Lua filter after the second lock is"),
+        (early, manager.get(EARLY), names and _with({_NAMES: names}, _EARLY), f"`{EARLY}` is"),
     )
     for part, found, written, what in parts:
         if not _same(found, written or None):
             yield error(part.place, CODE, f"{what} not as generated", _HINT)
 
 
-def _with(text: str, written: Any) -> Any:
-    """Return a generated part with a text of this configuration in it."""
+def _with(texts: Mapping[str, str], written: Any) -> Any:
+    """Return a generated part with the texts of this configuration in it."""
     if isinstance(written, dict):
-        return {name: _with(text, value) for name, value in written.items()}
+        return {name: _with(texts, value) for name, value in written.items()}
     if isinstance(written, list):
-        return [_with(text, value) for value in written]
-    return text if written in (_PROGRAM, _NAMES) else written
+        return [_with(texts, value) for value in written]
+    return texts.get(written, written) if isinstance(written, str) else written
 
 
 def _heeded_by(text: str) -> Heeded:
     """Return the headers that a program heeds, where no configuration says which it must."""
-    deciding, removed = (
-        _NAME.findall(found[1]) if (found := re.search(_TABLE % name, text)) else []
-        for name in ("KEY", "REMOVED")
-    )
-    return Heeded(tuple(n for n in deciding if n not in PSEUDO_HEADERS), tuple(removed))
+    deciding, removed = _listed(text, "KEY"), _listed(text, "REMOVED")
+    return Heeded(tuple(n for n in deciding if n not in PSEUDO_HEADERS), removed)
+
+
+def _listed(text: str, name: str) -> tuple[str, ...]:
+    """Return the names in a table of a program, none if there are more than there can be."""
+    _, _, rest = text.partition(f"local {name} = {{\n")
+    table, _, _ = rest.partition("}\n")
+    return tuple(_NAME.findall(table)) if len(table) < _MAX_TABLE else ()
 
 
 def _first_difference(text: str, written: str) -> int:
@@ -144,25 +196,19 @@ def _first_difference(text: str, written: str) -> int:
     return min(len(lines), len(others)) + 1
 
 
-def _unwrap(manager: Part, ask: Part, after: Sequence[Part], pin: Pin) -> None:
+def _unwrap(filters: _Filters, pin: Pin) -> None:
     """Put the settings of ext_authz and of the second lock where other files have them."""
-    inner = [(ask, ask.below("typed_config", *_ASKED, "typed_config"))]
-    if after:
-        lock = after[0].below("typed_config", "extension_config", "typed_config")
-        inner.append((after[0], lock))
+    inner = [(filters.ask, filters.ext_authz)]
+    inner += [
+        (lock, lock.below("typed_config", "extension_config", "typed_config"))
+        for lock in filters.after[:1]
+    ]
     for outer, settings in inner:
         if settings.value:
             pin(settings.place)
             outer.value[outer.key("typed_config")] = settings.value
-    manager.value.pop(manager.key(EARLY), None)
-
-
-def _question(ext_authz: Part) -> Iterator[Problem]:
-    """Yield that ext_authz does not tell the sidecar what was answered from memory."""
-    key = ext_authz.key("metadata_context_namespaces")
-    if ext_authz.value.pop(key, None) != [QUESTION]:
-        message = f"`{key}` of ext_authz is not as generated"
-        yield error(ext_authz.place, CODE, message, _HINT)
+            settings.value.pop(settings.key("metadata_context_namespaces"), None)
+    filters.manager.value.pop(filters.manager.key(EARLY), None)
 
 
 def _same(found: object, written: object) -> bool:

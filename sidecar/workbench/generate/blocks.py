@@ -145,7 +145,12 @@ def removed(names: Sequence[str]) -> list[str]:
     """Return the headers that Envoy itself removes."""
     if not names:
         return []
-    return ["request_headers_to_remove:", *(f"  - {name}" for name in names)]
+    return ["request_headers_to_remove:", *(f"  - {_plain(name)}" for name in names)]
+
+
+def _plain(name: str) -> str:
+    """Return a text as YAML: some words, such as `yes`, need quotes."""
+    return name if yaml.safe_load(name) == name else json.dumps(name)
 
 
 def _certificate(indent: str, directory: str) -> list[str]:

@@ -62,6 +62,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
     gateway = settings.gateway if choices.mode == "gateway" else None
     shown = "the targets of the policy" if gateway else f"{host}:{port} Basic Server"
     revocable = settings.zervi.revocation is not None
+    more = remember.program_size(remember.heeded(config)) if choices.remember else 0
     values: Values = {
         "head": blocks.head(choices.command, choices.ingress, shown, authz),
         "admin": json.dumps(choices.admin),
@@ -87,7 +88,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "upstream_grpc": blocks.socket_address(host, port + 1),
         "routes_file": _source(gateway, ROUTES),
         "clusters_file": _source(gateway, CLUSTERS),
-        "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable))),
+        "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable) + more)),
     }
     parts = {
         "route_table": _part(f"routes-{choices.mode}.yaml", values),
@@ -111,7 +112,9 @@ def _asking(config: Config, longest: int, values: Values) -> Values:
         "ask": remember.ask_lines(ext_authz),
         "lock": remember.lock_lines(lock),
         "remember_early": remember.early_lines(remember.never_from_clients(headers)),
-        "remember_filter": remember.filter_lines(remember.script(longest, headers)),
+        "remember_filter": remember.filter_lines(
+            remember.memory_of(config.settings.listen.authz), remember.script(longest, headers)
+        ),
         "remember_log": remember.log_lines(),
     }
 

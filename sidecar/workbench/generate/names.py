@@ -6,11 +6,12 @@ from typing import Final
 
 # Many servers read x_user_id and x.user.id as x-user-id.
 SEPARATOR: Final = "[^a-z0-9]"
-OTHER_SEPARATOR: Final = "[^a-z0-9-]"
 
 _WIDTH: Final = 80  # characters of a line
 
+_END: Final = "$"  # of a name; a word has only letters and digits, and may be empty
 _Tree = dict[str, "_Tree"]
+_NOT_IN_A_WORD: Final = re.compile(SEPARATOR)
 
 
 def expression(names: Iterable[str]) -> str:
@@ -21,20 +22,21 @@ def expression(names: Iterable[str]) -> str:
     tree: _Tree = {}
     for name in sorted(set(names)):
         branch = tree
-        for word in name.split("-"):
+        for word in _NOT_IN_A_WORD.split(name):
             branch = branch.setdefault(word, {})
-        branch[""] = {}
+        branch[_END] = {}
     return "|".join(_branches(tree))
 
 
 def other_spellings(name: str) -> list[str]:
     """Return expressions that match a name with other separators, together every one but itself."""
-    first, *words = name.split("-")
-    found, before = [], first
-    for place, word in enumerate(words):
-        after = "".join(SEPARATOR + each for each in words[place + 1 :])
-        found.append(f"{before}{OTHER_SEPARATOR}{word}{after}")
-        before += f"-{word}"
+    words = _NOT_IN_A_WORD.split(name)
+    own = [re.escape(each) for each in _NOT_IN_A_WORD.findall(name)]
+    found, before = [], words[0]
+    for place, (separator, word) in enumerate(zip(own, words[1:], strict=True), 2):
+        after = "".join(SEPARATOR + each for each in words[place:])
+        found.append(f"{before}[^a-z0-9{separator}]{word}{after}")
+        before += separator + word
     return found
 
 
@@ -44,7 +46,7 @@ def quoted_lines(text: str) -> list[str]:
     A ``\`` at a line's end joins it with the next.
     """
     lines = [""]
-    for part in re.findall(r"[^|]*\|?", text):
+    for part in re.findall(r"[^|]*\|?", text.replace("\\", r"\\")):
         if lines[-1] and len(lines[-1]) + len(part) > _WIDTH:
             lines.append("")
         lines[-1] += part
@@ -54,7 +56,7 @@ def quoted_lines(text: str) -> list[str]:
 def _branches(tree: _Tree) -> list[str]:
     found = []
     for word, rest in tree.items():
-        ends = rest.pop("", None) is not None
+        ends = rest.pop(_END, None) is not None
         below = _branches(rest)
         if not below:
             found.append(word)

@@ -25,6 +25,7 @@ QUESTION: Final = "zervi.question"  # metadata, likewise
 
 SHORTEST: Final = 0.001  # seconds
 
+_INSTRUCTIONS_PER_WORD: Final = 25
 _WIDTH: Final = 100  # characters of a line
 
 
@@ -84,6 +85,12 @@ def program() -> str:
     return files(__package__).joinpath("remember.lua").read_text(encoding="utf-8")
 
 
+def program_size(headers: Heeded) -> int:
+    """Return how many instructions RE2 may need for ``never_from_clients``, beside its names."""
+    words = [len(name.split("-")) for name in headers.withheld]
+    return sum(_INSTRUCTIONS_PER_WORD * number * number for number in words)
+
+
 def early_lines(names: str) -> list[str]:
     """Return what removes headers whose names an expression matches, before all filters."""
     if not names:
@@ -91,9 +98,14 @@ def early_lines(names: str) -> list[str]:
     return _filled("remember-early.yaml", never_from_clients=quoted_lines(names))
 
 
-def filter_lines(program: str) -> list[str]:
-    """Return the filter before ext_authz, as lines of YAML."""
-    return _filled("remember-filter.yaml", program=program.splitlines())
+def memory_of(address: str) -> str:
+    """Return the name of the memory of what the sidecar at ``listen.authz`` allowed."""
+    return f"{FILTER} {address}"
+
+
+def filter_lines(memory: str, program: str) -> list[str]:
+    """Return the filter before ext_authz, as lines of YAML; ``memory`` is of ``memory_of``."""
+    return _filled("remember-filter.yaml", memory=json.dumps(memory), program=program.splitlines())
 
 
 def ask_lines(ext_authz: Sequence[str]) -> list[str]:
@@ -121,7 +133,7 @@ def log_lines() -> list[str]:
     return [f'remembered: "%FILTER_STATE({STATE}:PLAIN)%"']
 
 
-def _filled(name: str, **values: Sequence[str]) -> list[str]:
+def _filled(name: str, **values: str | Sequence[str]) -> list[str]:
     return fill(template(name), values).splitlines()
 
 
