@@ -93,10 +93,10 @@ def test_an_identity_header_that_is_off_is_still_removed_from_clients(files: Fil
 
 def test_a_header_is_not_both_removed_and_set_from_claims(files: Files) -> None:
     claims = "issuers: [{issuer: z, secret_env: ZERVI_JWT_SECRET, claims: {headers: {x-a: [a]}}}]"
-    policy = "policy: {file: routes.yaml, remove_headers: [X_A], identity_headers: {email: null}}\n"
+    policy = "policy: {file: routes.yaml, remove_headers: [X-A], identity_headers: {email: null}}\n"
     files.write(sidecar=f"zervi: {{{claims}}}\n" + policy)
     (line,) = files.lines()
-    assert "`X_A` is both removed and set from claims" in line
+    assert "`X-A` is both removed and set from claims" in line
 
 
 def test_a_header_from_claims_may_have_the_name_of_one_that_is_off(files: Files) -> None:
