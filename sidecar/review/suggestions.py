@@ -14,9 +14,9 @@ from sidecar.config.removed import REMOVED, REMOVED_WITH_HOSTS
 from sidecar.core.routes.route import BOTH
 from sidecar.core.routes.table import Policy, Route
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.principal import (
     ALL_PERMISSIONS,
-    MAX_IDENTITY_BYTES,
     IdentityHeaders,
     Kind,
     Principal,

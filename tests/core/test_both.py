@@ -14,7 +14,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.tokens.allowed_apis import MAX_ALLOWED_APIS
 from sidecar.core.tokens.credentials import TokenSource
 from sidecar.core.tokens.issuers import Issuer
-from sidecar.core.tokens.principal import MAX_IDENTITY_BYTES
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.service_rules import ServiceRule
 from tests.support.policies import HS256, NOW, SECRET, claims, policy, request, snapshot
 

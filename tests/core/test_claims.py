@@ -10,8 +10,8 @@ from sidecar.core.reasons import Reason
 from sidecar.core.tokens.claims import MAX_REACHED, MAX_STEPS, Claim, Path, Split
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.principal import (
-    MAX_IDENTITY_BYTES,
     IdentityHeaders,
     Principal,
     identity_values,

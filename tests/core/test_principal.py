@@ -10,7 +10,8 @@ from sidecar.core.reasons import Reason
 from sidecar.core.routes.patterns import parse_pattern
 from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.issuers import ClaimNames, Issuer
-from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims, shared
+from sidecar.core.tokens.name_lists import shared
+from sidecar.core.tokens.principal import Kind, Principal, principal_from_claims
 
 ISSUER = Issuer(
     "zervi",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.reasons import Reason
 from sidecar.core.tokens.errors import TokenError
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.principal import (
-    MAX_IDENTITY_BYTES,
     IdentityHeaders,
     Kind,
     Principal,

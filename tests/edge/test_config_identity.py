@@ -7,7 +7,8 @@ import yaml
 
 from demo.envoy import connection_manager
 from demo.stack import BOOTSTRAPS
-from sidecar.core.tokens.principal import MAX_IDENTITY_BYTES, IdentityHeaders
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
+from sidecar.core.tokens.principal import IdentityHeaders
 from tests.support.findings import review
 
 ISSUER = {"issuer": "zervi", "secret_env": "ZERVI_JWT_SECRET"}

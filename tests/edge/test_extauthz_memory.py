@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.decision import Deny
 from sidecar.core.reasons import Reason
+from sidecar.core.tokens import name_lists
 from sidecar.core.tokens import principal as principal_module
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.principal import IdentityHeaders, identity_values, principal_from_claims
@@ -26,7 +27,7 @@ from tests.support.checks import ask, check_request, envelope_of, service
 from tests.support.policies import live_bearer, snapshot
 
 MIB = 1024 * 1024
-MEMOS = (principal_module._lists, principal_module._headers)
+MEMOS = (name_lists._lists, principal_module._headers)
 ISSUER = Issuer("https://zervi.test", frozenset({"RS256"}))
 
 
@@ -208,7 +209,7 @@ def test_lists_that_principals_share_are_remembered_in_a_bounded_memory() -> Non
     one, other = large(9), large(9)
     assert one.principal.permissions is other.principal.permissions
     assert one.identity[-1][1] is other.identity[-1][1]
-    assert all(memo.bytes <= principal_module.MAX_SHARED_BYTES for memo in MEMOS)
+    assert all(memo.bytes <= name_lists.MAX_SHARED_BYTES for memo in MEMOS)
 
 
 @pytest.mark.parametrize("headers", [5, 150])

@@ -18,15 +18,16 @@ from sidecar.core.tokens.errors import TokenError
 from sidecar.core.tokens.grantable import Patterns, patterns_of
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.memo import Memo
+from sidecar.core.tokens.name_lists import (
+    MAX_IDENTITY_BYTES,
+    MAX_SHARED_BYTES,
+    shared,
+    too_large,
+    union,
+)
 
-# Names and values together: servers often take no longer headers.
-MAX_IDENTITY_BYTES: Final = 8 * 1024
 ALL_PERMISSIONS: Final = "*"
 
-# Lists of roles or permissions, and headers of them, are held once each, however many cached tokens
-# have them: most users share a few, and some have a hundred permissions (some 15 KiB).
-MAX_SHARED_BYTES: Final = 2 * 1024 * 1024
-_lists: Final[Memo[tuple[tuple[str, ...], frozenset[str]]]] = Memo(MAX_SHARED_BYTES)
 _headers: Final[Memo[str]] = Memo(MAX_SHARED_BYTES)
 
 _MAX_PATTERNS: Final = 64  # of subjects, one per issuer
@@ -246,7 +247,7 @@ def identity_values(principal: Principal, names: IdentityHeaders) -> tuple[tuple
 def check_together(user: Iterable[tuple[str, str]], service: Iterable[tuple[str, str]]) -> None:
     """Raise TokenError(token_claims) when a user's headers and a service's are too large."""
     if len("".join(chain.from_iterable((*user, *service)))) > MAX_IDENTITY_BYTES:
-        raise _too_large()
+        raise too_large()
 
 
 def held_by(principal: Principal) -> tuple[str, ...]:
@@ -305,39 +306,6 @@ def limited(
     return [filter(limit.hold, held)], limit if all_of_it and limit.texts else None
 
 
-def union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Return what is in any of ``parts``, each once, in order.
-
-    Raises TokenError where it is too long for a header, without reading many parts more.
-    """
-    union: dict[str, None] = {}
-    for part in parts:
-        union |= dict.fromkeys(part)
-        if len(union) > MAX_IDENTITY_BYTES:
-            raise _too_large()
-    union.pop("", None)
-    if len(",".join(union)) >= MAX_IDENTITY_BYTES:
-        raise _too_large()
-    return tuple(union)
-
-
-def shared(parts: Sequence[Iterable[str]]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the union of ``parts``, and its set: the same for all principals with equal lists.
-
-    Raises TokenError, see ``union``.
-    """
-    filled = [part for part in parts if part != ()]
-    items = tuple(filled[0]) if len(filled) == 1 else union(filled)
-    found = _lists.get(items)  # nearly always: only unions are kept, so it is one
-    if found is None:
-        items = union([items])
-        found = _lists.get(items)
-    if found is None:
-        found = items, frozenset(items)
-        _lists.keep(items, found)
-    return found
-
-
 def _escaped(text: str) -> str:
     if _ALL_VISIBLE(text):
         return text
@@ -354,7 +322,3 @@ def _escaped_list(items: tuple[str, ...]) -> str:
         found = ",".join([_escaped(item).replace(",", "%2C") for item in items])
         _headers.keep(items, found)
     return found
-
-
-def _too_large() -> TokenError:
-    return TokenError(Reason.TOKEN_CLAIMS, f"identity headers over {MAX_IDENTITY_BYTES} bytes")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from sidecar.core.tokens.grantable import patterns_of
 from sidecar.core.tokens.issuers import Issuer
 from sidecar.core.tokens.lookups import Granted
-from sidecar.core.tokens.principal import ALL_PERMISSIONS, Principal, limited, shared
+from sidecar.core.tokens.name_lists import shared
+from sidecar.core.tokens.principal import ALL_PERMISSIONS, Principal, limited
 
 
 def regranted(principal: Principal, looked_up: Granted, issuer: Issuer) -> Principal:

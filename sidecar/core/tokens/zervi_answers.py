@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from sidecar.core.tokens import strict_json
 from sidecar.core.tokens.claims import as_text
 from sidecar.core.tokens.lookups import Granted
-from sidecar.core.tokens.principal import MAX_IDENTITY_BYTES
+from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.wrong_documents import known_by_its_beginning
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
