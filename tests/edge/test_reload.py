@@ -29,13 +29,19 @@ async def sidecar(tmp_path: Path) -> AsyncIterator[Sidecar]:
         yield made
 
 
-async def refused(sidecar: Sidecar, why: str) -> None:
-    """Ask for a reload; wait until it was refused for this."""
-    sidecar.signal(signal.SIGHUP)
+async def policy_shows(sidecar: Sidecar, why: str) -> dict[str, str]:
+    """Wait until /readyz shows why a policy was refused; return that component."""
     component = {"detail": ""}
     async with asyncio.timeout(20):
         while why not in component["detail"]:
             component = await sidecar.component("policy")
+    return component
+
+
+async def refused(sidecar: Sidecar, why: str) -> None:
+    """Ask for a reload; wait until it was refused for this."""
+    sidecar.signal(signal.SIGHUP)
+    component = await policy_shows(sidecar, why)
     assert component["state"] == "degraded"
     kept = digest_of(ROUTES.encode())
     assert component["detail"].startswith(f"{kept} is kept; not reloaded: ")
@@ -172,7 +178,7 @@ async def test_renewed_certificates_are_shown_and_unfit_ones_are_not(
         sidecar.signal(signal.SIGHUP)
         await sidecar.says("listen.tls: the former certificates are kept: ")
         assert await asyncio.to_thread(shown) == second
-        assert "sidecar.yaml:" in (await sidecar.component("policy"))["detail"]
+        await policy_shows(sidecar, "sidecar.yaml:")
         sidecar.write("routes.yaml", "")
         third = renew(sidecar)
         sidecar.signal(signal.SIGHUP)
