@@ -8,10 +8,11 @@ from bench import crowd, envoys, golang, offline, reloads, remembering
 from bench.imports import Import
 from bench.look_ups import Ratio
 from bench.offline import Offline
-from bench.rounds import Row
+from bench.rounds import Row, Spread
 from bench.sections import (
     CACHED,
     CONNECTIONS,
+    DENIED,
     FEW_IN_FLIGHT,
     GATEWAY,
     GRPCIO,
@@ -94,33 +95,35 @@ def _present(results: Results) -> Iterator[Figure]:
             continue
 
 
-def _cpu(row: Row) -> float:
-    return row.cpu["sidecar"].median
+def _cpu(row: Row) -> Spread:
+    return row.cpu["sidecar"]
 
 
 def _through_envoy(results: Results) -> Iterable[Figure]:
     grpcio = results.row("through Envoy", GRPCIO.name, CONNECTIONS)
     h2 = results.row("through Envoy", H2.name, CONNECTIONS)
     envoy_only = results.row("through Envoy", envoys.NO_AUTH, CONNECTIONS)
-    yield Figure("CPU per check through Envoy, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio), most=0.1)
-    yield Figure("CPU per check through Envoy, h2", _cpu(h2), "µs", most=30)
-    yield Figure("CPU per check through Envoy, grpcio", _cpu(grpcio), "µs")
+    yield Figure("CPU per check through Envoy, h2 ÷ grpcio", _cpu(h2).over(_cpu(grpcio)), most=0.1)
+    yield Figure("CPU per check through Envoy, h2", _cpu(h2).median, "µs", most=30)
+    yield Figure("CPU per check through Envoy, grpcio", _cpu(grpcio).median, "µs")
     yield Figure(
         "requests per second through Envoy, h2 ÷ grpcio",
-        h2.rate.median / grpcio.rate.median,
+        h2.rate.over(grpcio.rate),
         least=1.6,
     )
     yield Figure(
         "requests per second through Envoy, h2 ÷ Envoy with no auth",
-        h2.rate.median / envoy_only.rate.median,
+        h2.rate.over(envoy_only.rate),
     )
 
 
 def _go(results: Results) -> Iterable[Figure]:
     h2 = results.row("through Envoy", H2.name, CONNECTIONS)
     go = results.row("through Envoy", golang.NAME, CONNECTIONS)
-    yield Figure(f"CPU per check through Envoy, h2 ÷ {golang.NAME}", _cpu(h2) / _cpu(go), most=1)
-    rate = h2.rate.median / go.rate.median
+    yield Figure(
+        f"CPU per check through Envoy, h2 ÷ {golang.NAME}", _cpu(h2).over(_cpu(go)), most=1
+    )
+    rate = h2.rate.over(go.rate)
     yield Figure(f"requests per second through Envoy, h2 ÷ {golang.NAME}", rate, least=0.85)
 
 
@@ -144,7 +147,7 @@ def _natives(results: Results) -> Iterable[Figure]:
 
 def _direct(results: Results) -> Iterable[Figure]:
     h2, grpcio = (results.row("direct", kind.name, 64) for kind in (H2, GRPCIO))
-    yield Figure("CPU per check called directly, h2 ÷ grpcio", _cpu(h2) / _cpu(grpcio))
+    yield Figure("CPU per check called directly, h2 ÷ grpcio", _cpu(h2).over(_cpu(grpcio)))
 
 
 def _tokens(results: Results) -> Iterable[Figure]:
@@ -152,12 +155,13 @@ def _tokens(results: Results) -> Iterable[Figure]:
     cached = results.row("tokens", CACHED, CONNECTIONS)
     new = results.row("tokens", NEW, CONNECTIONS)
     if results.signature is not None:
-        floor = results.signature + _cpu(cached)
-        yield Figure(f"{NEW} ÷ (bare signature + cached token)", _cpu(new) / floor, most=1.15)
-    yield Figure(f"CPU per check, {CACHED} ÷ {REPEATED}", _cpu(cached) / _cpu(repeated))
-    for name in ("denied: no token", "denied: permission", "denied: made-up kid"):
+        floor = results.signature + _cpu(cached).median
+        ratio = _cpu(new).median / floor
+        yield Figure(f"{NEW} ÷ (bare signature + cached token)", ratio, most=1.15)
+    yield Figure(f"CPU per check, {CACHED} ÷ {REPEATED}", _cpu(cached).over(_cpu(repeated)))
+    for name in DENIED:
         denied = results.row("tokens", name, CONNECTIONS)
-        yield Figure(f"CPU per check, {name} ÷ allowed", _cpu(denied) / _cpu(cached))
+        yield Figure(f"CPU per check, {name} ÷ allowed", _cpu(denied).over(_cpu(cached)))
 
 
 def _against(results: Results) -> Iterable[Figure]:
@@ -165,43 +169,45 @@ def _against(results: Results) -> Iterable[Figure]:
         now, then = (
             results.row("against", each, CONNECTIONS) for each in (name, before_name(name))
         )
-        yield Figure(f"CPU per check, {name}, now ÷ before", _cpu(now) / _cpu(then))
-        rate = now.rate.median / then.rate.median
+        yield Figure(f"CPU per check, {name}, now ÷ before", _cpu(now).over(_cpu(then)))
+        rate = now.rate.over(then.rate)
         yield Figure(f"requests per second, {name}, now ÷ before", rate)
 
 
 def _footprint_against(results: Results) -> Iterable[Figure]:
     for name in (H2.name, MANY_ROUTES.name):
         now, then = (results.footprint(each) for each in (name, before_name(name)))
-        rss = now.idle.median / then.idle.median
+        rss = now.idle.over(then.idle)
         yield Figure(f"memory (RSS) when ready, {name}, now ÷ before", rss)
-        ready = now.ready.median / then.ready.median
+        ready = now.ready.over(then.ready)
         yield Figure(f"start to ready, {name}, now ÷ before", ready)
-        cpu = now.ready_cpu.median / then.ready_cpu.median
+        cpu = now.ready_cpu.over(then.ready_cpu)
         yield Figure(f"start to ready, CPU time, {name}, now ÷ before", cpu)
 
 
 def _routes(results: Results) -> Iterable[Figure]:
     few, *_, many = (results.row("routes", f"{number:,} routes", CONNECTIONS) for number in TABLES)
-    yield Figure(f"CPU per check, {many.name} ÷ {few.name}", _cpu(many) / _cpu(few), most=1.15)
+    yield Figure(f"CPU per check, {many.name} ÷ {few.name}", _cpu(many).over(_cpu(few)), most=1.15)
 
 
 def _shadow(results: Results) -> Iterable[Figure]:
     without = results.row("shadow", NO_SHADOW, CONNECTIONS)
     for percent in SHADOWS:
         row = results.row("shadow", f"shadow of {percent} %", CONNECTIONS)
-        yield Figure(f"CPU per check, {row.name} ÷ {NO_SHADOW}", _cpu(row) / _cpu(without))
+        yield Figure(f"CPU per check, {row.name} ÷ {NO_SHADOW}", _cpu(row).over(_cpu(without)))
 
 
 def _traces(results: Results) -> Iterable[Figure]:
     without, traced = (results.row("traces", name, CONNECTIONS) for name in (NO_TRACES, TRACES))
-    yield Figure(f"CPU per check, {TRACES} ÷ {NO_TRACES}", _cpu(traced) / _cpu(without), most=1.02)
+    yield Figure(
+        f"CPU per check, {TRACES} ÷ {NO_TRACES}", _cpu(traced).over(_cpu(without)), most=1.02
+    )
 
 
 def _gateway(results: Results) -> Iterable[Figure]:
     without, placed = (results.row("gateway", name, CONNECTIONS) for name in (NO_GATEWAY, GATEWAY))
     yield Figure(
-        f"CPU per check, {GATEWAY} ÷ {NO_GATEWAY}", _cpu(placed) / _cpu(without), most=1.15
+        f"CPU per check, {GATEWAY} ÷ {NO_GATEWAY}", _cpu(placed).over(_cpu(without)), most=1.15
     )
 
 
@@ -215,21 +221,21 @@ def _looma(results: Results) -> Iterable[Figure]:
     without = results.row("Looma", "no registry", FEW_IN_FLIGHT)
     for name in ("Looma answers", "Looma refuses", "Looma never answers"):
         row = results.row("Looma", name, FEW_IN_FLIGHT)
-        yield Figure(f"p99 of a check, {name} ÷ no registry", row.p99.median / without.p99.median)
+        yield Figure(f"p99 of a check, {name} ÷ no registry", row.p99.over(without.p99))
 
 
 def _flood(results: Results) -> Iterable[Figure]:
-    envoy_only = results.row("flood", crowd.NONE, crowd.CONNECTIONS).p99.median
+    without = results.row("flood", crowd.NONE, crowd.CONNECTIONS).p99
     for name, most in ((crowd.MADE_UP, 2), (crowd.GOOD, None)):
-        p99 = results.row("flood", name, crowd.CONNECTIONS).p99.median
-        yield Figure(f"p99 of valid requests, {name} ÷ {crowd.NONE}", p99 / envoy_only, most=most)
+        p99 = results.row("flood", name, crowd.CONNECTIONS).p99.over(without)
+        yield Figure(f"p99 of valid requests, {name} ÷ {crowd.NONE}", p99, most=most)
 
 
 def _reload(results: Results) -> Iterable[Figure]:
-    at_rest = results.row("reload", reloads.AT_REST, crowd.CONNECTIONS).p99.median
-    p99 = results.row("reload", reloads.RELOADING, crowd.CONNECTIONS).p99.median
-    yield Figure(f"p99 of requests, {reloads.RELOADING} ÷ {reloads.AT_REST}", p99 / at_rest)
-    yield Figure(f"p99 of requests, {reloads.RELOADING}", p99 / 1000, "ms")
+    at_rest = results.row("reload", reloads.AT_REST, crowd.CONNECTIONS).p99
+    p99 = results.row("reload", reloads.RELOADING, crowd.CONNECTIONS).p99
+    yield Figure(f"p99 of requests, {reloads.RELOADING} ÷ {reloads.AT_REST}", p99.over(at_rest))
+    yield Figure(f"p99 of requests, {reloads.RELOADING}", p99.median / 1000, "ms")
 
 
 def _remember(results: Results) -> Iterable[Figure]:
@@ -239,21 +245,21 @@ def _remember(results: Results) -> Iterable[Figure]:
     native, remembers = envoys.NATIVE_CACHED, remembering.REMEMBERS
     one, *several = remembering.CONNECTIONS
     for connections in several:
-        rate = row(remembers, connections).rate.median / row(native, connections).rate.median
+        rate = row(remembers, connections).rate.over(row(native, connections).rate)
         name = f"requests per second, {connections} connections, Envoy remembers ÷ {native}"
         yield Figure(name, rate, least=0.9)
-    p50 = row(remembers, one).p50.median / row(native, one).p50.median
+    p50 = row(remembers, one).p50.over(row(native, one).p50)
     yield Figure(f"p50 at one connection, Envoy remembers ÷ {native}", p50, most=1.3)
     for connections in several:
-        mixed = row(remembering.mixed_name(remembers), connections).rate.median
+        mixed = row(remembering.mixed_name(remembers), connections).rate
         for name in (H2.name, native):
-            rate = mixed / row(remembering.mixed_name(name), connections).rate.median
+            rate = mixed.over(row(remembering.mixed_name(name), connections).rate)
             shown = f"{remembering.MIXED}, {connections} connections, Envoy remembers ÷ {name}"
             yield Figure(f"requests per second, {shown}", rate)
     beside = remembering.BESIDE_CONNECTIONS
-    p50 = row(remembering.flooded_name(remembers), beside).p50.median
-    asks = row(remembering.flooded_name(H2.name), beside).p50.median
-    yield Figure(f"p50 {remembering.FLOODED}, Envoy remembers ÷ {H2.name}", p50 / asks, most=1)
+    asks = row(remembering.flooded_name(H2.name), beside).p50
+    p50 = row(remembering.flooded_name(remembers), beside).p50.over(asks)
+    yield Figure(f"p50 {remembering.FLOODED}, Envoy remembers ÷ {H2.name}", p50, most=1)
 
 
 def _footprint(results: Results) -> Iterable[Figure]:

@@ -80,7 +80,7 @@ async def remember(world: World) -> list[Row]:
         ]
         floods = [flooded(name) for name in names]
         try:
-            rows = await compare(SECTION, contestants, world.plan)
+            rows = await compare(SECTION, contestants, world.plan.finer())
             before = rss_bytes(running_envoy.process.pid)
             rows += await compare(SECTION, floods, world.plan)
             grown = (rss_bytes(running_envoy.process.pid) - before) / MEBIBYTE

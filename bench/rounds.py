@@ -12,16 +12,26 @@ from bench.processes import cpu_seconds
 
 
 class Spread(NamedTuple):
-    """A figure's median over the rounds, and its range."""
+    """A figure's median over the rounds, its range, and its value in each round."""
 
     median: float
     low: float
     high: float
+    rounds: tuple[float, ...]
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """Summarize the values of the rounds."""
-        return cls(statistics.median(values), min(values), max(values))
+        return cls(statistics.median(values), min(values), max(values), tuple(values))
+
+    def over(self, other: "Spread") -> float:
+        """Return the median of the rounds' ratios, self ÷ other; both are of the same rounds.
+
+        The machine's speed changes from round to round. Within a round it is nearly the same.
+        """
+        return statistics.median(
+            own / others for own, others in zip(self.rounds, other.rounds, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,10 @@ class Plan(NamedTuple):
 
     rounds: int
     seconds: float
+
+    def finer(self) -> "Plan":
+        """Return a plan that can show a difference of a few percent: more rounds, each shorter."""
+        return Plan(3 * self.rounds, self.seconds / 2)
 
 
 async def compare(section: str, contestants: Sequence[Contestant], plan: Plan) -> list[Row]:

@@ -24,6 +24,11 @@ BOTH = (GRPCIO, H2)
 TABLES = (10, 1_000, 10_000)
 MANY_ROUTES = Kind("h2, 10,000 routes", routes=TABLES[-1])
 REPEATED, CACHED, NEW = "repeated request", "cached token, new path", "new token each time"
+DENIED = NO_TOKEN, NO_PERMISSION, UNKNOWN_KID = (
+    "denied: no token",
+    "denied: permission",
+    "denied: unknown kid",
+)
 NO_GATEWAY, GATEWAY = "no gateway", f"gateway, {instances.INSTANCES:,} instances"
 NO_TRACES, TRACES = "no tracing", "tracing of 1 %"
 NO_SHADOW, SHADOWS = "no shadow", (10, 100)
@@ -131,9 +136,9 @@ async def tokens(world: World) -> list[Row]:
             (REPEATED, url, one, sidecar, True),
             (CACHED, url, paths, sidecar, True),
             (NEW, forgetful_url, many, forgetful, True),
-            ("denied: no token", url, nothing, sidecar, False),
-            ("denied: permission", url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
-            ("denied: unknown kid", url, strangers, sidecar, False),
+            (NO_TOKEN, url, nothing, sidecar, False),
+            (NO_PERMISSION, url.replace(ALLOWED, FORBIDDEN), one, sidecar, False),
+            (UNKNOWN_KID, url, strangers, sidecar, False),
         )
         try:
             contestants = [
@@ -181,7 +186,7 @@ async def against(world: World) -> list[Row]:
                 _through(running_envoy, name, urls[asked], file, CONNECTIONS, by_name[asked])
                 for name, asked, file in cases
             ]
-            return await compare("against", contestants, world.plan)
+            return await compare("against", contestants, world.plan.finer())
         finally:
             await running_envoy.stop()
 

@@ -21,7 +21,7 @@ from sidecar.workbench.logs import read_line
 
 def always(value: float) -> Spread:
     """Return a value that is the same in every round."""
-    return Spread(value, value, value)
+    return Spread.of([value] * 5)
 
 
 def row(section: str, name: str, concurrency: int, cpu: float, rate: float, p50: float) -> Row:
@@ -33,6 +33,12 @@ def row(section: str, name: str, concurrency: int, cpu: float, rate: float, p50:
 def by_name(results: Results) -> dict[str, Figure]:
     """Return the figures by their names."""
     return {figure.name: figure for figure in figures(results)}
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    """Rounds in which the machine was slow for both, or for one of them, do not count."""
+    now, before = Spread.of([10, 30, 12, 11, 90]), Spread.of([20, 60, 24, 11, 10])
+    assert now.over(before) == 0.5
 
 
 def test_figures_without_measurements_are_omitted() -> None:
