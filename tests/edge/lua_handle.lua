@@ -23,8 +23,7 @@ function Headers:remove(name)
   self.list = left
 end
 
-function Headers:replace(name, value)
-  self:remove(name)
+function Headers:add(name, value)
   self.list[#self.list + 1] = { name, value }
 end
 

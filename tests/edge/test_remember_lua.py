@@ -16,6 +16,7 @@ HEEDED = Heeded(
     ("authorization", "x-service-token"), ("x-service-token", "x-user-id", "x-username")
 )
 SECOND = 1000
+AHEAD = SECOND // 10
 START = 1_800_000_000_000
 LONG = "x" * 4097
 
@@ -106,7 +107,29 @@ def worker() -> Worker:
 
 def test_an_allow_is_remembered_for_the_time_of_the_filter(worker: Worker) -> None:
     assert worker.asks()
-    worker.now += SECOND - 1
+    worker.now += SECOND - AHEAD - 1
+    assert not worker.asks()
+    worker.now += AHEAD + 1
+    assert worker.asks()
+
+
+def test_in_the_last_tenth_one_request_asks_for_all(worker: Worker) -> None:
+    """So that at the end of an entry's time not all who repeat the request must ask."""
+    worker.asks()
+    worker.now += SECOND - AHEAD
+    stream = worker.request(GET)
+    assert stream.remembered is None
+    assert worker.request(GET).remembered is not None
+    worker.pass_on(stream, ALLOW | {"decision_id": "next"})
+    worker.now += SECOND - AHEAD - 1
+    assert "decision_id=next" in str(worker.request(GET).remembered)
+
+
+def test_an_allow_that_is_not_renewed_ends_at_its_time(worker: Worker) -> None:
+    worker.asks()
+    worker.now += SECOND - AHEAD
+    assert worker.asks(answer=ALLOW | {"reason": "token_revoked"})
+    worker.now += AHEAD - 1
     assert not worker.asks()
     worker.now += 1
     assert worker.asks()
@@ -114,18 +137,18 @@ def test_an_allow_is_remembered_for_the_time_of_the_filter(worker: Worker) -> No
 
 def test_an_allow_is_remembered_no_longer_than_the_sidecar_permits(worker: Worker) -> None:
     assert worker.asks(answer=ALLOW | {"remember_ms": 200})
-    worker.now += 199
+    worker.now += 179
     assert not worker.asks()
-    worker.now += 1
+    worker.now += 21
     assert worker.asks()
 
 
 def test_the_time_begins_with_the_question_not_with_its_answer(worker: Worker) -> None:
     stream = worker.request(GET)
-    worker.now += 900
+    worker.now += 800
     worker.pass_on(stream, ALLOW)
     assert not worker.asks()
-    worker.now += 100
+    worker.now += 200
     assert worker.asks()
 
 
@@ -286,6 +309,19 @@ def test_each_question_tells_how_many_were_answered_from_memory(worker: Worker) 
     assert last["repeats"] == 0
 
 
+def test_what_is_answered_during_a_question_is_told_with_the_next(worker: Worker) -> None:
+    worker.asks()
+    worker.now += SECOND - AHEAD
+    stream = worker.request(GET)
+    for _ in range(2):
+        assert worker.request(GET).remembered is not None
+    worker.pass_on(stream, ALLOW)
+    worker.now += SECOND
+    question = worker.request(GET).question
+    assert question is not None
+    assert (question["repeats"], dict(question["routes"])) == (2, {"orders": 2})
+
+
 def test_a_question_names_a_bounded_number_of_routes_and_none_is_lost(worker: Worker) -> None:
     many = [[*GET[:2], (":path", f"/{number}"), GET[3]] for number in range(50)]
     for number, headers in enumerate(many):
@@ -316,7 +352,7 @@ def test_an_error_inside_leaves_a_request_that_is_asked_about(worker: Worker) ->
         local make = new_handle
         function new_handle(...)
           local handle = make(...)
-          handle.headers().replace = function() error("no") end
+          handle.headers().add = function() error("no") end
           return handle
         end
     """)
@@ -336,6 +372,22 @@ def test_a_flood_of_requests_fills_two_generations_and_no_more() -> None:
         lua.execute("collectgarbage()")
         used.append(lua.eval("collectgarbage('count')"))
     assert used[2] < 1.1 * used[1] < 24 * 1024  # KiB
+
+
+@pytest.mark.parametrize("steps", [(SECOND, SECOND), (2 * SECOND,)], ids=["requests", "silence"])
+def test_what_has_ended_is_not_kept(worker: Worker, steps: tuple[int, ...]) -> None:
+    """Neither a token longer than it must be, nor memory in which Lua looks for garbage."""
+    lua = worker._lua
+    used = []
+    for _ in range(2):
+        lua.execute("collectgarbage()")
+        used.append(lua.eval("collectgarbage('count')"))
+        for number in range(2_000):
+            assert worker.asks([*GET[:2], (":path", f"/{number}/{'x' * 500}"), GET[3]])
+        for step in steps:
+            worker.now += step
+            worker.asks()
+    assert used[1] < used[0] + 100  # KiB
 
 
 def test_questions_without_an_answer_are_bounded_too(worker: Worker) -> None:

@@ -116,7 +116,7 @@ def test_each_change_of_a_line_of_the_program_is_an_error(wanted: Wanted) -> Non
         ('"authorization",', ""),
         ('":path", ', ""),
         ('":path", ', '":method", '),
-        ("now < entry.ends", "now < entry.ends + 5000"),
+        ("now < entry.asks_at", "now < entry.asks_at + 5000"),
         ("state:get(ASKED)", "nil"),
         ("\n", "\r\n"),
     ],

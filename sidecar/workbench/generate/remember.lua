@@ -31,17 +31,19 @@ local MAX_KEY = 4096 -- bytes of one key; a longer token is asked about each tim
 local MAX_WAITING = 512 -- questions without an answer yet; older ones are not remembered
 local MAX_ROUTES = 32 -- routes whose counts one question carries
 local MAX_IDENTITY = 40 -- headers that an entry sets
+local AHEAD = 0.1 -- of an entry's time: in its last tenth one request asks, so that not all of them must at its end
 local ENTRY_BYTES = 400 -- of an entry's tables and numbers, beside its texts
 
-local young, old = {}, {} -- key -> entry; `young` becomes `old` when it is full
+local young, old = {}, {} -- key -> entry; `young` becomes `old` when it is full, or LONGEST old
 local entries, bytes = 0, 0 -- of `young`
+local turns_at = 0 -- when `young` is LONGEST old
 local waiting, asked = {}, 0 -- the questions without an answer yet, by number; how many were asked
 local latest = 0 -- the last time that the clock showed
 local counts = {} -- route -> requests answered from memory since the last question that named it
 
--- Forgets everything that was allowed.
-local function forget()
-  young, old, waiting = {}, {}, {}
+-- Begins a generation: `old` is dropped.
+local function turn()
+  young, old = {}, young
   entries, bytes = 0, 0
 end
 
@@ -107,8 +109,10 @@ local function entry_of(answer, at)
   -- What the access log shows. It begins with "reason=", which Envoy compares.
   local shown = "reason=%s route=%s decision_id=%s subject=%s"
   shown = shown:format(answer.reason, route, tostring(answer.decision_id), tostring(answer.subject or ""))
+  local time = math.min(permitted, LONGEST)
   return {
-    ends = at + math.min(permitted, LONGEST), -- from the time of the question: the answer cannot be older
+    ends = at + time, -- from the time of the question: the answer cannot be older
+    asks_at = at + time * (1 - AHEAD),
     identity = identity,
     repeats = 0,
     route = route,
@@ -129,9 +133,13 @@ local function learn(info, number)
   if not entry then
     return
   end
+  local former = young[asking.key] or old[asking.key]
+  if former then
+    entry.repeats = former.repeats -- since the question: the next one tells them
+  end
   local size = entry.size + #asking.key
   if entries >= MAX_ENTRIES or bytes + size > MAX_BYTES then
-    old, young, entries, bytes = young, {}, 0, 0
+    turn()
   end
   young[asking.key] = entry
   entries, bytes = entries + 1, bytes + size
@@ -146,10 +154,17 @@ function envoy_on_request(handle)
     return
   end
   local now = handle:timestamp() -- milliseconds of the wall clock
-  if now < latest then -- the clock was set back: how old entries are is unknown
-    forget()
+  if now < latest then -- the clock was set back: no age is known, so everything is forgotten
+    waiting, turns_at = {}, 0
   end
   latest = now
+  if now >= turns_at then -- the time of every entry in `old` is over: Envoy keeps no token longer than it must
+    turn()
+    if now >= turns_at + LONGEST then -- the time of the others too
+      turn()
+    end
+    turns_at = now + LONGEST
+  end
   local headers = handle:headers()
   local key = may_remember(headers:get(":method")) and key_of(headers)
   if not key then -- ask, and remember nothing
@@ -157,14 +172,15 @@ function envoy_on_request(handle)
     return
   end
   local entry = young[key] or old[key]
-  if entry and now < entry.ends then
+  if entry and now < entry.asks_at then
     -- The request becomes what the sidecar's answer would make of it.
     for index = 1, #WITHHELD do
       headers:remove(WITHHELD[index])
     end
+    -- Envoy has removed a client's own copies, before all filters.
     local identity = entry.identity
     for index = 1, #identity, 2 do
-      headers:replace(identity[index], identity[index + 1])
+      headers:add(identity[index], identity[index + 1])
     end
     entry.repeats = entry.repeats + 1
     counts[entry.route] = (counts[entry.route] or 0) + 1
@@ -176,6 +192,7 @@ function envoy_on_request(handle)
   local repeats = 0
   if entry then
     repeats, entry.repeats = entry.repeats, 0
+    entry.asks_at = entry.ends -- the others are answered from memory meanwhile
   end
   asked = asked + 1
   waiting[asked % MAX_WAITING] = { number = asked, key = key, at = now }
