@@ -36,6 +36,7 @@ class Answerer:
 
     def __init__(self) -> None:
         self.answer = b""
+        self.asked = 0
         self.port = 0
         self._server = grpc.aio.server()
 
@@ -53,6 +54,7 @@ class Answerer:
         await self._server.stop(grace=None)
 
     async def _check(self, _: bytes, __: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        self.asked += 1
         return self.answer
 
 
@@ -113,6 +115,7 @@ def as_shipped(_: Bootstrap) -> None:
 
 _SWITCHES = (fails_open, disabled_on_the_routes, disabled, asked_about_none, removed)
 _REMEMBERS = "remembers, "  # before the name of a change of envoy-remember.yaml
+_WITH_MEMORIES = "remembers, and is told to"
 
 ENVOYS: Mapping[str, tuple[str, Callable[[Bootstrap], None]]] = {
     **{each.__name__: ("envoy.yaml", each) for each in (as_shipped, *_SWITCHES)},
@@ -121,6 +124,7 @@ ENVOYS: Mapping[str, tuple[str, Callable[[Bootstrap], None]]] = {
         _REMEMBERS + each.__name__: ("envoy-remember.yaml", each)
         for each in (as_shipped, *_SWITCHES)
     },
+    _WITH_MEMORIES: ("envoy-remember.yaml", as_shipped),
 }
 
 # Each fault: the Envoy, and the answer to its Check.
@@ -247,6 +251,25 @@ async def test_what_the_sidecar_allows_passes_both_locks(
     assert seen.pop("gRPC").status is grpc.StatusCode.OK
     assert seen.pop("WebSocket").status == 101
     assert {outcome.status for outcome in seen.values()} == {200}
+
+
+async def test_every_kind_of_request_passes_from_memory_as_it_passes_both_locks(
+    world: World,
+) -> None:
+    """All but the two preflights, which are asked about each time."""
+    response = CheckResponse.FromString(allow(reason="ok", route="any"))
+    response.dynamic_metadata.fields["remember_ms"].number_value = 5000
+    world.answerer.answer = response.SerializeToString()
+    seen, asked = [], []
+    for _ in range(2):
+        before = world.answerer.asked
+        seen.append(await outcomes(world.port(_WITH_MEMORIES)))
+        asked.append(world.answerer.asked - before)
+    assert seen[0]["gRPC"].status is grpc.StatusCode.OK
+    assert {kind: each.status for kind, each in seen[0].items()} == {
+        kind: each.status for kind, each in seen[1].items()
+    }
+    assert asked == [6, 2]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -37,8 +37,8 @@ CODE: Final = "remember"
 
 _LUA: Final = "envoy.extensions.filters.http.lua.v3.Lua"
 _WRAPPER: Final = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
-_ASKED: Final = ("xds_matcher", "on_no_match", "action", "typed_config", "typed_config")
-_FILTERS: Final = 4  # of those that remember, ask, deny, and learn
+_ACTION: Final = ("typed_config", "xds_matcher", "on_no_match", "action", "typed_config")
+_FILTERS: Final = 3  # of those that remember, ask, and deny
 _HINT: Final = "write the file again with `generate envoy --remember`; change none of these lines"
 _LONGEST: Final = re.compile(r"local LONGEST = ([1-9][0-9]{0,3})\n")
 _NAME: Final = re.compile(r'"([a-z0-9!#$%&\'*+.^_`|~:-]{1,100})"')
@@ -48,7 +48,7 @@ _EXAMINED: Final = ["{}"]  # in place of settings that are examined as in any ot
 
 # In place of what depends on the configuration.
 _PROGRAM, _NAMES, _MEMORY_NAME = "program\n", "names", "memory"
-_MEMORY, _ASK, _LOCK, _LEARN = yaml.safe_load(
+_MEMORY, _ASK, _LOCK = yaml.safe_load(
     "\n".join(
         (*filter_lines(_MEMORY_NAME, _PROGRAM), *ask_lines(_EXAMINED), *lock_lines(_EXAMINED))
     )
@@ -57,12 +57,12 @@ _EARLY: Final = yaml.safe_load("\n".join(early_lines(_NAMES)))[EARLY]
 
 
 class _Filters(NamedTuple):
-    """The filters of a connection manager that remember; ``after`` are the lock and what learns."""
+    """The filters of a connection manager that remember; ``lock`` contains what learns."""
 
     manager: Part
     memory: Part
     ask: Part
-    after: Sequence[Part]
+    lock: Part
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class _Filters(NamedTuple):
     @property
     def ext_authz(self) -> Part:
         """The settings of ext_authz."""
-        return self.ask.below("typed_config", *_ASKED, "typed_config")
+        return self.ask.below(*_ACTION, "typed_config", "typed_config")
 
     @property
     def asked(self) -> object:
@@ -88,17 +88,17 @@ def with_memory(source: Source, wanted: Wanted, pin: Pin) -> Source:
     if not is_bounded(source.parts()):
         return source  # which is reported
     found = [
-        _Filters(manager, filters[0], filters[1], filters[2:])
+        _Filters(manager, *filters)
         for listener in source.listeners
         for manager in managers(listener)
-        if len(filters := _filters(manager)) > 1
+        if (filters := _filters(manager))
     ]
     problems = [*source.problems, *_shared(found)]
     for each in found:
         problems += _differences(each, wanted)
     for each in found:
         _unwrap(each, pin)
-    accepted = {place.place for each in found for place in (each.memory, *each.after[1:])}
+    accepted = {each.memory.place for each in found}
     return replace(source, problems=tuple(problems), memories=source.memories | accepted)
 
 
@@ -112,14 +112,20 @@ def _shared(found: Sequence[_Filters]) -> Iterator[Problem]:
 
 
 def _filters(manager: Part) -> list[Part]:
-    """Return the filters that remember, ask, deny and learn; none without a memory."""
+    """Return the filters that remember, ask, and deny; none without a memory.
+
+    A filter that is missing at the end has no settings.
+    """
     pairs = enumerate(pairwise(kinds_of(manager)))
     place = next((index for index, pair in pairs if pair == (_LUA, _WRAPPER)), None)
-    return [] if place is None else list(manager.each("http_filters"))[place:][:_FILTERS]
+    if place is None:
+        return []
+    memory, ask, *after = list(manager.each("http_filters"))[place:][:_FILTERS]
+    return [memory, ask, *(after or [Part(ask.place, {})])]
 
 
 def _differences(filters: _Filters, wanted: Wanted) -> Iterator[Problem]:
-    manager, memory, ask, after = filters
+    manager, memory, ask, lock = filters
     key = filters.ext_authz.key("metadata_context_namespaces")
     if filters.ext_authz.value.get(key) != [QUESTION]:
         yield error(ask.place, CODE, f"`{key}` of ext_authz is not as generated", _HINT)
@@ -150,15 +156,12 @@ def _differences(filters: _Filters, wanted: Wanted) -> Iterator[Problem]:
     if wanted.address is not None or not name.startswith(memory_of("")):
         name = memory_of(wanted.address or "")
     expected = partial(_with, {_PROGRAM: program, _MEMORY_NAME: name})
-    missing = Part(ask.place, {})
-    lock, learn, *_ = *after, missing, missing
     names = never_from_clients(heeded)
     early = Part((*manager.place, manager.key(EARLY)), {})
     parts = (
         (memory, memory.value, expected(_MEMORY), "the Lua filter before ext_authz is"),
         (ask, ask.value, _ASK, "what decides whether the sidecar is asked is"),
-        (lock, lock.value, _LOCK, "the second lock is"),
-        (learn, learn.value, expected(_LEARN), "the Lua filter after the second lock is"),
+        (lock, lock.value, expected(_LOCK), "the second lock, or the Lua filter after it, is"),
         (early, manager.get(EARLY), names and _with({_NAMES: names}, _EARLY), f"`{EARLY}` is"),
     )
     for part, found, written, what in parts:
@@ -198,11 +201,9 @@ def _first_difference(text: str, written: str) -> int:
 
 def _unwrap(filters: _Filters, pin: Pin) -> None:
     """Put the settings of ext_authz and of the second lock where other files have them."""
-    inner = [(filters.ask, filters.ext_authz)]
-    inner += [
-        (lock, lock.below("typed_config", "extension_config", "typed_config"))
-        for lock in filters.after[:1]
-    ]
+    chain = filters.lock.below(*_ACTION, "filter_chain")
+    lock, *_ = [*chain.each("typed_config"), Part((), {})]
+    inner = ((filters.ask, filters.ext_authz), (filters.lock, lock.below("typed_config")))
     for outer, settings in inner:
         if settings.value:
             pin(settings.place)
