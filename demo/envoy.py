@@ -159,14 +159,15 @@ class Envoy:
         return envoy
 
     async def _ready(self) -> None:
-        async with aiohttp.ClientSession() as session:
+        # A request that Envoy accepts while it starts may never be answered.
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
             while True:
                 self.process.check_running()
                 try:
                     async with session.get(f"{self.stats_url}/ready") as answer:
                         if answer.status == 200:
                             return
-                except aiohttp.ClientConnectionError:
+                except (aiohttp.ClientConnectionError, TimeoutError):
                     pass
                 await asyncio.sleep(_POLL_SECONDS)
 
