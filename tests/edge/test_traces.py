@@ -83,7 +83,9 @@ async def test_a_sampled_check_is_a_span_below_envoys(tmp_path: Path, transport:
                 sidecar, check_request(), ("traceparent", "1" * 300), ("tracestate", "x" * 999)
             )
             await eventually(lambda: len(collector.spans) == 3, "three spans")
-            lines = [json.loads(line) for line in sidecar._process.stdout.read_text().splitlines()]
+            stdout = sidecar._process.stdout
+            await eventually(lambda: stdout.read_text().count("\n") == 6, "their lines")
+            lines = [json.loads(line) for line in stdout.read_text().splitlines()]
             assert await sidecar.metric('zervi_sidecar_trace_spans_total{result="sent"}') == 3
         first, second, third = collector.spans
         for span in collector.spans:
