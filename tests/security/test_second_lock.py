@@ -115,7 +115,7 @@ def as_shipped(_: Bootstrap) -> None:
 
 _SWITCHES = (fails_open, disabled_on_the_routes, disabled, asked_about_none, removed)
 _REMEMBERS = "remembers, "  # before the name of a change of envoy-remember.yaml
-_WITH_MEMORIES = "remembers, and is told to"
+_WITH_MEMORIES = "remembers, with what it may remember"
 
 ENVOYS: Mapping[str, tuple[str, Callable[[Bootstrap], None]]] = {
     **{each.__name__: ("envoy.yaml", each) for each in (as_shipped, *_SWITCHES)},
