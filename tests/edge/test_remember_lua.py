@@ -339,9 +339,11 @@ def test_a_question_names_a_bounded_number_of_routes_and_none_is_lost(worker: Wo
     assert told == {f"route-{number}": 2 for number in range(50)}
 
 
-def test_a_clock_that_is_set_back_ends_the_memory(worker: Worker) -> None:
+@pytest.mark.parametrize("back", [1, START - SECOND + 1, START])
+def test_a_clock_that_is_set_back_ends_the_memory(worker: Worker, back: int) -> None:
+    """Also to the epoch, as on a machine that has lost its clock's battery."""
     worker.asks()
-    worker.now -= 1
+    worker.now -= back
     assert worker.asks()
 
 

@@ -314,6 +314,14 @@ async def test_the_access_log_tells_the_second_lock_from_a_sidecar_that_is_away(
     assert "http.ingress.rbac.denied" in await envoy.admin("/stats?usedonly")
 
 
+async def test_a_large_body_is_not_reported_as_large_headers(world: World) -> None:
+    """Else its client would not try again."""
+    world.answerer.answer = b""
+    body = b"x" * 1024 * 1024
+    answer = await http1.send(world.port("as_shipped"), "/api/any", method="POST", body=body)
+    assert (answer.status, answer.json["reason"]) == (503, "not_ready")
+
+
 async def test_another_403_of_envoys_own_is_not_reported_as_the_second_lock(world: World) -> None:
     """An upgrade that is not configured is refused before the sidecar is asked."""
     headers = (b"Connection: Upgrade, close", b"Upgrade: made-up")

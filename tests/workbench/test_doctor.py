@@ -94,6 +94,11 @@ def test_our_own_bootstraps_are_clean(doctor: Doctor) -> None:
         ("- x-http-method\n", "- x-other\n", "remove-headers", "warning"),
         ("- x-method\n", "- x-user-id\n", "identity-header", "error"),
         ("exact: public}", "exact: preflight}", "second-lock", "error"),
+        # Envoy heeds both spellings of a list, and the later one of a message.
+        ("value_matchers:\n", "valueMatchers: [{string_match: {exact: x}}]\n" + 40 * " "
+         + "value_matchers:\n", "second-lock", "error"),
+        ("metadata_matcher:\n", "metadataMatcher: {invert: true}\n" + 34 * " "
+         + "metadata_matcher:\n", "second-lock", "error"),
         ("%PATH(NQ)%", "%PATH(WQ)%", "log", "error"),
         ("%PATH(NQ)%", "%REQ(X-TENANT)%", "log", "warning"),
         ("%PATH(NQ)%", "%REQ(", "log", "error"),

@@ -231,6 +231,18 @@ def test_listeners_may_share_their_filters_by_an_alias() -> None:
     assert _errors(loaded) == []
 
 
+def test_a_listener_that_shares_filters_but_no_memory_is_an_error() -> None:
+    loaded = _fresh()
+    first = loaded["static_resources"]["listeners"][0]
+    second = json.loads(json.dumps({**first, "name": "second"}))
+    manager = second["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager[EARLY]
+    own = connection_manager(loaded)["http_filters"]
+    manager["http_filters"] = [each for each in own if each["name"] != FILTER]
+    loaded["static_resources"]["listeners"].append(second)
+    assert _errors(loaded)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sidecar.documents.findings import Problem, quoted
 from sidecar.workbench.doctor.context import Context, error
 from sidecar.workbench.doctor.document import Part
+from sidecar.workbench.doctor.profile import camel
 
 NAMESPACE = "envoy.filters.http.ext_authz"  # Envoy writes the answer's metadata there
 ALLOWED = ("ok", "public")  # the reasons of an allow (sidecar/core/reasons.py)
@@ -58,12 +59,22 @@ def _listed(reasons: Iterable[str]) -> str:
 
 
 def _policy(policy: Part) -> _Passes:
-    if set(policy.value) - {"permissions", "principals"}:
+    if set(policy.value) - {"permissions", "principals"} or _has_twins(policy.value):
         return _UNKNOWN
     return _both(
         _union(_identifier(each) for each in policy.each("permissions")),
         _union(_identifier(each) for each in policy.each("principals")),
     )
+
+
+def _has_twins(value: object) -> bool:
+    """Say whether a field is there in both spellings, of which Envoy heeds the one or both."""
+    if isinstance(value, list):
+        return any(map(_has_twins, value))
+    if not isinstance(value, dict):
+        return False
+    names = {camel(str(name)) for name in value}
+    return len(names) < len(value) or any(map(_has_twins, value.values()))
 
 
 def _identifier(part: Part) -> _Passes:

@@ -204,10 +204,12 @@ def _unwrap(filters: _Filters, pin: Pin) -> None:
     chain = filters.lock.below(*_ACTION, "filter_chain")
     lock, *_ = [*chain.each("typed_config"), Part((), {})]
     inner = ((filters.ask, filters.ext_authz), (filters.lock, lock.below("typed_config")))
+    own: Any = filters.manager.value[filters.manager.key("http_filters")]
     for outer, settings in inner:
         if settings.value:
             pin(settings.place)
-            outer.value[outer.key("typed_config")] = settings.value
+            # Another listener without a memory may have the same filters, by an alias of YAML.
+            own[outer.place[-1]] = outer.value | {outer.key("typed_config"): settings.value}
             settings.value.pop(settings.key("metadata_context_namespaces"), None)
     filters.manager.value.pop(filters.manager.key(EARLY), None)
 

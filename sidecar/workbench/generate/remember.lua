@@ -155,7 +155,7 @@ function envoy_on_request(handle)
   end
   local now = handle:timestamp() -- milliseconds of the wall clock
   if now < latest then -- the clock was set back: no age is known, so everything is forgotten
-    waiting, turns_at = {}, 0
+    waiting, turns_at = {}, now - LONGEST
   end
   latest = now
   if now >= turns_at then -- the time of every entry in `old` is over: Envoy keeps no token longer than it must
