@@ -180,7 +180,7 @@ async def soak(seconds: float, directory: Path, tally: Tally, remember: str = ""
         asked = request_kinds(stack.zervi, signers)
         envoy, authz, ops = stack.ports.envoy, stack.ports.authz, stack.ports.ops
         bad = misdeeds(stack.zervi)
-        revoker = Revoker(envoy, stack.zervi, signers)
+        revoker = Revoker(envoy, stack.zervi, signers, seconds_of(remember) if remember else 0.0)
         for kind in asked:  # so that everything that is opened only once exists before counting
             reader, writer = await asyncio.open_connection(HOST, envoy)
             await Http1(reader, writer).ask(kind)
