@@ -256,7 +256,10 @@ async def test_what_the_sidecar_allows_passes_both_locks(
 async def test_every_kind_of_request_passes_from_memory_as_it_passes_both_locks(
     world: World,
 ) -> None:
-    """All but the two preflights, which are asked about each time."""
+    """All but the two preflights, which are asked about each time.
+
+    In the first round HTTP/2 may find what HTTP/1.1 was asked about: it is the same request.
+    """
     response = CheckResponse.FromString(allow(reason="ok", route="any"))
     response.dynamic_metadata.fields["remember_ms"].number_value = 5000
     world.answerer.answer = response.SerializeToString()
@@ -269,7 +272,7 @@ async def test_every_kind_of_request_passes_from_memory_as_it_passes_both_locks(
     assert {kind: each.status for kind, each in seen[0].items()} == {
         kind: each.status for kind, each in seen[1].items()
     }
-    assert asked == [6, 2]
+    assert asked in ([6, 2], [5, 2])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
