@@ -58,6 +58,15 @@ def _judge(snapshot: Snapshot, path: str, method: str, held: tuple[str, ...], ro
     logged=[("/a", "GET", ("p",), False)],
     others=[],
 )
+@example(
+    # As `/*`'s, `/a` is judged by `/a/*` too; named letter by letter it would not be.
+    table=[
+        ("/a/*", "auth_required: false", "methods: [GET], "),
+        ("/*", "auth_required: false", ""),
+    ],
+    logged=[("/a", "GET", (), False)],
+    others=[("/a", "POST", (), False)],
+)
 @settings(max_examples=150)
 def test_a_proposal_denies_nothing_logged_and_allows_nothing_new(
     table: list[tuple[str, str, str]], logged: list[Any], others: list[Any]

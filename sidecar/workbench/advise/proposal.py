@@ -5,17 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import quote
 
 import yaml
 
+from sidecar.core.paths.canonical import canonicalise
 from sidecar.core.routes.patterns import Pattern, meeting, parse_pattern
-from sidecar.core.routes.route import Route, shared_hosts
+from sidecar.core.routes.route import Route, closeness, hosts_of, shared_hosts
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import one_line
 from sidecar.workbench.advise.findings import Advice, Kind
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_ANYTHING: Final = "a-segment-that-no-table-names"
 PLAIN: Final = re.compile(r"[A-Za-z0-9/._~-]+")  # a scalar that means the same without quotes
 
 
@@ -65,6 +68,10 @@ def propose(text: str, policy: Policy, advice: Sequence[Advice]) -> Proposal:
         if rival is not None:
             proposal.kept.append(f"{route.name} stays: {rival.path} would take its requests")
             continue
+        other = next(_read_otherwise(route, each.items, policy), None)
+        if other is not None:
+            proposal.kept.append(f"{route.name} stays: some upstreams match {other.path} instead")
+            continue
         first, last, item = items[route.index]
         if each.kind is Kind.UNUSED_ROUTE:
             proposal.removed.append(route.name)
@@ -102,6 +109,25 @@ def _rivals(route: Route, paths: Sequence[str], policy: Policy) -> Iterator[Rout
         met = [each for each in map(parse_pattern, paths) if meeting(each, pattern) is not None]
         if met or not _within(pattern, own):
             yield other
+
+
+def _read_otherwise(route: Route, paths: Sequence[str], policy: Policy) -> Iterator[Route]:
+    """Yield other routes that some upstream matches a narrower path to.
+
+    A wildcard's request must meet their requirements too. A path that the table names letter by
+    letter need not, so the narrower table would allow more.
+    """
+    named = {host.replace("*", "any") for each in policy.routes for host in hosts_of(each)}
+    hosts = [host for host in {"", *named} if closeness(route, host) is not None]
+    for path in paths:
+        segments = parse_pattern(path).example(_ANYTHING)
+        target = "/" + "/".join(quote(segment, safe="") for segment in segments)
+        read = canonicalise(target.encode(), raw_headers=True, allow=policy.accepted)
+        for host in hosts:
+            for _, found in policy.reached(read, host, ""):
+                other = found if isinstance(found, Route) else found.route
+                if other.index != route.index:
+                    yield other
 
 
 def _within(narrow: Pattern, wide: Pattern) -> bool:
