@@ -1,8 +1,8 @@
 """With and without memory, every request gets the same answer and looks the same to the upstream.
 
 For generated configurations and requests, through a real Envoy with a listener of each kind. The
-short run is part of the suite. ``REMEMBER_EXAMPLES=100000 make test
-ARGS=tests/security/test_remember_properties.py`` runs as long as you let it.
+short run is part of the suite. ``REMEMBER_EXAMPLES=100000 make test ARGS="-o
+faulthandler_timeout=0 tests/security/test_remember_properties.py"`` runs as long as you let it.
 """
 
 import asyncio
