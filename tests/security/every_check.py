@@ -266,7 +266,7 @@ def _denied() -> Iterator[Case]:
     other = b"another secret, made up for the tests of this"
     yield Case("secret", check_request(headers=_with(other, iss="today")), False)
     yield Case("expired", check_request(headers=_with(exp=int(NOW) - 60)), False)
-    yield Case("not yet", check_request(headers=_with(nbf=int(NOW) + 300)), False)
+    yield Case("not yet", check_request(headers=_with(nbf=int(NOW) + 86_400)), False)
     yield Case("no expiry", check_request(headers=_with(exp=...)), False)
     yield Case("audience", check_request(headers=_with(aud=["other"])), False)
     yield Case("foreign", check_request(headers=_with(iss="https://evil.test")), False)
