@@ -13,12 +13,15 @@ import pytest
 import pytest_asyncio
 
 from demo import minting
+from demo.envoy import Envoy
 from demo.process import Process
 from demo.stack import DEMO, Setup, Stack, start_sidecar, until_ready
+from sidecar.cli import main
 from sidecar.config import load
 from sidecar.workbench.generate.envoy import Choices, bootstrap
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support.http1 import Answer, send
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,12 +46,12 @@ def _lines(process: Process) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-async def _logged(stack: Stack, answer: Answer) -> dict[str, Any]:
+async def _logged(envoy: Envoy, answer: Answer) -> dict[str, Any]:
     """Wait for Envoy's line of a request that reached the Basic Server."""
     (request_id,) = answer.arrived("x-request-id")
 
     def found() -> list[dict[str, Any]]:
-        return [line for line in _lines(stack.envoy.process) if line["request_id"] == request_id]
+        return [line for line in _lines(envoy.process) if line["request_id"] == request_id]
 
     await eventually(lambda: bool(found()), "the line of the access log")
     return found()[0]
@@ -72,7 +75,7 @@ async def test_a_repeated_request_is_answered_from_memory_and_looks_the_same(sta
     again = await send(stack.ports.envoy, PATH, token, *spoofed)
     assert first.status == again.status == 200
     assert _seen(first) == _seen(again)
-    asked, remembered = await _logged(stack, first), await _logged(stack, again)
+    asked, remembered = await _logged(stack.envoy, first), await _logged(stack.envoy, again)
     assert asked["remembered"] is None
     subject = minting.USERS["alice"].user_id
     assert remembered["remembered"] == (
@@ -86,7 +89,7 @@ async def test_a_public_request_gets_no_identity_from_memory(stack: Stack) -> No
         answer = await send(stack.ports.envoy, "/api/auth/login?public", ("X-User-Id", "4"))
         assert answer.status == 200
         assert answer.arrived("x-user-id") == []
-    assert (await _logged(stack, answer))["remembered"].startswith("reason=public ")
+    assert (await _logged(stack.envoy, answer))["remembered"].startswith("reason=public ")
 
 
 async def test_each_caller_and_each_path_is_asked_about(stack: Stack) -> None:
@@ -95,7 +98,7 @@ async def test_each_caller_and_each_path_is_asked_about(stack: Stack) -> None:
         for user, token in (("alice", alice), ("bob", bob)):
             answer = await send(stack.ports.envoy, path, token)
             assert answer.arrived("x-username") == [user]
-            assert (await _logged(stack, answer))["remembered"] is None
+            assert (await _logged(stack.envoy, answer))["remembered"] is None
 
 
 async def test_denials_are_asked_about_each_time(stack: Stack) -> None:
@@ -118,7 +121,7 @@ async def test_no_spelling_of_an_identity_header_arrives(stack: Stack, name: str
     for remembered in (False, True):
         answer = await send(stack.ports.envoy, PATH, token, (name, "4"))
         assert "4" not in [value for _, value in answer.json["headers"]]
-        assert ((await _logged(stack, answer))["remembered"] is not None) is remembered
+        assert ((await _logged(stack.envoy, answer))["remembered"] is not None) is remembered
 
 
 async def test_the_memory_of_a_request_is_not_that_of_its_connection(stack: Stack) -> None:
@@ -149,7 +152,7 @@ async def test_a_token_is_not_remembered_past_its_exp(stack: Stack) -> None:
     token = _bearer(stack, jti="exp", exp=minting.user_claims("alice")["iat"] - 1)
     for _ in range(2):
         answer = await send(stack.ports.envoy, PATH, token)
-        assert (answer.status, (await _logged(stack, answer))["remembered"]) == (200, None)
+        assert (answer.status, (await _logged(stack.envoy, answer))["remembered"]) == (200, None)
 
 
 async def test_what_was_answered_from_memory_is_counted(stack: Stack) -> None:
@@ -158,8 +161,10 @@ async def test_what_was_answered_from_memory_is_counted(stack: Stack) -> None:
     for _ in range(4):
         answer = await send(stack.ports.envoy, path, token)
         assert answer.status == 200
-    assert (await _logged(stack, answer))["remembered"] is not None
-    while (await _logged(stack, answer))["remembered"] is not None:  # until the memory is over
+    assert (await _logged(stack.envoy, answer))["remembered"] is not None
+    while (await _logged(stack.envoy, answer))[
+        "remembered"
+    ] is not None:  # until the memory is over
         answer = await send(stack.ports.envoy, path, token)
         await asyncio.sleep(0.2)
     (request_id,) = answer.arrived("x-request-id")
@@ -220,7 +225,7 @@ async def test_an_envoy_of_another_configuration_asks_about_each_request(
         token = _bearer(own)
         for _ in range(2):
             answer = await send(own.ports.envoy, PATH, token)
-            assert (await _logged(own, answer))["remembered"] is None
+            assert (await _logged(own.envoy, answer))["remembered"] is None
         await eventually(lambda: "generate envoy --remember" in own.sidecar.output(), "a warning")
 
 
@@ -247,7 +252,7 @@ async def test_a_flood_of_requests_ends_older_memories_and_is_bounded(
             await send(own.ports.envoy, f"{PATH}/{number}", token)
             for number in (*range(9), 8, 7, 4, 0)
         ]
-        logged = [(await _logged(own, answer))["remembered"] for answer in answers]
+        logged = [(await _logged(own.envoy, answer))["remembered"] for answer in answers]
         remembered = [each is not None for each in logged]
         assert remembered == [False] * 9 + [True, True, True, False]
 
@@ -278,3 +283,44 @@ async def test_new_requests_wait_for_a_sidecar_that_was_killed_and_comes_back(
         finally:
             await successor.stop()
         assert [answer.status for answer in answers] == [200, 403] * 5
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def of_four_workers(stack: Stack, tmp_path: Path) -> AsyncIterator[Envoy]:
+    """Run the stack's Envoy once more, with four worker threads: each has a memory of its own."""
+    loaded = json.loads((stack.directory / "envoy.json").read_text())
+    for listener in loaded["static_resources"]["listeners"]:
+        listener["address"]["socket_address"]["port_value"] = free_port()
+    envoy = await Envoy.start(loaded, tmp_path, concurrency=4)
+    yield envoy
+    await envoy.stop()
+
+
+async def test_every_worker_of_an_envoy_answers_alike(stack: Stack, of_four_workers: Envoy) -> None:
+    """Whichever a connection comes to: it is asked about once by each at most."""
+    port = int(of_four_workers.url.rpartition(":")[2])
+    token = _bearer(stack, jti="workers")
+    answers = [await send(port, PATH, token) for _ in range(40)]
+    assert {answer.status for answer in answers} == {200}
+    assert all(_seen(answer) == _seen(answers[0]) for answer in answers)
+    logged = [await _logged(of_four_workers, answer) for answer in answers]
+    assert 1 <= [line["remembered"] for line in logged].count(None) <= 4
+
+
+async def test_the_config_dump_of_an_envoy_that_remembers_has_no_finding(
+    stack: Stack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Envoy writes its filters otherwise than they were given; a changed program is found there."""
+    monkeypatch.setenv("ZERVI_JWT_SECRET", stack.secret.decode())
+    file = tmp_path / "dump.json"
+    command = ["doctor", str(file), "--config", str(stack.directory / "sidecar.yaml")]
+    dump = await stack.envoy.admin("/config_dump?include_eds")
+    file.write_text(dump)
+    assert main([*command, "--strict"]) == 0, capsys.readouterr().out
+    changed = dump.replace("LONGEST = 5000", "LONGEST = 60000")
+    assert changed != dump
+    file.write_text(changed)
+    assert main(command) == 1
