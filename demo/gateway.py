@@ -11,7 +11,7 @@ import aiohttp
 import yaml
 
 from demo.basic_server import BasicServer
-from demo.envoy import Bootstrap, Envoy, connection_manager
+from demo.envoy import Bootstrap, Envoy, connection_manager, read
 from demo.looma import Looma
 from demo.minting import USERS
 from demo.process import Process
@@ -159,7 +159,7 @@ def _config(directory: Path, authz: int, ops: int, looma: Looma, zervi: Zervi) -
 
 def bootstrap(files: Path, authz: int) -> Bootstrap:
     """Load envoy-gateway.yaml for a directory of files and a sidecar's port, on free ports."""
-    loaded: Bootstrap = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    loaded = read(BOOTSTRAPS / "envoy-gateway.yaml")
     for listener in loaded["static_resources"]["listeners"]:
         listener["address"] = _loopback(free_port())
     for cluster in loaded["static_resources"]["clusters"]:

@@ -4,6 +4,7 @@ It holds made-up accounts, forgets everything when it ends, and is only for the 
 """
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import time
@@ -224,6 +225,11 @@ class Zervi:
         return _success({"down": self.down})
 
 
+@functools.cache
+def _first_key(algorithm: KeyAlgorithm) -> SigningKey:
+    return minting.new_key("zervi-1", algorithm)
+
+
 async def start_zervi(
     port: int,
     hs256_secret: bytes,
@@ -232,11 +238,11 @@ async def start_zervi(
     algorithm: KeyAlgorithm = "RS256",
     max_age: int = 300,
 ) -> Zervi:
-    """Start a stand-in with a fresh key. ``max_age`` is what its JWKS says, in seconds.
+    """Start a stand-in; all of a process begin with the same key.
 
-    Raises OSError where the address cannot be had.
+    ``max_age`` is what its JWKS says, in seconds. Raises OSError where the address cannot be had.
     """
-    key = await asyncio.to_thread(minting.new_key, "zervi-1", algorithm)
+    key = await asyncio.to_thread(_first_key, algorithm)
     zervi = Zervi(key, hs256_secret, max_age)
     await zervi.start(host, port)
     return zervi

@@ -22,7 +22,7 @@ MAX_DEPTH = 20  # the deepest valid value is seven levels down
 MAX_PROBLEMS = 100  # more would hide the first ones
 
 # The C parser is ten times faster; a build of PyYAML without it has the same events.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _WORDS = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -79,7 +79,7 @@ def _position(before: str) -> Mark:
 
 def events(text: str) -> Iterator[Any]:
     """Yield the events of PyYAML. Raises yaml.YAMLError, ValueError or OverflowError."""
-    loader = _Loader(text)
+    loader = LOADER(text)
     try:
         while loader.check_event():
             yield loader.get_event()

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
-from demo.envoy import connection_manager, ext_authz_filter
+from demo.envoy import connection_manager, ext_authz_filter, read
 from demo.ports import Ports
 from demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
 from tests.e2e.grpc_upstream import GrpcUpstream
@@ -34,9 +33,7 @@ def patience() -> dict[str, Any]:
     A sidecar that is started anew takes longer here than the three seconds for which Envoy's
     shipped settings let a request wait.
     """
-    service = ext_authz_filter(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))[
-        "grpc_service"
-    ]
+    service = ext_authz_filter(read(BOOTSTRAPS / "envoy.yaml"))["grpc_service"]
     service["timeout"] = "30s"
     service["retry_policy"]["num_retries"] = 1000
     return {"grpc_service": service}
@@ -47,7 +44,7 @@ def only_the_sidecar() -> dict[str, Any]:
 
     So a test sees what the sidecar itself does: no second lock, no headers that Envoy removes.
     """
-    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    manager = connection_manager(read(BOOTSTRAPS / "envoy.yaml"))
     filters, table = manager["http_filters"], manager["route_config"]
     del table["request_headers_to_remove"]
     return {
@@ -58,7 +55,7 @@ def only_the_sidecar() -> dict[str, Any]:
 
 def forwarding_preflights() -> dict[str, Any]:
     """Return the connection manager's filters for ``cors_preflight: forward``."""
-    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    manager = connection_manager(read(BOOTSTRAPS / "envoy.yaml"))
     filters = manager["http_filters"]
     (rbac,) = [f["typed_config"] for f in filters if f["name"] == "envoy.filters.http.rbac"]
     (policy,) = rbac["rules"]["policies"].values()

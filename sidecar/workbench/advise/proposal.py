@@ -14,9 +14,8 @@ from sidecar.core.routes.patterns import Pattern, meeting, parse_pattern
 from sidecar.core.routes.route import Route, closeness, hosts_of, shared_hosts
 from sidecar.core.routes.table import Policy
 from sidecar.documents.findings import one_line
+from sidecar.documents.yaml_source import LOADER
 from sidecar.workbench.advise.findings import Advice, Kind
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _ANYTHING: Final = "a-segment-that-no-table-names"
 PLAIN: Final = re.compile(r"[A-Za-z0-9/._~-]+")  # a scalar that means the same without quotes
@@ -150,7 +149,7 @@ def _pattern(path: str, *, fold: bool) -> Pattern:
 
 def _items(text: str) -> list[tuple[int, int, Any]]:
     """Return the first and last line of each route, counted from 0, and its node."""
-    root = yaml.compose(text, Loader=_Loader)
+    root = yaml.compose(text, Loader=LOADER)
     routes = _value(_value(root, "api_gateway"), "routes")
     if routes is None or routes.flow_style:
         raise NotEditableError("`routes` is not a list with one route after each `-`")

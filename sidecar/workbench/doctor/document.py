@@ -96,23 +96,22 @@ def short(name: str) -> str:
 
 def is_bounded(document: object) -> bool:
     """Return whether a document is small enough to examine after its aliases are expanded."""
-    too_large = MAX_VALUES + 1
+    too_large = MAX_VALUES + 2
     sizes: dict[int, tuple[int, int]] = {}  # of each collection: its values and its levels
 
-    def measure(value: object, depth: int) -> tuple[int, int]:
-        if isinstance(value, str):
-            return 1 + len(value) // TEXT_OF_A_VALUE, 0
-        if not isinstance(value, dict | list):
-            return 1, 0
-        if id(value) not in sizes:
-            sizes[id(value)] = too_large, 0  # what contains itself
+    def measure(collection: dict[object, object] | list[object], depth: int) -> tuple[int, int]:
+        if id(collection) not in sizes:
+            sizes[id(collection)] = too_large, 0  # what contains itself
             if depth <= MAX_DEPTH:
                 size, levels = 1, 0
-                for item in value.values() if isinstance(value, dict) else value:
-                    more, below = measure(item, depth + 1)
-                    size, levels = size + more, max(levels, below)
-                sizes[id(value)] = min(size, too_large), 1 + levels
-        size, levels = sizes[id(value)]
+                for item in collection.values() if isinstance(collection, dict) else collection:
+                    if isinstance(item, dict | list):
+                        more, below = measure(item, depth + 1)
+                        size, levels = size + more, max(levels, below)
+                    else:
+                        size += 1 + (len(item) // TEXT_OF_A_VALUE if isinstance(item, str) else 0)
+                sizes[id(collection)] = min(size, too_large), 1 + levels
+        size, levels = sizes[id(collection)]
         return (size if depth + levels <= MAX_DEPTH else too_large), levels
 
-    return measure(document, 1)[0] <= MAX_VALUES
+    return measure([document], 0)[0] < too_large

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
-import yaml
-
 from sidecar.documents.findings import Place, Problem, quoted
+from sidecar.documents.own_yaml import read
 from sidecar.workbench.doctor.context import Context, error, warning
 from sidecar.workbench.doctor.document import Part
 from sidecar.workbench.doctor.profile import PROFILES
@@ -31,7 +30,7 @@ class Words(NamedTuple):
 @cache
 def words(profile: str = "default") -> Words:
     """Read the lists of a profile."""
-    raw = yaml.safe_load((PROFILES / profile / "formats.yaml").read_text(encoding="utf-8"))
+    raw = read(PROFILES / profile / "formats.yaml")
     secret = raw.pop("secret_commands")
     return Words(**{key: frozenset(value) for key, value in raw.items()}, secret_commands=secret)
 

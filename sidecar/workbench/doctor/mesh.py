@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from sidecar.documents.findings import Problem, Severity, quoted
+from sidecar.documents.own_yaml import read
 
 EXAMINED = frozenset(
     {
@@ -82,7 +81,7 @@ def load_mesh(profiles: Path, name: str) -> Mesh | None:
     """Read a mesh's file; None for the default profile."""
     if name == "default":
         return None
-    raw = yaml.safe_load((profiles / f"{name}.yaml").read_text(encoding="utf-8"))
+    raw = read(profiles / f"{name}.yaml")
     return Mesh(
         raw["mesh"],
         raw["else"],

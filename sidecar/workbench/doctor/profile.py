@@ -25,9 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sidecar.documents.findings import Severity
+from sidecar.documents.own_yaml import read
 
 PROFILES = Path(__file__).with_name("profiles")
 
@@ -87,7 +86,7 @@ def load_profile(name: str = "default") -> Profile:
     """Read the data of a profile. Raises KeyError or ValueError if it is invalid."""
     raw: dict[str, dict[str, Any]] = {}
     for path in sorted((PROFILES / name / "messages").glob("*.yaml")):
-        raw |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw |= read(path)
     return {name: _message(name, _inherited(raw, name)) for name in raw}
 
 

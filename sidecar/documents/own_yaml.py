@@ -1,0 +1,13 @@
+"""The YAML files that are part of this package."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sidecar.documents.yaml_source import LOADER
+
+
+def read(path: Path) -> Any:
+    """Return the values of a file that ships with the sidecar."""
+    return yaml.load(path.read_text(encoding="utf-8"), LOADER)  # noqa: S506 -- each is a safe one
