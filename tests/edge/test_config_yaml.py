@@ -123,7 +123,7 @@ def test_reading_continues_to_the_last_reported_fault() -> None:
 def test_a_build_of_pyyaml_without_c_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"a: [1, {b: 'x'}]\nc: !t &a |\n  d\ne: *a\n1: 2\n"
     fast = read_yaml(data)
-    monkeypatch.setattr(yaml_source, "_Loader", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_source, "LOADER", yaml.SafeLoader)
     slow = read_yaml(data)
     assert (slow.value, slow.marks) == (fast.value, fast.marks)
     assert [fault.mark for fault in slow.faults] == [fault.mark for fault in fast.faults]
@@ -134,7 +134,7 @@ def test_an_escape_that_is_not_a_character_is_a_fault_without_c_too(
     monkeypatch: pytest.MonkeyPatch, escape: str
 ) -> None:
     assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
-    monkeypatch.setattr(yaml_source, "_Loader", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_source, "LOADER", yaml.SafeLoader)
     assert len(read_yaml(f'a: "{escape}"'.encode()).faults) == 1
 
 
