@@ -60,7 +60,8 @@ class Shell:
                 self.run("kill $(jobs -p) 2>/dev/null; wait")
         finally:
             os.killpg(self._bash.pid, signal.SIGKILL)
-            self._bash.communicate()
+            # Not until the end of its output, which a process of another group may keep open.
+            self._bash.__exit__(None, None, None)
 
 
 def fits(shown: str, printed: str) -> bool:

@@ -285,7 +285,7 @@ async def test_what_changes_while_the_file_is_written_is_written_next(
 
     def slow_disk(path: Path, content: bytes) -> None:
         writing.set()
-        go_on.wait()
+        go_on.wait(10)
         write(path, content)
 
     monkeypatch.setattr(snapshot_file, "write", slow_disk)
