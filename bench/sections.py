@@ -5,15 +5,14 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import count, repeat
 from pathlib import Path
 
-from bench import crowd, envoys, golang, instances, load, reloads
+from bench import crowd, envoys, golang, instances, load
+from bench.disturbances import flood, reload
 from bench.processes import MEBIBYTE, cpu_seconds, free_ports, rss_bytes
 from bench.remembering import remember
 from bench.rounds import Contestant, Row, Spread, compare, progress
-from bench.sidecars import ALLOWED, FORBIDDEN, Kind, Sidecar, expect, message, running
+from bench.sidecars import ALLOWED, FORBIDDEN, Kind, Sidecar, expect, message
 from bench.world import World
 from demo.envoy import Envoy
 from demo.looma import start_looma
@@ -274,58 +273,6 @@ async def looma(world: World) -> list[Row]:
         sidecars = await stack.enter_async_context(world.sidecars(*kinds))
         contestants = [_direct(each, each.kind.name, question, FEW_IN_FLIGHT) for each in sidecars]
         return await compare("Looma", contestants, world.plan)
-
-
-async def flood(world: World) -> list[Row]:
-    """Send paced requests through Envoy: only these, with other valid ones, with unknown kids."""
-    good, keys = world.token(), crowd.KeyServer(jwks(world.key))
-    crowds = {
-        crowd.NONE: None,
-        crowd.GOOD: crowd.Crowd(repeat(good), crowd.PASSED),
-        crowd.MADE_UP: crowd.Crowd(map(partial(crowd.made_up, good), count()), crowd.REFUSED),
-    }
-    plan = world.plan._replace(seconds=crowd.LASTS * world.plan.seconds)
-    async with keys.serving(), running(H2, keys.url, world.directory) as sidecar:
-        loaded, urls = envoys.comparison({H2.name: sidecar}, b"", natives=False)
-        running_envoy = await Envoy.start(loaded, world.directory)
-        pids = {"envoy": running_envoy.process.pid, "sidecar": sidecar.pid}
-        run = partial(crowd.load, urls[H2.name], good, world.directory)
-        try:
-            contestants = [
-                Contestant(name, crowd.CONNECTIONS, partial(run, beside), pids)
-                for name, beside in crowds.items()
-            ]
-            rows = await compare("flood", contestants, plan)
-        finally:
-            await running_envoy.stop()
-    keys.check()
-    return rows
-
-
-async def reload(world: World) -> list[Row]:
-    """Send paced requests through Envoy, without and with reloads of a large policy."""
-    kind, good = Kind("reloaded", routes=reloads.ROUTES), world.token()
-    plan = world.plan._replace(seconds=crowd.LASTS * world.plan.seconds)
-    async with world.sidecars(kind) as (sidecar,):
-        loaded, urls = envoys.comparison({kind.name: sidecar}, b"", natives=False)
-        running_envoy = await Envoy.start(loaded, world.directory)
-        at_rest = partial(crowd.load, urls[kind.name], good, world.directory, None)
-
-        async def reloading(seconds: float) -> load.Load:
-            policy = world.directory / f"{kind.name}-routes.yaml"
-            async with reloads.repeated_reloads(sidecar.process, policy):
-                return await at_rest(seconds)
-
-        try:
-            contestants = [
-                Contestant(reloads.AT_REST, crowd.CONNECTIONS, at_rest, {"sidecar": sidecar.pid}),
-                Contestant(
-                    reloads.RELOADING, crowd.CONNECTIONS, reloading, {"sidecar": sidecar.pid}
-                ),
-            ]
-            return await compare("reload", contestants, plan)
-        finally:
-            await running_envoy.stop()
 
 
 async def _take_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -39,6 +39,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+@pytest.mark.timeout(180)  # the whole demo
 async def test_once_ends_by_itself_with_every_row_as_expected_and_as_the_readme_shows(
     tmp_path: Path, base_port: int
 ) -> None:
@@ -57,6 +58,7 @@ async def test_once_ends_by_itself_with_every_row_as_expected_and_as_the_readme_
     assert set(shown.splitlines()) <= set(written.splitlines())
 
 
+@pytest.mark.timeout(180)  # the whole demo
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_ctrl_c_ends_everything(tmp_path: Path, base_port: int) -> None:
     demo = await _start(tmp_path, base_port)

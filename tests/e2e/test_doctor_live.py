@@ -4,9 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import yaml
 
 from demo import minting
 from demo.envoy import Bootstrap, bootstrap, program
@@ -23,6 +25,8 @@ pytestmark = [
     pytest.mark.parametrize("transport", ["h2"], indirect=True, scope="session"),
 ]
 
+TABLE = Path(__file__).parents[1] / "envoys" / "harmless.yaml"
+HARMLESS: list[dict[str, str]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
 STOLEN = "stolen-token-in-a-query"
 REMOVED_HEADERS = wanted().removed
 
@@ -157,6 +161,19 @@ async def test_the_attack_notices_an_open_envoy(stack: Stack, tmp_path: Path) ->
     async with changed(stack, tmp_path, opened) as (process, ingress, stats):
         with pytest.raises(AssertionError):
             await attack(stack, process, ingress, stats)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("transport")
+async def test_no_change_is_overlooked() -> None:
+    """Each change that ``doctor`` does not report is explained; the next test tries it out."""
+    explained = [entry["where"] for entry in HARMLESS]
+    used = set()
+    for mutant in silent():
+        fitting = [where for where in explained if fnmatchcase(mutant.name, where)]
+        assert fitting, f"doctor says nothing of this change: {mutant.name}"
+        used.update(fitting)
+    assert used == set(explained), "these explain nothing any more"
 
 
 @pytest.mark.timeout(240)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -170,14 +171,17 @@ def _wrapped(name: str) -> Any:
     return 1 if name.startswith((".google.protobuf.UInt", ".google.protobuf.Int")) else {}
 
 
-def silent() -> Iterator[Mutant]:
-    """Yield every change of envoy.yaml of which ``doctor`` says nothing."""
+@cache
+def silent() -> Sequence[Mutant]:
+    """Return every change of envoy.yaml of which ``doctor`` says nothing."""
     text = as_json(ENVOY)
     fits = wanted()
-    for made in (mutants, additions):
-        for mutant in made(json.loads(text)):
-            if next(iter(examine(mutant.apply(json.loads(text)), fits)), None) is None:
-                yield mutant
+    return [
+        mutant
+        for made in (mutants, additions)
+        for mutant in made(json.loads(text))
+        if next(iter(examine(mutant.apply(json.loads(text)), fits)), None) is None
+    ]
 
 
 def wanted() -> Wanted:
