@@ -162,9 +162,8 @@ async def test_what_was_answered_from_memory_is_counted(stack: Stack) -> None:
         answer = await send(stack.ports.envoy, path, token)
         assert answer.status == 200
     assert (await _logged(stack.envoy, answer))["remembered"] is not None
-    while (await _logged(stack.envoy, answer))[
-        "remembered"
-    ] is not None:  # until the memory is over
+    # Until the memory is over.
+    while (await _logged(stack.envoy, answer))["remembered"] is not None:
         answer = await send(stack.ports.envoy, path, token)
         await asyncio.sleep(0.2)
     (request_id,) = answer.arrived("x-request-id")
@@ -300,7 +299,7 @@ async def test_every_worker_of_an_envoy_answers_alike(stack: Stack, of_four_work
     """Whichever a connection comes to: it is asked about once by each at most."""
     port = int(of_four_workers.url.rpartition(":")[2])
     token = _bearer(stack, jti="workers")
-    answers = [await send(port, PATH, token) for _ in range(40)]
+    answers = [await send(port, PATH, token) for _ in range(20)]
     assert {answer.status for answer in answers} == {200}
     assert all(_seen(answer) == _seen(answers[0]) for answer in answers)
     logged = [await _logged(of_four_workers, answer) for answer in answers]
