@@ -137,9 +137,10 @@ async def test_a_canceled_call_ends_only_its_own_method(transport: NewServer) ->
 
 
 async def test_a_deadline_that_passes_ends_the_method(transport: NewServer) -> None:
-    ended = asyncio.Event()
+    started, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(_message: bytes, _deadline: float | None) -> bytes:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -147,8 +148,9 @@ async def test_a_deadline_that_passes_ends_the_method(transport: NewServer) -> N
         return b""
 
     async with talking(transport, methods({"/t/Hang": hang})) as channel:
-        code, _ = await failure(channel, "/t/Hang", within=0.1)
-        assert code is StatusCode.DEADLINE_EXCEEDED
+        while not started.is_set():  # on a busy machine a call's time may be over before it arrives
+            code, _ = await failure(channel, "/t/Hang", within=0.1)
+            assert code is StatusCode.DEADLINE_EXCEEDED
         await ended.wait()
 
 
