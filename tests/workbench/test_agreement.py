@@ -94,6 +94,7 @@ def explainer(config: Config) -> Explainer:
     return Explainer(PolicyEngine(config, time.time()), "routes.yaml", config.route_lines)
 
 
+@pytest.mark.timeout(240)  # 10,000 requests, on a machine that is busy with others
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 async def test_explain_and_the_server_agree(path: Path) -> None:
     """On 10,000 generated requests, many in flight on one connection, claims really signed."""
