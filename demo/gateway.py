@@ -11,12 +11,13 @@ import aiohttp
 import yaml
 
 from demo.basic_server import BasicServer
-from demo.envoy import Bootstrap, Envoy, connection_manager, read
+from demo.envoy import Bootstrap, Envoy, connection_manager
 from demo.looma import Looma
 from demo.minting import USERS
 from demo.process import Process
 from demo.stack import BOOTSTRAPS, until_ready
 from demo.zervi import Zervi
+from sidecar.documents.own_yaml import read
 
 ROUTES = """\
 api_gateway:
@@ -159,7 +160,7 @@ def _config(directory: Path, authz: int, ops: int, looma: Looma, zervi: Zervi) -
 
 def bootstrap(files: Path, authz: int) -> Bootstrap:
     """Load envoy-gateway.yaml for a directory of files and a sidecar's port, on free ports."""
-    loaded = read(BOOTSTRAPS / "envoy-gateway.yaml")
+    loaded: Bootstrap = read(BOOTSTRAPS / "envoy-gateway.yaml")
     for listener in loaded["static_resources"]["listeners"]:
         listener["address"] = _loopback(free_port())
     for cluster in loaded["static_resources"]["clusters"]:

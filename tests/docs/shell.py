@@ -59,9 +59,8 @@ class Shell:
             if raised[0] is None:
                 self.run("kill $(jobs -p) 2>/dev/null; wait")
         finally:
-            os.killpg(self._bash.pid, signal.SIGKILL)
-            # Not until the end of its output, which a process of another group may keep open.
-            self._bash.__exit__(None, None, None)
+            with self._bash:  # not until its output ends: a process of another group may keep it
+                os.killpg(self._bash.pid, signal.SIGKILL)
 
 
 def fits(shown: str, printed: str) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from demo.envoy import connection_manager, ext_authz_filter, read
+from demo.envoy import connection_manager, ext_authz_filter
 from demo.ports import Ports
 from demo.stack import BOOTSTRAPS, DEMO, Setup, Stack, running
+from sidecar.documents.own_yaml import read
 from tests.e2e.grpc_upstream import GrpcUpstream
 from tests.support.ports import free_port
 
