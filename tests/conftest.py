@@ -6,15 +6,19 @@ import gc
 import inspect
 import logging
 import os
+import time
 from collections import Counter
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from demo.process import Process
+from sidecar.net import clock
 from tests.support import http1, http2
 from tests.support.secrecy import SECRECY
 
@@ -25,6 +29,7 @@ settings.register_profile(
 settings.load_profile("sidecar")
 
 _EARLIER = 10.0  # seconds: a test is cancelled that long before pytest-timeout's signal
+_AGE = 7200.0  # seconds that the clock is behind while tests are collected
 
 _outputs: list[Path] = []
 
@@ -59,6 +64,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         turns[path] = rooms[path.parent]
         rooms[path.parent] += 1
     items.sort(key=lambda item: (turns[item.path], item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests with a clock that is behind.
+
+    A token that a module makes for its tests is then as old as at the end of a slow run.
+    """
+    now = time.time
+    age = _AGE
+    clock.steady()  # which took its start from the true time
+
+    def behind() -> float:
+        return now() - age  # the true time later on, for a module that keeps this function
+
+    with mock.patch("time.time", behind):
+        result = yield
+    age = 0.0
+    return result
 
 
 def pytest_collection_finish() -> None:

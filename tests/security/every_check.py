@@ -118,7 +118,7 @@ def _claims(**others: Any) -> dict[str, Any]:
         "user_id": 7,
         "username": "张伟",
         "email": "z@jobfirst.local",
-        "exp": int(NOW) + 600,
+        "exp": int(NOW) + 86_400,
         "permissions": ["read", "a,b"],
     }
     return {name: value for name, value in {**good, **others}.items() if value is not ...}
