@@ -68,10 +68,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import the tests with a clock that is behind.
+    """Import the tests without garbage collections, and with a clock that is behind.
 
     A token that a module makes for its tests is then as old as at the end of a slow run.
     """
+    gc.disable()
     now = time.time
     age = _AGE
     clock.steady()  # which took its start from the true time
@@ -89,6 +90,7 @@ def pytest_collection_finish() -> None:
     """Keep eleven thousand collected tests out of every garbage collection of this process."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

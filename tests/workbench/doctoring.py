@@ -4,13 +4,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents import own_yaml
 from sidecar.workbench.doctor import Wanted, examine
 
 ROOT = Path(__file__).parents[2]
-ENVOY = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text(encoding="utf-8"))
+ENVOY = own_yaml.read(ROOT / "envoy" / "envoy.yaml")
 ENVOYS = ROOT / "tests" / "envoys"
 ANYTHING = Wanted("127.0.0.1:9001", IdentityHeaders().never_from_clients())
 INGRESS, STATS = ENVOY["static_resources"]["listeners"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.cli import main
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents import own_yaml
 from sidecar.workbench.doctor import MAX_FINDINGS, Wanted, examine
 from sidecar.workbench.doctor.expressions import MAX_EXPRESSIONS, MAX_LENGTH, Budget, matching
 
@@ -224,7 +225,7 @@ def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-PARSED = yaml.safe_load(ENVOY)
+PARSED = own_yaml.read(ROOT / "envoy" / "envoy.yaml")
 
 
 @given(st.sampled_from(_places(PARSED)), JSON)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from demo.envoy import Bootstrap, connection_manager
 from demo.stack import BOOTSTRAPS
 from sidecar.cli import main
 from sidecar.cli.doctor import _wanted
 from sidecar.config import load
+from sidecar.documents import own_yaml
 from sidecar.documents.findings import Place, Severity
 from sidecar.workbench.doctor import Wanted, examine
 from sidecar.workbench.doctor.memory import with_memory
@@ -22,7 +22,7 @@ from sidecar.workbench.generate.remember import EARLY, FILTER
 from tests.support.envoy_mutants import Mutant, mutants
 
 ENVOY = (BOOTSTRAPS / "envoy-remember.yaml").read_text(encoding="utf-8")
-BOOTSTRAP = json.dumps(yaml.safe_load(ENVOY))
+BOOTSTRAP = json.dumps(own_yaml.read(BOOTSTRAPS / "envoy-remember.yaml"))
 WANTED = _wanted(load(BOOTSTRAPS / "sidecar.yaml", {}, offline=True))
 NO_CONFIGURATION = Wanted(None, ("x-user-id",))
 
