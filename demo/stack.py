@@ -19,12 +19,15 @@ from demo.looma import Looma, start_looma
 from demo.ports import Ports
 from demo.process import Process, ProcessError
 from demo.zervi import Zervi, start_zervi
+from sidecar.documents.own_yaml import read
 
 READY_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 
 DEMO = Path(__file__).parent
 BOOTSTRAPS = DEMO.parent / "envoy"
+
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # a test's configuration may be large
 
 Changes = Callable[[dict[str, Any]], None]
 
@@ -155,7 +158,7 @@ async def _says_ready(session: aiohttp.ClientSession, url: str) -> bool:
 
 def _write_config(ports: Ports, directory: Path, authz: str, setup: Setup) -> Path:
     """Write the demo's configuration with this stack's addresses; its path."""
-    config: dict[str, Any] = yaml.safe_load((DEMO / "sidecar.yaml").read_text())
+    config: dict[str, Any] = read(DEMO / "sidecar.yaml")
     config["listen"].update(authz=authz, ops=f"127.0.0.1:{ports.ops}")
     keys = f"http://127.0.0.1:{ports.zervi}/.well-known/jwks.json"
     config["zervi"]["issuers"][0]["jwks_url"] = keys
@@ -166,5 +169,5 @@ def _write_config(ports: Ports, directory: Path, authz: str, setup: Setup) -> Pa
         setup.configure(config)
     (directory / "routes.yaml").write_text(setup.routes)
     path = directory / "sidecar.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    path.write_text(yaml.dump(config, Dumper=_DUMPER, sort_keys=False))
     return path

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from demo.envoy import connection_manager, ext_authz_filter
+from sidecar.documents import own_yaml
 from tests.deploy.charts import example, one, template
 from tests.deploy.programs import find
 
@@ -50,7 +51,7 @@ def from_helm() -> dict[str, str]:
 
 def patches(text: str) -> str:
     """Return Envoy Gateway's patches with the header names of envoy/envoy.yaml."""
-    loaded = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text())
+    loaded = own_yaml.read(ROOT / "envoy" / "envoy.yaml")
     expression = ext_authz_filter(loaded)["decoder_header_mutation_rules"]["allow_expression"]
     names = connection_manager(loaded)["route_config"]["request_headers_to_remove"]
     lines = textwrap.wrap(", ".join(names) + ",", 104, break_on_hyphens=False)

@@ -12,6 +12,7 @@ import yaml
 from demo.envoy import program
 from sidecar.cli import main
 from sidecar.config import load
+from sidecar.documents import own_yaml
 from tests.deploy.charts import CHART, EXAMPLE, Manifest, example, one, template
 from tests.deploy.programs import need
 
@@ -97,7 +98,7 @@ def test_helm_lint_has_no_remark(helm: str, chart: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("path", sorted(CHART.glob("ci/*.yaml")), ids=lambda path: path.name)
 def test_the_values_in_ci_render(helm: str, path: Path) -> None:
-    for manifest in rendered(helm, yaml.safe_load(path.read_text())):
+    for manifest in rendered(helm, own_yaml.read(path)):
         kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from demo.envoy import connection_manager
 from sidecar.config import load
+from sidecar.documents import own_yaml
 from tests.deploy.charts import Manifest, one
 from tests.deploy.programs import ROOT
 from tests.deploy.schemas import module
@@ -48,7 +49,7 @@ def test_no_mesh_fails_open_or_waits_for_long() -> None:
 
 
 def test_envoy_gateways_patches_are_the_settings_of_envoy_yaml() -> None:
-    loaded = yaml.safe_load((ROOT / "envoy" / "envoy.yaml").read_text())
+    loaded = own_yaml.read(ROOT / "envoy" / "envoy.yaml")
     manager = connection_manager(loaded)
     filters = {each["name"]: each["typed_config"] for each in manager["http_filters"]}
     patches = one(read("envoy-gateway/patches.yaml"), "EnvoyPatchPolicy")["spec"]["jsonPatches"]

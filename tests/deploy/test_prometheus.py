@@ -18,6 +18,7 @@ from demo import gateway
 from demo.ports import Ports
 from demo.process import Process
 from demo.stack import running
+from sidecar.documents import own_yaml
 from tests.support.ports import free_port, free_ports_in_a_row
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ needs_prometheus = pytest.mark.skipif(
 
 def alerts() -> list[dict[str, Any]]:
     """Return the alerts of the rules."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
+    groups = own_yaml.read(RULES)["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
@@ -61,7 +62,7 @@ def test_promtool_accepts_the_rules_and_their_tests(arguments: tuple[str, str]) 
 
 
 def test_each_alert_has_a_test_on_either_side() -> None:
-    tests = yaml.safe_load((RULES.parent / "tests.yaml").read_text())["tests"]
+    tests = own_yaml.read(RULES.parent / "tests.yaml")["tests"]
     names = [alert["alert"] for alert in alerts()]
     wanted = {f"{name} {verb}" for name in names for verb in ("fires", "does not fire")}
     assert {test["name"] for test in tests} == wanted

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import yaml
-
 from demo.envoy import connection_manager
 from demo.ports import Ports
 from demo.stack import BOOTSTRAPS, Setup, Stack, running
+from sidecar.documents import own_yaml
 from tests.support.http1 import send
 from tests.support.ports import free_ports_in_a_row
 
@@ -22,10 +21,10 @@ api_gateway:
 
 
 def with_the_filter() -> Setup:
-    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    manager = connection_manager(own_yaml.read(BOOTSTRAPS / "envoy.yaml"))
     filters = manager["http_filters"]
     names = [each["name"] for each in filters]
-    limit = yaml.safe_load(FILTER.read_text())
+    limit = own_yaml.read(FILTER)
     filters.insert(names.index("envoy.filters.http.rbac") + 1, limit)
     return Setup(routes=TABLE, manager={"http_filters": filters})
 

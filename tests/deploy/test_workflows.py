@@ -3,8 +3,7 @@
 import re
 import subprocess
 
-import yaml
-
+from sidecar.documents import own_yaml
 from tests.deploy.programs import ROOT, need
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -23,11 +22,11 @@ def test_each_action_is_pinned_to_a_commit_and_has_no_right_that_it_does_not_nam
         uses = re.findall(r"uses: (\S+)", path.read_text())
         assert uses
         assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", each) for each in uses)
-        assert "permissions" in yaml.safe_load(path.read_text())
+        assert "permissions" in own_yaml.read(path)
 
 
 def test_a_release_is_for_both_machines_signed_and_with_provenance_and_materials() -> None:
-    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    jobs = own_yaml.read(ROOT / ".github/workflows/release.yml")["jobs"]
     steps = jobs["image"]["steps"]
     (build,) = [each["with"] for each in steps if "build-push" in each.get("uses", "")]
     assert build["platforms"] == "linux/amd64,linux/arm64"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from demo.envoy import ext_authz_filter
 from demo.stack import BOOTSTRAPS, Setup, Stack
+from sidecar.documents import own_yaml
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support import http2
 from tests.support.http1 import Answer, send
@@ -20,7 +20,7 @@ LISTED = "/api/services/list"
 
 def _with_cookies() -> dict[str, Any]:
     """Return the filter's rules as shipped, with ``cookie`` among the headers that may change."""
-    rules = ext_authz_filter(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))[
+    rules = ext_authz_filter(own_yaml.read(BOOTSTRAPS / "envoy.yaml"))[
         "decoder_header_mutation_rules"
     ]
     rules["allow_expression"]["regex"] += "|cookie"

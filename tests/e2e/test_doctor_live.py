@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-import yaml
 
 from demo import minting
 from demo.envoy import Bootstrap, bootstrap, program
 from demo.process import Process
 from demo.stack import BOOTSTRAPS, Stack
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents import own_yaml
 from sidecar.workbench.doctor import examine
 from tests.support.envoy_mutants import REMOVED, Mutant, silent, wanted
 from tests.support.http1 import send
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 TABLE = Path(__file__).parents[1] / "envoys" / "harmless.yaml"
-HARMLESS: list[dict[str, str]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+HARMLESS: list[dict[str, str]] = own_yaml.read(TABLE)
 STOLEN = "stolen-token-in-a-query"
 REMOVED_HEADERS = wanted().removed
 

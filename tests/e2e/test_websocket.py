@@ -6,11 +6,11 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-import yaml
 
 from demo import minting
 from demo.envoy import ext_authz_filter
 from demo.stack import BOOTSTRAPS, Setup, Stack
+from sidecar.documents import own_yaml
 from tests.e2e.conftest import ROUTES, StartStack
 from tests.support.http1 import send
 
@@ -52,7 +52,7 @@ def _from_browsers(config: dict[str, Any]) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browsed(start_stack: StartStack) -> AsyncIterator[Stack]:
     """Run a stack with every source that a browser can use for a WebSocket."""
-    filters = yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text())
+    filters = own_yaml.read(BOOTSTRAPS / "envoy.yaml")
     rules = ext_authz_filter(filters)["decoder_header_mutation_rules"]
     rules["allow_expression"]["regex"] += "|sec-websocket-protocol"
     changed = {"decoder_header_mutation_rules": rules}

@@ -9,6 +9,7 @@ from demo.envoy import connection_manager
 from demo.stack import BOOTSTRAPS
 from sidecar.core.tokens.name_lists import MAX_IDENTITY_BYTES
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents import own_yaml
 from tests.support.findings import review
 
 ISSUER = {"issuer": "zervi", "secret_env": "ZERVI_JWT_SECRET"}
@@ -65,7 +66,7 @@ def test_names_of_identity_headers_count(tmp_path: Path) -> None:
 
 def test_identity_by_itself_never_exceeds_what_envoy_admits() -> None:
     """The rest is the client's: docs/operations.md says how much."""
-    manager = connection_manager(yaml.safe_load((BOOTSTRAPS / "envoy.yaml").read_text()))
+    manager = connection_manager(own_yaml.read(BOOTSTRAPS / "envoy.yaml"))
     left = manager["max_request_headers_kb"] * 1024 - MAX_IDENTITY_BYTES
     assert left >= 50 * 1024
     count = manager["common_http_protocol_options"]["max_headers_count"]

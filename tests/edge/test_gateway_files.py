@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from demo.envoy import connection_manager
 from demo.stack import BOOTSTRAPS
 from sidecar.config.answers import CorsSection
 from sidecar.core.placement.directory import Directory, Health, Instance
 from sidecar.core.placement.place import RESERVED
+from sidecar.documents import own_yaml
 from sidecar.gateway.files import CLUSTERS, ROUTES, FileSettings, contents, endpoints_file
 from sidecar.gateway.resources import TargetTls, cors_policy
 from sidecar.gateway.writer import FileWriter
@@ -45,7 +45,7 @@ def endpoints(*instances: Instance) -> dict[str, str]:
 
 def test_no_route_leads_to_a_cluster_of_the_bootstrap() -> None:
     """A target named like one would lead clients to Envoy's admin interface, or to the sidecar."""
-    loaded = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    loaded = own_yaml.read(BOOTSTRAPS / "envoy-gateway.yaml")
     own = {each["name"] for each in loaded["static_resources"]["clusters"]}
     assert own == RESERVED
     settings = FileSettings("/run", services={"admin": ("http://a:1",)})
@@ -154,7 +154,7 @@ def test_the_real_envoy_takes_the_files(tmp_path: Path, *, tls: bool) -> None:
     directory = Directory((instance(1), instance(2)))
     FileWriter(tmp_path).write(contents([TARGET, FIXED], directory, files))
     # Envoy validates static resources only, so they are put there.
-    loaded = yaml.safe_load((BOOTSTRAPS / "envoy-gateway.yaml").read_text())
+    loaded = own_yaml.read(BOOTSTRAPS / "envoy-gateway.yaml")
     static = loaded["static_resources"]
     del loaded["dynamic_resources"]
     static["clusters"] += [

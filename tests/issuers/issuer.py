@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from sidecar.documents import own_yaml
 from tests.support import signing
 from tests.support.signing import PrivateKey, b64
 
@@ -48,7 +48,7 @@ class Token(NamedTuple):
 
 def tokens(name: str) -> list[Token]:
     """Return an issuer's tokens."""
-    read = yaml.safe_load((ROOT / name / "tokens.yaml").read_text())
+    read = own_yaml.read(ROOT / name / "tokens.yaml")
     return [
         Token(each["name"], each["key"], each["header"], each["claims"], each["expect"])
         for each in read

@@ -5,13 +5,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from demo.envoy import Bootstrap, connection_manager, ext_authz_filter
 from demo.stack import BOOTSTRAPS
+from sidecar.documents import own_yaml
 
-VARIANTS: list[dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parents[1] / "envoys" / "weakened.yaml").read_text(encoding="utf-8")
+VARIANTS: list[dict[str, Any]] = own_yaml.read(
+    Path(__file__).parents[1] / "envoys" / "weakened.yaml"
 )
 _ROUTER = {
     "name": "envoy.filters.http.router",
@@ -35,7 +34,7 @@ def fresh() -> Bootstrap:
 @cache
 def as_json(file: Path) -> str:
     """Return a YAML file as JSON, which is read many times faster; the file does not change."""
-    return json.dumps(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return json.dumps(own_yaml.read(file))
 
 
 def weakened(variant: dict[str, Any]) -> Bootstrap:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from sidecar.config import load
 from sidecar.core.placement.directory import Directory, Instance
 from sidecar.core.tokens.principal import IdentityHeaders
+from sidecar.documents import own_yaml
 from sidecar.gateway.files import contents
 from sidecar.workbench.doctor import Wanted, examine
 from sidecar.workbench.gateway_files import gateway_files
@@ -19,7 +19,7 @@ from sidecar.workbench.touched import touched
 
 ENVOY = Path(__file__).parents[2] / "envoy"
 CONFIG = load(ENVOY / "sidecar-gateway.yaml", {}, offline=True)
-BOOTSTRAP: dict[str, Any] = yaml.safe_load((ENVOY / "envoy-gateway.yaml").read_text())
+BOOTSTRAP: dict[str, Any] = own_yaml.read(ENVOY / "envoy-gateway.yaml")
 FILES = gateway_files(CONFIG)
 HEADERS = touched(CONFIG)
 WANTED = Wanted("unix:/run/zervi/authz.sock", HEADERS.names, HEADERS.removed, gateway=FILES)

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
+from sidecar.documents import own_yaml
 from sidecar.workbench.doctor import examine
 from sidecar.workbench.doctor.profile import PROFILES, load_profile
 from tests.workbench.doctoring import (
@@ -104,7 +104,7 @@ def test_a_listener_of_a_mesh_that_does_not_ask_the_sidecar_is_named(name: str, 
 
 @pytest.mark.parametrize(("name", "file"), MESHES)
 def test_every_key_of_a_mesh_profile_is_one_of_envoys(name: str, file: str) -> None:
-    raw = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
+    raw = own_yaml.read(PROFILES / f"{name}.yaml")
     profile = load_profile()
     for key in (*raw["cannot"], *raw["write"]):
         message, _, field = key.partition(".")

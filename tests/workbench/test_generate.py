@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli import main
 from sidecar.config.removed import REMOVED
+from sidecar.documents import own_yaml
 from sidecar.workbench.generate.names import expression
 from sidecar.workbench.generate.template import fill
 from tests.support.envoy_validates import envoy_validates
@@ -63,7 +63,7 @@ class Generated:
         self.config.write_text(config)
         assert main(["generate", "envoy", "--config", str(self.config), *arguments]) == 0
         self.output.write_text(self._capsys.readouterr().out)
-        loaded: dict[str, Any] = yaml.safe_load(self.output.read_text())
+        loaded: dict[str, Any] = own_yaml.read(self.output)
         return loaded
 
     def findings(self) -> str:
