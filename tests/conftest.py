@@ -75,7 +75,7 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.disable()
     now = time.time
     age = _AGE
-    clock.steady()  # which took its start from the true time
+    clock.steady()  # imported before this, so it began with the true time
 
     def behind() -> float:
         return now() - age  # the true time later on, for a module that keeps this function
