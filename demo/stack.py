@@ -94,8 +94,14 @@ async def running(
         await basic_server.start(ports.basic_server)
         authz = setup.authz or f"127.0.0.1:{ports.authz}"
         config = _write_config(ports, directory, authz, setup)
+        upstream_grpc = setup.upstream_grpc or ports.basic_server
         if setup.remember:
-            file = await _generated(config, directory, secret, setup.remember)
+            command = [
+                *(sys.executable, "-m", "sidecar", "generate", "envoy", "--config", str(config)),
+                *("--listen", f"127.0.0.1:{ports.envoy}", "--stats", f"127.0.0.1:{ports.stats}"),
+                *("--upstream-grpc", f"127.0.0.1:{upstream_grpc}", "--remember", setup.remember),
+            ]
+            file = await _generated(command, directory, secret)
         sidecar = await start_sidecar([*setup.serve, "--config", str(config)], directory, secret)
         stack.push_async_callback(sidecar.stop)
         await until_ready(sidecar, f"http://127.0.0.1:{ports.ops}")
@@ -105,7 +111,7 @@ async def running(
             stats_port=ports.stats,
             authz=authz,
             upstream=ports.basic_server,
-            upstream_grpc=setup.upstream_grpc or ports.basic_server,
+            upstream_grpc=upstream_grpc,
             manager=setup.manager,
             ext_authz=setup.ext_authz,
         )
@@ -114,10 +120,8 @@ async def running(
         yield Stack(ports, directory, secret, zervi, looma, basic_server, sidecar, envoy)
 
 
-async def _generated(config: Path, directory: Path, secret: bytes, remember: str) -> Path:
+async def _generated(command: Sequence[str], directory: Path, secret: bytes) -> Path:
     """Generate the bootstrap of an Envoy that remembers; its path. Raises ProcessError."""
-    command = [sys.executable, "-m", "sidecar", "generate", "envoy", "--config", str(config)]
-    command += ["--remember", remember]
     environment = {**os.environ, "ZERVI_JWT_SECRET": secret.decode()}
     made = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment

@@ -23,10 +23,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="beside one Basic Server, or a gateway before all of them; default: sidecar",
     )
     parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="where clients reach Envoy; default: every address (0.0.0.0), at the port of "
+        "looma.service, else at 10000",
+    )
+    parser.add_argument(
         "--upstream",
         metavar="ADDRESS",
         help="where the Basic Server serves requests; default: the host and port of "
         "upstream.probe, else 127.0.0.1:8601",
+    )
+    parser.add_argument(
+        "--upstream-grpc",
+        metavar="ADDRESS",
+        help="where it serves gRPC; default: the next port",
     )
     parser.add_argument(
         "--remember",
@@ -60,24 +71,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the configuration; return 1 where sidecar.yaml has errors."""
     from sidecar.config import ConfigError, read_files
-    from sidecar.config.addresses import tcp_address, unix_address
+    from sidecar.config.addresses import unix_address
     from sidecar.documents.findings import BadValueError
     from sidecar.documents.untyped import at
     from sidecar.workbench.generate.envoy import (
         ADMIN,
-        INGRESS,
+        PORT,
         STATS,
-        UPSTREAM,
         Choices,
         bootstrap,
     )
     from sidecar.workbench.generate.remember import remembered
 
-    stats, admin = args.stats or STATS, args.admin or ADMIN
+    admin = args.admin or ADMIN
     for name, check, value in (
         ("--remember", remembered, "1s" if args.remember is None else args.remember),
-        ("--upstream", tcp_address, UPSTREAM if args.upstream is None else args.upstream),
-        ("--stats", tcp_address, stats),
         ("--admin", unix_address, f"unix:{admin}"),
     ):
         try:
@@ -85,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
         except BadValueError as wrong:
             print(f"{name} {wrong}", file=sys.stderr)
             return 2
-    for name, value in (("--upstream", args.upstream), ("--remember", args.remember)):
+    for name, value in (
+        ("--upstream", args.upstream),
+        ("--upstream-grpc", args.upstream_grpc),
+        ("--remember", args.remember),
+    ):
         if args.mode == "gateway" and value is not None:
             print(f"{name} has no effect with --mode gateway", file=sys.stderr)
             return 2
@@ -100,12 +112,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.config}: the mode `gateway` needs the section `gateway`", file=sys.stderr)
         return 1
     port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
-    ingress = port if isinstance(port, int) else INGRESS
-    remember = 0 if args.remember is None else remembered(args.remember)
+    everywhere = f"0.0.0.0:{port if isinstance(port, int) else PORT}"
     choices = Choices(
-        *(_command(args), args.mode, ingress, args.upstream, admin, stats, args.tls, remember)
+        _command(args),
+        args.mode,
+        everywhere if args.listen is None else args.listen,
+        args.upstream,
+        args.upstream_grpc,
+        admin,
+        STATS if args.stats is None else args.stats,
+        args.tls,
+        0 if args.remember is None else remembered(args.remember),
     )
-    return _written(args.output, bootstrap(config, choices))
+    try:
+        text = bootstrap(config, choices)
+    except BadValueError as wrong:
+        print(f"{wrong}; {wrong.help}", file=sys.stderr)
+        return 2
+    return _written(args.output, text)
 
 
 def _written(path: Path | None, text: str) -> int:
@@ -128,7 +152,9 @@ def _written(path: Path | None, text: str) -> int:
 def _command(args: argparse.Namespace) -> str:
     given = {
         "mode": args.mode if args.mode != "sidecar" else None,
+        "listen": args.listen,
         "upstream": args.upstream,
+        "upstream-grpc": args.upstream_grpc,
         "stats": args.stats,
         "admin": args.admin,
         "remember": args.remember,

@@ -115,7 +115,7 @@ class Explainer:
         milliseconds, why = self.engine.permit(allow, judged)
         if not milliseconds:
             return f"Envoy never remembers this allow: {why}"
-        return f"Envoy may remember this for {milliseconds} ms (generate envoy --remember): {why}"
+        return f"an Envoy with `--remember` may remember this for {milliseconds} ms: {why}"
 
 
 class _Words:

@@ -142,11 +142,11 @@ async def generated(directory: Path, config: Path, ingress: int) -> dict[str, An
     `doctor` reports the generated file, which requires none, and finds nothing in the result.
     """
     command = ["generate", "envoy", "--tls", str(directory)]
-    command += ["--stats", f"127.0.0.1:{free_port()}"]
+    command += ["--listen", f"127.0.0.1:{ingress}", "--stats", f"127.0.0.1:{free_port()}"]
+    command += ["--upstream-grpc", f"127.0.0.1:{free_port()}"]
     _, output = await run(*command, "--config", str(config))
     loaded: dict[str, Any] = yaml.safe_load(output)
     (listener, _) = loaded["static_resources"]["listeners"]
-    listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": ingress}
     tls = listener["filter_chains"][0]["transport_socket"]["typed_config"]
     file = directory / "envoy.yaml"
     doctor = ("doctor", "--envoy", str(file), "--config", str(config))

@@ -24,7 +24,10 @@ async def test_the_sidecars_span_is_below_envoys_and_neither_has_a_query(tmp_pat
         server.serving() as upstream,
         running(tmp_path, lambda it: it.configure(tracing={"otlp": url})) as sidecar,
     ):
-        config = load(tmp_path / "sidecar.yaml", {})
+        written = tmp_path / "sidecar.yaml"
+        actual = tmp_path / "with-ports.yaml"
+        actual.write_text(written.read_text().replace("127.0.0.1:0", sidecar.address("authz"), 1))
+        config = load(actual, {})
         file = tmp_path / "envoy.yaml"
         file.write_text(generated(config, Choices("a test", admin=f"{tmp_path}/admin.sock")))
         port, basic = free_port(), urlsplit(upstream).port or 0

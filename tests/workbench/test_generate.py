@@ -154,10 +154,8 @@ def test_the_upstream_is_the_argument_else_the_probe_s_address(generated: Genera
     assert generated.findings() == f"{generated.output}: good\n"
 
 
-def _upstream(loaded: dict[str, Any]) -> tuple[str, int]:
-    (cluster,) = [
-        each for each in loaded["static_resources"]["clusters"] if each["name"] == "basic-server"
-    ]
+def _upstream(loaded: dict[str, Any], name: str = "basic-server") -> tuple[str, int]:
+    (cluster,) = [each for each in loaded["static_resources"]["clusters"] if each["name"] == name]
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     address = endpoint["address"]["socket_address"]
     return address["address"], address["port_value"]
@@ -166,7 +164,11 @@ def _upstream(loaded: dict[str, Any]) -> tuple[str, int]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(("--upstream", value) for value in ("8080", "")),
+        *(("--upstream", value) for value in ("8080", "", "127.0.0.1:0", "127.0.0.1:65535")),
+        *(("--upstream", value) for value in ("books.internal:8080", "books:8080", "unix:/a")),
+        *(("--upstream-grpc", value) for value in ("8080", "", "127.0.0.1:0", "books:8080")),
+        *(("--listen", value) for value in ("8080", "", "0.0.0.0:0", "www.example:80", "unix:/a")),
+        ("--stats", "stats.example:9902"),
         *(("--remember", value) for value in ("", "0s", "6s", "5001ms", "nan", "1")),
         ("--stats", "9902"),
         ("--admin", "admin.sock"),
@@ -178,6 +180,84 @@ def test_an_invalid_argument_is_an_error_of_usage(
     generated.config.write_text(PLAIN)
     assert main(["generate", "envoy", "--config", str(generated.config), *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "both"),
+    [
+        (("--upstream", "127.0.0.1:9000"), ("--upstream-grpc", "listen.authz")),
+        (("--upstream", "localhost:9002"), ("--upstream", "listen.ops")),
+        (("--upstream", "127.0.0.1:10000"), ("--upstream", "--listen")),
+        (("--upstream", "127.0.0.1:9900"), ("--upstream-grpc", "--stats")),
+        (("--upstream-grpc", "127.0.0.1:9003"), ("--upstream-grpc", "listen.health")),
+        (("--listen", "127.0.0.1:9004"), ("--listen", "listen.page")),
+        (("--listen", "[::]:9901"), ("--listen", "--stats")),
+        (("--stats", "0.0.0.0:9001"), ("--stats", "listen.authz")),
+    ],
+)
+def test_two_servers_at_one_address_are_an_error_that_names_both(
+    generated: Generated,
+    arguments: tuple[str, str],
+    both: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Requests would go round in Envoy, or to the sidecar instead of the Basic Server."""
+    listen = "listen: {health: '0.0.0.0:9003', page: '127.0.0.1:9004'}\n"
+    generated.config.write_text(PLAIN + listen)
+    assert main(["generate", "envoy", "--config", str(generated.config), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in both), error
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "gateway"])
+def test_clients_reach_envoy_where_the_argument_says_else_at_the_registered_port(
+    generated: Generated, mode: str
+) -> None:
+    registered = (
+        "gateway: {envoy_dir: /run/zervi/envoy, allow_networks: [10.0.0.0/8]}\n"
+        "looma: {kind: etcd, url: 'http://127.0.0.1:2379', service: {name: gateway, "
+        "address: 127.0.0.1, port: 12000}}\n"
+    )
+
+    def reached(*arguments: str, config: str = PLAIN + registered) -> tuple[str, int]:
+        loaded = generated.make(config, "--mode", mode, *arguments)
+        address = loaded["static_resources"]["listeners"][0]["address"]["socket_address"]
+        return address["address"], address["port_value"]
+
+    assert reached() == ("0.0.0.0", 12000)
+    assert reached("--listen", "127.0.0.1:18000") == ("127.0.0.1", 18000)
+    assert reached("--listen", "[::1]:18000") == ("::1", 18000)
+    if mode == "sidecar":
+        envoy_validates(generated.output)
+        assert reached(config=PLAIN) == ("0.0.0.0", 10000)
+
+
+def test_grpc_goes_to_the_argument_else_to_the_next_port(generated: Generated) -> None:
+    """One server may serve both at one port."""
+    at = ("--upstream", "localhost:8080")
+    for arguments, port in (((), 8081), (("--upstream-grpc", "127.0.0.1:8080"), 8080)):
+        loaded = generated.make(PLAIN, *at, *arguments)
+        assert _upstream(loaded) == ("127.0.0.1", 8080)
+        assert _upstream(loaded, "basic-server-grpc") == ("127.0.0.1", port)
+        envoy_validates(generated.output)
+        assert generated.findings() == f"{generated.output}: good\n"
+
+
+def test_a_name_in_the_configuration_is_an_address_for_envoy_or_an_error(
+    generated: Generated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Envoy does not look names of these clusters up."""
+    listen = "listen: {authz: 'localhost:9001'}\n"
+    probe = "upstream: {probe: {url: 'http://localhost:8081/health'}}\n"
+    assert _upstream(generated.make(PLAIN + listen + probe)) == ("127.0.0.1", 8081)
+    envoy_validates(generated.output)
+    for config, name in (
+        (listen.replace("localhost", "authz.example"), "listen.authz"),
+        (probe.replace("localhost", "basic.example"), "upstream.probe.url"),
+    ):
+        generated.config.write_text(PLAIN + config)
+        assert main(["generate", "envoy", "--config", str(generated.config)]) == 2
+        assert f"{name} has the host name" in capsys.readouterr().err
 
 
 def test_an_invalid_configuration_is_reported_with_its_line(

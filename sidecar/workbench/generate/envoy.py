@@ -4,21 +4,24 @@ The templates are beside this module; a test holds ``envoy/`` equal to its outpu
 """
 
 import json
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from sidecar.config import Config
 from sidecar.config.gateway import GatewaySection
+from sidecar.documents.findings import BadValueError
 from sidecar.gateway.files import CLUSTERS, ROUTES
 from sidecar.gateway.resources import grpc_timeout_max
-from sidecar.net.addresses import parse_tcp
+from sidecar.net.addresses import TcpAddress
 from sidecar.workbench.generate import blocks, remember, traces
+from sidecar.workbench.generate.addresses import check_distinct, next_port, numeric, of_sidecar
 from sidecar.workbench.generate.names import expression, quoted_lines
 from sidecar.workbench.generate.template import Values, fill, template
 from sidecar.workbench.touched import touched
 
-INGRESS: Final = 10000
+PORT: Final = 10000  # without a registry that says at which port clients reach Envoy
+LISTEN: Final = f"0.0.0.0:{PORT}"
 ADMIN: Final = "/tmp/envoy-admin.sock"  # noqa: S108 -- a directory that exists on every machine
 STATS: Final = "127.0.0.1:9901"
 UPSTREAM: Final = "127.0.0.1:8601"  # without a probe that says where the Basic Server listens
@@ -30,22 +33,25 @@ _INSTRUCTIONS_PER_NAME: Final = 25
 EXT_AUTHZ: Final = "envoy.filters.http.ext_authz"
 RBAC: Final = "envoy.filters.http.rbac"
 
+T = TypeVar("T")
+
 
 class Choices(NamedTuple):
     """What ``sidecar.yaml`` does not say.
 
     ``mode`` is ``sidecar``, beside one Basic Server, or ``gateway``, before all of them.
-    ``command`` is how the output is made, for its head. ``ingress`` is the port that clients use,
-    ``upstream`` the ``host:port`` of the Basic Server; None for that of its probe. ``admin`` is the
-    path of a unix socket, ``stats`` a ``host:port``. ``tls`` is a directory with ``tls.crt`` and
-    ``tls.key``; None for a listener without TLS. ``remember`` is for how many milliseconds Envoy
-    remembers an allow; 0: it does not.
+    ``command`` is how the output is made, for its head. ``listen`` is the ``host:port`` that
+    clients use, ``upstream`` that of the Basic Server (None: of its probe), ``upstream_grpc`` that
+    of its gRPC (None: the next port), ``stats`` that of Envoy's own pages. ``admin`` is the path of
+    a unix socket. ``tls`` is a directory with ``tls.crt`` and ``tls.key``; None for a listener
+    without TLS. ``remember`` is for how many milliseconds Envoy remembers an allow; 0: it does not.
     """
 
     command: str
     mode: str = "sidecar"
-    ingress: int = INGRESS
+    listen: str = LISTEN
     upstream: str | None = None
+    upstream_grpc: str | None = None
     admin: str = ADMIN
     stats: str = STATS
     tls: str | None = None
@@ -53,21 +59,24 @@ class Choices(NamedTuple):
 
 
 def bootstrap(config: Config, choices: Choices) -> str:
-    """Return the bootstrap: YAML with comments. The mode `gateway` needs that section."""
+    """Return the bootstrap: YAML with comments. The mode `gateway` needs that section.
+
+    Raises BadValueError for an address that Envoy cannot use, or that two servers have.
+    """
     settings, policy = config.settings, config.settings.policy
     headers = touched(config)
     changeable = {*headers.names, *headers.later}
-    host, port = _upstream(config, choices.upstream)
+    places = _places(config, choices)
     authz = settings.listen.authz
     gateway = settings.gateway if choices.mode == "gateway" else None
-    shown = "the targets of the policy" if gateway else f"{host}:{port} Basic Server"
+    shown = "the targets of the policy" if gateway else f"{places.upstream} Basic Server"
     revocable = settings.zervi.revocation is not None
     more = remember.program_size(remember.heeded(config)) if choices.remember else 0
     values: Values = {
-        "head": blocks.head(choices.command, choices.ingress, shown, authz),
+        "head": blocks.head(choices.command, places.listen.port, shown, authz),
         "admin": json.dumps(choices.admin),
         "admin_path": choices.admin,
-        "ingress_port": str(choices.ingress),
+        "ingress": blocks.socket_address(*places.listen),
         "tls": blocks.downstream_tls(choices.tls) if choices.tls else (),
         "cors_filter": blocks.cors_filter(policy.cors),
         "cors_policy": blocks.cors_policy(policy.cors),
@@ -78,14 +87,14 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "stream_duration": blocks.stream_duration(revocable=revocable),
         "preflight": blocks.preflight(policy.cors_preflight),
         "removed": blocks.removed(headers.removed),
-        "stats": blocks.socket_address(*parse_tcp(choices.stats)),
-        "authz": blocks.authz(authz),
+        "stats": blocks.socket_address(*places.stats),
+        "authz": blocks.authz(authz if places.authz is None else str(places.authz)),
         "authz_tls": blocks.authz_tls(settings.listen.tls),
-        "upstream": blocks.socket_address(host, port),
+        "upstream": blocks.socket_address(*places.upstream),
         "tracing": traces.tracing(settings.tracing),
         "trace_id": traces.trace_id(settings.tracing),
         "collector": traces.collector(settings.tracing),
-        "upstream_grpc": blocks.socket_address(host, port + 1),
+        "upstream_grpc": blocks.socket_address(*places.upstream_grpc),
         "routes_file": _source(gateway, ROUTES),
         "clusters_file": _source(gateway, CLUSTERS),
         "program_size": str(max(_MIN_PROGRAM, _INSTRUCTIONS_PER_NAME * len(changeable) + more)),
@@ -133,12 +142,53 @@ def _source(gateway: GatewaySection | None, name: str) -> str:
     return f"{{path: {json.dumps(path)}}}"
 
 
-def _upstream(config: Config, given: str | None) -> tuple[str, int]:
-    """Return where the Basic Server listens: as given, or else as its probe has it."""
-    if given is not None:
-        return parse_tcp(given)
+class _Places(NamedTuple):
+    """Where each server is; ``authz`` is None for a unix socket."""
+
+    listen: TcpAddress
+    stats: TcpAddress
+    authz: TcpAddress | None
+    upstream: TcpAddress
+    upstream_grpc: TcpAddress
+
+
+def _places(config: Config, choices: Choices) -> _Places:
+    """Return the addresses. Raises BadValueError."""
+    listen, authz = config.settings.listen, config.settings.listen.authz
+    name, written = _upstream(config, choices.upstream)
+    upstream = _named(name, numeric, written)
+    if choices.upstream_grpc is None:
+        upstream_grpc = _named(name, next_port, upstream)
+    else:
+        upstream_grpc = _named("--upstream-grpc", numeric, choices.upstream_grpc)
+    places = _Places(
+        _named("--listen", numeric, choices.listen),
+        _named("--stats", numeric, choices.stats),
+        None if authz.startswith("unix:") else _named("listen.authz", numeric, authz),
+        upstream,
+        upstream_grpc,
+    )
+    envoy = {"--listen": places.listen, "--stats": places.stats, **of_sidecar(listen)}
+    check_distinct(envoy)
+    if choices.mode == "sidecar":
+        check_distinct({"--upstream": places.upstream, **envoy})
+        check_distinct({"--upstream-grpc": places.upstream_grpc, **envoy})
+    return places
+
+
+def _named(name: str, check: Callable[[T], TcpAddress], value: T) -> TcpAddress:
+    """Return what ``check`` does; its error begins with the name."""
+    try:
+        return check(value)
+    except BadValueError as wrong:
+        raise BadValueError(f"{name} {wrong}", wrong.help) from None
+
+
+def _upstream(config: Config, given: str | None) -> tuple[str, str]:
+    """Return what the user calls the Basic Server's address, and the address."""
     probe = config.settings.upstream.probe
-    if probe is None:
-        return parse_tcp(UPSTREAM)
+    if given is not None or probe is None:
+        return "--upstream", UPSTREAM if given is None else given
     url = urlsplit(probe.url)
-    return str(url.hostname), url.port or (443 if url.scheme == "https" else 80)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return "upstream.probe.url", str(TcpAddress(str(url.hostname), port))
