@@ -111,12 +111,14 @@ def run(args: argparse.Namespace) -> int:
     if args.mode == "gateway" and config.settings.gateway is None:
         print(f"{args.config}: the mode `gateway` needs the section `gateway`", file=sys.stderr)
         return 1
-    port = at(files.document.value, "looma", "service", "port")  # Envoy's, as clients reach it
-    everywhere = f"0.0.0.0:{port if isinstance(port, int) else PORT}"
+    listen = args.listen
+    if listen is None:
+        registered = at(files.document.value, "looma", "service", "port")  # as clients reach Envoy
+        listen = f"0.0.0.0:{registered if isinstance(registered, int) else PORT}"
     choices = Choices(
         _command(args),
         args.mode,
-        everywhere if args.listen is None else args.listen,
+        listen,
         args.upstream,
         args.upstream_grpc,
         admin,
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         text = bootstrap(config, choices)
     except BadValueError as wrong:
-        print(f"{wrong}; {wrong.help}", file=sys.stderr)
+        print("; ".join(filter(None, (str(wrong), wrong.help))), file=sys.stderr)
         return 2
     return _written(args.output, text)
 

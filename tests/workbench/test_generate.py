@@ -251,9 +251,12 @@ def test_a_name_in_the_configuration_is_an_address_for_envoy_or_an_error(
     probe = "upstream: {probe: {url: 'http://localhost:8081/health'}}\n"
     assert _upstream(generated.make(PLAIN + listen + probe)) == ("127.0.0.1", 8081)
     envoy_validates(generated.output)
+    named = probe.replace("localhost", "basic.example")
+    gateway = "gateway: {envoy_dir: /run/zervi/envoy, allow_networks: [10.0.0.0/8]}\n"
+    generated.make(PLAIN + gateway + named, "--mode", "gateway")  # which has no such cluster
     for config, name in (
         (listen.replace("localhost", "authz.example"), "listen.authz"),
-        (probe.replace("localhost", "basic.example"), "upstream.probe.url"),
+        (named, "upstream.probe.url"),
     ):
         generated.config.write_text(PLAIN + config)
         assert main(["generate", "envoy", "--config", str(generated.config)]) == 2

@@ -154,8 +154,8 @@ class _Places(NamedTuple):
 
 def _places(config: Config, choices: Choices) -> _Places:
     """Return the addresses. Raises BadValueError."""
-    listen, authz = config.settings.listen, config.settings.listen.authz
-    name, written = _upstream(config, choices.upstream)
+    authz, beside_one = config.settings.listen.authz, choices.mode == "sidecar"
+    name, written = _upstream(config, choices.upstream) if beside_one else ("", UPSTREAM)
     upstream = _named(name, numeric, written)
     if choices.upstream_grpc is None:
         upstream_grpc = _named(name, next_port, upstream)
@@ -168,11 +168,12 @@ def _places(config: Config, choices: Choices) -> _Places:
         upstream,
         upstream_grpc,
     )
-    envoy = {"--listen": places.listen, "--stats": places.stats, **of_sidecar(listen)}
-    check_distinct(envoy)
-    if choices.mode == "sidecar":
-        check_distinct({"--upstream": places.upstream, **envoy})
-        check_distinct({"--upstream-grpc": places.upstream_grpc, **envoy})
+    ours = of_sidecar(config.settings.listen)
+    ours |= {"--listen": places.listen, "--stats": places.stats}
+    check_distinct(ours)
+    if beside_one:  # whose own two addresses may be the same
+        check_distinct({"--upstream": places.upstream, **ours})
+        check_distinct({"--upstream-grpc": places.upstream_grpc, **ours})
     return places
 
 
