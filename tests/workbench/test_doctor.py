@@ -151,6 +151,14 @@ def test_no_route_may_lead_to_the_sidecars_own_addresses(doctor: Doctor) -> None
     assert "clients reach the sidecar itself" in found[0]["message"]
 
 
+@pytest.mark.parametrize("port", ["10000", "9901"])
+def test_no_route_may_lead_to_envoys_own_listeners(doctor: Doctor, port: str) -> None:
+    """A request would go round until Envoy has no more connections, or show clients its pages."""
+    code, found = doctor.run(ENVOY.replace("port_value: 8601", f"port_value: {port}"))
+    assert code == 1
+    assert "clients reach a listener of this Envoy" in found[0]["message"]
+
+
 def test_a_policy_with_hosts_requires_that_more_headers_are_removed(doctor: Doctor) -> None:
     table = doctor.config.with_name("routes.yaml")
     table.write_text("api_gateway: {routes: [{path: /x, hosts: [a.example]}]}\n")

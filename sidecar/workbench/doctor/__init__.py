@@ -26,7 +26,7 @@ from sidecar.workbench.doctor.listeners import (
 from sidecar.workbench.doctor.memory import with_memory
 from sidecar.workbench.doctor.mesh import Mesh, load_mesh
 from sidecar.workbench.doctor.profile import PROFILES, Profile, load_profile
-from sidecar.workbench.doctor.service import addresses, same
+from sidecar.workbench.doctor.service import addresses, as_text, same
 from sidecar.workbench.doctor.shapes import Pin
 from sidecar.workbench.doctor.sources import Source, managers, read, with_endpoints
 
@@ -210,6 +210,10 @@ def _absent(source: Source) -> Iterator[Problem]:
         yield warning((), "no-cluster", message, "a whole config_dump")
 
 
+def _listens(listener: Part) -> str | None:
+    return as_text(listener.below("address"))
+
+
 def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
     authz = {
         str(each.get("typed_config", "grpc_service", "envoy_grpc", "cluster_name"))
@@ -225,6 +229,7 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
     for name in collectors:
         reserved[name] = "reroute", "the collector of spans instead of the Basic Server"
     own = [address for address in (wanted.address, *wanted.own) if address is not None]
+    envoys = [each for each in map(_listens, source.listeners) if each is not None]
     for cluster in source.clusters:
         name = str(cluster.get("name"))
         clusters.setdefault(name, cluster)
@@ -235,6 +240,8 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
             reserved[name] = "admin", "Envoy's admin interface, which can stop it and log tokens"
         elif name in authz or any(same(each, one) for each in reached for one in own):
             reserved[name] = "reroute", "the sidecar itself instead of the Basic Server"
+        elif any(same(each, one) for each in reached for one in envoys):
+            reserved[name] = "reroute", "a listener of this Envoy instead of the Basic Server"
     return Context(
         profile,
         wanted,
