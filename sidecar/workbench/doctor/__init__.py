@@ -210,10 +210,6 @@ def _absent(source: Source) -> Iterator[Problem]:
         yield warning((), "no-cluster", message, "a whole config_dump")
 
 
-def _listens(listener: Part) -> str | None:
-    return as_text(listener.below("address"))
-
-
 def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
     authz = {
         str(each.get("typed_config", "grpc_service", "envoy_grpc", "cluster_name"))
@@ -229,7 +225,8 @@ def _context(source: Source, wanted: Wanted, profile: Profile) -> Context:
     for name in collectors:
         reserved[name] = "reroute", "the collector of spans instead of the Basic Server"
     own = [address for address in (wanted.address, *wanted.own) if address is not None]
-    envoys = [each for each in map(_listens, source.listeners) if each is not None]
+    listened = (as_text(listener.below("address")) for listener in source.listeners)
+    envoys = [address for address in listened if address is not None]
     for cluster in source.clusters:
         name = str(cluster.get("name"))
         clusters.setdefault(name, cluster)

@@ -88,7 +88,7 @@ def bootstrap(config: Config, choices: Choices) -> str:
         "preflight": blocks.preflight(policy.cors_preflight),
         "removed": blocks.removed(headers.removed),
         "stats": blocks.socket_address(*places.stats),
-        "authz": blocks.authz(authz if places.authz is None else str(places.authz)),
+        "authz": blocks.authz(places.authz),
         "authz_tls": blocks.authz_tls(settings.listen.tls),
         "upstream": blocks.socket_address(*places.upstream),
         "tracing": traces.tracing(settings.tracing),
@@ -143,11 +143,11 @@ def _source(gateway: GatewaySection | None, name: str) -> str:
 
 
 class _Places(NamedTuple):
-    """Where each server is; ``authz`` is None for a unix socket."""
+    """Where each server is; ``authz`` as ``listen.authz`` is written, with an IP address."""
 
     listen: TcpAddress
     stats: TcpAddress
-    authz: TcpAddress | None
+    authz: str
     upstream: TcpAddress
     upstream_grpc: TcpAddress
 
@@ -164,7 +164,7 @@ def _places(config: Config, choices: Choices) -> _Places:
     places = _Places(
         _named("--listen", numeric, choices.listen),
         _named("--stats", numeric, choices.stats),
-        None if authz.startswith("unix:") else _named("listen.authz", numeric, authz),
+        authz if authz.startswith("unix:") else str(_named("listen.authz", numeric, authz)),
         upstream,
         upstream_grpc,
     )
