@@ -97,7 +97,7 @@ def _wanted(config: "Config") -> "Wanted":
     from sidecar.workbench.touched import touched
 
     headers, listen = touched(config), config.settings.listen
-    own = (listen.ops, listen.health, listen.admin)
+    own = (listen.ops, listen.health, listen.admin, listen.page)
     return Wanted(
         listen.authz,
         headers.names,

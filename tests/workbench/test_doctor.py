@@ -144,11 +144,12 @@ def test_the_second_lock_follows_cors_preflight(doctor: Doctor) -> None:
 
 
 def test_no_route_may_lead_to_the_sidecars_own_addresses(doctor: Doctor) -> None:
-    """An upstream on the port of `listen.ops` would show clients its pages."""
-    text = ENVOY.replace("port_value: 8601", "port_value: 9002")
-    code, found = doctor.run(text)
-    assert code == 1
-    assert "clients reach the sidecar itself" in found[0]["message"]
+    """An upstream on the port of `listen.ops` or `listen.page` would show clients its pages."""
+    doctor.config.write_text(SIDECAR + "listen: {page: '127.0.0.1:9004'}\n")
+    for port in (9002, 9004):
+        code, found = doctor.run(ENVOY.replace("port_value: 8601", f"port_value: {port}"))
+        assert code == 1
+        assert "clients reach the sidecar itself" in found[0]["message"]
 
 
 @pytest.mark.parametrize("port", ["10000", "9901"])
